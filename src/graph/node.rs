@@ -1,0 +1,143 @@
+//! Operators and values of a graph, as plain data.
+
+use crate::onnx::TensorId;
+
+/// Index of a value: a tensor that flows along an edge of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub usize);
+
+/// One operator.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The file's own name; may be empty.
+    pub name: String,
+    /// Operator, as ONNX spells it: `Conv`.
+    pub op: String,
+    /// Operator domain; empty for ONNX's own.
+    pub domain: String,
+    /// Values read; `None` for an optional input that is left out.
+    pub inputs: Vec<Option<ValueId>>,
+    /// Values written; `None` for an output that nobody asked for.
+    pub outputs: Vec<Option<ValueId>>,
+    /// Settings.
+    pub attributes: Attributes,
+}
+
+impl Node {
+    /// Input number `i`, where it is given.
+    #[must_use]
+    pub fn input(&self, i: usize) -> Option<ValueId> {
+        self.inputs.get(i).copied().flatten()
+    }
+
+    /// Output number `i`, where it is asked for.
+    #[must_use]
+    pub fn output(&self, i: usize) -> Option<ValueId> {
+        self.outputs.get(i).copied().flatten()
+    }
+
+    /// Operator with its domain, for messages: `Conv`, `com.microsoft.FusedConv`.
+    #[must_use]
+    pub fn full_op(&self) -> String {
+        match self.domain.as_str() {
+            "" | "ai.onnx" => self.op.clone(),
+            domain => format!("{domain}.{}", self.op),
+        }
+    }
+}
+
+/// A node's settings by name.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes(pub Vec<(String, Attribute)>);
+
+/// One setting.
+#[derive(Debug, Clone)]
+pub enum Attribute {
+    /// `INT`
+    Int(i64),
+    /// `FLOAT`
+    Float(f32),
+    /// `STRING`
+    String(String),
+    /// `INTS`
+    Ints(Vec<i64>),
+    /// `FLOATS`
+    Floats(Vec<f32>),
+    /// `STRINGS`
+    Strings(Vec<String>),
+    /// `TENSOR`
+    Tensor(TensorId),
+    /// Anything else: subgraphs, sparse tensors, types.
+    Other,
+}
+
+impl Attributes {
+    /// The setting of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Attribute> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, a)| a)
+    }
+
+    /// An integer setting.
+    #[must_use]
+    pub fn int(&self, name: &str) -> Option<i64> {
+        match self.get(name)? {
+            Attribute::Int(v) => Some(*v),
+            _ => None,
+        }
+    }
+
+    /// A float setting.
+    #[must_use]
+    pub fn float(&self, name: &str) -> Option<f32> {
+        match self.get(name)? {
+            Attribute::Float(v) => Some(*v),
+            _ => None,
+        }
+    }
+
+    /// A list of integers.
+    #[must_use]
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        match self.get(name)? {
+            Attribute::Ints(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// A list of floats.
+    #[must_use]
+    pub fn floats(&self, name: &str) -> Option<&[f32]> {
+        match self.get(name)? {
+            Attribute::Floats(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// A string setting.
+    #[must_use]
+    pub fn string(&self, name: &str) -> Option<&str> {
+        match self.get(name)? {
+            Attribute::String(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// A list of strings.
+    #[must_use]
+    pub fn strings(&self, name: &str) -> Option<&[String]> {
+        match self.get(name)? {
+            Attribute::Strings(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// A tensor setting.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<TensorId> {
+        match self.get(name)? {
+            Attribute::Tensor(v) => Some(*v),
+            _ => None,
+        }
+    }
+}

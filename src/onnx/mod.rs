@@ -1,0 +1,427 @@
+//! The opened ONNX file: what it holds, where the bytes of every tensor lie, and how it is written back.
+//!
+//! The file is untrusted: every count, length, offset and path in it is checked here, once. What a network of those tensors
+//! and nodes means is left to [`crate::graph`].
+
+mod dtype;
+mod external;
+mod wire;
+mod write;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use onnx_ir::{Message, ModelProto, NodeProto, TensorProto};
+
+pub use dtype::Dtype;
+pub use wire::Span;
+pub use write::{SaveError, Saved, Zeros, write};
+
+use external::External;
+
+/// A model file larger than this cannot be protobuf (its limit is 2 GiB); larger weights are external.
+const MAX_MODEL_BYTES: u64 = i32::MAX as u64;
+
+/// Index of a tensor in [`OnnxFile::tensors`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub usize);
+
+/// Why a file could not be opened. Nothing that was open before is touched.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file, or one that it refers to, could not be read.
+    #[error("cannot read the file: {source}: {}", path.display())]
+    Read {
+        /// What the system said.
+        source: std::io::Error,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Too large to be a protobuf message.
+    #[error("the file is larger than 2 GiB, the most an ONNX file can be; larger weights belong into an external data file: {}", path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The bytes are not an ONNX model.
+    #[error("this is not a whole ONNX file ({reason}); if it was copied or downloaded, fetch it again: {}", path.display())]
+    NotOnnx {
+        /// What is wrong with the bytes.
+        reason: String,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A tensor's data and its shape disagree.
+    #[error("the tensor “{tensor}” is damaged: {reason}: {}", path.display())]
+    BadTensor {
+        /// Name of the tensor.
+        tensor: String,
+        /// What disagrees.
+        reason: String,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file with the weights is not beside the model.
+    #[error("the weights of this model lie in “{location}”, which is not beside it; put both files into one folder: {}", path.display())]
+    ExternalMissing {
+        /// The name that the model gives.
+        location: String,
+        /// The model file.
+        path: PathBuf,
+    },
+    /// The model points outside its own folder.
+    #[error("the model refers to “{location}”, outside its own folder; such a file is not opened: {}", path.display())]
+    ExternalEscapes {
+        /// The name that the model gives.
+        location: String,
+        /// The model file.
+        path: PathBuf,
+    },
+    /// The external file is shorter than the model says.
+    #[error("the tensor “{tensor}” should lie in bytes {offset} to {end} of “{location}”, which has only {length}; fetch that file again: {}", path.display())]
+    ExternalTruncated {
+        /// Name of the tensor.
+        tensor: String,
+        /// The name of the data file.
+        location: String,
+        /// First byte.
+        offset: u64,
+        /// One past the last byte.
+        end: u64,
+        /// Length of the data file in bytes.
+        length: u64,
+        /// The model file.
+        path: PathBuf,
+    },
+}
+
+/// Which of the opened files a tensor's bytes lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The `.onnx` file.
+    Model,
+    /// Number in the list of external data files.
+    External(usize),
+}
+
+/// One tensor of the file: an initializer, or a tensor in a node's attribute.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// The initializer's name, or the name of a Constant node's output.
+    pub name: String,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Dimensions; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Number of elements: the product of the shape.
+    pub elements: usize,
+    /// Which file its bytes lie in.
+    pub source: Source,
+    /// Where in that file; `None` where it cannot be changed in place.
+    pub span: Option<Span>,
+    /// The content as parsed, where it is not plain bytes (integers in `int64_data` and the like).
+    decoded: Option<Decoded>,
+}
+
+#[derive(Debug, Clone)]
+enum Decoded {
+    Ints(Arc<[i64]>),
+    Floats(Arc<[f32]>),
+}
+
+/// Elements of a floating tensor, exact: f16, bf16 and f32 as f32, f64 as itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// From f16, bf16 or f32.
+    F32(Vec<f32>),
+    /// From f64.
+    F64(Vec<f64>),
+}
+
+impl Values {
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::F64(v) => v.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// As f32; doubles are rounded to the nearest.
+    #[must_use]
+    pub fn into_f32(self) -> Vec<f32> {
+        match self {
+            Self::F32(v) => v,
+            Self::F64(v) => v.into_iter().map(|x| x as f32).collect(),
+        }
+    }
+}
+
+/// An ONNX file in memory, with the external data that it refers to.
+#[derive(Debug)]
+pub struct OnnxFile {
+    /// Where it was opened.
+    pub path: PathBuf,
+    /// Exporter and its version, as the file says; may be empty.
+    pub producer: String,
+    /// Version of the default operator set.
+    pub opset: i64,
+    /// Every tensor: initializers first, in the file's order, then those in node attributes.
+    pub tensors: Vec<Tensor>,
+    bytes: Bytes,
+    external: Vec<External>,
+    model: ModelProto,
+    by_name: HashMap<String, TensorId>,
+    by_attribute: HashMap<(usize, usize), TensorId>,
+}
+
+impl OnnxFile {
+    /// Reads and checks `path` and every external data file that it names.
+    ///
+    /// # Errors
+    /// [`OpenError`] tells what is missing or damaged.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let read = |source| OpenError::Read { source, path: path.to_owned() };
+        let length = std::fs::metadata(path).map_err(read)?.len();
+        if length > MAX_MODEL_BYTES {
+            return Err(OpenError::TooLarge { path: path.to_owned() });
+        }
+        let bytes = std::fs::read(path).map_err(read)?;
+        Self::parse(path, Bytes::from(bytes))
+    }
+
+    fn parse(path: &Path, bytes: Bytes) -> Result<Self, OpenError> {
+        let not_onnx = |reason: String| OpenError::NotOnnx { reason, path: path.to_owned() };
+        if bytes.is_empty() {
+            return Err(not_onnx("it is empty".into()));
+        }
+        let mut model = ModelProto::parse_from_tokio_bytes(&bytes).map_err(|e| not_onnx(e.to_string()))?;
+        if model.graph.is_none() || model.opset_import.is_empty() {
+            return Err(not_onnx("it has no graph".into()));
+        }
+        let found = wire::locate(&bytes).map_err(|_| not_onnx("its structure is broken".into()))?;
+        let opset = model.opset_import.iter().filter(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version).max().unwrap_or(0);
+        let producer = [model.producer_name.as_str(), model.producer_version.as_str()].join(" ").trim().to_owned();
+        let mut file = Self {
+            path: path.to_owned(),
+            producer,
+            opset,
+            tensors: Vec::new(),
+            bytes,
+            external: Vec::new(),
+            by_name: HashMap::new(),
+            by_attribute: HashMap::new(),
+            model: ModelProto::new(),
+        };
+        file.index(&model, &found)?;
+        // The tensors are indexed; their parsed copies are dropped, the nodes are kept.
+        if let Some(graph) = model.graph.as_mut() {
+            graph.initializer = Vec::new();
+        }
+        file.model = model;
+        Ok(file)
+    }
+
+    /// Fills `tensors`, joining what was parsed with where it was found. Both lists are in the file's order.
+    fn index(&mut self, model: &ModelProto, found: &[wire::Found]) -> Result<(), OpenError> {
+        let mut initializer_spans = found.iter().filter(|f| f.owner == wire::Owner::Initializer).map(|f| f.data);
+        let mut attribute_spans = HashMap::new();
+        for f in found {
+            if let wire::Owner::Attribute { node, attribute } = f.owner {
+                // A tensor that is given twice in one attribute is merged by the parser: not to be patched.
+                attribute_spans.entry((node, attribute)).and_modify(|span| *span = None).or_insert(f.data);
+            }
+        }
+        let mut files = external::Files::new(&self.path);
+        for proto in &model.graph.initializer {
+            let span = initializer_spans.next().flatten();
+            let id = self.add(&proto.name, proto, span, &mut files)?;
+            self.by_name.entry(proto.name.clone()).or_insert(id);
+        }
+        for (n, node) in model.graph.node.iter().enumerate() {
+            for (a, attribute) in node.attribute.iter().enumerate() {
+                let Some(proto) = attribute.t.as_ref() else { continue };
+                let name = node.output.first().map_or(node.name.as_str(), String::as_str);
+                let span = attribute_spans.get(&(n, a)).copied().flatten();
+                let id = self.add(name, proto, span, &mut files)?;
+                self.by_attribute.insert((n, a), id);
+                if node.op_type == "Constant" {
+                    self.by_name.entry(name.to_owned()).or_insert(id);
+                }
+            }
+        }
+        self.external = files.into_list();
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, proto: &TensorProto, span: Option<Span>, files: &mut external::Files) -> Result<TensorId, OpenError> {
+        let bad = |reason: String| OpenError::BadTensor { tensor: name.to_owned(), reason, path: self.path.clone() };
+        let dtype = Dtype::from_code(proto.data_type);
+        let shape: Vec<usize> = proto.dims.iter().map(|&d| usize::try_from(d).map_err(|_| bad(format!("dimension {d}")))).collect::<Result<_, _>>()?;
+        let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).ok_or_else(|| bad(format!("its shape {shape:?} is beyond any memory")))?;
+        let mut tensor = Tensor { name: name.to_owned(), dtype, shape, elements, source: Source::Model, span, decoded: None };
+        let wanted = dtype.size().and_then(|size| elements.checked_mul(size));
+        if proto.data_location.value() == 1 {
+            let Some(wanted) = wanted else { return Err(bad(format!("external data of {dtype}"))) };
+            let entries: Vec<(&str, &str)> = proto.external_data.iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();
+            let place = files.place(name, &entries, wanted)?;
+            tensor.source = Source::External(place.file);
+            tensor.span = Some(Span::Raw { offset: place.offset, length: wanted });
+        } else if let Some(Span::Raw { length, .. }) = span {
+            if let Some(wanted) = wanted.filter(|&wanted| wanted != length) {
+                return Err(bad(format!("{wanted} bytes expected for its shape {:?}, {length} found", tensor.shape)));
+            }
+        } else {
+            tensor.decoded = decode(proto, dtype);
+            let have = match (&tensor.decoded, span) {
+                (Some(Decoded::Ints(v)), _) => v.len(),
+                (Some(Decoded::Floats(v)), _) => v.len(),
+                (None, Some(Span::Fixed { elements, .. })) => elements,
+                (None, _) => elements_in_fields(proto, dtype),
+            };
+            if have != elements && wanted.is_some() {
+                return Err(bad(format!("{elements} elements expected for its shape {:?}, {have} found", tensor.shape)));
+            }
+        }
+        // The raw span of a type that is not plain numbers is of no use to anyone.
+        if dtype.size().is_none() {
+            tensor.span = None;
+        }
+        self.tensors.push(tensor);
+        Ok(TensorId(self.tensors.len() - 1))
+    }
+
+    /// The tensor of this id.
+    #[must_use]
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    /// The initializer or Constant node's output of this name.
+    #[must_use]
+    pub fn tensor_named(&self, name: &str) -> Option<TensorId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The tensor in attribute number `attribute` of node number `node`.
+    #[must_use]
+    pub fn tensor_in_attribute(&self, node: usize, attribute: usize) -> Option<TensorId> {
+        self.by_attribute.get(&(node, attribute)).copied()
+    }
+
+    /// The nodes of the main graph, in the file's order.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeProto] {
+        &self.model.graph.node
+    }
+
+    /// The file's graph as parsed, without its initializers.
+    pub(crate) fn graph(&self) -> &onnx_ir::GraphProto {
+        &self.model.graph
+    }
+
+    /// Bytes of the model and of its external data, together.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes.len() as u64 + self.external.iter().map(|e| e.bytes.len() as u64).sum::<u64>()
+    }
+
+    /// The files that make up this model: its own name, then the external data files, relative to its folder.
+    #[must_use]
+    pub fn external_locations(&self) -> Vec<&str> {
+        self.external.iter().map(|e| e.location.as_str()).collect()
+    }
+
+    fn source_bytes(&self, source: Source) -> &[u8] {
+        match source {
+            Source::Model => &self.bytes,
+            Source::External(i) => &self.external[i].bytes,
+        }
+    }
+
+    /// The plain bytes of a tensor, little-endian, where it has such.
+    #[must_use]
+    pub fn raw(&self, id: TensorId) -> Option<&[u8]> {
+        let tensor = self.tensor(id);
+        let size = tensor.dtype.size()?;
+        match tensor.span? {
+            Span::Raw { offset, length } => self.source_bytes(tensor.source).get(offset..offset + length),
+            Span::Fixed { offset, stride, elements } if stride == size => self.source_bytes(tensor.source).get(offset..offset + stride * elements),
+            _ => None,
+        }
+    }
+
+    /// The elements of a floating tensor; `None` for other types.
+    #[must_use]
+    pub fn floats(&self, id: TensorId) -> Option<Values> {
+        let tensor = self.tensor(id);
+        if !tensor.dtype.is_float() {
+            return None;
+        }
+        if let Some(Decoded::Floats(values)) = &tensor.decoded {
+            return Some(Values::F32(values.to_vec()));
+        }
+        let bytes = self.source_bytes(tensor.source);
+        let (offset, stride) = match tensor.span {
+            Some(Span::Raw { offset, .. }) => (offset, tensor.dtype.size()?),
+            Some(Span::Fixed { offset, stride, .. }) => (offset, stride),
+            _ => return (tensor.elements == 0).then(|| Values::F32(Vec::new())),
+        };
+        let chunks = || bytes[offset..].chunks(stride).take(tensor.elements);
+        Some(match tensor.dtype {
+            Dtype::F32 => Values::F32(chunks().map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+            Dtype::F16 => Values::F32(chunks().map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+            Dtype::Bf16 => Values::F32(chunks().map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+            _ => Values::F64(chunks().map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect()),
+        })
+    }
+
+    /// The elements of an integer or bool tensor; `None` for other types.
+    #[must_use]
+    pub fn ints(&self, id: TensorId) -> Option<Vec<i64>> {
+        let tensor = self.tensor(id);
+        if let Some(Decoded::Ints(values)) = &tensor.decoded {
+            return Some(values.to_vec());
+        }
+        if tensor.elements == 0 {
+            return Some(Vec::new());
+        }
+        let bytes = self.raw(id)?;
+        Some(match tensor.dtype {
+            Dtype::I64 => bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
+            Dtype::I32 => bytes.chunks_exact(4).map(|b| i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+            Dtype::I8 => bytes.iter().map(|&b| i64::from(b as i8)).collect(),
+            Dtype::U8 | Dtype::Bool => bytes.iter().map(|&b| i64::from(b)).collect(),
+            _ => return None,
+        })
+    }
+}
+
+/// What the typed fields hold, where the data is not plain bytes.
+fn decode(proto: &TensorProto, dtype: Dtype) -> Option<Decoded> {
+    match dtype {
+        Dtype::I64 => Some(Decoded::Ints(proto.int64_data.as_slice().into())),
+        Dtype::I32 | Dtype::I8 | Dtype::U8 | Dtype::Bool => Some(Decoded::Ints(proto.int32_data.iter().map(|&v| i64::from(v)).collect())),
+        Dtype::F16 => Some(Decoded::Floats(proto.int32_data.iter().map(|&v| half::f16::from_bits(v as u16).to_f32()).collect())),
+        Dtype::Bf16 => Some(Decoded::Floats(proto.int32_data.iter().map(|&v| half::bf16::from_bits(v as u16).to_f32()).collect())),
+        _ => None,
+    }
+}
+
+fn elements_in_fields(proto: &TensorProto, dtype: Dtype) -> usize {
+    match dtype {
+        Dtype::F32 => proto.float_data.len(),
+        Dtype::F64 => proto.double_data.len(),
+        Dtype::Other(12 | 13) => proto.uint64_data.len(),
+        _ => proto.int32_data.len(),
+    }
+}

@@ -1,0 +1,282 @@
+//! Saving a pruned model: the opened file with the pruned elements' bytes set to zero and nothing else changed.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::wire;
+use super::{Dtype, OnnxFile, OpenError, Source, Span, TensorId};
+use crate::atomic::{self, Overwrite, WriteError};
+
+/// The elements of one tensor that become zero.
+#[derive(Debug, Clone)]
+pub struct Zeros {
+    /// Which tensor.
+    pub tensor: TensorId,
+    /// Bit `i % 64` of word `i / 64` is set where element `i` becomes +0.0.
+    pub words: Vec<u64>,
+}
+
+/// What was written, as read back from disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saved {
+    /// The model file.
+    pub path: PathBuf,
+    /// Every file written, the model first.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all of them together.
+    pub bytes: u64,
+    /// Zeros in the changed tensors, counted in the file that was read back.
+    pub zeros: u64,
+}
+
+/// Why a model could not be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The disk refused.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A tensor's encoding cannot be changed in place.
+    #[error("the weights “{tensor}” are stored in a way that cannot be changed in place; save as safetensors instead")]
+    NotInPlace {
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// What is on disk is not what was meant.
+    #[error("the file was written, but reading it back gave something else ({reason}); the disk may be failing: {}", path.display())]
+    Differs {
+        /// What differs.
+        reason: String,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The written file could not be opened again.
+    #[error("the file was written, but cannot be opened again: {0}")]
+    Reopen(#[from] OpenError),
+}
+
+/// A change of one tensor, with its place.
+struct Patch<'a> {
+    span: Span,
+    size: usize,
+    words: &'a [u64],
+}
+
+impl Patch<'_> {
+    fn range(&self) -> std::ops::Range<usize> {
+        match self.span {
+            Span::Raw { offset, length } | Span::Varints { offset, length } => offset..offset + length,
+            // The last element has no tag after it.
+            Span::Fixed { offset, stride, elements } => offset..offset + (stride * elements).saturating_sub(stride - self.size),
+        }
+    }
+
+    /// Zeros the chosen elements in `bytes`, a copy of this patch's range.
+    fn apply(&self, bytes: &mut [u8]) {
+        let stride = match self.span {
+            Span::Raw { .. } => self.size,
+            Span::Fixed { stride, .. } => stride,
+            Span::Varints { length, .. } => return zero_varints(bytes, length, self.words),
+        };
+        for (w, &word) in self.words.iter().enumerate() {
+            let mut rest = word;
+            while rest != 0 {
+                let element = w * 64 + rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                let at = element * stride;
+                bytes[at..at + self.size].fill(0);
+            }
+        }
+    }
+}
+
+/// A variable-length zero of the same length: 0x80 … 0x80 0x00, which every reader takes for 0.
+fn zero_varints(bytes: &mut [u8], length: usize, words: &[u64]) {
+    let (mut at, mut element) = (0, 0);
+    while let Ok((_, next)) = wire::varint(bytes, at, length) {
+        if words.get(element / 64).is_some_and(|w| w >> (element % 64) & 1 == 1) {
+            bytes[at..next - 1].fill(0x80);
+            bytes[next - 1] = 0;
+        }
+        (at, element) = (next, element + 1);
+    }
+}
+
+/// Passes the content of one opened file, patched, to `sink`, piece by piece.
+fn stream(bytes: &[u8], patches: &mut [Patch], sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    patches.sort_by_key(|p| p.range().start);
+    let overlap = patches.windows(2).any(|w| w[1].range().start < w[0].range().end);
+    if overlap {
+        // Two tensors share bytes: rare enough for one whole copy.
+        let mut copy = bytes.to_vec();
+        for patch in patches.iter() {
+            patch.apply(&mut copy[patch.range()]);
+        }
+        return sink(&copy);
+    }
+    let mut at = 0;
+    for patch in patches.iter() {
+        let range = patch.range();
+        sink(&bytes[at..range.start])?;
+        let mut copy = bytes[range.clone()].to_vec();
+        patch.apply(&mut copy);
+        sink(&copy)?;
+        at = range.end;
+    }
+    sink(&bytes[at..])
+}
+
+/// Writes `file` with `zeros` to `target`, with its external data beside it, and reads both back.
+///
+/// External data keeps its name where that name is free in the target's folder or belongs to the file that is being
+/// replaced; otherwise it is named after the target (`target.onnx.data`) and the model's references are changed to it.
+///
+/// # Errors
+/// [`SaveError`]; a file that was there before is whole, old or new.
+pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwrite) -> Result<Saved, SaveError> {
+    let mut patches: HashMap<Option<usize>, Vec<Patch>> = HashMap::new();
+    for z in zeros {
+        let tensor = file.tensor(z.tensor);
+        let (Some(span), Some(size)) = (tensor.span, tensor.dtype.size()) else {
+            return Err(SaveError::NotInPlace { tensor: tensor.name.clone() });
+        };
+        if matches!(span, Span::Varints { .. }) && !matches!(tensor.dtype, Dtype::F16 | Dtype::Bf16) {
+            return Err(SaveError::NotInPlace { tensor: tensor.name.clone() });
+        }
+        let source = match tensor.source {
+            Source::Model => None,
+            Source::External(i) => Some(i),
+        };
+        patches.entry(source).or_default().push(Patch { span, size, words: &z.words });
+    }
+    if overwrite == Overwrite::Refuse && target.exists() {
+        return Err(WriteError::Exists { path: target.to_owned() }.into());
+    }
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let replaces_itself = same_file(target, &file.path);
+    let mut files = vec![target.to_owned()];
+    let mut renamed = HashMap::new();
+    for (i, external) in file.external.iter().enumerate() {
+        let mut path = folder.join(&external.location);
+        if path.exists() && !replaces_itself {
+            let name = target.file_name().unwrap_or_default().to_string_lossy();
+            let suffix = if i == 0 { String::new() } else { format!(".{i}") };
+            let location = format!("{name}.data{suffix}");
+            path = folder.join(&location);
+            renamed.insert(external.location.clone(), location);
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|source| WriteError::Io { source, path: path.clone() })?;
+        }
+        let own = patches.entry(Some(i)).or_default();
+        let permission = if replaces_itself { Overwrite::Allow } else { overwrite };
+        atomic::write(&path, permission, |out| stream(&external.bytes, own, &mut |piece| out.write_all(piece)))?;
+        check(&path, &external.bytes, own)?;
+        files.push(path);
+    }
+    let own = patches.entry(None).or_default();
+    if renamed.is_empty() {
+        atomic::write(target, overwrite, |out| stream(&file.bytes, own, &mut |piece| out.write_all(piece)))?;
+        check(target, &file.bytes, own)?;
+    } else {
+        let mut patched = Vec::with_capacity(file.bytes.len());
+        stream(&file.bytes, own, &mut |piece| {
+            patched.extend_from_slice(piece);
+            Ok(())
+        })
+        .map_err(|source| WriteError::Io { source, path: target.to_owned() })?;
+        let moved = wire::relocate(&patched, &renamed).map_err(|_| SaveError::NotInPlace { tensor: "external data".into() })?;
+        atomic::write(target, overwrite, |out| out.write_all(&moved))?;
+        check(target, &moved, &mut [])?;
+    }
+    read_back(file, zeros, files)
+}
+
+/// Whether both names mean one file on disk.
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Compares what is on disk with what was meant, byte for byte.
+fn check(path: &Path, bytes: &[u8], patches: &mut [Patch]) -> Result<(), SaveError> {
+    let failed = |source| WriteError::Io { source, path: path.to_owned() };
+    let mut disk = io::BufReader::with_capacity(1 << 20, std::fs::File::open(path).map_err(failed)?);
+    let mut buffer = vec![0; 1 << 20];
+    let mut same = true;
+    stream(bytes, patches, &mut |piece| {
+        for part in piece.chunks(buffer.len()) {
+            disk.read_exact(&mut buffer[..part.len()])?;
+            same &= buffer[..part.len()] == *part;
+        }
+        Ok(())
+    })
+    .map_err(failed)?;
+    let whole = disk.read(&mut buffer).map_err(failed)? == 0;
+    match same && whole {
+        true => Ok(()),
+        false => Err(SaveError::Differs { reason: "other bytes".into(), path: path.to_owned() }),
+    }
+}
+
+/// Opens the written model as any other file and counts what became zero.
+fn read_back(file: &OnnxFile, zeros: &[Zeros], files: Vec<PathBuf>) -> Result<Saved, SaveError> {
+    let path = files[0].clone();
+    let again = OnnxFile::open(&path)?;
+    let differs = |reason: String| SaveError::Differs { reason, path: path.clone() };
+    if again.tensors.len() != file.tensors.len() {
+        return Err(differs("another number of tensors".into()));
+    }
+    let mut total = 0;
+    for z in zeros {
+        let values = again.floats(z.tensor).ok_or_else(|| differs(format!("“{}” is no float tensor", again.tensor(z.tensor).name)))?;
+        let is_zero: Box<dyn Fn(usize) -> bool> = match &values {
+            super::Values::F32(v) => Box::new(move |i| v[i] == 0.0),
+            super::Values::F64(v) => Box::new(move |i| v[i] == 0.0),
+        };
+        total += (0..values.len()).filter(|&i| is_zero(i)).count() as u64;
+        if (0..values.len()).any(|i| z.words[i / 64] >> (i % 64) & 1 == 1 && !is_zero(i)) {
+            return Err(differs(format!("“{}” is not zero where it should be", again.tensor(z.tensor).name)));
+        }
+    }
+    let bytes = files.iter().filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum();
+    Ok(Saved { path, files, bytes, zeros: total })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_become_zeros_of_the_same_length() {
+        // 0x3c00 (1.0 in float16), 5, 0x4000.
+        let mut bytes = vec![0x80, 0x78, 0x05, 0x80, 0x80, 0x01];
+        zero_varints(&mut bytes, 6, &[0b101]);
+        assert_eq!(bytes, [0x80, 0x00, 0x05, 0x80, 0x80, 0x00]);
+    }
+
+    #[test]
+    fn strided_elements_keep_their_tags() {
+        let mut bytes = vec![1, 2, 3, 4, 0x25, 5, 6, 7, 8];
+        let patch = Patch { span: Span::Fixed { offset: 0, stride: 5, elements: 2 }, size: 4, words: &[0b10] };
+        assert_eq!(patch.range(), 0..9);
+        patch.apply(&mut bytes);
+        assert_eq!(bytes, [1, 2, 3, 4, 0x25, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn shared_bytes_are_patched_by_both() {
+        let patches = || {
+            [
+                Patch { span: Span::Raw { offset: 1, length: 2 }, size: 1, words: &[0b01] },
+                Patch { span: Span::Raw { offset: 1, length: 2 }, size: 1, words: &[0b10] },
+            ]
+        };
+        let mut out = Vec::new();
+        stream(&[9, 8, 7, 6], &mut patches(), &mut |p| {
+            out.extend_from_slice(p);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(out, [9, 0, 0, 6]);
+    }
+}

@@ -1,1 +1,52 @@
-fn main(){}
+//! Arguments to window or command; the one place that prints errors and picks exit codes.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use secateur::cli::{self, Plan};
+
+/// The command failed.
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    let plan = match cli::plan(std::env::args_os()) {
+        Ok(plan) => plan,
+        Err(error) => {
+            // A closed pipe is no reason to fail harder.
+            let _ = error.print();
+            return ExitCode::from(cli::usage_exit_code(&error));
+        }
+    };
+    let result = match plan {
+        Plan::Headless(command) => headless(command),
+        Plan::Window { file, device } => window(file, device),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "secateur: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn headless(command: cli::Headless) -> anyhow::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let result = cli::run(command, &mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        // Whoever read our output has had enough of it.
+        Err(e) if e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(feature = "gui")]
+fn window(file: Option<std::path::PathBuf>, device: secateur::device::DeviceChoice) -> anyhow::Result<()> {
+    let _ = (file, device);
+    Ok(())
+}
+
+#[cfg(not(feature = "gui"))]
+fn window(_: Option<std::path::PathBuf>, _: secateur::device::DeviceChoice) -> anyhow::Result<()> {
+    anyhow::bail!("this program was built without its window; use `secateur inspect FILE` or `secateur prune FILE`, see `secateur --help`")
+}

@@ -1,7 +1,7 @@
 //! What a module is called: from the initializer, the exporter's metadata, the node, in that order.
 
 /// Names of a weight from which a module's name follows, less their ending.
-const ENDINGS: [&str; 6] = [".weight", ".bias", ".w_0", ".b_0", "/kernel", "/bias"];
+const ENDINGS: [&str; 7] = [".weight_quantized", ".weight", ".bias", ".w_0", ".b_0", "/kernel", "/bias"];
 
 /// The module's name that a parameter's name tells: `conv_stem.weight` → `conv_stem`.
 pub(super) fn from_parameter(name: &str) -> Option<&str> {

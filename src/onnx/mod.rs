@@ -360,6 +360,23 @@ impl OnnxFile {
         }
     }
 
+    /// The bytes of a floating tensor in its own type, little-endian, however the file encodes them; `None` for other types.
+    #[must_use]
+    pub fn float_bytes(&self, id: TensorId) -> Option<Vec<u8>> {
+        if let Some(raw) = self.raw(id).filter(|_| self.tensor(id).dtype.is_float()) {
+            return Some(raw.to_vec());
+        }
+        let dtype = self.tensor(id).dtype;
+        Some(match self.floats(id)? {
+            Values::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Values::F32(v) => match dtype {
+                Dtype::F16 => v.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
+                Dtype::Bf16 => v.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
+                _ => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            },
+        })
+    }
+
     /// The elements of a floating tensor; `None` for other types.
     #[must_use]
     pub fn floats(&self, id: TensorId) -> Option<Values> {

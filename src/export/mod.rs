@@ -1,0 +1,138 @@
+//! Pruned models in the formats that others read, and the table of figures.
+
+mod burn;
+mod safetensors;
+mod table;
+mod tensors;
+
+use std::path::{Path, PathBuf};
+
+pub use table::csv;
+pub use tensors::{Form, Masks, ParameterMasks};
+
+use crate::atomic::{Overwrite, WriteError};
+use crate::graph::Graph;
+use crate::onnx::{self, OnnxFile, SaveError, Zeros};
+
+/// A file format to save as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The opened file with pruned elements zeroed.
+    Onnx,
+    /// PyTorch's names.
+    Safetensors(Form),
+    /// Burn's weight file, with Burn's names.
+    Burnpack,
+    /// Rust source for Burn, with its weight file beside it.
+    RustSource,
+}
+
+impl Format {
+    /// The format that a file's extension names: `.onnx`, `.safetensors`, `.bpk`, `.rs`.
+    ///
+    /// # Errors
+    /// [`ExportError::Extension`] names the ones there are.
+    pub fn from_path(path: &Path) -> Result<Self, ExportError> {
+        match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
+            Some("onnx") => Ok(Self::Onnx),
+            Some("safetensors") => Ok(Self::Safetensors(Form::Fixed)),
+            Some("bpk") => Ok(Self::Burnpack),
+            Some("rs") => Ok(Self::RustSource),
+            _ => Err(ExportError::Extension { path: path.to_owned() }),
+        }
+    }
+
+    /// Extension of its files, without the dot.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Safetensors(_) => "safetensors",
+            Self::Burnpack => "bpk",
+            Self::RustSource => "rs",
+        }
+    }
+}
+
+/// What was written, as read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Every file, the one that was asked for first.
+    pub files: Vec<PathBuf>,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Zeros in the model's parameters, counted in what was read back.
+    pub zeros: u64,
+    /// Elements of the model's parameters, counted in what was read back.
+    pub elements: u64,
+}
+
+impl Report {
+    /// Zeros / elements, 0..=1.
+    #[must_use]
+    pub fn sparsity(&self) -> f64 {
+        if self.elements == 0 { 0.0 } else { self.zeros as f64 / self.elements as f64 }
+    }
+}
+
+/// Why a model could not be saved; what was on disk before is untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The name does not tell the format.
+    #[error("the name must end in .onnx, .safetensors, .bpk or .rs: {}", path.display())]
+    Extension {
+        /// The name.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The ONNX copy failed.
+    #[error(transparent)]
+    Onnx(#[from] SaveError),
+    /// What was read back is not what was written.
+    #[error("the file was written, but reading it back gave something else ({reason}); the disk may be failing: {}", path.display())]
+    ReadBack {
+        /// What differs.
+        reason: String,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A weight format cannot hold this model.
+    #[error("cannot save as {format}: {reason}")]
+    Encode {
+        /// Which format.
+        format: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// Burn's importer does not know this model.
+    #[error("Burn's importer cannot turn this model into Rust source: {reason}; save the weights alone as .bpk or .safetensors")]
+    RustSource {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// Saves `file` with `masks` to `path`.
+///
+/// # Errors
+/// [`ExportError`]; a file that was there before is whole.
+pub fn save(file: &OnnxFile, graph: &Graph, masks: &Masks, format: Format, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
+    match format {
+        Format::Onnx => {
+            let saved = onnx::write(file, &zeros(graph, masks), path, overwrite)?;
+            let again = OnnxFile::open(path).map_err(SaveError::from)?;
+            let (zeros, elements) = tensors::count_zeros(&again, &crate::graph::build(&again));
+            Ok(Report { files: saved.files, bytes: saved.bytes, zeros, elements })
+        }
+        Format::Safetensors(form) => safetensors::save(file, graph, masks, form, path, overwrite),
+        Format::Burnpack => burn::save_pack(file, graph, masks, path, overwrite),
+        Format::RustSource => burn::save_source(file, graph, &zeros(graph, masks), path, overwrite),
+    }
+}
+
+/// What becomes zero in the file.
+fn zeros(graph: &Graph, masks: &Masks) -> Vec<Zeros> {
+    masks.iter().map(|(id, masks)| Zeros { tensor: graph.parameter(*id).tensor, words: masks.zeroed().into_words() }).collect()
+}

@@ -1,0 +1,7 @@
+//! What pruning did: sparsity per parameter and in all, histograms and statistics of one parameter.
+
+mod detail;
+mod outcome;
+
+pub use detail::{Detail, Histogram, Picture, Statistics, detail};
+pub use outcome::{Figures, Outcome, Weights, figures, outcome};

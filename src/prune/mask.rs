@@ -1,0 +1,205 @@
+//! Masks: which elements of a parameter are pruned, as bits.
+
+use crate::onnx::Values;
+
+use super::order::{Order, narrow_key, wide_key};
+
+/// One bit per element of a parameter; a set bit is a pruned element (PyTorch's mask holds the opposite).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    words: Vec<u64>,
+    elements: usize,
+}
+
+impl Mask {
+    /// From words: bit `i % 64` of word `i / 64` is element `i`.
+    #[must_use]
+    pub fn from_words(mut words: Vec<u64>, elements: usize) -> Self {
+        words.resize(elements.div_ceil(64), 0);
+        Self { words, elements }
+    }
+
+    /// Whether element `i` is pruned.
+    #[must_use]
+    pub fn is_pruned(&self, i: usize) -> bool {
+        self.words[i / 64] >> (i % 64) & 1 == 1
+    }
+
+    /// The bits.
+    #[must_use]
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Gives the bits away.
+    #[must_use]
+    pub fn into_words(self) -> Vec<u64> {
+        self.words
+    }
+
+    /// Number of elements, pruned or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.elements
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.elements == 0
+    }
+
+    /// Number of pruned elements.
+    #[must_use]
+    pub fn pruned(&self) -> u64 {
+        self.words.iter().map(|w| u64::from(w.count_ones())).sum()
+    }
+
+    /// Adds the pruned elements of another mask of the same length.
+    pub fn join(&mut self, other: &Self) {
+        for (a, b) in self.words.iter_mut().zip(&other.words) {
+            *a |= b;
+        }
+    }
+
+    /// `values` with pruned elements replaced by +0.0 and all others bit for bit as they are.
+    pub fn apply(&self, values: &mut Values) {
+        match values {
+            Values::F32(v) => zero(v, &self.words, 0.0),
+            Values::F64(v) => zero(v, &self.words, 0.0),
+        }
+    }
+}
+
+fn zero<T: Copy>(values: &mut [T], words: &[u64], zero: T) {
+    for (chunk, &word) in values.chunks_mut(64).zip(words) {
+        if word == 0 {
+            continue;
+        }
+        for (i, value) in chunk.iter_mut().enumerate() {
+            *value = if word >> i & 1 == 1 { zero } else { *value };
+        }
+    }
+}
+
+/// Marks the `count` smallest of `values`, whose sorted magnitudes are `order`; equal ones by lowest index.
+///
+/// # Panics
+/// When `count` is above the number of elements, or `order` is another parameter's.
+#[must_use]
+pub fn smallest(values: &Values, order: &Order, count: u64) -> Mask {
+    let elements = values.len();
+    assert!(count <= elements as u64 && order.len() == elements, "{count} of {elements}");
+    if count == 0 {
+        return Mask { words: vec![0; elements.div_ceil(64)], elements };
+    }
+    let (below, through) = order.around(count as usize - 1);
+    let cut = order.magnitude(count as usize - 1);
+    let ties = Ties { take: count as usize - below, all: through - below };
+    let words = match values {
+        Values::F32(v) => mark(v, narrow_key(cut as f32), ties, |x| narrow_key(x)),
+        Values::F64(v) => mark(v, wide_key(cut), ties, |x| wide_key(x)),
+    };
+    Mask { words, elements }
+}
+
+/// How many of the elements at the cut are pruned.
+#[derive(Clone, Copy)]
+struct Ties {
+    take: usize,
+    all: usize,
+}
+
+/// One bit per value: its key is below `cut`, or at it and among the first `ties.take` such.
+fn mark<T: Copy, K: Copy + Ord>(values: &[T], cut: K, ties: Ties, key: impl Fn(T) -> K) -> Vec<u64> {
+    let mut left = ties.take;
+    values
+        .chunks(64)
+        .map(|chunk| {
+            if ties.take == ties.all || left == 0 {
+                // Everything at the cut goes, or nothing more does: one comparison per element.
+                let all = ties.take == ties.all;
+                return chunk.iter().enumerate().fold(0, |word, (i, &x)| {
+                    let k = key(x);
+                    word | u64::from(if all { k <= cut } else { k < cut }) << i
+                });
+            }
+            chunk.iter().enumerate().fold(0, |word, (i, &x)| {
+                let k = key(x);
+                let tie = k == cut && left > 0;
+                left -= usize::from(tie);
+                word | u64::from(k < cut || tie) << i
+            })
+        })
+        .collect()
+}
+
+/// Marks the first `count` zeros of `values` by index, where an element counts as zero when it is one or `fixed` names it.
+#[must_use]
+pub fn first_zeros(values: &Values, fixed: &Mask, count: u64) -> Mask {
+    let elements = values.len();
+    let is_zero = |i: usize| {
+        fixed.is_pruned(i)
+            || match values {
+                Values::F32(v) => v[i] == 0.0,
+                Values::F64(v) => v[i] == 0.0,
+            }
+    };
+    let mut words = vec![0; elements.div_ceil(64)];
+    for i in (0..elements).filter(|&i| is_zero(i)).take(count as usize) {
+        words[i / 64] |= 1 << (i % 64);
+    }
+    Mask { words, elements }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The rule in one line: sort by magnitude, then by index.
+    fn reference(values: &[f32], count: usize) -> Vec<bool> {
+        let mut ranks: Vec<usize> = (0..values.len()).collect();
+        ranks.sort_by_key(|&i| (narrow_key(values[i]), i));
+        let mut pruned = vec![false; values.len()];
+        for &i in &ranks[..count] {
+            pruned[i] = true;
+        }
+        pruned
+    }
+
+    fn value() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            any::<f32>(),
+            prop::sample::select(vec![0.0, -0.0, 1.0, -1.0, 0.5, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-45, f32::from_bits(0x7fc0_1234)]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_smallest_go_first_and_the_rest_is_untouched((values, count) in prop::collection::vec(value(), 0..300).prop_flat_map(|v| { let n = v.len(); (Just(v), 0..=n) })) {
+            let data = Values::F32(values.clone());
+            let mask = smallest(&data, &Order::new(&data), count as u64);
+            prop_assert_eq!(mask.pruned(), count as u64);
+            let wanted = reference(&values, count);
+            let mut out = data;
+            mask.apply(&mut out);
+            let Values::F32(out) = out else { unreachable!() };
+            for i in 0..values.len() {
+                prop_assert_eq!(mask.is_pruned(i), wanted[i]);
+                let bits = if wanted[i] { 0 } else { values[i].to_bits() };
+                prop_assert_eq!(out[i].to_bits(), bits);
+            }
+        }
+
+        #[test]
+        fn masks_grow_with_the_count(values in prop::collection::vec(value(), 1..200), a in 0_usize..200, b in 0_usize..200) {
+            let (a, b) = (a.min(b).min(values.len()), a.max(b).min(values.len()));
+            let data = Values::F32(values);
+            let order = Order::new(&data);
+            let (small, large) = (smallest(&data, &order, a as u64), smallest(&data, &order, b as u64));
+            prop_assert!(small.words().iter().zip(large.words()).all(|(s, l)| s & !l == 0));
+        }
+    }
+}

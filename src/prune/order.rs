@@ -1,0 +1,215 @@
+//! The elements of a parameter in order of magnitude, prepared once so that any cut is found by looking up.
+
+use rayon::prelude::*;
+
+use crate::onnx::Values;
+
+/// The largest 32-bit key, which all NaNs share; infinity is one less.
+const NARROW_NAN: u32 = 0x7f80_0001;
+/// The largest 64-bit key.
+const WIDE_NAN: u64 = 0x7ff0_0000_0000_0001;
+
+/// Rank of an f32: its bits without the sign, which order as the magnitudes do. NaN ranks above infinity.
+#[must_use]
+pub fn narrow_key(value: f32) -> u32 {
+    (value.to_bits() & 0x7fff_ffff).min(NARROW_NAN)
+}
+
+/// Rank of an f64, likewise.
+#[must_use]
+pub fn wide_key(value: f64) -> u64 {
+    (value.to_bits() & (u64::MAX >> 1)).min(WIDE_NAN)
+}
+
+/// The magnitude that a narrow key stands for.
+fn narrow_magnitude(key: u32) -> f32 {
+    f32::from_bits(key)
+}
+
+/// Magnitudes of one parameter, sorted. Equal ones stand for their elements in index order.
+#[derive(Debug)]
+pub struct Order {
+    keys: Keys,
+    zeros: u64,
+}
+
+#[derive(Debug)]
+enum Keys {
+    Narrow(Vec<u32>),
+    Wide(Vec<u64>),
+}
+
+impl Order {
+    /// Sorts the magnitudes of `values`: O(n).
+    #[must_use]
+    pub fn new(values: &Values) -> Self {
+        let keys = match values {
+            Values::F32(v) => Keys::Narrow(radix_sort(v.par_iter().map(|&x| narrow_key(x)).collect())),
+            Values::F64(v) => {
+                let mut keys: Vec<u64> = v.par_iter().map(|&x| wide_key(x)).collect();
+                keys.par_sort_unstable();
+                Keys::Wide(keys)
+            }
+        };
+        let mut order = Self { keys, zeros: 0 };
+        order.zeros = order.count_below(1, Domain::Narrow, 0, order.len()) as u64;
+        order
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.keys {
+            Keys::Narrow(k) => k.len(),
+            Keys::Wide(k) => k.len(),
+        }
+    }
+
+    /// Whether the parameter has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Zeros of either sign in the parameter as opened.
+    #[must_use]
+    pub fn zeros(&self) -> u64 {
+        self.zeros
+    }
+
+    /// The `rank`-th smallest magnitude, from 0.
+    #[must_use]
+    pub fn magnitude(&self, rank: usize) -> f64 {
+        match &self.keys {
+            Keys::Narrow(k) => f64::from(narrow_magnitude(k[rank])),
+            Keys::Wide(k) => f64::from_bits(k[rank]),
+        }
+    }
+
+    /// How many of the smallest elements have a key below `key`, and how many at most `key`; keys in this parameter's width.
+    pub(super) fn around(&self, rank: usize) -> (usize, usize) {
+        match &self.keys {
+            Keys::Narrow(k) => (k.partition_point(|&x| x < k[rank]), k.partition_point(|&x| x <= k[rank])),
+            Keys::Wide(k) => (k.partition_point(|&x| x < k[rank]), k.partition_point(|&x| x <= k[rank])),
+        }
+    }
+
+    pub(super) fn is_wide(&self) -> bool {
+        matches!(self.keys, Keys::Wide(_))
+    }
+
+    /// Key of rank `rank`, in the domain in which parameters of different types compare.
+    fn key(&self, rank: usize, domain: Domain) -> u64 {
+        match (&self.keys, domain) {
+            (Keys::Narrow(k), Domain::Narrow) => u64::from(k[rank]),
+            (Keys::Narrow(k), Domain::Wide) => wide_key(f64::from(narrow_magnitude(k[rank]))),
+            (Keys::Wide(k), _) => k[rank],
+        }
+    }
+
+    /// Number of elements whose key is below `key`, known to lie in `low..=high`.
+    pub(super) fn count_below(&self, key: u64, domain: Domain, low: usize, high: usize) -> usize {
+        let (mut low, mut high) = (low, high);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.key(middle, domain) < key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+/// The width of keys in which a whole scope is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Domain {
+    /// All parameters are f32 or narrower.
+    Narrow,
+    /// At least one is f64; an f32 is compared as the f64 of the same value.
+    Wide,
+}
+
+impl Domain {
+    pub(super) fn largest(self) -> u64 {
+        match self {
+            Self::Narrow => u64::from(NARROW_NAN),
+            Self::Wide => WIDE_NAN,
+        }
+    }
+
+    pub(super) fn magnitude(self, key: u64) -> f64 {
+        match self {
+            Self::Narrow => f64::from(narrow_magnitude(key as u32)),
+            Self::Wide => f64::from_bits(key),
+        }
+    }
+}
+
+/// Sorts 31-bit keys: three passes of a counting sort, least significant digits first.
+fn radix_sort(mut keys: Vec<u32>) -> Vec<u32> {
+    const DIGITS: [(u32, u32); 3] = [(0, 11), (11, 10), (21, 10)];
+    if keys.len() < 2048 {
+        keys.sort_unstable();
+        return keys;
+    }
+    let mut counts = [[0_u32; 2048]; 3];
+    for &key in &keys {
+        for (count, (shift, bits)) in counts.iter_mut().zip(DIGITS) {
+            count[(key >> shift & ((1 << bits) - 1)) as usize] += 1;
+        }
+    }
+    let mut other = vec![0; keys.len()];
+    for (count, (shift, bits)) in counts.iter_mut().zip(DIGITS) {
+        let mut start = 0;
+        for c in count.iter_mut() {
+            start += std::mem::replace(c, start);
+        }
+        for &key in &keys {
+            let slot = &mut count[(key >> shift & ((1 << bits) - 1)) as usize];
+            other[*slot as usize] = key;
+            *slot += 1;
+        }
+        std::mem::swap(&mut keys, &mut other);
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nan_ranks_above_infinity_and_zero_has_no_sign() {
+        let order = Order::new(&Values::F32(vec![f32::NAN, -0.0, f32::INFINITY, f32::from_bits(0xffff_ffff), 0.0, -1.0e-45]));
+        assert_eq!(order.zeros(), 2);
+        let ranked: Vec<f64> = (0..6).map(|i| order.magnitude(i)).collect();
+        assert_eq!(ranked[..2], [0.0, 0.0]);
+        assert!(ranked[2] > 0.0 && ranked[2] < 1e-44);
+        assert!(ranked[3].is_infinite() && ranked[4].is_nan() && ranked[5].is_nan());
+        assert_eq!(order.around(5), (4, 6));
+    }
+
+    proptest! {
+        #[test]
+        fn radix_sort_sorts(keys in prop::collection::vec(0_u32..=NARROW_NAN, 2000..5000)) {
+            let mut wanted = keys.clone();
+            wanted.sort_unstable();
+            prop_assert_eq!(radix_sort(keys), wanted);
+        }
+
+        #[test]
+        fn doubles_and_singles_rank_by_exact_magnitude(singles in prop::collection::vec(any::<f32>(), 1..50), doubles in prop::collection::vec(any::<f64>(), 1..50), probe in any::<f64>()) {
+            let key = wide_key(probe);
+            let narrow = Order::new(&Values::F32(singles.clone()));
+            let wide = Order::new(&Values::F64(doubles.clone()));
+            let wanted = singles.iter().filter(|&&x| wide_key(f64::from(x)) < key).count();
+            prop_assert_eq!(narrow.count_below(key, Domain::Wide, 0, singles.len()), wanted);
+            let wanted = doubles.iter().filter(|&&x| wide_key(x) < key).count();
+            prop_assert_eq!(wide.count_below(key, Domain::Wide, 0, doubles.len()), wanted);
+        }
+    }
+}

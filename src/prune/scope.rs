@@ -1,0 +1,124 @@
+//! What may be pruned: ticks, locks, biases.
+
+use crate::graph::{BatchNorm, Graph, Kind, ModuleId, ParameterId};
+
+use super::select::Method;
+use super::{Amount, PruneError};
+
+/// Everything that a person sets before weights are fixed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// How elements are chosen.
+    pub method: Method,
+    /// How many.
+    pub amount: Amount,
+    /// Whether biases are pruned like weights.
+    pub biases: bool,
+    /// Per module: it may be pruned.
+    pub ticked: Vec<bool>,
+    /// Per module: it stays as it is, ticked or not.
+    pub locked: Vec<bool>,
+}
+
+impl Settings {
+    /// Nothing pruned yet; ticked is every type whose weight has more than one dimension. Biases are in, except where batch
+    /// normalisation was folded into them.
+    #[must_use]
+    pub fn new(graph: &Graph) -> Self {
+        let ticked = graph
+            .modules
+            .iter()
+            .map(|m| m.parameters.iter().any(|&p| graph.parameter(p).kind == Kind::Weight && graph.parameter(p).shape.len() > 1 && graph.parameter(p).obstacle().is_none()))
+            .collect();
+        Self {
+            method: Method::Global,
+            amount: Amount::Fraction(0.0),
+            biases: graph.batch_norm != Some(BatchNorm::Folded),
+            ticked,
+            locked: vec![false; graph.modules.len()],
+        }
+    }
+
+    /// Whether a module may be pruned at all under these settings.
+    #[must_use]
+    pub fn includes(&self, module: ModuleId) -> bool {
+        self.ticked[module.0] && !self.locked[module.0]
+    }
+
+    /// The parameters of the scope, in graph order.
+    #[must_use]
+    pub fn scope(&self, graph: &Graph) -> Vec<ParameterId> {
+        (0..graph.parameters.len())
+            .map(ParameterId)
+            .filter(|&id| {
+                let parameter = graph.parameter(id);
+                self.includes(parameter.module) && (self.biases || parameter.kind == Kind::Weight) && parameter.obstacle().is_none()
+            })
+            .collect()
+    }
+
+    /// Ticks modules by type and by name, as the command line does; a pattern may hold `*` and `?`. Empty lists leave the ticks.
+    ///
+    /// # Errors
+    /// A type or pattern that matches no module of the network.
+    pub fn tick_only(&mut self, graph: &Graph, types: &[String], patterns: &[String]) -> Result<(), PruneError> {
+        if let Some(unknown) = types.iter().find(|t| !graph.modules.iter().any(|m| m.kind == **t)) {
+            let known = graph.types().iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ");
+            return Err(PruneError::UnknownType { name: unknown.clone(), known });
+        }
+        if let Some(unknown) = patterns.iter().find(|p| !graph.modules.iter().any(|m| glob(p, &m.name))) {
+            return Err(PruneError::UnknownModule { pattern: unknown.clone() });
+        }
+        for (module, ticked) in graph.modules.iter().zip(&mut self.ticked) {
+            // With patterns alone, every module that they name is meant, whatever its type.
+            let by_type = if types.is_empty() { !patterns.is_empty() || *ticked } else { types.contains(&module.kind) };
+            *ticked = by_type && (patterns.is_empty() || patterns.iter().any(|p| glob(p, &module.name)));
+        }
+        Ok(())
+    }
+}
+
+/// Whether `name` matches `pattern`: `*` stands for any text, `?` for one character.
+#[must_use]
+pub fn glob(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    // The last star seen, and how much of the name it has taken: enough to step back to.
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == name[n] => (p, n) = (p + 1, n + 1),
+            _ => {
+                let Some((at, taken)) = star else { return false };
+                star = Some((at, taken + 1));
+                (p, n) = (at + 1, taken + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match() {
+        for (pattern, name, wanted) in [
+            ("blocks.*", "blocks.0.0.conv", true),
+            ("*.conv", "blocks.0.0.conv", true),
+            ("*dw*", "blocks.2.0.dw_mid.conv", true),
+            ("blocks.?.0.*", "blocks.2.0.dw_mid.conv", true),
+            ("blocks", "blocks.0", false),
+            ("*a*b*c", "aXbXbXc", true),
+            ("*a*b*c", "aXbXbX", false),
+            ("", "", true),
+            ("*", "", true),
+        ] {
+            assert_eq!(glob(pattern, name), wanted, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! One opened model and all that is done to it, as blocking calls: open, prune, look, fix, undo, save.
+//!
+//! The window drives a session from [`crate::worker`], the command line directly. A call that fails changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::atomic::Overwrite;
+use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
+use crate::graph::{self, Graph, ParameterId};
+use crate::measure::{self, Detail, Figures, Outcome, Weights};
+use crate::onnx::{OnnxFile, OpenError};
+use crate::prune::{self, History, Mask, Order, PruneError, Settings, State, Step};
+
+/// How long work reports, and is stopped.
+pub trait Watch: Sync {
+    /// `done` of 1.0 is finished; `what` names the present part.
+    fn progress(&self, done: f32, what: &str);
+    /// Whether the person wants it to stop.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn progress(&self, _: f32, _: &str) {}
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Why a call failed. The session is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The file could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The settings cannot be applied.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
+    /// The model could not be saved.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The person stopped it.
+    #[error("cancelled")]
+    Cancelled,
+    /// Nothing to undo or redo.
+    #[error("there is nothing to {what}")]
+    NoStep {
+        /// `undo` or `redo`.
+        what: &'static str,
+    },
+}
+
+/// An opened model, shared with whoever shows it. Nothing in it changes.
+#[derive(Debug)]
+pub struct Model {
+    /// The file.
+    pub file: OnnxFile,
+    /// The network.
+    pub graph: Graph,
+    /// Operators that cannot be run, with their number.
+    pub unsupported: std::collections::BTreeMap<String, usize>,
+}
+
+impl Model {
+    /// Reads a file and builds its network.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = OnnxFile::open(path)?;
+        let graph = graph::build(&file);
+        let unsupported = std::collections::BTreeMap::new();
+        Ok(Self { file, graph, unsupported })
+    }
+
+    /// Zeros of every parameter in the file; 0 for those that are not floats.
+    #[must_use]
+    pub fn zeros(&self) -> Vec<u64> {
+        let zeros = |tensor| match self.file.floats(tensor) {
+            Some(crate::onnx::Values::F32(v)) => v.iter().filter(|x| **x == 0.0).count() as u64,
+            Some(crate::onnx::Values::F64(v)) => v.iter().filter(|x| **x == 0.0).count() as u64,
+            None => 0,
+        };
+        self.graph.parameters.par_iter().map(|p| zeros(p.tensor)).collect()
+    }
+
+    /// Sorts the magnitudes of every parameter, so that any cut is found at once.
+    ///
+    /// # Errors
+    /// [`SessionError::Cancelled`]
+    pub fn prepare(&self, watch: &dyn Watch) -> Result<Vec<Option<Order>>, SessionError> {
+        let total = self.graph.elements().max(1);
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        self.graph
+            .parameters
+            .par_iter()
+            .map(|p| {
+                if watch.is_cancelled() {
+                    return Err(SessionError::Cancelled);
+                }
+                let order = self.file.floats(p.tensor).map(|values| Order::new(&values));
+                let before = done.fetch_add(p.elements, std::sync::atomic::Ordering::Relaxed);
+                watch.progress((before + p.elements) as f32 / total as f32, "Sorting magnitudes");
+                Ok(order)
+            })
+            .collect()
+    }
+}
+
+/// Owns a model, its state and its history.
+#[derive(Debug)]
+pub struct Session {
+    model: Arc<Model>,
+    orders: Vec<Option<Order>>,
+    history: History,
+    device: Option<crate::device::ComputeDevice>,
+    /// Fixed and applied elements when the model was last saved, or opened.
+    saved: (Arc<[u64]>, Arc<[u64]>),
+}
+
+impl Session {
+    /// Opens a file and prepares it.
+    ///
+    /// # Errors
+    /// [`SessionError::Open`], [`SessionError::Cancelled`]
+    pub fn open(path: &Path, watch: &dyn Watch) -> Result<Self, SessionError> {
+        let model = Arc::new(Model::open(path)?);
+        let orders = model.prepare(watch)?;
+        Ok(Self::new(model, orders))
+    }
+
+    /// From a model and what [`Model::prepare`] made of it.
+    #[must_use]
+    pub fn new(model: Arc<Model>, orders: Vec<Option<Order>>) -> Self {
+        let none: Arc<[u64]> = vec![0; orders.len()].into();
+        let state = State { settings: Settings::new(&model.graph), masked: none.clone(), fixed: none.clone() };
+        Self { model, orders, history: History::new(state), device: None, saved: (none.clone(), none) }
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Settings, masks and fixed elements as they are.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        self.history.present()
+    }
+
+    /// Undo and redo.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        Weights { graph: &self.model.graph, orders: &self.orders }
+    }
+
+    /// Both methods at the present settings.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        measure::figures(self.weights(), self.state())
+    }
+
+    /// The chosen method at the present settings.
+    ///
+    /// # Errors
+    /// An empty scope, or an amount that does not fit.
+    pub fn outcome(&self) -> Result<Outcome, PruneError> {
+        let state = self.state();
+        measure::outcome(self.weights(), state, &state.settings.scope(&self.model.graph), state.settings.method)
+    }
+
+    /// Prunes on `device` from now on.
+    pub fn use_device(&mut self, device: crate::device::ComputeDevice) {
+        self.device = Some(device);
+    }
+
+    /// stub
+    pub fn device_name(&self) -> String {
+        "cpu".into()
+    }
+
+    /// stub
+    pub fn outcome_on_device(&mut self) -> Result<Outcome, SessionError> {
+        Ok(self.outcome()?)
+    }
+
+    /// Changes what is set.
+    pub fn set(&mut self, settings: Settings, step: Step) {
+        let state = State { settings, ..self.state().clone() };
+        self.history.push(step, state);
+    }
+
+    /// Ends a drag of the slider, so that the next one is a step of its own.
+    pub fn end_drag(&mut self) {
+        self.history.close();
+    }
+
+    /// Keeps the present mask and starts the amount again at nothing: what comes next applies to what is left, as PyTorch's
+    /// `PruningContainer` does.
+    ///
+    /// # Errors
+    /// As [`Session::outcome`].
+    pub fn apply(&mut self) -> Result<(), SessionError> {
+        let outcome = self.outcome()?;
+        let state = self.state();
+        let state = State { settings: without_amount(&state.settings), masked: outcome.masked.into(), fixed: state.fixed.clone() };
+        self.history.push(Step::Apply, state);
+        Ok(())
+    }
+
+    /// Makes the present mask permanent, as `prune.remove` does on every parameter.
+    ///
+    /// # Errors
+    /// As [`Session::outcome`].
+    pub fn fix(&mut self) -> Result<(), SessionError> {
+        let outcome = self.outcome()?;
+        let state = self.state();
+        let fixed = state.fixed.iter().zip(&outcome.masked).map(|(&f, &m)| f.max(m)).collect();
+        let state = State { settings: without_amount(&state.settings), masked: vec![0; self.orders.len()].into(), fixed };
+        self.history.push(Step::Fix, state);
+        Ok(())
+    }
+
+    /// Forgets masks and amount; what is fixed stays fixed.
+    pub fn reset(&mut self) {
+        let state = self.state();
+        let state = State { settings: without_amount(&state.settings), masked: vec![0; self.orders.len()].into(), fixed: state.fixed.clone() };
+        self.history.push(Step::Reset, state);
+    }
+
+    /// Goes back one step.
+    ///
+    /// # Errors
+    /// [`SessionError::NoStep`]
+    pub fn undo(&mut self) -> Result<Step, SessionError> {
+        self.history.undo().ok_or(SessionError::NoStep { what: "undo" })
+    }
+
+    /// Takes an undone step again.
+    ///
+    /// # Errors
+    /// [`SessionError::NoStep`]
+    pub fn redo(&mut self) -> Result<Step, SessionError> {
+        self.history.redo().ok_or(SessionError::NoStep { what: "redo" })
+    }
+
+    /// Whether something was fixed or kept since the model was opened or saved.
+    #[must_use]
+    pub fn is_unsaved(&self) -> bool {
+        let state = self.state();
+        (&state.fixed, &state.masked) != (&self.saved.0, &self.saved.1)
+    }
+
+    /// Fixed elements and mask of one parameter, when the mask prunes `masked` of its elements.
+    fn parameter_masks(&self, id: ParameterId, values: &crate::onnx::Values, masked: u64) -> Option<ParameterMasks> {
+        let order = self.orders[id.0].as_ref()?;
+        let fixed_count = self.state().fixed[id.0];
+        let fixed = prune::smallest(values, order, fixed_count);
+        let mask = match masked >= fixed_count.max(order.zeros()) || fixed_count == 0 {
+            true => prune::smallest(values, order, masked),
+            // Among zeros the order is by index, whatever they were before they were fixed.
+            false => prune::first_zeros(values, &fixed, masked),
+        };
+        Some(ParameterMasks { fixed, mask })
+    }
+
+    /// Masks of all parameters that are in the scope or changed, at the present settings.
+    ///
+    /// # Errors
+    /// As [`Session::outcome`]; an empty scope is none when something was fixed before.
+    pub fn masks(&self) -> Result<Masks, SessionError> {
+        let state = self.state();
+        let scope = state.settings.scope(&self.model.graph);
+        let masked = match self.outcome() {
+            Ok(outcome) => outcome.masked,
+            Err(PruneError::EmptyScope) if state.fixed.iter().chain(state.masked.iter()).any(|&n| n > 0) => state.masked.to_vec(),
+            Err(e) => return Err(e.into()),
+        };
+        let wanted: Vec<ParameterId> = (0..masked.len())
+            .map(ParameterId)
+            .filter(|id| scope.binary_search(id).is_ok() || masked[id.0] > 0 || state.fixed[id.0] > 0)
+            .collect();
+        let masks = wanted.into_par_iter().filter_map(|id| {
+            let values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+            Some((id, self.parameter_masks(id, &values, masked[id.0])?))
+        });
+        Ok(masks.collect::<Vec<_>>().into_iter().collect())
+    }
+
+    /// Weights of all parameters in the scope or changed, masked at the present settings.
+    ///
+    /// # Errors
+    /// As [`Session::masks`].
+    pub fn pruned_weights(&self) -> Result<Vec<(ParameterId, Mask, crate::onnx::Values)>, SessionError> {
+        let masks = self.masks()?;
+        let pruned = masks.into_par_iter().filter_map(|(id, masks)| {
+            let mut values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+            let zeroed = masks.zeroed();
+            zeroed.apply(&mut values);
+            Some((id, zeroed, values))
+        });
+        Ok(pruned.collect())
+    }
+
+    /// A close look at one parameter under the chosen method; `None` where it has no float elements.
+    #[must_use]
+    pub fn detail(&self, id: ParameterId) -> Option<Detail> {
+        let parameter = self.model.graph.parameter(id);
+        let mut values = self.model.file.floats(parameter.tensor)?;
+        let masked = self.outcome().map_or(self.state().masked[id.0], |o| o.masked[id.0]);
+        let masks = self.parameter_masks(id, &values, masked)?;
+        masks.fixed.apply(&mut values);
+        Some(measure::detail(parameter, &values, &masks.mask))
+    }
+
+    /// Saves the model as pruned at the present settings.
+    ///
+    /// # Errors
+    /// [`SessionError::Export`], [`SessionError::Prune`]
+    pub fn save(&mut self, path: &Path, format: Format, overwrite: Overwrite) -> Result<Report, SessionError> {
+        let masks = self.masks()?;
+        let report = export::save(&self.model.file, &self.model.graph, &masks, format, path, overwrite)?;
+        let state = self.state();
+        self.saved = (state.fixed.clone(), state.masked.clone());
+        Ok(report)
+    }
+
+    /// The table of figures as CSV.
+    ///
+    /// # Errors
+    /// [`SessionError::Export`]
+    pub fn save_table(&self, path: &Path, overwrite: Overwrite) -> Result<PathBuf, SessionError> {
+        let text = export::csv(&self.model.graph, &self.figures());
+        crate::atomic::write(path, overwrite, |out| std::io::Write::write_all(out, text.as_bytes())).map_err(ExportError::from)?;
+        Ok(path.to_owned())
+    }
+}
+
+fn without_amount(settings: &Settings) -> Settings {
+    Settings { amount: prune::Amount::Fraction(0.0), ..settings.clone() }
+}

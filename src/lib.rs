@@ -1,5 +1,7 @@
 //! Secateur: an inspector for neural-network pruning.
 #![allow(unused, missing_docs, reason = "under construction")]
+#[cfg(feature = "gui")]
+pub mod app;
 pub mod atomic;
 pub mod cli;
 pub mod device;

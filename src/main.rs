@@ -42,8 +42,7 @@ fn headless(command: cli::Headless) -> anyhow::Result<()> {
 
 #[cfg(feature = "gui")]
 fn window(file: Option<std::path::PathBuf>, device: secateur::device::DeviceChoice) -> anyhow::Result<()> {
-    let _ = (file, device);
-    Ok(())
+    secateur::app::open(file, device)
 }
 
 #[cfg(not(feature = "gui"))]

@@ -1,0 +1,248 @@
+//! The bar along the bottom: method, the one slider, amounts, and the status line under it.
+
+use eframe::egui::{self, Align, Layout, Ui, WidgetInfo, vec2};
+
+use crate::graph::Kind;
+use crate::prune::{Amount, Method, PruneError, Settings, Step};
+
+use super::commands::{Action, Command};
+use super::state::AppState;
+use super::{text, theme, widgets};
+
+/// Steps of the slider from 0 to 100 %.
+const STEPS: f64 = 1000.0;
+/// How many emptied parameters the status line names.
+const MAX_NAMED: usize = 2;
+
+pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let frame = egui::Frame::new().fill(palette.ground).inner_margin(egui::Margin::symmetric(16, 6));
+    egui::Panel::bottom("status").exact_size(34.0).frame(frame).resizable(false).show(ui, |ui| {
+        ui.horizontal_centered(|ui| status_ui(ui, state, commands));
+    });
+    let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(16, 12));
+    egui::Panel::bottom("controls").exact_size(62.0).frame(frame).resizable(false).show(ui, |ui| {
+        let Some(settings) = &state.settings else { return };
+        ui.horizontal_centered(|ui| controls_ui(ui, state, settings, commands));
+    });
+}
+
+fn controls_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let set = |change: &dyn Fn(&mut Settings), step| {
+        let mut settings = settings.clone();
+        change(&mut settings);
+        Command::Set(Box::new(settings), step)
+    };
+    let chosen = usize::from(settings.method == Method::Global);
+    if let Some(i) = widgets::segmented(ui, ["Layer-wise", "Global"], chosen) {
+        commands.push(set(&|s| s.method = Method::ALL[i], Step::Method));
+    }
+    ui.add_space(14.0);
+    ui.label(egui::RichText::new("Amount").color(palette.weak));
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        fix_ui(ui, state, commands);
+        ui.add_space(10.0);
+        widgets::action_button(ui, Action::Reset, true, commands);
+        ui.add_space(10.0);
+        let mut biases = settings.biases;
+        let has_biases = state.model.as_ref().is_some_and(|m| m.graph.parameters.iter().any(|p| p.kind == Kind::Bias));
+        let why = match state.model.as_deref().and_then(text::folded_note) {
+            Some(_) => "Prune biases like weights. They start left out, because in this file they stand for the folded BatchNorm",
+            None => "Prune biases like weights",
+        };
+        if ui.add_enabled(has_biases, egui::Checkbox::new(&mut biases, "Biases")).on_hover_text(why).changed() {
+            commands.push(set(&|s| s.biases = biases, Step::Biases));
+        }
+        ui.add_space(10.0);
+        let elements = state.view.as_ref().map_or(0, |v| v.figures.scope_elements);
+        ui.label(egui::RichText::new(format!("of {}", text::count(elements))).color(palette.weak));
+        count_ui(ui, state, settings, commands);
+        percent_ui(ui, state, settings, commands);
+        ui.add_space(8.0);
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| slider_ui(ui, state, settings, commands));
+    });
+}
+
+fn slider_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let color = palette.method(settings.method);
+    let mut steps = state.fraction() * STEPS;
+    ui.spacing_mut().slider_width = ui.available_width() - 10.0;
+    ui.visuals_mut().selection.bg_fill = color;
+    ui.visuals_mut().widgets.inactive.bg_fill = palette.line;
+    let slider = egui::Slider::new(&mut steps, 0.0..=STEPS).step_by(1.0).show_value(false).trailing_fill(true);
+    let response = ui.add(slider);
+    response.widget_info(|| WidgetInfo::slider(true, steps / 10.0, "Amount"));
+    let response = response.on_hover_text("Share of the elements in the scope to prune. Arrow keys go by 0.1 %");
+    if response.changed() {
+        // Whole thousandths, so that 33.3 % is the number that 0.333 is.
+        let amount = Amount::Fraction(steps.round() / STEPS);
+        commands.push(Command::Set(Box::new(Settings { amount, ..settings.clone() }), Step::Amount));
+    }
+    if response.drag_stopped() || response.lost_focus() {
+        commands.push(Command::EndDrag);
+    }
+}
+
+/// A field that is edited as text and read when it is left or Enter is pressed.
+fn amount_field(ui: &mut Ui, name: &str, shown: String, edited: Option<&String>, width: f32) -> FieldResult {
+    let mut text = edited.cloned().unwrap_or_else(|| shown.clone());
+    let field = egui::TextEdit::singleline(&mut text).desired_width(width).align(egui::Align2::RIGHT_CENTER).margin(vec2(8.0, 5.0));
+    let response = ui.add(field);
+    response.widget_info(|| WidgetInfo::text_edit(true, &shown, &text, "").with_label(name));
+    let result = if response.lost_focus() {
+        let cancelled = ui.input(|i| i.key_pressed(egui::Key::Escape));
+        if cancelled || text == shown { FieldResult::Leave } else { FieldResult::Done(text) }
+    } else if response.gained_focus() {
+        FieldResult::Edit(shown)
+    } else if response.changed() {
+        FieldResult::Edit(text)
+    } else {
+        FieldResult::Nothing
+    };
+    response.on_hover_text(format!("{name}; type and press Enter"));
+    result
+}
+
+enum FieldResult {
+    Nothing,
+    Edit(String),
+    Leave,
+    Done(String),
+}
+
+trait WithLabel {
+    fn with_label(self, label: &str) -> Self;
+}
+
+impl WithLabel for WidgetInfo {
+    fn with_label(mut self, label: &str) -> Self {
+        self.label = Some(label.to_owned());
+        self
+    }
+}
+
+fn percent_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
+    let shown = text::percent(state.fraction());
+    match amount_field(ui, "Amount in percent", shown, state.percent_text.as_ref(), 56.0) {
+        FieldResult::Nothing => {}
+        FieldResult::Edit(text) => commands.push(Command::PercentText(Some(text))),
+        FieldResult::Leave => commands.push(Command::PercentText(None)),
+        FieldResult::Done(text) => {
+            commands.push(Command::PercentText(None));
+            let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != '%').collect();
+            commands.push(typed(&format!("{}%", digits.replace(',', ".")), settings));
+        }
+    }
+}
+
+fn count_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
+    let pruned = state.view.as_ref().and_then(|v| v.figures.chosen().ok()).map_or(0, |o| o.pruned);
+    let name = if settings.method == Method::LayerWise { "Elements to prune of each parameter" } else { "Elements to prune" };
+    match amount_field(ui, name, text::count(pruned), state.count_text.as_ref(), 76.0) {
+        FieldResult::Nothing => {}
+        FieldResult::Edit(text) => commands.push(Command::CountText(Some(text))),
+        FieldResult::Leave => commands.push(Command::CountText(None)),
+        FieldResult::Done(text) => {
+            commands.push(Command::CountText(None));
+            let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+            match digits.parse::<u64>() {
+                Ok(_) => commands.push(typed(&digits, settings)),
+                Err(_) => commands.push(Command::Complain(format!("“{text}” is no number of elements; write a whole number, such as 1000"))),
+            }
+        }
+    }
+}
+
+fn typed(text: &str, settings: &Settings) -> Command {
+    match text.parse::<Amount>() {
+        Ok(amount) => Command::Set(Box::new(Settings { amount, ..settings.clone() }), Step::Amount),
+        Err(e) => Command::Complain(e.to_string()),
+    }
+}
+
+/// The one loud button.
+fn fix_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let entry = Action::Fix.entry();
+    let is_enabled = state.view.as_ref().is_some_and(|v| v.figures.chosen().is_ok_and(|o| o.masked.iter().any(|&n| n > 0)));
+    let text = egui::RichText::new(entry.label).font(theme::bold()).color(if is_enabled { palette.on_accent } else { palette.weak });
+    let button = egui::Button::new(text).fill(if is_enabled { palette.global } else { palette.raised }).corner_radius(6).min_size(vec2(136.0, 34.0));
+    if widgets::hint(ui.add_enabled(is_enabled, button), Action::Fix).clicked() {
+        commands.push(Command::Do(Action::Fix));
+    }
+}
+
+fn status_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        if let Some(progress) = &state.progress {
+            widgets::action_button(ui, Action::Cancel, true, commands);
+            ui.add(egui::ProgressBar::new(progress.done).desired_width(140.0).desired_height(6.0).fill(palette.weak));
+            ui.label(egui::RichText::new(&progress.what).color(palette.weak));
+        }
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+            ui.spacing_mut().item_spacing.x = 0.0;
+            sentence_ui(ui, state);
+        });
+    });
+}
+
+fn sentence_ui(ui: &mut Ui, state: &AppState) {
+    let palette = theme::palette(ui);
+    let Some((model, figures)) = state.shown() else {
+        let text = if state.progress.is_some() { "" } else { "Open a model, or drop one on this window" };
+        ui.label(egui::RichText::new(text).color(palette.weak));
+        return;
+    };
+    let outcome = match figures.chosen() {
+        Ok(outcome) => outcome,
+        Err(e) => {
+            let color = if matches!(e, PruneError::EmptyScope) { palette.weak } else { palette.warning };
+            ui.add(egui::Label::new(egui::RichText::new(sentence(&e.to_string())).color(color)).truncate());
+            return;
+        }
+    };
+    let share = |part: u64, whole: u64| text::percent(if whole == 0 { 0.0 } else { part as f64 / whole as f64 });
+    let mut parts = vec![
+        format!("{} of the scope is zero", share(outcome.scope_zeros, figures.scope_elements)),
+        format!("{} of the model", share(outcome.model_zeros, figures.model_elements)),
+    ];
+    if let Some(cut) = outcome.cut {
+        parts.push(format!("cut at |w| ≤ {}", text::number(cut)));
+    }
+    if outcome.pruned > 0 {
+        parts.push(match outcome.ties {
+            0 | 1 => "no ties".to_owned(),
+            n => format!("{} elements tie at the cut", text::count(n)),
+        });
+    }
+    let view = state.view.as_ref();
+    if view.is_some_and(|v| v.is_applied) {
+        parts.push("on top of kept masks".to_owned());
+    }
+    if view.is_some_and(|v| v.is_fixed) {
+        parts.push("weights fixed".to_owned());
+    }
+    let line = parts.join(" · ");
+    let names: Vec<&str> = outcome.emptied.iter().map(|&id| model.graph.parameter(id).name.as_str()).collect();
+    ui.add(egui::Label::new(egui::RichText::new(line).color(palette.weak)).truncate());
+    if !names.is_empty() {
+        let shown = match names.len() {
+            1 => format!("{} is emptied", names[0]),
+            n if n <= MAX_NAMED => format!("{} are emptied", names.join(", ")),
+            n => format!("{} and {} more are emptied", names[..MAX_NAMED].join(", "), n - MAX_NAMED),
+        };
+        ui.label(egui::RichText::new(" · ").color(palette.weak));
+        let label = egui::Label::new(egui::RichText::new(shown).color(palette.warning)).truncate();
+        ui.add(label).on_hover_text(format!("Every element of these is pruned:\n{}", names.join("\n")));
+    }
+}
+
+/// With a capital at its start.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+

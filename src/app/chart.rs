@@ -1,0 +1,188 @@
+//! The middle of the window: tabs, and what their charts share.
+
+use std::path::Path;
+
+use eframe::egui::{self, Color32, Rect, Stroke, Ui, pos2, vec2};
+use egui_plot::{Plot, PlotBounds};
+
+use crate::atomic::{self, Overwrite};
+use crate::graph::{Graph, ParameterId, stages};
+use crate::measure::Figures;
+use crate::prune::Method;
+use crate::session::Model;
+
+use super::commands::Command;
+use super::state::{AppState, Tab};
+use super::{compare, sparsity, table, text, theme, weights, widgets};
+
+/// Draws the tabs and the chosen view. Returns where, for pictures.
+pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) -> Rect {
+    let palette = theme::palette(ui);
+    let frame = egui::Frame::new().fill(palette.ground);
+    let response = egui::CentralPanel::default().frame(frame).show(ui, |ui| {
+        tabs_ui(ui, state, commands);
+        egui::Frame::new().inner_margin(egui::Margin { left: 22, right: 22, top: 12, bottom: 10 }).show(ui, |ui| {
+            let Some((model, figures)) = state.shown() else {
+                empty_ui(ui, state, commands);
+                return;
+            };
+            match state.kept.tab {
+                Tab::Sparsity => sparsity::show(ui, state, model, figures, commands),
+                Tab::Weights => weights::show(ui, state, model, figures, commands),
+                Tab::Compare => compare::show(ui, state, model, figures, commands),
+                Tab::Table => table::show(ui, state, model, figures, commands),
+            }
+        });
+    });
+    response.response.rect
+}
+
+fn tabs_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let top = ui.cursor().top();
+    ui.horizontal(|ui| {
+        ui.add_space(14.0);
+        ui.spacing_mut().item_spacing.x = 4.0;
+        for tab in Tab::ALL {
+            let is_chosen = state.kept.tab == tab;
+            let color = if is_chosen { palette.text } else { palette.weak };
+            let text = egui::RichText::new(tab.name()).color(color).font(if is_chosen { theme::bold() } else { theme::normal() });
+            let button = ui.add(egui::Button::new(text).frame(false).min_size(vec2(76.0, 42.0)));
+            button.widget_info(|| egui::WidgetInfo::selected(egui::Role::Tab, true, is_chosen, tab.name()));
+            if is_chosen {
+                let line = Rect::from_min_max(pos2(button.rect.left() + 8.0, top + 40.0), pos2(button.rect.right() - 8.0, top + 42.0));
+                ui.painter().rect_filled(line, 0.0, palette.text);
+            }
+            if button.clicked() {
+                commands.push(Command::Show(tab));
+            }
+        }
+    });
+    let bottom = top + 42.0;
+    ui.painter().hline(ui.max_rect().x_range(), bottom, Stroke::new(1.0, palette.line));
+}
+
+fn empty_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    if state.progress.is_some() || state.model.is_some() {
+        return;
+    }
+    ui.vertical_centered(|ui| {
+        ui.add_space(ui.available_height() * 0.35);
+        ui.label(egui::RichText::new("Open an ONNX model, or drop one here").font(theme::bold()));
+        ui.add_space(8.0);
+        widgets::action_button(ui, super::commands::Action::Open, true, commands);
+        widgets::action_button(ui, super::commands::Action::OpenDemo, true, commands);
+    });
+}
+
+/// A plot without zoom, drag and legend, whose bounds are set.
+pub(super) fn fixed_plot(id: &str, height: f32) -> Plot<'_> {
+    Plot::new(id)
+        .height(height)
+        .allow_zoom(false)
+        .allow_drag(false)
+        .allow_scroll(false)
+        .allow_boxed_zoom(false)
+        .allow_double_click_reset(false)
+        .show_background(false)
+        .set_margin_fraction(egui::Vec2::ZERO)
+        .y_axis_min_width(42.0)
+        .show_crosshair(false)
+}
+
+/// Bounds for one column per parameter.
+pub(super) fn columns(n: usize, low: f64, high: f64) -> PlotBounds {
+    PlotBounds::from_min_max([-0.6, low], [n as f64 - 0.4, high])
+}
+
+/// The swatch and the name of each method: a block for the chosen one, a dash for the other.
+pub(super) fn legend_ui(ui: &mut Ui, chosen: Method) {
+    let palette = theme::palette(ui);
+    for method in [chosen.other(), chosen] {
+        let name = if method == Method::Global { "Global" } else { "Layer-wise" };
+        ui.label(name);
+        let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
+        if method == chosen {
+            ui.painter().rect_filled(rect, 1.0, palette.method(method));
+        } else {
+            ui.painter().hline(rect.x_range(), rect.center().y, Stroke::new(2.0, palette.method(method)));
+        }
+    }
+}
+
+/// What a chart says about the parameter under the pointer.
+pub(super) fn tooltip_ui(ui: &mut Ui, model: &Model, figures: &Figures, id: ParameterId) {
+    let palette = theme::palette(ui);
+    let parameter = model.graph.parameter(id);
+    let module = model.graph.module(parameter.module);
+    ui.set_max_width(320.0);
+    ui.label(egui::RichText::new(&parameter.name).font(theme::bold()));
+    ui.weak(format!("{} elements · {} · {}", text::count(parameter.elements as u64), text::shape(parameter), module.role));
+    ui.horizontal(|ui| {
+        for method in Method::ALL {
+            let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
+            ui.painter().rect_filled(rect, 1.0, palette.method(method));
+            let name = if method == Method::Global { "Global" } else { "Layer-wise" };
+            ui.label(format!("{name} {}", figures.of(method).map_or("–".into(), |o| text::percent(sparsity_of(&model.graph, o, id)))));
+        }
+    });
+}
+
+/// Zeros / elements of one parameter.
+pub(super) fn sparsity_of(graph: &Graph, outcome: &crate::measure::Outcome, id: ParameterId) -> f64 {
+    outcome.zeros[id.0] as f64 / graph.parameter(id).elements.max(1) as f64
+}
+
+/// Stages as runs of columns: label, first and last column.
+pub(super) fn stage_columns(graph: &Graph, scope: &[ParameterId]) -> Vec<(String, usize, usize)> {
+    let mut out: Vec<(String, usize, usize)> = Vec::new();
+    for stage in stages(&graph.modules) {
+        let is_in = |id: &ParameterId| (stage.first..=stage.last).contains(&graph.parameter(*id).module);
+        let (Some(first), Some(last)) = (scope.iter().position(is_in), scope.iter().rposition(is_in)) else { continue };
+        out.push((stage.label, first, last));
+    }
+    out
+}
+
+/// Lines and labels of stages below a plot.
+pub(super) fn paint_stages(ui: &Ui, stages: &[(String, usize, usize)], top: f32, x: impl Fn(f64) -> f32) {
+    let palette = theme::palette(ui);
+    let mut free_from = f32::NEG_INFINITY;
+    for (label, first, last) in stages {
+        let (left, right) = (x(*first as f64 - 0.42), x(*last as f64 + 0.42));
+        ui.painter().hline(left..=right, top + 3.0, Stroke::new(1.0, palette.weak.gamma_multiply(0.6)));
+        let galley = ui.painter().layout_no_wrap(label.clone(), theme::small(), palette.weak);
+        // Labels of narrow stages may stick out, but not into one another.
+        let at = (left + right - galley.size().x) / 2.0;
+        if at > free_from {
+            free_from = at + galley.size().x + 4.0;
+            ui.painter().galley(pos2(at, top + 7.0), galley, palette.weak);
+        }
+    }
+}
+
+/// A figure with its name above it.
+pub(super) fn result_ui(ui: &mut Ui, name: &str, swatch: Option<Color32>, figure: &str, color: Color32) {
+    ui.vertical(|ui| {
+        ui.spacing_mut().item_spacing.y = 3.0;
+        ui.horizontal(|ui| {
+            if let Some(swatch) = swatch {
+                let (rect, _) = ui.allocate_exact_size(vec2(9.0, 9.0), egui::Sense::hover());
+                ui.painter().rect_filled(rect, 1.0, swatch);
+            }
+            ui.weak(name);
+        });
+        ui.label(egui::RichText::new(figure).font(theme::large()).color(color));
+    });
+}
+
+/// Writes a picture as PNG. The dialog has asked before it replaced anything.
+pub(super) fn write_png(image: &egui::ColorImage, path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let [width, height] = image.size;
+    let bytes: Vec<u8> = image.pixels.iter().flat_map(|p| [p.r(), p.g(), p.b()]).collect();
+    let picture = image::RgbImage::from_raw(width as u32, height as u32, bytes).ok_or("the picture is empty")?;
+    let mut png = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut png, image::ImageFormat::Png)?;
+    atomic::write(path, Overwrite::Allow, |out| std::io::Write::write_all(out, png.get_ref()))?;
+    Ok(())
+}

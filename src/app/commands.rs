@@ -1,0 +1,151 @@
+//! What a person can ask for, as data: names, tooltips and shortcuts stand in one table, and one place runs them.
+
+use std::path::PathBuf;
+
+use eframe::egui::{Key, KeyboardShortcut, Modifiers};
+
+use crate::export::{Form, Format};
+use crate::graph::ParameterId;
+use crate::prune::{Settings, Step};
+
+use super::state::{Column, Grouping, Tab};
+
+/// Something that a panel asks for; run after the frame.
+#[derive(Debug, Clone)]
+pub(super) enum Command {
+    /// One of the table below.
+    Do(Action),
+    OpenPath(PathBuf),
+    Set(Box<Settings>, Step),
+    EndDrag,
+    Select(ParameterId),
+    Show(Tab),
+    Group(Grouping),
+    Search(String),
+    Fold(String),
+    SortBy(Column),
+    ShowOriginal(bool),
+    ShowZeros(bool),
+    PercentText(Option<String>),
+    CountText(Option<String>),
+    Dismiss(usize),
+    Answer(Answer),
+    Complain(String),
+}
+
+/// What a person answers to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Replace the file; lose the work; close the help.
+    Yes,
+    /// Save first.
+    Save,
+    /// Leave everything as it is.
+    No,
+}
+
+/// What needs no arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Open,
+    OpenDemo,
+    SaveOnnx,
+    SaveSafetensors,
+    SaveUnfixed,
+    SaveBurnpack,
+    SaveRust,
+    SaveTable,
+    CopyTable,
+    SaveChart,
+    Undo,
+    Redo,
+    Fix,
+    Apply,
+    Reset,
+    Cancel,
+    ToggleTheme,
+    ToggleMethod,
+    Help,
+    NextTab,
+    Quit,
+}
+
+/// How an action is shown.
+pub(super) struct Entry {
+    pub label: &'static str,
+    pub tooltip: &'static str,
+    pub shortcut: Option<KeyboardShortcut>,
+}
+
+const fn command(key: Key) -> Option<KeyboardShortcut> {
+    Some(KeyboardShortcut::new(Modifiers::COMMAND, key))
+}
+
+const fn command_shift(key: Key) -> Option<KeyboardShortcut> {
+    Some(KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), key))
+}
+
+impl Action {
+    pub(super) const ALL: [Self; 21] = [
+        Self::Open,
+        Self::OpenDemo,
+        Self::SaveOnnx,
+        Self::SaveSafetensors,
+        Self::SaveUnfixed,
+        Self::SaveBurnpack,
+        Self::SaveRust,
+        Self::SaveTable,
+        Self::CopyTable,
+        Self::SaveChart,
+        Self::Undo,
+        Self::Redo,
+        Self::Fix,
+        Self::Apply,
+        Self::Reset,
+        Self::Cancel,
+        Self::ToggleTheme,
+        Self::ToggleMethod,
+        Self::Help,
+        Self::NextTab,
+        Self::Quit,
+    ];
+
+    pub(super) fn entry(self) -> Entry {
+        let (label, tooltip, shortcut) = match self {
+            Self::Open => ("Open…", "Open an ONNX model", command(Key::O)),
+            Self::OpenDemo => ("Open the demo", "Open the MobileNet-V4 that comes with the program", None),
+            Self::SaveOnnx => ("ONNX model…", "The opened file with the pruned weights set to zero and nothing else changed", command(Key::S)),
+            Self::SaveSafetensors => ("PyTorch weights (safetensors)…", "Pruned weights by their PyTorch names", None),
+            Self::SaveUnfixed => ("PyTorch weights with masks…", "weight_orig and weight_mask apart, as torch.nn.utils.prune keeps them", None),
+            Self::SaveBurnpack => ("Burn weights…", "Pruned weights by their Burn names", None),
+            Self::SaveRust => ("Rust source for Burn…", "The network as Rust source, with its weights beside it", None),
+            Self::SaveTable => ("Table as CSV…", "All figures of both methods", command_shift(Key::E)),
+            Self::CopyTable => ("Copy the table", "All figures of both methods, as CSV, to the clipboard", command_shift(Key::C)),
+            Self::SaveChart => ("Chart as PNG…", "The middle of the window as a picture", command_shift(Key::P)),
+            Self::Undo => ("Undo", "Take back the last step", command(Key::Z)),
+            Self::Redo => ("Redo", "Take the step again", command_shift(Key::Z)),
+            Self::Fix => ("Fix weights", "Make the masks permanent: pruned weights become zero. Can be undone", command(Key::Enter)),
+            Self::Apply => ("Keep masks, prune further", "Keep what is pruned and apply the next amount to what is left", command_shift(Key::Enter)),
+            Self::Reset => ("Reset", "Forget masks and amount; what is fixed stays fixed", command_shift(Key::R)),
+            Self::Cancel => ("Cancel", "Stop the work that is going on", Some(KeyboardShortcut::new(Modifiers::NONE, Key::Escape))),
+            Self::ToggleTheme => ("Dark or light", "Change between dark and light", command(Key::T)),
+            Self::ToggleMethod => ("Change the method", "Change between layer-wise and global", command(Key::M)),
+            Self::Help => ("Help", "What the numbers mean, and the shortcuts", Some(KeyboardShortcut::new(Modifiers::NONE, Key::F1))),
+            Self::NextTab => ("Next tab", "Show the next view", Some(KeyboardShortcut::new(Modifiers::CTRL, Key::Tab))),
+            Self::Quit => ("Quit", "Close the program", command(Key::Q)),
+        };
+        Entry { label, tooltip, shortcut }
+    }
+
+    /// The format that an action saves as.
+    pub(super) fn format(self) -> Option<Format> {
+        Some(match self {
+            Self::SaveOnnx => Format::Onnx,
+            Self::SaveSafetensors => Format::Safetensors(Form::Fixed),
+            Self::SaveUnfixed => Format::Safetensors(Form::Unfixed),
+            Self::SaveBurnpack => Format::Burnpack,
+            Self::SaveRust => Format::RustSource,
+            _ => return None,
+        })
+    }
+}

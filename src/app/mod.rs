@@ -1,0 +1,401 @@
+//! The window: the only folder that names egui.
+//!
+//! [`state::AppState`] is plain data; panels are functions that draw it and push [`commands::Command`]s; [`App::logic`] takes
+//! in what the worker says and runs the commands. No panel blocks, locks, or touches files or the GPU.
+
+mod bottom;
+mod chart;
+mod commands;
+mod compare;
+mod dialogs;
+mod messages;
+mod module;
+mod sparsity;
+mod state;
+mod table;
+mod text;
+mod theme;
+mod top;
+mod tree;
+mod weights;
+mod widgets;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use eframe::egui;
+
+use crate::atomic::Overwrite;
+use crate::device::DeviceChoice;
+use crate::export;
+use crate::prune::{Settings, Step};
+use crate::worker::{Event, Job, Worker};
+
+use commands::{Action, Answer, Command};
+pub use dialogs::{FileDialogs, Purpose, SystemDialogs};
+pub use state::{AppState, Grouping, Tab};
+use state::{AfterUnsaved, Notice, Question};
+
+/// The demo, part of the program.
+const DEMO: &[u8] = include_bytes!("../../assets/mobilenetv4_digits.onnx");
+/// Name under which the demo is unpacked.
+const DEMO_NAME: &str = "mobilenetv4_digits.onnx";
+/// Where settings are kept, in eframe's storage.
+const STORAGE_KEY: &str = "secateur";
+
+/// Opens the window on `file`, or on the demo, and returns when it is closed.
+///
+/// # Errors
+/// No display, no adapter that can draw.
+pub fn open(file: Option<PathBuf>, device: DeviceChoice) -> anyhow::Result<()> {
+    const ELSE: &str = "without a window, use `secateur inspect FILE` or `secateur prune FILE`, see `secateur --help`";
+    if cfg!(target_os = "linux") && ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"].iter().all(|v| std::env::var_os(v).is_none_or(|v| v.is_empty())) {
+        anyhow::bail!("there is no display to open a window on; {ELSE}");
+    }
+    let options = eframe::NativeOptions {
+        viewport: egui::ViewportBuilder::default()
+            .with_title("Secateur")
+            .with_app_id("secateur")
+            .with_inner_size([1440.0, 900.0])
+            .with_min_inner_size([960.0, 600.0])
+            .with_icon(icon()),
+        ..Default::default()
+    };
+    eframe::run_native(
+        "secateur",
+        options,
+        Box::new(move |context| {
+            let waker = context.egui_ctx.clone();
+            let dialogs = SystemDialogs::new(move || {
+                let waker = waker.clone();
+                Box::new(move || waker.request_repaint())
+            });
+            Ok(Box::new(App::new(context, file, device, Box::new(dialogs))?))
+        }),
+    )
+    .map_err(|e| anyhow::anyhow!("cannot open a window: {e}; {ELSE}"))
+}
+
+/// The program's icon: a leaf cut in two, drawn here.
+fn icon() -> egui::IconData {
+    const SIZE: u32 = 64;
+    let mut rgba = Vec::with_capacity((SIZE * SIZE * 4) as usize);
+    for y in 0..SIZE {
+        for x in 0..SIZE {
+            let (u, v) = (x as f32 / 32.0 - 1.0, y as f32 / 32.0 - 1.0);
+            let inside = u * u + v * v < 0.92;
+            let pruned = u + v > 0.0 && (x / 8 + y / 8) % 2 == 0;
+            let cut = (u + v).abs() < 0.09;
+            let color = if !inside || cut { [0, 0, 0, 0] } else if pruned { [0x3a, 0x40, 0x4b, 255] } else { [0xe6, 0x9f, 0x00, 255] };
+            rgba.extend(color);
+        }
+    }
+    egui::IconData { rgba, width: SIZE, height: SIZE }
+}
+
+/// The window's program.
+pub struct App {
+    state: AppState,
+    worker: Worker,
+    dialogs: Box<dyn FileDialogs>,
+    commands: Vec<Command>,
+    /// The middle of the window in the last frame, for pictures.
+    chart_area: Option<egui::Rect>,
+    pictures: (Sender<(PathBuf, Result<(), String>)>, Receiver<(PathBuf, Result<(), String>)>),
+    /// The picture of a mask, and what it was drawn from.
+    mask_texture: module::MaskTexture,
+    title: String,
+    /// A demo unpacked into a folder of its own lives as long as the window.
+    demo: Option<tempfile::TempDir>,
+}
+
+impl App {
+    /// Starts the worker and opens `file`, or the demo.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn new(context: &eframe::CreationContext, file: Option<PathBuf>, device: DeviceChoice, dialogs: Box<dyn FileDialogs>) -> std::io::Result<Self> {
+        theme::install(&context.egui_ctx);
+        let waker = context.egui_ctx.clone();
+        let worker = Worker::start(device, move || waker.request_repaint())?;
+        let kept = context.storage.and_then(|s| eframe::get_value(s, STORAGE_KEY)).unwrap_or_default();
+        let mut app = Self {
+            state: AppState { kept, ..AppState::default() },
+            worker,
+            dialogs,
+            commands: Vec::new(),
+            chart_area: None,
+            pictures: channel(),
+            mask_texture: module::MaskTexture::default(),
+            title: String::new(),
+            demo: None,
+        };
+        match file {
+            Some(file) => app.worker.send(Job::Open(file)),
+            None => app.open_demo(),
+        }
+        Ok(app)
+    }
+
+    /// What is shown, for tests.
+    #[must_use]
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    fn open_demo(&mut self) {
+        let unpack = || -> std::io::Result<tempfile::TempDir> {
+            let folder = tempfile::Builder::new().prefix("secateur-demo-").tempdir()?;
+            std::fs::write(folder.path().join(DEMO_NAME), DEMO)?;
+            Ok(folder)
+        };
+        match unpack() {
+            Ok(folder) => {
+                self.worker.send(Job::Open(folder.path().join(DEMO_NAME)));
+                self.demo = Some(folder);
+            }
+            Err(e) => self.state.tell(Notice { is_error: true, title: "Open the demo failed".into(), text: format!("no room for temporary files: {e}") }),
+        }
+    }
+
+    fn open_path(&mut self, path: PathBuf) {
+        if self.state.is_unsaved() {
+            self.state.question = Some(Question::Unsaved(AfterUnsaved::Open(path)));
+        } else {
+            self.worker.send(Job::Open(path));
+        }
+    }
+
+    fn run(&mut self, ctx: &egui::Context, command: Command) {
+        let state = &mut self.state;
+        match command {
+            Command::Do(action) => self.act(ctx, action),
+            Command::OpenPath(path) => self.open_path(path),
+            Command::Set(settings, step) => {
+                state.settings = Some((*settings).clone());
+                self.worker.send(Job::Set(settings, step));
+            }
+            Command::EndDrag => self.worker.send(Job::EndDrag),
+            Command::Select(id) => {
+                state.selected = Some(id);
+                state.reveals_selection = true;
+                self.worker.send(Job::Look(Some(id)));
+            }
+            Command::Show(tab) => state.kept.tab = tab,
+            Command::Group(grouping) => state.kept.grouping = grouping,
+            Command::Search(text) => state.search = text,
+            Command::Fold(key) => {
+                if !state.closed.remove(&key) {
+                    state.closed.insert(key);
+                }
+            }
+            Command::SortBy(column) => {
+                state.sort = match state.sort {
+                    Some((c, false)) if c == column => Some((column, true)),
+                    Some((c, true)) if c == column => None,
+                    _ => Some((column, false)),
+                };
+            }
+            Command::ShowOriginal(on) => state.shows_original = on,
+            Command::ShowZeros(on) => state.shows_zeros = on,
+            Command::PercentText(text) => state.percent_text = text,
+            Command::CountText(text) => state.count_text = text,
+            Command::Dismiss(i) => drop(state.notices.remove(i)),
+            Command::Complain(text) => state.tell(Notice { is_error: true, title: "Not an amount".into(), text }),
+            Command::Answer(answer) => self.answer(ctx, answer),
+        }
+    }
+
+    fn act(&mut self, ctx: &egui::Context, action: Action) {
+        let has_model = self.state.model.is_some();
+        if let Some(format) = action.format().filter(|_| has_model) {
+            return self.ask(Purpose::Save(format));
+        }
+        match action {
+            Action::Open => self.ask(Purpose::Open),
+            Action::OpenDemo => self.open_demo(),
+            Action::SaveTable if has_model => self.ask(Purpose::Table),
+            Action::SaveChart if has_model => self.ask(Purpose::Chart),
+            Action::CopyTable => {
+                if let Some((model, figures)) = self.state.shown() {
+                    ctx.copy_text(export::csv(&model.graph, figures));
+                    self.state.tell(Notice { is_error: false, title: "Copied".into(), text: "the table is in the clipboard, as CSV".into() });
+                }
+            }
+            Action::Undo => self.worker.send(Job::Undo),
+            Action::Redo => self.worker.send(Job::Redo),
+            Action::Fix => self.worker.send(Job::Fix),
+            Action::Apply => self.worker.send(Job::Apply),
+            Action::Reset => self.worker.send(Job::Reset),
+            Action::Cancel => match self.state.question.take() {
+                Some(_) => {}
+                None => self.worker.cancel(),
+            },
+            Action::ToggleTheme => {
+                let theme = if ctx.theme() == egui::Theme::Dark { egui::Theme::Light } else { egui::Theme::Dark };
+                ctx.set_theme(theme);
+            }
+            Action::ToggleMethod => {
+                if let Some(settings) = &self.state.settings {
+                    let settings = Settings { method: settings.method.other(), ..settings.clone() };
+                    self.state.settings = Some(settings.clone());
+                    self.worker.send(Job::Set(Box::new(settings), Step::Method));
+                }
+            }
+            Action::Help => self.state.question = Some(Question::Help),
+            Action::NextTab => {
+                let at = Tab::ALL.iter().position(|t| *t == self.state.kept.tab).unwrap_or(0);
+                self.state.kept.tab = Tab::ALL[(at + 1) % Tab::ALL.len()];
+            }
+            Action::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self, ctx: &egui::Context, answer: Answer) {
+        match (self.state.question.take(), answer) {
+            (Some(Question::Replace(_, job)), Answer::Yes) => self.worker.send(job.overwriting()),
+            (Some(Question::Unsaved(AfterUnsaved::Close)), Answer::Yes) => {
+                self.state.may_close = true;
+                ctx.send_viewport_cmd(egui::ViewportCommand::Close);
+            }
+            (Some(Question::Unsaved(AfterUnsaved::Open(path))), Answer::Yes) => self.worker.send(Job::Open(path)),
+            (Some(Question::Unsaved(_)), Answer::Save) => self.ask(Purpose::Save(crate::export::Format::Onnx)),
+            _ => {}
+        }
+    }
+
+    /// Asks for a path in the model's folder, or for the demo in the person's own.
+    fn ask(&mut self, purpose: Purpose) {
+        let path = self.state.model.as_ref().map(|m| m.file.path.clone());
+        let stem = path.as_deref().and_then(Path::file_stem).unwrap_or_default().to_string_lossy().into_owned();
+        let suffix = match purpose {
+            Purpose::Save(_) => "_pruned",
+            _ => "",
+        };
+        let is_demo = self.demo.as_ref().is_some_and(|d| path.as_deref().is_some_and(|p| p.starts_with(d.path())));
+        let folder = path.filter(|_| !is_demo).and_then(|p| p.parent().map(Path::to_owned)).filter(|p| !p.as_os_str().is_empty());
+        self.dialogs.ask(purpose, folder, &format!("{stem}{suffix}.{}", purpose.extension()));
+    }
+
+    fn chosen(&mut self, ctx: &egui::Context, purpose: Purpose, path: PathBuf) {
+        // Some dialogs give back what was typed, without the extension. A dialog that confirmed replacing that other name did
+        // not ask for this one.
+        let path = match (purpose, path.extension()) {
+            (Purpose::Open, _) | (_, Some(_)) => path,
+            _ => path.with_extension(purpose.extension()),
+        };
+        match purpose {
+            Purpose::Open => self.open_path(path),
+            Purpose::Save(format) => self.worker.send(Job::Save(path, format, Overwrite::Refuse)),
+            Purpose::Table => self.worker.send(Job::SaveTable(path, Overwrite::Refuse)),
+            Purpose::Chart => self.picture(ctx, path),
+        }
+    }
+
+    /// Takes a picture of the middle of the window and writes it, away from this thread.
+    fn picture(&mut self, ctx: &egui::Context, path: PathBuf) {
+        let Some(area) = self.chart_area else { return };
+        let scale = ctx.pixels_per_point();
+        let (sender, waker) = (self.pictures.0.clone(), ctx.clone());
+        ctx.request_screenshot(move |image| {
+            let image = image.region(&area, Some(scale));
+            let write = move || {
+                let result = chart::write_png(&image, &path).map_err(|e| e.to_string());
+                let _ = sender.send((path, result));
+                waker.request_repaint();
+            };
+            let _ = std::thread::Builder::new().name("picture".into()).spawn(write);
+        });
+        ctx.request_repaint();
+    }
+
+    fn take_pictures(&mut self) {
+        while let Ok((path, result)) = self.pictures.1.try_recv() {
+            self.state.tell(match result {
+                Ok(()) => Notice { is_error: false, title: "Saved".into(), text: path.display().to_string() },
+                Err(text) => Notice { is_error: true, title: "Save the chart failed".into(), text },
+            });
+        }
+    }
+
+    fn take_input(&mut self, ctx: &egui::Context) {
+        for action in Action::ALL {
+            if let Some(shortcut) = action.entry().shortcut {
+                let typing = ctx.egui_wants_keyboard_input() && shortcut.modifiers == egui::Modifiers::NONE;
+                if !typing && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
+                    self.commands.push(Command::Do(action));
+                }
+            }
+        }
+        let dropped = ctx.input(|i| i.raw.dropped_files.first().map(|f| f.path().to_owned()));
+        if let Some(path) = dropped {
+            self.commands.push(Command::OpenPath(path));
+        }
+        if ctx.input(|i| i.viewport().close_requested()) && self.state.is_unsaved() && !self.state.may_close {
+            ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
+            self.state.question = Some(Question::Unsaved(AfterUnsaved::Close));
+        }
+    }
+
+    fn set_title(&mut self, ctx: &egui::Context) {
+        let title = match &self.state.model {
+            Some(model) => {
+                let name = model.file.path.file_name().unwrap_or_default().to_string_lossy();
+                format!("{}{name} – Secateur", if self.state.is_unsaved() { "• " } else { "" })
+            }
+            None => "Secateur".to_owned(),
+        };
+        if title != self.title {
+            ctx.send_viewport_cmd(egui::ViewportCommand::Title(title.clone()));
+            self.title = title;
+        }
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &egui::Context, _: &mut eframe::Frame) {
+        self.worker.flush();
+        while let Some(event) = self.worker.poll() {
+            if matches!(event, Event::Opened(_)) {
+                self.mask_texture = module::MaskTexture::default();
+            }
+            if let Some(id) = self.state.take(event) {
+                self.worker.send(Job::Look(Some(id)));
+            }
+        }
+        while let Some((purpose, path)) = self.dialogs.poll() {
+            self.chosen(ctx, purpose, path);
+        }
+        self.take_pictures();
+        self.take_input(ctx);
+        for command in std::mem::take(&mut self.commands) {
+            self.run(ctx, command);
+        }
+        self.set_title(ctx);
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, _: &mut eframe::Frame) {
+        let commands = &mut self.commands;
+        let state = &self.state;
+        let before = commands.len();
+        top::show(ui, state, commands);
+        bottom::show(ui, state, commands);
+        tree::show(ui, state, commands);
+        module::show(ui, state, &mut self.mask_texture, commands);
+        self.chart_area = Some(chart::show(ui, state, commands));
+        messages::show(ui, state, commands);
+        if commands.len() > before {
+            ui.ctx().request_repaint();
+        }
+        self.state.reveals_selection = false;
+    }
+
+    fn save(&mut self, storage: &mut dyn eframe::Storage) {
+        eframe::set_value(storage, STORAGE_KEY, &self.state.kept);
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        visuals.panel_fill.to_normalized_gamma_f32()
+    }
+}

@@ -1,0 +1,221 @@
+//! The selected module on the right: histogram with both cuts, statistics, its mask as a picture, lock.
+
+use std::sync::Arc;
+
+use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, TextureHandle, TextureOptions, Ui, WidgetInfo, pos2, vec2};
+
+use crate::graph::{Layout, ParameterId};
+use crate::measure::{Detail, Histogram};
+use crate::prune::{Method, Step};
+use crate::session::Model;
+
+use super::commands::Command;
+use super::state::AppState;
+use super::{text, theme, widgets};
+
+/// The picture of the mask on the graphics card, and what it was made from.
+#[derive(Default)]
+pub(super) struct MaskTexture(Option<(Arc<Detail>, bool, TextureHandle)>);
+
+impl MaskTexture {
+    fn of(&mut self, ui: &Ui, detail: &Arc<Detail>) -> egui::TextureId {
+        let dark = ui.visuals().dark_mode;
+        if let Some((made_from, was_dark, texture)) = &mut self.0 {
+            if Arc::ptr_eq(made_from, detail) && *was_dark == dark {
+                return texture.id();
+            }
+            texture.set(picture(ui, detail), TextureOptions::NEAREST);
+            *made_from = detail.clone();
+            *was_dark = dark;
+            return texture.id();
+        }
+        let texture = ui.ctx().load_texture("mask", picture(ui, detail), TextureOptions::NEAREST);
+        let id = texture.id();
+        self.0 = Some((detail.clone(), dark, texture));
+        id
+    }
+}
+
+/// Kept elements light on dark ground, or dark on light ground.
+fn picture(ui: &Ui, detail: &Detail) -> ColorImage {
+    let palette = theme::palette(ui);
+    let mix = |a: u8, b: u8, t: u8| ((u32::from(a) * (255 - u32::from(t)) + u32::from(b) * u32::from(t)) / 255) as u8;
+    let kept = if ui.visuals().dark_mode { palette.text } else { palette.text.gamma_multiply(0.85) };
+    let pruned = palette.ground;
+    let pixels = detail.picture.kept.iter().map(|&t| Color32::from_rgb(mix(pruned.r(), kept.r(), t), mix(pruned.g(), kept.g(), t), mix(pruned.b(), kept.b(), t)));
+    ColorImage::new([detail.picture.width, detail.picture.height], pixels.collect())
+}
+
+pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(18, 14));
+    let width = (ui.available_width() * 0.28).clamp(270.0, 360.0);
+    egui::Panel::right("module").default_size(width).size_range(240.0..=520.0).frame(frame).show(ui, |ui| {
+        let (Some(model), Some(id)) = (&state.model, state.selected) else {
+            ui.weak("Select a module to look at its weights");
+            return;
+        };
+        egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+            head_ui(ui, model, id, commands);
+            match &state.detail {
+                Some((shown, detail)) if *shown == id => detail_ui(ui, state, model, id, detail, texture),
+                _ => {
+                    let why = model.graph.parameter(id).obstacle();
+                    ui.weak(why.map_or_else(|| "…".to_owned(), |why| format!("Cannot be pruned: {why}")));
+                }
+            }
+            ui.add_space(8.0);
+            foot_ui(ui, state, model, id, commands);
+        });
+    });
+}
+
+fn head_ui(ui: &mut Ui, model: &Model, id: ParameterId, commands: &mut Vec<Command>) {
+    let parameter = model.graph.parameter(id);
+    let module = model.graph.module(parameter.module);
+    ui.add(egui::Label::new(egui::RichText::new(&module.name).font(theme::bold())).truncate()).on_hover_text(&parameter.name);
+    ui.weak(format!("{} · {} · {} · {}", module.kind, module.role, text::shape(parameter), parameter.dtype));
+    if module.parameters.len() > 1 {
+        ui.add_space(2.0);
+        ui.horizontal(|ui| {
+            for &other in &module.parameters {
+                let name = &model.graph.parameter(other).attribute;
+                let is_chosen = other == id;
+                let color = if is_chosen { theme::palette(ui).text } else { theme::palette(ui).weak };
+                let text = egui::RichText::new(name).color(color).font(if is_chosen { theme::bold() } else { theme::normal() });
+                let fill = if is_chosen { theme::palette(ui).raised } else { Color32::TRANSPARENT };
+                if ui.add(egui::Button::new(text).fill(fill)).on_hover_text(&model.graph.parameter(other).name).clicked() {
+                    commands.push(Command::Select(other));
+                }
+            }
+        });
+    }
+    ui.add_space(8.0);
+}
+
+fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, detail: &Arc<Detail>, texture: &mut MaskTexture) {
+    let parameter = model.graph.parameter(id);
+    let figures = state.view.as_ref().map(|v| &v.figures);
+    widgets::section_title(ui, "Weights and the cut");
+    let cuts = Method::ALL.map(|m| figures.and_then(|f| f.of(m).ok()?.cuts[id.0]));
+    let chosen = figures.map_or(Method::Global, |f| f.settings.method);
+    histogram_ui(ui, &detail.histogram, cuts, chosen, state.shows_original);
+    ui.add_space(6.0);
+    let outcome = figures.and_then(|f| f.chosen().ok());
+    let masked = outcome.map_or(0, |o| o.masked[id.0]);
+    widgets::figure_row(ui, "Pruned", &format!("{} of {}", text::count(masked), text::count(parameter.elements as u64)));
+    widgets::figure_row(ui, "Zeros", &text::percent(outcome.map_or(0, |o| o.zeros[id.0]) as f64 / parameter.elements.max(1) as f64));
+    widgets::figure_row(ui, "Cut", &outcome.and_then(|o| o.cuts[id.0]).map_or("–".into(), |c| format!("|w| ≤ {}", text::number(c))));
+    let seen = if state.shows_original { &detail.original } else { &detail.pruned };
+    widgets::figure_row(ui, "Mean · deviation", &format!("{} · {}", text::number(seen.mean), text::number(seen.deviation)));
+    widgets::figure_row(ui, "Smallest · largest", &format!("{} · {}", text::number(seen.min), text::number(seen.max)));
+    if seen.not_finite > 0 {
+        widgets::figure_row(ui, "Infinite or NaN", &text::count(seen.not_finite));
+    }
+    let (outputs, inputs) = (detail.empty_outputs, detail.empty_inputs);
+    if parameter.shape.len() > 1 {
+        widgets::figure_row(ui, "Empty filters · inputs", &format!("{} of {} · {} of {}", outputs.0, outputs.1, inputs.0, inputs.1));
+    }
+    ui.add_space(10.0);
+    let (out, inner) = match parameter.layout {
+        Layout::InFirst if parameter.shape.len() == 2 => (parameter.shape[1], parameter.shape[0]),
+        _ => (parameter.shape.first().copied().unwrap_or(1), detail.picture.columns),
+    };
+    let title = if parameter.shape.len() > 1 { format!("Mask, {out} out × {inner} in") } else { format!("Mask, {out} elements") };
+    widgets::section_title(ui, &title);
+    mask_ui(ui, detail, texture);
+}
+
+/// Bars with both cuts; between the chosen method's cuts the bars are faint, as what is pruned.
+fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chosen: Method, whole: bool) {
+    let palette = theme::palette(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 150.0), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, "Histogram of the selected parameter"));
+    let plot = Rect::from_min_max(rect.min, pos2(rect.right(), rect.bottom() - 18.0));
+    let painter = ui.painter();
+    let top = histogram.bars.iter().copied().max().unwrap_or(0).max(1) as f32;
+    let width = plot.width() / histogram.bars.len() as f32;
+    let x = |value: f64| plot.left() + ((value / histogram.limit + 1.0) / 2.0) as f32 * plot.width();
+    let cut = cuts[usize::from(chosen == Method::Global)].filter(|_| !whole);
+    for (i, &n) in histogram.bars.iter().enumerate() {
+        let center = ((i as f64 + 0.5) / histogram.bars.len() as f64 * 2.0 - 1.0) * histogram.limit;
+        let is_pruned = cut.is_some_and(|c| center.abs() <= c);
+        let color = if is_pruned { palette.weak.gamma_multiply(0.35) } else { palette.text.gamma_multiply(0.8) };
+        let height = n as f32 / top * (plot.height() - 4.0);
+        let left = plot.left() + i as f32 * width;
+        painter.rect_filled(Rect::from_min_max(pos2(left, plot.bottom() - height), pos2(left + width - 0.4, plot.bottom())), 0.0, color);
+    }
+    painter.line_segment([plot.left_bottom(), plot.right_bottom()], Stroke::new(1.0, palette.line));
+    if histogram.limit <= 0.0 {
+        painter.text(plot.center(), egui::Align2::CENTER_CENTER, "All elements are zero", theme::normal(), palette.weak);
+        return;
+    }
+    for (method, cut) in Method::ALL.into_iter().zip(cuts) {
+        for side in [-1.0, 1.0] {
+            let Some(at) = cut.map(|c| c * side).filter(|c| c.abs() < histogram.limit) else { continue };
+            let ends = [pos2(x(at), plot.top()), pos2(x(at), plot.bottom())];
+            let stroke = Stroke::new(1.5, palette.method(method));
+            if method == Method::Global {
+                painter.line_segment(ends, stroke);
+            } else {
+                painter.extend(egui::Shape::dashed_line(&ends, stroke, 3.0, 3.0));
+            }
+        }
+    }
+    for (at, align) in [(-0.75, egui::Align2::CENTER_BOTTOM), (0.0, egui::Align2::CENTER_BOTTOM), (0.75, egui::Align2::CENTER_BOTTOM)] {
+        let value = at * histogram.limit;
+        let label = if at == 0.0 { "0".to_owned() } else { short(value) };
+        painter.text(pos2(x(value), rect.bottom()), align, label, theme::small(), palette.weak);
+    }
+    if response.hovered() {
+        response.on_hover_text(format!(
+            "{} zeros are not drawn\n{} elements lie beyond ±{}",
+            text::count(histogram.zeros),
+            text::count(histogram.outside),
+            text::number(histogram.limit)
+        ));
+    }
+}
+
+/// Two significant digits, for axes.
+pub(super) fn short(x: f64) -> String {
+    let exponent = x.abs().log10().floor() as i32;
+    let text = if (-4..5).contains(&exponent) { format!("{x:.*}", (1 - exponent).max(0) as usize) } else { format!("{x:.1e}") };
+    text.replace('-', "−")
+}
+
+fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, texture: &mut MaskTexture) {
+    let picture = &detail.picture;
+    if picture.width == 0 || picture.height == 0 {
+        ui.weak("No elements");
+        return;
+    }
+    let id = texture.of(ui, detail);
+    // As tall as its rows, but neither a thread nor a tower.
+    let width = ui.available_width();
+    let height = (width * picture.rows as f32 / picture.columns.max(1) as f32).clamp(width * 0.15, width * 0.9);
+    let image = egui::Image::new((id, vec2(width, height)));
+    let response = ui.add(image);
+    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, "Mask of the selected parameter"));
+    let block = match picture.block {
+        (1, 1) => "each pixel is one element".to_owned(),
+        (w, h) => format!("each pixel is {w} × {h} elements, the lighter the more are kept"),
+    };
+    response.on_hover_text(format!("weight_mask: rows are outputs, columns inputs with their kernel positions; {block}"));
+}
+
+fn foot_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, commands: &mut Vec<Command>) {
+    let module = model.graph.parameter(id).module;
+    let Some(settings) = &state.settings else { return };
+    let mut locked = settings.locked[module.0];
+    if ui.checkbox(&mut locked, "Lock this module").on_hover_text("Protect it from pruning, whatever is ticked").changed() {
+        let mut settings = settings.clone();
+        settings.locked[module.0] = locked;
+        commands.push(Command::Set(Box::new(settings), Step::Lock));
+    }
+    let mut original = state.shows_original;
+    let hint = "Show values and statistics as they were before the mask (weight_orig)";
+    if ui.checkbox(&mut original, "Show original").on_hover_text(hint).changed() {
+        commands.push(Command::ShowOriginal(original));
+    }
+}

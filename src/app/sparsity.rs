@@ -1,0 +1,189 @@
+//! Tab “Sparsity”: one bar per parameter in graph order, the other method as a line, and where the two differ.
+
+use eframe::egui::{self, Align, Layout, Ui, pos2};
+use egui_plot::{Bar, BarChart, Line, LineStyle, PlotPoints};
+
+use crate::graph::ParameterId;
+use crate::measure::{Figures, Outcome};
+use crate::prune::Method;
+use crate::session::Model;
+
+use super::commands::Command;
+use super::state::AppState;
+use super::{chart, text, theme, widgets};
+
+pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
+    if figures.scope.is_empty() {
+        ui.weak("Nothing is in the scope. Tick a type or a module on the left that may be pruned.");
+        return;
+    }
+    let room = ui.available_height();
+    let results = 92.0;
+    let upper = ((room - results) * 0.66 - 60.0).max(120.0);
+    let lower = ((room - results) * 0.34 - 44.0).max(60.0);
+    ui.horizontal(|ui| {
+        widgets::section_title(ui, "Sparsity per parameter, in graph order");
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| chart::legend_ui(ui, figures.settings.method));
+    });
+    bars_ui(ui, state, model, figures, upper, commands);
+    ui.add_space(28.0);
+    let title = match figures.agreement() {
+        Some(share) => format!("Where they differ, in points · {} of the pruned elements are the same", text::percent(share)),
+        None => "Where they differ, in points".to_owned(),
+    };
+    widgets::section_title(ui, &title);
+    differences_ui(ui, state, model, figures, lower, commands);
+    ui.add_space(8.0);
+    ui.separator();
+    results_ui(ui, figures);
+}
+
+/// The column that is hovered: last frame's pointer is good enough to draw a band under the bars.
+fn hovered(ui: &Ui, id: &str, columns: usize) -> Option<usize> {
+    ui.data(|d| d.get_temp::<usize>(egui::Id::unique(id))).filter(|&c| c < columns)
+}
+
+fn remember(ui: &Ui, id: &str, column: Option<usize>) {
+    let id = egui::Id::unique(id);
+    ui.data_mut(|d| match column {
+        Some(column) => drop(d.insert_temp(id, column)),
+        None => drop(d.remove_temp::<usize>(id)),
+    });
+}
+
+/// Bars of a chart over the scope, with hover, selection and stages.
+fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, look: &Look, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let scope = &figures.scope;
+    let band = hovered(ui, look.id, scope.len());
+    let selected = state.selected.and_then(|id| scope.binary_search(&id).ok());
+    let response = chart::fixed_plot(look.id, look.height)
+        .show_axes([false, true])
+        .show_grid([false, true])
+        .grid_color(palette.line)
+        .y_grid_spacer(|_| look.marks.iter().map(|&value| egui_plot::GridMark { value, step_size: 100.0 }).collect())
+        .y_axis_formatter(|mark, _| (look.axis)(mark.value))
+        .label_formatter(|_| None)
+        .show(ui, |plot| {
+            plot.set_plot_bounds(chart::columns(scope.len(), look.low, look.high));
+            for (column, color) in [(band, palette.raised), (selected, palette.selected)] {
+                if let Some(column) = column {
+                    let bar = Bar::new(column as f64, look.high - look.low).base_offset(look.low).width(1.0).fill(color).stroke(egui::Stroke::NONE);
+                    plot.bar_chart(BarChart::new("", vec![bar]).allow_hover(false));
+                }
+            }
+            let bars = scope.iter().enumerate().map(|(i, &id)| {
+                let (value, color) = (look.bar)(id);
+                let strong = Some(i) == selected || Some(i) == band;
+                let fill = if strong { color } else { color.gamma_multiply(0.86) };
+                Bar::new(i as f64, value).width(0.72).fill(fill).stroke(egui::Stroke::NONE)
+            });
+            plot.bar_chart(BarChart::new("", bars.collect()).allow_hover(false));
+            if let Some((line, color)) = &look.line {
+                for run in line {
+                    let points: PlotPoints = run.iter().copied().collect();
+                    plot.line(Line::new("", points).color(*color).width(1.6).style(LineStyle::Dashed { length: 6.0 }).allow_hover(false));
+                }
+            }
+        });
+    let transform = response.transform;
+    let x = |column: f64| transform.position_from_point(&egui_plot::PlotPoint::new(column, 0.0)).x;
+    if look.has_stages {
+        chart::paint_stages(ui, &chart::stage_columns(&model.graph, scope), response.response.rect.bottom() + 2.0, x);
+    }
+    let column = response.response.hover_pos().map(|at| transform.value_from_position(pos2(at.x, at.y)).x.round()).filter(|c| *c >= 0.0 && *c < scope.len() as f64);
+    remember(ui, look.id, column.map(|c| c as usize));
+    if let Some(id) = column.map(|c| scope[c as usize]) {
+        if response.response.clicked() {
+            commands.push(Command::Select(id));
+        }
+        response.response.on_hover_ui_at_pointer(|ui| chart::tooltip_ui(ui, model, figures, id));
+    }
+}
+
+/// What one chart of columns shows.
+struct Look<'a> {
+    id: &'a str,
+    height: f32,
+    low: f64,
+    high: f64,
+    marks: &'a [f64],
+    axis: &'a dyn Fn(f64) -> String,
+    bar: &'a dyn Fn(ParameterId) -> (f64, egui::Color32),
+    line: Option<(Vec<Vec<[f64; 2]>>, egui::Color32)>,
+    has_stages: bool,
+}
+
+fn bars_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, height: f32, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let chosen = figures.settings.method;
+    let sparsity = |outcome: Option<&Outcome>, id: ParameterId| outcome.map_or(0.0, |o| chart::sparsity_of(&model.graph, o, id) * 100.0);
+    let (mine, other) = (figures.of(chosen).ok(), figures.of(chosen.other()).ok());
+    let look = Look {
+        id: "sparsity",
+        height,
+        low: 0.0,
+        high: 102.0,
+        marks: &[0.0, 25.0, 50.0, 75.0, 100.0],
+        axis: &|value| format!("{value:.0} %"),
+        bar: &|id| (sparsity(mine, id), palette.method(chosen)),
+        line: other.map(|_| (steps(figures, &|id| sparsity(other, id)), palette.method(chosen.other()))),
+        has_stages: true,
+    };
+    columns_ui(ui, state, model, figures, &look, commands);
+}
+
+/// A line through all columns, level over each; joined where neighbours are equal.
+fn steps(figures: &Figures, value: &dyn Fn(ParameterId) -> f64) -> Vec<Vec<[f64; 2]>> {
+    let mut runs: Vec<Vec<[f64; 2]>> = Vec::new();
+    for (i, &id) in figures.scope.iter().enumerate() {
+        let (x, y) = (i as f64, value(id));
+        match runs.last_mut().and_then(|run| run.last_mut()) {
+            Some(end) if (end[1] - y).abs() < 0.05 => end[0] = x + 0.5,
+            _ => runs.push(vec![[x - 0.5, y], [x + 0.5, y]]),
+        }
+    }
+    runs
+}
+
+fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, height: f32, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let (Ok(layer_wise), Ok(global)) = (&figures.layer_wise, &figures.global) else {
+        let why = [&figures.layer_wise, &figures.global].into_iter().find_map(|o| o.as_ref().err());
+        ui.weak(why.map_or_else(String::new, ToString::to_string));
+        ui.add_space(height - 20.0);
+        return;
+    };
+    let difference = |id: ParameterId| (chart::sparsity_of(&model.graph, global, id) - chart::sparsity_of(&model.graph, layer_wise, id)) * 100.0;
+    let look = Look {
+        id: "differences",
+        height,
+        low: -105.0,
+        high: 105.0,
+        marks: &[-50.0, 0.0, 50.0],
+        axis: &|value| if value > 0.0 { format!("+{value:.0}") } else { format!("{value:.0}").replace('-', "−") },
+        bar: &|id| {
+            let d = difference(id);
+            (d, if d > 0.0 { palette.global } else { palette.layer_wise })
+        },
+        line: None,
+        has_stages: false,
+    };
+    columns_ui(ui, state, model, figures, &look, commands);
+}
+
+/// The few figures that matter, of both methods.
+fn results_ui(ui: &mut Ui, figures: &Figures) {
+    let palette = theme::palette(ui);
+    ui.add_space(4.0);
+    ui.columns(4, |columns| {
+        let model = |method| figures.of(method).map_or("–".into(), |o| text::percent(o.model_zeros as f64 / figures.model_elements.max(1) as f64));
+        chart::result_ui(&mut columns[0], "Model, layer-wise", Some(palette.layer_wise), &model(Method::LayerWise), palette.text);
+        chart::result_ui(&mut columns[1], "Model, global", Some(palette.global), &model(Method::Global), palette.text);
+        let emptied = |method| figures.of(method).map_or(0, |o| o.emptied.len());
+        let color = |n: usize| if n > 0 { palette.warning } else { palette.text };
+        let (l, g) = (emptied(Method::LayerWise), emptied(Method::Global));
+        chart::result_ui(&mut columns[2], "Emptied, layer-wise", Some(palette.layer_wise), &l.to_string(), color(l));
+        chart::result_ui(&mut columns[3], "Emptied, global", Some(palette.global), &g.to_string(), color(g));
+    });
+}

@@ -1,0 +1,271 @@
+//! What the window shows, as plain data: no egui types, so that it is tested without a window.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::device::ComputeDevice;
+use crate::export::Report;
+use crate::graph::{ModuleId, ParameterId};
+use crate::measure::{Detail, Figures};
+use crate::prune::{Amount, Method, Settings};
+use crate::session::Model;
+use crate::worker::{Event, Job, View};
+
+use super::text;
+
+/// The views in the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub enum Tab {
+    /// Sparsity of every parameter.
+    #[default]
+    Sparsity,
+    /// Histogram of the selected parameter.
+    Weights,
+    /// Both methods side by side.
+    Compare,
+    /// All figures.
+    Table,
+}
+
+impl Tab {
+    pub(super) const ALL: [Self; 4] = [Self::Sparsity, Self::Weights, Self::Compare, Self::Table];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sparsity => "Sparsity",
+            Self::Weights => "Weights",
+            Self::Compare => "Compare",
+            Self::Table => "Table",
+        }
+    }
+}
+
+/// How modules are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub enum Grouping {
+    /// `Conv2d`, `Linear`, …
+    #[default]
+    Type,
+    /// `blocks` › `0` › `0`, …
+    Path,
+}
+
+/// A message at the foot of the window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// A failure, or good news.
+    pub is_error: bool,
+    /// What was tried, or done.
+    pub title: String,
+    /// What happened and what to do.
+    pub text: String,
+}
+
+/// A question that must be answered first.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// There is a file of that name.
+    Replace(PathBuf, Box<Job>),
+    /// Weights were fixed and not saved; then go on with this.
+    Unsaved(AfterUnsaved),
+    /// Not a question: help.
+    Help,
+}
+
+/// What would lose unsaved work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AfterUnsaved {
+    /// Close the window.
+    Close,
+    /// Open another file.
+    Open(PathBuf),
+}
+
+/// Work that is going on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// 0..=1.
+    pub done: f32,
+    /// Which part.
+    pub what: String,
+}
+
+/// A column of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    Name,
+    Type,
+    Shape,
+    Elements,
+    Pruned(Method),
+    Sparsity(Method),
+    Cut(Method),
+    Both,
+}
+
+/// What is kept between runs.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    /// Files opened before, the latest first.
+    pub recent: Vec<PathBuf>,
+    /// Last tab.
+    pub tab: Tab,
+    /// Last grouping.
+    pub grouping: Grouping,
+}
+
+/// Number of files that are remembered.
+const MAX_RECENT: usize = 10;
+/// Notices that are shown at once.
+const MAX_NOTICES: usize = 3;
+
+/// Everything on screen.
+#[derive(Debug, Default)]
+pub struct AppState {
+    /// The opened model.
+    pub model: Option<Arc<Model>>,
+    /// What the controls show; runs ahead of `view` by a frame while dragging.
+    pub settings: Option<Settings>,
+    /// Figures, all for one amount.
+    pub view: Option<Box<View>>,
+    /// Where networks run.
+    pub device: Option<Arc<ComputeDevice>>,
+    /// The parameter that all panels show.
+    pub selected: Option<ParameterId>,
+    /// A close look at it.
+    pub detail: Option<(ParameterId, Arc<Detail>)>,
+    /// Kept between runs.
+    pub kept: Kept,
+    /// Part of the names looked for.
+    pub search: String,
+    /// Groups of the tree that are closed.
+    pub closed: HashSet<String>,
+    /// Long work.
+    pub progress: Option<Progress>,
+    /// Messages, the latest last.
+    pub notices: VecDeque<Notice>,
+    /// What must be answered first.
+    pub question: Option<Question>,
+    /// The table's order, and whether it is downward.
+    pub sort: Option<(Column, bool)>,
+    /// Show the selected parameter as it was before the mask.
+    pub shows_original: bool,
+    /// Show zeros in histograms as a bar.
+    pub shows_zeros: bool,
+    /// The amount fields while they are edited.
+    pub percent_text: Option<String>,
+    /// Likewise, number of elements.
+    pub count_text: Option<String>,
+    /// The tree scrolls to the selection in the next frame.
+    pub reveals_selection: bool,
+    /// Something is fixed or saved and no question stands in the way of closing.
+    pub may_close: bool,
+}
+
+impl AppState {
+    /// The figures and the model that they belong to.
+    pub(super) fn shown(&self) -> Option<(&Model, &Figures)> {
+        Some((self.model.as_deref()?, &self.view.as_ref()?.figures))
+    }
+
+    /// Whether work would be lost by closing.
+    pub(super) fn is_unsaved(&self) -> bool {
+        self.view.as_ref().is_some_and(|v| v.is_unsaved)
+    }
+
+    /// The slider's position, 0..=1.
+    pub(super) fn fraction(&self) -> f64 {
+        match (self.settings.as_ref().map(|s| s.amount), &self.view) {
+            (Some(Amount::Fraction(fraction)), _) => fraction,
+            (Some(Amount::Count(count)), Some(view)) if view.figures.scope_elements > 0 => {
+                let pruned = view.figures.chosen().map_or(count, |o| o.pruned);
+                (pruned as f64 / view.figures.scope_elements as f64).min(1.0)
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// The weight, or else the first parameter, of a module.
+    pub(super) fn first_parameter(&self, module: ModuleId) -> Option<ParameterId> {
+        self.model.as_ref()?.graph.module(module).parameters.first().copied()
+    }
+
+    pub(super) fn tell(&mut self, notice: Notice) {
+        self.notices.push_back(notice);
+        while self.notices.len() > MAX_NOTICES {
+            self.notices.pop_front();
+        }
+    }
+
+    /// Takes in what the worker says. Returns the parameter that it should look at from now on, where that changes.
+    pub(super) fn take(&mut self, event: Event) -> Option<ParameterId> {
+        match event {
+            Event::DeviceChosen(device) => self.device = Some(device),
+            Event::Progressed { done, what } => self.progress = Some(Progress { done, what }),
+            Event::Opened(model) => return self.opened(model),
+            Event::Changed(view) => {
+                self.settings = Some(view.figures.settings.clone());
+                self.view = Some(view);
+            }
+            Event::Looked(id, detail) => self.detail = Some((id, detail)),
+            Event::Saved(report) => self.tell(saved(&report)),
+            Event::TableSaved(path) => self.tell(Notice { is_error: false, title: "Saved".into(), text: path.display().to_string() }),
+            Event::Occupied(path, job) => self.question = Some(Question::Replace(path, job)),
+            Event::Failed { what, message } => {
+                // What the controls show is what holds.
+                self.settings = self.view.as_ref().map(|v| v.figures.settings.clone());
+                self.tell(Notice { is_error: true, title: format!("{what} failed"), text: message });
+            }
+            Event::Idle => self.progress = None,
+        }
+        None
+    }
+
+    fn opened(&mut self, model: Arc<Model>) -> Option<ParameterId> {
+        let path = model.file.path.canonicalize().unwrap_or_else(|_| model.file.path.clone());
+        self.kept.recent.retain(|p| *p != path);
+        self.kept.recent.insert(0, path);
+        self.kept.recent.truncate(MAX_RECENT);
+        self.selected = (!model.graph.parameters.is_empty()).then_some(ParameterId(0));
+        self.notices.clear();
+        if let Some(note) = text::folded_note(&model) {
+            self.tell(Notice { is_error: false, title: "BatchNorm is folded".into(), text: note.into() });
+        }
+        if model.graph.parameters.is_empty() {
+            self.tell(Notice { is_error: true, title: "Nothing to prune".into(), text: "this file holds no module with weights of its own".into() });
+        }
+        self.model = Some(model);
+        self.view = None;
+        self.detail = None;
+        self.search.clear();
+        self.closed.clear();
+        self.percent_text = None;
+        self.count_text = None;
+        self.selected
+    }
+}
+
+fn saved(report: &Report) -> Notice {
+    let files: Vec<String> = report.files.iter().map(|f| f.display().to_string()).collect();
+    let text = format!("{} · {} · {} sparsity as read back", files.join(", "), text::bytes(report.bytes), text::percent(report.sparsity()));
+    Notice { is_error: false, title: "Saved".into(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_job_leaves_the_model_and_says_why() {
+        let mut state = AppState::default();
+        state.take(Event::Failed { what: "Open", message: "no such file".into() });
+        assert_eq!(state.notices.len(), 1);
+        assert!(state.notices[0].is_error && state.notices[0].text.contains("no such file"));
+        for _ in 0..10 {
+            state.take(Event::Failed { what: "Open", message: "again".into() });
+        }
+        assert_eq!(state.notices.len(), MAX_NOTICES);
+    }
+}

@@ -1,0 +1,181 @@
+//! Tab “Table”: every figure of every parameter, sortable, to be copied and saved as CSV.
+
+use std::cmp::Ordering;
+
+use eframe::egui::{self, Align, Layout, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
+
+use crate::graph::ParameterId;
+use crate::measure::Figures;
+use crate::prune::Method;
+use crate::session::Model;
+
+use super::commands::{Action, Command};
+use super::state::{AppState, Column};
+use super::{chart, text, theme, widgets};
+
+/// Columns with their heads and widths; the first takes what is left.
+const COLUMNS: [(Column, &str, f32); 11] = [
+    (Column::Name, "parameter", 0.0),
+    (Column::Type, "type", 110.0),
+    (Column::Shape, "shape", 106.0),
+    (Column::Elements, "elements", 76.0),
+    (Column::Pruned(Method::LayerWise), "layer-wise", 74.0),
+    (Column::Sparsity(Method::LayerWise), "zero", 62.0),
+    (Column::Cut(Method::LayerWise), "cut", 74.0),
+    (Column::Pruned(Method::Global), "global", 74.0),
+    (Column::Sparsity(Method::Global), "zero", 62.0),
+    (Column::Cut(Method::Global), "cut", 74.0),
+    (Column::Both, "both", 74.0),
+];
+/// Least room for the first column; below it the table scrolls sideways.
+const MIN_NAME: f32 = 150.0;
+
+pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
+    ui.horizontal(|ui| {
+        widgets::section_title(ui, "Pruned elements, share of zeros and cut, both methods");
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            widgets::action_button(ui, Action::SaveTable, true, commands);
+            widgets::action_button(ui, Action::CopyTable, true, commands);
+        });
+    });
+    let rows = sorted(model, figures, state.sort);
+    let fixed: f32 = COLUMNS.iter().map(|c| c.2).sum();
+    let width = (fixed + MIN_NAME).max(ui.available_width() - 12.0);
+    egui::ScrollArea::horizontal().auto_shrink(false).show(ui, |ui| {
+        ui.set_min_width(width);
+        ui.spacing_mut().item_spacing.y = 0.0;
+        head_ui(ui, state, width, commands);
+        egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, theme::ROW_HEIGHT, rows.len(), |ui, range| {
+            for &id in &rows[range] {
+                row_ui(ui, state, model, figures, id, width, commands);
+            }
+        });
+    });
+}
+
+/// Left and right edge of every column.
+fn spans(left: f32, width: f32) -> impl Iterator<Item = (Column, &'static str, f32, f32)> {
+    let fixed: f32 = COLUMNS.iter().map(|c| c.2).sum();
+    COLUMNS.into_iter().scan(left, move |at, (column, head, w)| {
+        let start = *at;
+        *at += if column == Column::Name { width - fixed } else { w };
+        Some((column, head, start, *at))
+    })
+}
+
+fn is_text(column: Column) -> bool {
+    matches!(column, Column::Name | Column::Type)
+}
+
+fn head_ui(ui: &mut Ui, state: &AppState, width: f32, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let (rect, _) = ui.allocate_exact_size(vec2(width, 24.0), Sense::hover());
+    for (column, head, left, right) in spans(rect.left(), width) {
+        let cell = Rect::from_min_max(pos2(left, rect.top()), pos2(right, rect.bottom()));
+        let response = ui.interact(cell, ui.scope_id().with(("head", column_name(column))), Sense::click());
+        response.widget_info(|| WidgetInfo::labeled(Role::ColumnHeader, true, format!("Sort by {}", column_name(column))));
+        let arrow = match state.sort {
+            Some((c, false)) if c == column => " ↑",
+            Some((c, true)) if c == column => " ↓",
+            _ => "",
+        };
+        let color = match column {
+            Column::Pruned(m) | Column::Sparsity(m) | Column::Cut(m) => palette.method(m),
+            _ => palette.weak,
+        };
+        let label = format!("{head}{arrow}");
+        if is_text(column) {
+            ui.painter().text(cell.left_center() + vec2(6.0, 0.0), egui::Align2::LEFT_CENTER, label, theme::small(), color);
+        } else {
+            widgets::paint_right(ui, right - 6.0, cell.center().y, &label, theme::small(), color);
+        }
+        if response.clicked() {
+            commands.push(Command::SortBy(column));
+        }
+        response.on_hover_text(format!("{}; click to sort", column_name(column)));
+    }
+    ui.painter().hline(rect.x_range(), rect.bottom(), egui::Stroke::new(1.0, palette.line));
+}
+
+fn column_name(column: Column) -> String {
+    let of = |m: Method| m.name();
+    match column {
+        Column::Name => "name".into(),
+        Column::Type => "module type".into(),
+        Column::Shape => "shape".into(),
+        Column::Elements => "number of elements".into(),
+        Column::Pruned(m) => format!("elements pruned by {}", of(m)),
+        Column::Sparsity(m) => format!("share of zeros after {}", of(m)),
+        Column::Cut(m) => format!("largest pruned magnitude of {}", of(m)),
+        Column::Both => "elements that both methods prune".into(),
+    }
+}
+
+fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: ParameterId, width: f32, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(width, theme::ROW_HEIGHT), Sense::click());
+    let is_selected = state.selected == Some(id);
+    if is_selected || response.hovered() {
+        ui.painter().rect_filled(rect, 4.0, if is_selected { palette.selected } else { palette.raised });
+    }
+    let in_scope = figures.scope.binary_search(&id).is_ok();
+    let parameter = model.graph.parameter(id);
+    for (column, _, left, right) in spans(rect.left(), width) {
+        let cell = cell(model, figures, id, column);
+        let color = match column {
+            Column::Sparsity(m) if figures.of(m).is_ok_and(|o| o.emptied.contains(&id)) => palette.warning,
+            _ if in_scope => palette.text,
+            _ => palette.weak,
+        };
+        if is_text(column) {
+            let cell_rect = Rect::from_min_max(pos2(left + 6.0, rect.top()), pos2(right - 4.0, rect.bottom()));
+            widgets::paint_clipped(ui, cell_rect, &cell, theme::normal(), color);
+        } else {
+            widgets::paint_right(ui, right - 6.0, rect.center().y, &cell, theme::normal(), color);
+        }
+    }
+    response.widget_info(|| WidgetInfo::selected(Role::Row, true, is_selected, format!("Row {}", parameter.name)));
+    if response.clicked() {
+        commands.push(Command::Select(id));
+    }
+}
+
+fn cell(model: &Model, figures: &Figures, id: ParameterId, column: Column) -> String {
+    let parameter = model.graph.parameter(id);
+    let dash = || "–".to_owned();
+    match column {
+        Column::Name => parameter.name.clone(),
+        Column::Type => model.graph.owner(id).kind.clone(),
+        Column::Shape => text::shape(parameter),
+        Column::Elements => text::count(parameter.elements as u64),
+        Column::Pruned(m) => figures.of(m).map_or_else(|_| dash(), |o| text::count(o.masked[id.0])),
+        Column::Sparsity(m) => figures.of(m).map_or_else(|_| dash(), |o| text::percent(chart::sparsity_of(&model.graph, o, id))),
+        Column::Cut(m) => figures.of(m).ok().and_then(|o| o.cuts[id.0]).map_or_else(dash, text::number),
+        Column::Both => text::count(figures.shared(id)),
+    }
+}
+
+fn sorted(model: &Model, figures: &Figures, sort: Option<(Column, bool)>) -> Vec<ParameterId> {
+    let mut rows: Vec<ParameterId> = (0..model.graph.parameters.len()).map(ParameterId).collect();
+    let Some((column, is_down)) = sort else { return rows };
+    rows.sort_by(|&a, &b| {
+        let order = compare(model, figures, column, a, b);
+        if is_down { order.reverse() } else { order }
+    });
+    rows
+}
+
+fn compare(model: &Model, figures: &Figures, column: Column, a: ParameterId, b: ParameterId) -> Ordering {
+    let graph = &model.graph;
+    let number = |f: &dyn Fn(ParameterId) -> f64| f(a).total_cmp(&f(b));
+    match column {
+        Column::Name => graph.parameter(a).name.cmp(&graph.parameter(b).name),
+        Column::Type => graph.owner(a).kind.cmp(&graph.owner(b).kind),
+        Column::Shape => graph.parameter(a).shape.cmp(&graph.parameter(b).shape),
+        Column::Elements => graph.parameter(a).elements.cmp(&graph.parameter(b).elements),
+        Column::Pruned(m) => number(&|id| figures.of(m).map_or(0.0, |o| o.masked[id.0] as f64)),
+        Column::Sparsity(m) => number(&|id| figures.of(m).map_or(0.0, |o| chart::sparsity_of(graph, o, id))),
+        Column::Cut(m) => number(&|id| figures.of(m).ok().and_then(|o| o.cuts[id.0]).unwrap_or(-1.0)),
+        Column::Both => figures.shared(a).cmp(&figures.shared(b)),
+    }
+}

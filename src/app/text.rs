@@ -1,0 +1,109 @@
+//! Numbers and phrases as they are shown.
+
+use crate::cli::FOLDED;
+use crate::graph::{BatchNorm, Parameter};
+use crate::session::Model;
+
+/// Between groups of three digits.
+const THIN_SPACE: char = '\u{2009}';
+
+/// `1 240 373`, with thin spaces.
+pub(super) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3 * THIN_SPACE.len_utf8());
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(THIN_SPACE);
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `50.0 %`.
+pub(super) fn percent(fraction: f64) -> String {
+    let percent = fraction * 100.0;
+    // Nearly all is not all, nearly nothing is not nothing.
+    let shown = match (percent * 10.0).round() / 10.0 {
+        p if p >= 100.0 && fraction < 1.0 => 99.9,
+        p if p <= 0.0 && fraction > 0.0 => return format!("<{THIN_SPACE}0.1{THIN_SPACE}%"),
+        p => p,
+    };
+    format!("{shown:.1}{THIN_SPACE}%")
+}
+
+/// `+12.3`, `−4.0`, `0.0`: a difference of two fractions, in points.
+pub(super) fn points(difference: f64) -> String {
+    let points = (difference * 1000.0).round() / 10.0;
+    match points {
+        p if p > 0.0 => format!("+{p:.1}"),
+        p if p < 0.0 => format!("−{:.1}", -p),
+        _ => "0.0".to_owned(),
+    }
+}
+
+/// Four significant digits: `0.04097`, `−0.0007`, `1.2e−9`.
+pub(super) fn number(x: f64) -> String {
+    if x == 0.0 {
+        return "0".into();
+    }
+    if !x.is_finite() {
+        return if x.is_nan() { "NaN".into() } else { if x > 0.0 { "∞" } else { "−∞" }.into() };
+    }
+    let exponent = x.abs().log10().floor() as i32;
+    let text = if (-5..6).contains(&exponent) { format!("{x:.*}", (3 - exponent).max(0) as usize) } else { format!("{x:.3e}") };
+    text.replace('-', "−")
+}
+
+/// `10.4 MB`: decimal units, as file managers count.
+pub(super) fn bytes(n: u64) -> String {
+    match n {
+        0..1_000 => format!("{n}{THIN_SPACE}B"),
+        1_000..1_000_000 => format!("{:.1}{THIN_SPACE}kB", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1}{THIN_SPACE}MB", n as f64 / 1e6),
+        _ => format!("{:.2}{THIN_SPACE}GB", n as f64 / 1e9),
+    }
+}
+
+/// `512×128×1×1`.
+pub(super) fn shape(parameter: &Parameter) -> String {
+    match parameter.shape.as_slice() {
+        [] => "scalar".into(),
+        dims => dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("×"),
+    }
+}
+
+/// What folding means, where it happened.
+pub(super) fn folded_note(model: &Model) -> Option<&'static str> {
+    (model.graph.batch_norm == Some(BatchNorm::Folded)).then_some(FOLDED)
+}
+
+/// One line about the file.
+pub(super) fn file_line(model: &Model) -> String {
+    let norm = match model.graph.batch_norm {
+        Some(BatchNorm::Kept) => " · BatchNorm kept",
+        Some(BatchNorm::Folded) => " · BatchNorm folded",
+        _ => "",
+    };
+    format!("{} parameters · {} · opset {}{norm}", count(model.graph.elements() as u64), bytes(model.file.size_bytes()), model.graph.opset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(2_480_746), "2\u{2009}480\u{2009}746");
+        assert_eq!(percent(0.5), "50.0\u{2009}%");
+        assert_eq!(percent(0.999_99), "99.9\u{2009}%");
+        assert_eq!(percent(0.000_01), "<\u{2009}0.1\u{2009}%");
+        assert_eq!(points(-0.123), "−12.3");
+        assert_eq!(number(0.040_973_7), "0.04097");
+        assert_eq!(number(-0.000_712), "−0.0007120");
+        assert_eq!(number(1.02e-9), "1.020e−9");
+        assert_eq!(bytes(10_390_391), "10.4\u{2009}MB");
+    }
+}

@@ -1,0 +1,123 @@
+//! The bar along the top: open, save, undo; what is open; the device.
+
+use eframe::egui::{self, Align, Layout, Sense, Ui, vec2};
+
+use super::commands::{Action, Command};
+use super::state::AppState;
+use super::{text, theme, widgets};
+
+pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(10, 8));
+    egui::Panel::top("top").exact_size(48.0).frame(frame).resizable(false).show(ui, |ui| {
+        ui.horizontal_centered(|ui| {
+            files_ui(ui, state, commands);
+            ui.add_space(6.0);
+            let (undoable, redoable) = state.view.as_ref().map_or((None, None), |v| (v.undoable, v.redoable));
+            if widgets::icon_button(ui, Action::Undo, undoable.is_some(), |p, r, c| widgets::paint_turn(p, r, c, true)) {
+                commands.push(Command::Do(Action::Undo));
+            }
+            if widgets::icon_button(ui, Action::Redo, redoable.is_some(), |p, r, c| widgets::paint_turn(p, r, c, false)) {
+                commands.push(Command::Do(Action::Redo));
+            }
+            ui.add_space(14.0);
+            // From the right, so that the middle gets what is left.
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                right_ui(ui, state, commands);
+                ui.with_layout(Layout::left_to_right(Align::Center), |ui| file_ui(ui, state));
+            });
+        });
+    });
+}
+
+fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    widgets::action_button(ui, Action::Open, true, commands);
+    ui.menu_button("Recent", |ui| {
+        ui.set_min_width(280.0);
+        for path in &state.kept.recent {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if ui.button(name).on_hover_text(path.display().to_string()).clicked() {
+                commands.push(Command::OpenPath(path.clone()));
+                ui.close();
+            }
+        }
+        if state.kept.recent.is_empty() {
+            ui.weak("No files yet");
+        }
+        ui.separator();
+        menu_item(ui, Action::OpenDemo, true, commands);
+    })
+    .response
+    .on_hover_text("Files opened before");
+    let has_model = state.model.is_some();
+    ui.add_enabled_ui(has_model, |ui| {
+        ui.menu_button("Save as…", |ui| {
+            ui.set_min_width(240.0);
+            for action in [Action::SaveOnnx, Action::SaveSafetensors, Action::SaveUnfixed, Action::SaveBurnpack, Action::SaveRust] {
+                menu_item(ui, action, has_model, commands);
+            }
+            ui.separator();
+            for action in [Action::SaveTable, Action::CopyTable, Action::SaveChart] {
+                menu_item(ui, action, has_model, commands);
+            }
+        })
+        .response
+        .on_hover_text("Save the model as pruned now, the table, or the chart");
+    });
+}
+
+fn menu_item(ui: &mut Ui, action: Action, is_enabled: bool, commands: &mut Vec<Command>) {
+    let entry = action.entry();
+    let mut button = egui::Button::new(entry.label);
+    if let Some(shortcut) = entry.shortcut {
+        button = button.shortcut_text(ui.ctx().format_shortcut(&shortcut));
+    }
+    if ui.add_enabled(is_enabled, button).on_hover_text(entry.tooltip).clicked() {
+        commands.push(Command::Do(action));
+        ui.close();
+    }
+}
+
+fn file_ui(ui: &mut Ui, state: &AppState) {
+    let palette = theme::palette(ui);
+    let Some(model) = &state.model else { return };
+    let name = model.file.path.file_name().unwrap_or_default().to_string_lossy();
+    let mark = if state.is_unsaved() { "• " } else { "" };
+    let label = egui::Label::new(egui::RichText::new(format!("{mark}{name}")).font(theme::bold())).truncate();
+    ui.add(label).on_hover_text(model.file.path.display().to_string());
+    let line = egui::Label::new(egui::RichText::new(text::file_line(model)).color(palette.weak)).truncate();
+    let producer = if model.file.producer.is_empty() { "unknown exporter" } else { &model.file.producer };
+    let mut hover = format!("Exported by {producer}");
+    if let Some(note) = text::folded_note(model) {
+        hover = format!("{hover}\n\n{note}");
+    }
+    if !model.unsupported.is_empty() {
+        let list: Vec<String> = model.unsupported.iter().map(|(op, n)| format!("{op} ({n})")).collect();
+        hover = format!("{hover}\n\nThe network cannot be run here: {}. It can be inspected, pruned and saved.", list.join(", "));
+    }
+    ui.add(line).on_hover_text(hover);
+}
+
+fn right_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let help = egui::Button::new("?").frame(false).min_size(vec2(26.0, 26.0));
+    let help = ui.add(help);
+    help.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Help"));
+    if widgets::hint(help, Action::Help).clicked() {
+        commands.push(Command::Do(Action::Help));
+    }
+    if widgets::icon_button(ui, Action::ToggleTheme, true, widgets::paint_theme) {
+        commands.push(Command::Do(Action::ToggleTheme));
+    }
+    let (name, color, hover) = match &state.device {
+        Some(device) if device.is_gpu => (device.name.as_str(), palette.good, "Masks are made on this GPU"),
+        Some(device) => (device.name.as_str(), palette.weak, "Masks are made on the CPU; start with --device gpu to use an adapter"),
+        None => ("…", palette.line, "The device is being started"),
+    };
+    egui::Frame::new().fill(palette.raised).corner_radius(11).inner_margin(egui::Margin::symmetric(9, 3)).show(ui, |ui| {
+        ui.spacing_mut().item_spacing.x = 6.0;
+        ui.label(egui::RichText::new(name)).on_hover_text(hover);
+        let (dot, _) = ui.allocate_exact_size(vec2(8.0, 8.0), Sense::hover());
+        ui.painter().circle_filled(dot.center(), 4.0, color);
+    });
+}

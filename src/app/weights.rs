@@ -1,0 +1,119 @@
+//! Tab “Weights”: the distribution of the selected parameter with both cuts, before and after the mask.
+
+use eframe::egui::{self, Align, Layout, Ui};
+use egui_plot::{Bar, BarChart, LineStyle, VLine};
+
+use crate::measure::{Detail, Figures, Statistics};
+use crate::prune::Method;
+use crate::session::Model;
+
+use super::commands::Command;
+use super::state::AppState;
+use super::{chart, text, theme, widgets};
+
+pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
+    let (Some(id), Some((shown, detail))) = (state.selected, &state.detail) else {
+        ui.weak("Select a module on the left to look at its weights.");
+        return;
+    };
+    if *shown != id {
+        ui.weak(model.graph.parameter(id).obstacle().unwrap_or_else(|| "…".to_owned()));
+        return;
+    }
+    let parameter = model.graph.parameter(id);
+    ui.horizontal(|ui| {
+        widgets::section_title(ui, &format!("Distribution of {}", parameter.name));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let mut zeros = state.shows_zeros;
+            let label = format!("{} zeros", text::count(detail.histogram.zeros));
+            if ui.checkbox(&mut zeros, format!("Draw {label}")).on_hover_text("Zeros can dwarf every other bar").changed() {
+                commands.push(Command::ShowZeros(zeros));
+            }
+            let mut original = state.shows_original;
+            if ui.checkbox(&mut original, "Original").on_hover_text("As before the mask (weight_orig)").changed() {
+                commands.push(Command::ShowOriginal(original));
+            }
+        });
+    });
+    let cuts = Method::ALL.map(|m| figures.of(m).ok().and_then(|o| o.cuts[id.0]));
+    histogram_ui(ui, state, figures, detail, cuts, ui.available_height() - 150.0);
+    ui.add_space(6.0);
+    ui.separator();
+    ui.columns(2, |columns| {
+        statistics_ui(&mut columns[0], "Original (weight_orig)", &detail.original);
+        statistics_ui(&mut columns[1], "Pruned (weight_orig × weight_mask)", &detail.pruned);
+    });
+}
+
+fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detail, cuts: [Option<f64>; 2], height: f32) {
+    let palette = theme::palette(ui);
+    let histogram = &detail.histogram;
+    if histogram.limit <= 0.0 {
+        ui.weak("All elements are zero.");
+        ui.add_space((height - 20.0).max(0.0));
+        return;
+    }
+    let chosen = figures.settings.method;
+    let cut = cuts[usize::from(chosen == Method::Global)].filter(|_| !state.shows_original);
+    let width = 2.0 * histogram.limit / histogram.bars.len() as f64;
+    let center = |i: usize| (i as f64 + 0.5) * width - histogram.limit;
+    let mut top = histogram.bars.iter().copied().max().unwrap_or(1);
+    let mut bars: Vec<Bar> = histogram
+        .bars
+        .iter()
+        .enumerate()
+        .map(|(i, &n)| {
+            let is_pruned = cut.is_some_and(|c| center(i).abs() <= c);
+            let color = if is_pruned { palette.weak.gamma_multiply(0.35) } else { palette.text.gamma_multiply(0.8) };
+            Bar::new(center(i), n as f64).width(width * 0.92).fill(color).stroke(egui::Stroke::NONE)
+        })
+        .collect();
+    if state.shows_zeros && histogram.zeros > 0 {
+        top = top.max(histogram.zeros);
+        bars.push(Bar::new(0.0, histogram.zeros as f64).width(width * 0.5).fill(palette.warning).stroke(egui::Stroke::NONE));
+    }
+    let response = chart::fixed_plot("weights", height.max(120.0))
+        .show_grid([false, true])
+        .grid_color(palette.line)
+        .y_axis_formatter(|mark, _| text::count(mark.value.max(0.0) as u64))
+        .x_axis_formatter(|mark, _| if mark.value == 0.0 { "0".into() } else { super::module::short(mark.value) })
+        .label_formatter(|_| None)
+        .show(ui, |plot| {
+            plot.set_plot_bounds(egui_plot::PlotBounds::from_min_max([-histogram.limit, 0.0], [histogram.limit, top as f64 * 1.06]));
+            plot.bar_chart(BarChart::new("", bars).allow_hover(false));
+            for (method, cut) in Method::ALL.into_iter().zip(cuts) {
+                for side in [-1.0, 1.0] {
+                    let Some(at) = cut.map(|c| c * side).filter(|c| c.is_finite()) else { continue };
+                    let style = if method == Method::Global { LineStyle::Solid } else { LineStyle::Dashed { length: 6.0 } };
+                    plot.vline(VLine::new("", at).color(palette.method(method)).width(1.8).style(style).allow_hover(false));
+                }
+            }
+        });
+    if let Some(at) = response.response.hover_pos() {
+        let x = response.transform.value_from_position(at).x;
+        let i = (((x + histogram.limit) / width) as usize).min(histogram.bars.len() - 1);
+        let (low, high) = (center(i) - width / 2.0, center(i) + width / 2.0);
+        response.response.on_hover_ui_at_pointer(|ui| {
+            ui.label(format!("{} elements from {} to {}", text::count(histogram.bars[i]), text::number(low), text::number(high)));
+        });
+    }
+    ui.horizontal(|ui| {
+        for (method, cut) in Method::ALL.into_iter().zip(cuts) {
+            let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 10.0), egui::Sense::hover());
+            ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, palette.method(method)));
+            let name = if method == Method::Global { "Global" } else { "Layer-wise" };
+            ui.label(format!("{name}: {}", cut.map_or("nothing pruned".into(), |c| format!("|w| ≤ {}", text::number(c)))));
+            ui.add_space(12.0);
+        }
+        if histogram.outside > 0 {
+            ui.weak(format!("{} elements beyond ±{}", text::count(histogram.outside), text::number(histogram.limit)));
+        }
+    });
+}
+
+fn statistics_ui(ui: &mut Ui, title: &str, statistics: &Statistics) {
+    widgets::section_title(ui, title);
+    widgets::figure_row(ui, "Mean · deviation", &format!("{} · {}", text::number(statistics.mean), text::number(statistics.deviation)));
+    widgets::figure_row(ui, "Smallest · largest", &format!("{} · {}", text::number(statistics.min), text::number(statistics.max)));
+    widgets::figure_row(ui, "Sum of magnitudes (L1)", &text::number(statistics.l1));
+}

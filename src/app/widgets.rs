@@ -1,0 +1,142 @@
+//! Small things that several panels draw.
+
+use eframe::egui::{self, Align2, Color32, CornerRadius, FontId, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2};
+
+use super::commands::{Action, Command};
+use super::theme::{self, Palette};
+
+/// A section's title, in small capitals' stead.
+pub(super) fn section_title(ui: &mut Ui, text: &str) {
+    let color = theme::palette(ui).weak;
+    ui.label(egui::RichText::new(text.to_uppercase()).font(theme::small()).color(color));
+}
+
+/// A name on the left, a figure on the right.
+pub(super) fn figure_row(ui: &mut Ui, name: &str, figure: &str) {
+    let weak = theme::palette(ui).weak;
+    ui.horizontal(|ui| {
+        ui.label(egui::RichText::new(name).color(weak));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.label(figure));
+    });
+}
+
+/// Buttons side by side, one of which is pressed. Returns the one that was clicked.
+pub(super) fn segmented<const N: usize>(ui: &mut Ui, names: [&str; N], chosen: usize) -> Option<usize> {
+    let palette = theme::palette(ui);
+    let mut clicked = None;
+    egui::Frame::new().fill(palette.raised).corner_radius(6).inner_margin(2).show(ui, |ui| {
+        ui.spacing_mut().item_spacing.x = 0.0;
+        for (i, name) in names.into_iter().enumerate() {
+            let font = if i == chosen { theme::bold() } else { theme::normal() };
+            let color = if i == chosen { palette.text } else { palette.weak };
+            let fill = if i == chosen { palette.ground } else { Color32::TRANSPARENT };
+            let text = egui::RichText::new(name).font(font).color(color);
+            let button = ui.add(egui::Button::new(text).fill(fill).corner_radius(5).min_size(vec2(64.0, 26.0)));
+            button.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, i == chosen, name));
+            if button.clicked() {
+                clicked = Some(i);
+            }
+        }
+    });
+    clicked
+}
+
+/// A plain button for an action of the table, with its tooltip.
+pub(super) fn action_button(ui: &mut Ui, action: Action, is_enabled: bool, commands: &mut Vec<Command>) {
+    let entry = action.entry();
+    let button = egui::Button::new(entry.label).frame(false);
+    if hint(ui.add_enabled(is_enabled, button), action).clicked() {
+        commands.push(Command::Do(action));
+    }
+}
+
+/// Adds an action's tooltip with its shortcut.
+pub(super) fn hint(response: Response, action: Action) -> Response {
+    let entry = action.entry();
+    let text = match entry.shortcut {
+        Some(shortcut) => format!("{} ({})", entry.tooltip, response.ctx.format_shortcut(&shortcut)),
+        None => entry.tooltip.to_owned(),
+    };
+    response.on_hover_text(text.clone()).on_disabled_hover_text(text)
+}
+
+/// A drawn symbol that can be clicked.
+pub(super) fn icon_button(ui: &mut Ui, action: Action, is_enabled: bool, paint: impl FnOnce(&egui::Painter, Rect, Color32)) -> bool {
+    let palette = theme::palette(ui);
+    let sense = if is_enabled { Sense::click() } else { Sense::hover() };
+    let (rect, response) = ui.allocate_exact_size(Vec2::splat(26.0), sense);
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, is_enabled, action.entry().label));
+    if (response.hovered() && is_enabled) || response.has_focus() {
+        ui.painter().rect_filled(rect, CornerRadius::same(5), palette.raised);
+    }
+    let color = if is_enabled { palette.text } else { palette.line };
+    paint(ui.painter(), rect.shrink(6.0), color);
+    hint(response, action).clicked()
+}
+
+/// An arrow that bends back, to the left or to the right.
+pub(super) fn paint_turn(painter: &egui::Painter, rect: Rect, color: Color32, is_left: bool) {
+    let x = |t: f32| if is_left { rect.left() + t * rect.width() } else { rect.right() - t * rect.width() };
+    let y = |t: f32| rect.top() + t * rect.height();
+    let arc: Vec<egui::Pos2> = (0..=12)
+        .map(|i| {
+            let angle = std::f32::consts::PI * (1.0 - i as f32 / 12.0);
+            pos2(x(0.55 + 0.4 * angle.cos()), y(0.62 - 0.36 * angle.sin()))
+        })
+        .collect();
+    let tip = arc[0];
+    let stroke = Stroke::new(1.4, color);
+    let side = if is_left { 1.0 } else { -1.0 };
+    painter.add(Shape::line(arc, stroke));
+    painter.line_segment([tip, tip + vec2(-3.4 * side, -3.2)], stroke);
+    painter.line_segment([tip, tip + vec2(3.4 * side, -2.2)], stroke);
+}
+
+/// A disc, half filled.
+pub(super) fn paint_theme(painter: &egui::Painter, rect: Rect, color: Color32) {
+    let (center, radius) = (rect.center(), rect.width() * 0.42);
+    painter.circle_stroke(center, radius, Stroke::new(1.3, color));
+    let half: Vec<egui::Pos2> = (0..=16)
+        .map(|i| {
+            let angle = std::f32::consts::PI * (0.5 + i as f32 / 16.0);
+            center + radius * vec2(angle.cos(), angle.sin())
+        })
+        .collect();
+    painter.add(Shape::convex_polygon(half, color, Stroke::NONE));
+}
+
+/// A padlock.
+pub(super) fn paint_lock(painter: &egui::Painter, center: egui::Pos2, color: Color32) {
+    let body = Rect::from_center_size(center + vec2(0.0, 2.0), vec2(9.0, 7.0));
+    painter.rect_filled(body, CornerRadius::same(1), color);
+    let shackle: Vec<egui::Pos2> = (0..=8)
+        .map(|i| {
+            let angle = std::f32::consts::PI * (1.0 + i as f32 / 8.0);
+            center + vec2(0.0, -1.5) + vec2(3.0 * angle.cos(), 3.6 * angle.sin())
+        })
+        .collect();
+    painter.add(Shape::line(shackle, Stroke::new(1.3, color)));
+}
+
+/// A bar that is partly filled; `fraction` of 0..=1.
+pub(super) fn paint_bar(painter: &egui::Painter, rect: Rect, fraction: f64, fill: Color32, palette: &Palette) {
+    painter.rect_filled(rect, CornerRadius::same(2), palette.raised);
+    if fraction > 0.0 {
+        let width = (rect.width() * fraction as f32).clamp(1.0, rect.width());
+        painter.rect_filled(Rect::from_min_size(rect.min, vec2(width, rect.height())), CornerRadius::same(2), fill);
+    }
+}
+
+/// Text that ends in … where it is too long.
+pub(super) fn paint_clipped(ui: &Ui, rect: Rect, text: &str, font: FontId, color: Color32) {
+    let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), font, color);
+    job.wrap = egui::text::TextWrapping::truncate_at_width(rect.width());
+    let galley = ui.fonts_mut(|f| f.layout_job(job));
+    let at = pos2(rect.left(), rect.center().y - galley.size().y / 2.0);
+    ui.painter().galley(at, galley, color);
+}
+
+/// Text that ends at the right edge.
+pub(super) fn paint_right(ui: &Ui, right: f32, y: f32, text: &str, font: FontId, color: Color32) {
+    ui.painter().text(pos2(right, y), Align2::RIGHT_CENTER, text, font, color);
+}

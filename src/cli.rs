@@ -249,10 +249,19 @@ impl<'a> Inspection<'a> {
     fn of(model: &'a Model, file: &Path) -> Self {
         let graph = &model.graph;
         let zeros = model.zeros();
-        let elements = |modules: &[ModuleId]| modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| graph.parameter(p).elements as u64).sum();
+        let elements = |modules: &[ModuleId]| {
+            modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| graph.parameter(p).elements as u64).sum()
+        };
         let parameter = |&id: &ParameterId| {
             let p = graph.parameter(id);
-            ParameterRow { kind: p.kind, name: &p.name, shape: &p.shape, dtype: p.dtype.to_string(), elements: p.elements, zeros: zeros[id.0] }
+            ParameterRow {
+                kind: p.kind,
+                name: &p.name,
+                shape: &p.shape,
+                dtype: p.dtype.to_string(),
+                elements: p.elements,
+                zeros: zeros[id.0],
+            }
         };
         Self {
             file: file.display().to_string(),
@@ -260,11 +269,20 @@ impl<'a> Inspection<'a> {
             opset: graph.opset,
             batch_norm: graph.batch_norm.unwrap_or(BatchNorm::None),
             elements: graph.elements() as u64,
-            types: graph.types().into_iter().map(|(kind, modules)| TypeRow { kind, modules: modules.len(), elements: elements(&modules) }).collect(),
+            types: graph
+                .types()
+                .into_iter()
+                .map(|(kind, modules)| TypeRow { kind, modules: modules.len(), elements: elements(&modules) })
+                .collect(),
             modules: graph
                 .modules
                 .iter()
-                .map(|m| ModuleRow { name: &m.name, kind: &m.kind, role: m.role.to_string(), parameters: m.parameters.iter().map(parameter).collect() })
+                .map(|m| ModuleRow {
+                    name: &m.name,
+                    kind: &m.kind,
+                    role: m.role.to_string(),
+                    parameters: m.parameters.iter().map(parameter).collect(),
+                })
                 .collect(),
             unsupported_operators: &model.unsupported,
         }
@@ -327,7 +345,7 @@ impl Prune {
         let report = PruneReport {
             method: outcome.method,
             amounts: &self.amount,
-            device: session.device_name(),
+            device: session.device_name().to_owned(),
             scope_elements,
             pruned: outcome.pruned,
             cut: outcome.cut,
@@ -339,7 +357,12 @@ impl Prune {
                 .iter()
                 .map(|&id| {
                     let p = graph.parameter(id);
-                    PrunedRow { name: &p.name, elements: p.elements, pruned: outcome.masked[id.0], sparsity: share(outcome.zeros[id.0], p.elements as u64) }
+                    PrunedRow {
+                        name: &p.name,
+                        elements: p.elements,
+                        pruned: outcome.masked[id.0],
+                        sparsity: share(outcome.zeros[id.0], p.elements as u64),
+                    }
                 })
                 .collect(),
             saved: saved.map(|s| SavedReport {
@@ -399,7 +422,13 @@ impl Prune {
             writeln!(out, "Emptied: {}", report.emptied.join(", "))?;
         }
         if let Some(saved) = &report.saved {
-            writeln!(out, "Saved {} ({} bytes, sparsity {:.2}% as read back)", saved.files.join(", "), saved.bytes, saved.sparsity * 100.0)?;
+            writeln!(
+                out,
+                "Saved {} ({} bytes, sparsity {:.2}% as read back)",
+                saved.files.join(", "),
+                saved.bytes,
+                saved.sparsity * 100.0
+            )?;
         }
         Ok(())
     }

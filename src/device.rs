@@ -1,6 +1,138 @@
-//! stub
-#[derive(Debug, Clone, Copy)]
-pub enum DeviceChoice { Auto, Gpu, Cpu }
-#[derive(Debug, Clone)]
-pub struct ComputeDevice { pub name: String, pub is_gpu: bool }
-impl ComputeDevice { pub fn open(_: DeviceChoice) -> Result<Self, std::io::Error> { Ok(Self { name: "CPU".into(), is_gpu: false }) } }
+//! Opening the device that computes: a GPU through wgpu, or the CPU.
+//!
+//! What runs on it is the business of others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use burn::cubecl::Device as CubeDevice;
+use burn::cubecl::wgpu::WgpuDeviceKind;
+use burn::tensor::wgpu::{WgpuSetup, wgpu::DeviceType};
+use burn::tensor::{Device, DeviceKind};
+use thiserror::Error;
+
+/// Which device the user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A real GPU when there is one, otherwise the CPU: a software adapter is many times slower than the CPU's own code.
+    #[default]
+    Auto,
+    /// A GPU, software adapters included; an error when there is none.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+/// Why no device could be opened.
+#[derive(Clone, Debug, Error)]
+pub enum OpenError {
+    /// No Vulkan, Metal, Direct3D 12 or OpenGL driver offers an adapter.
+    #[error(
+        "no GPU adapter was found: no Vulkan, Metal, Direct3D 12 or OpenGL driver offers one. Choose the CPU (--device cpu), or install a driver \
+         (on Debian and Ubuntu, mesa-vulkan-drivers)"
+    )]
+    NoAdapter,
+    /// There is an adapter, and it cannot be used.
+    #[error("the GPU cannot be used: {reason}. Choose the CPU (--device cpu), or update the GPU's driver")]
+    Unusable {
+        /// What the driver or the runtime said.
+        reason: String,
+    },
+}
+
+/// An opened device. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct ComputeDevice {
+    /// Burn's handle.
+    pub device: Device,
+    /// The adapter's name as its driver gives it, such as `NVIDIA RTX 4070`, or `CPU`.
+    pub name: String,
+    /// Whether tensors lie on a wgpu adapter.
+    pub is_gpu: bool,
+    /// Whether that adapter is software, such as Mesa's llvmpipe. False for the CPU.
+    pub is_software: bool,
+    /// Why [`DeviceChoice::Auto`] did not take a GPU that is there.
+    pub note: Option<String>,
+}
+
+/// The GPU of this process. `CubeCL` sets up a runtime once and refuses a second time.
+static GPU: Mutex<Option<ComputeDevice>> = Mutex::new(None);
+
+impl ComputeDevice {
+    /// Opens the device that `choice` asks for. The same GPU is handed out again when it is opened again.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], with [`DeviceChoice::Gpu`] alone: there is no adapter, or it cannot be used.
+    pub fn open(choice: DeviceChoice) -> Result<Self, OpenError> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Self::cpu(None)),
+            DeviceChoice::Gpu => Self::gpu(),
+            DeviceChoice::Auto => match adapters() {
+                Ok(found) if found.contains(&Adapter::Hardware) => match Self::gpu() {
+                    Ok(gpu) if !gpu.is_software => Ok(gpu),
+                    Ok(gpu) => Ok(Self::cpu(Some(format!("{} is a software adapter, slower than the CPU", gpu.name)))),
+                    Err(error) => Ok(Self::cpu(Some(error.to_string()))),
+                },
+                Ok(_) => Ok(Self::cpu(None)),
+                Err(error) => Ok(Self::cpu(Some(error.to_string()))),
+            },
+        }
+    }
+
+    fn cpu(note: Option<String>) -> Self {
+        Self { device: Device::flex(), name: "CPU".to_owned(), is_gpu: false, is_software: false, note }
+    }
+
+    fn gpu() -> Result<Self, OpenError> {
+        let mut opened = GPU.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gpu) = &*opened {
+            return Ok(gpu.clone());
+        }
+        if adapters()?.is_empty() {
+            return Err(OpenError::NoAdapter);
+        }
+        let (device, setup) = init()?;
+        let info = setup.adapter.get_info();
+        let gpu = Self { device, name: info.name, is_gpu: true, is_software: info.device_type == DeviceType::Cpu, note: None };
+        *opened = Some(gpu.clone());
+        Ok(gpu)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Adapter {
+    Hardware,
+    Software,
+}
+
+/// The adapters of the graphics interface that `CubeCL` would settle on.
+fn adapters() -> Result<Vec<Adapter>, OpenError> {
+    let found = guarded(|| Ok(CubeDevice::enumerate_all()))?;
+    Ok(found
+        .iter()
+        .filter_map(|device| match device {
+            CubeDevice::Wgpu(adapter) if adapter.kind == WgpuDeviceKind::Cpu => Some(Adapter::Software),
+            CubeDevice::Wgpu(_) => Some(Adapter::Hardware),
+            _ => None,
+        })
+        .collect())
+}
+
+fn init() -> Result<(Device, WgpuSetup), OpenError> {
+    guarded(|| {
+        let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
+        options.init_with_setup().map_err(|error| OpenError::Unusable { reason: error.to_string() })
+    })
+}
+
+/// Runs `action`; a panic inside a driver's or the runtime's code becomes an error.
+fn guarded<T>(action: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(OpenError::Unusable { reason: panic_message(&*panic) }))
+}
+
+/// What a caught panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without a message".to_owned())
+}

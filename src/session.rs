@@ -8,11 +8,13 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::atomic::Overwrite;
+use crate::device::ComputeDevice;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
 use crate::graph::{self, Graph, ParameterId};
 use crate::measure::{self, Detail, Figures, Outcome, Weights};
-use crate::onnx::{OnnxFile, OpenError};
-use crate::prune::{self, History, Mask, Order, PruneError, Settings, State, Step};
+use crate::onnx::{Dtype, OnnxFile, OpenError, Values};
+use crate::prune::device::{DeviceError, DeviceWeights, Rows};
+use crate::prune::{self, History, Mask, Method, Order, PruneError, Settings, State, Step};
 
 /// How long work reports, and is stopped.
 pub trait Watch: Sync {
@@ -45,6 +47,9 @@ pub enum SessionError {
     /// The model could not be saved.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// The GPU failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The person stopped it.
     #[error("cancelled")]
     Cancelled,
@@ -83,8 +88,8 @@ impl Model {
     #[must_use]
     pub fn zeros(&self) -> Vec<u64> {
         let zeros = |tensor| match self.file.floats(tensor) {
-            Some(crate::onnx::Values::F32(v)) => v.iter().filter(|x| **x == 0.0).count() as u64,
-            Some(crate::onnx::Values::F64(v)) => v.iter().filter(|x| **x == 0.0).count() as u64,
+            Some(Values::F32(v)) => v.iter().filter(|x| **x == 0.0).count() as u64,
+            Some(Values::F64(v)) => v.iter().filter(|x| **x == 0.0).count() as u64,
             None => 0,
         };
         self.graph.parameters.par_iter().map(|p| zeros(p.tensor)).collect()
@@ -119,7 +124,8 @@ pub struct Session {
     model: Arc<Model>,
     orders: Vec<Option<Order>>,
     history: History,
-    device: Option<crate::device::ComputeDevice>,
+    device: Option<ComputeDevice>,
+    gpu: Option<DeviceMasks>,
     /// Fixed and applied elements when the model was last saved, or opened.
     saved: (Arc<[u64]>, Arc<[u64]>),
 }
@@ -140,7 +146,7 @@ impl Session {
     pub fn new(model: Arc<Model>, orders: Vec<Option<Order>>) -> Self {
         let none: Arc<[u64]> = vec![0; orders.len()].into();
         let state = State { settings: Settings::new(&model.graph), masked: none.clone(), fixed: none.clone() };
-        Self { model, orders, history: History::new(state), device: None, saved: (none.clone(), none) }
+        Self { model, orders, history: History::new(state), device: None, gpu: None, saved: (none.clone(), none) }
     }
 
     /// The model.
@@ -180,19 +186,50 @@ impl Session {
         measure::outcome(self.weights(), state, &state.settings.scope(&self.model.graph), state.settings.method)
     }
 
-    /// Prunes on `device` from now on.
-    pub fn use_device(&mut self, device: crate::device::ComputeDevice) {
+    /// Makes masks on `device` from now on: on a GPU with its kernels, otherwise on the host.
+    pub fn use_device(&mut self, device: ComputeDevice) {
         self.device = Some(device);
+        self.gpu = None;
     }
 
-    /// stub
-    pub fn device_name(&self) -> String {
-        "cpu".into()
+    /// Where masks of the present scope are made: the adapter's name, or `CPU`.
+    #[must_use]
+    pub fn device_name(&self) -> &str {
+        self.mask_device().map_or("CPU", |d| d.name.as_str())
     }
 
-    /// stub
+    /// The GPU that can make the masks. Doubles have no place on it: their scope is pruned on the host.
+    fn mask_device(&self) -> Option<&ComputeDevice> {
+        let graph = &self.model.graph;
+        let doubles = || self.state().settings.scope(graph).iter().any(|&id| graph.parameter(id).dtype == Dtype::F64);
+        self.device.as_ref().filter(|d| d.is_gpu && !doubles())
+    }
+
+    /// The chosen method at the present settings, found on the device in use. On a GPU the kernels find cut, ties and numbers,
+    /// and the host's are compared with them.
+    ///
+    /// # Errors
+    /// As [`Session::outcome`], and [`SessionError::Device`].
     pub fn outcome_on_device(&mut self) -> Result<Outcome, SessionError> {
-        Ok(self.outcome()?)
+        let outcome = self.outcome()?;
+        let Some(device) = self.mask_device().cloned() else { return Ok(outcome) };
+        let found = self.with_gpu(&device, |gpu, session| gpu.prune(session, &outcome))?;
+        Ok(Outcome { cut: if outcome.method == Method::Global { found.cut } else { None }, ties: found.ties, ..outcome })
+    }
+
+    /// Lends the GPU's copy of the weights, made when first asked for; after a failure it is made anew.
+    fn with_gpu<T>(
+        &mut self,
+        device: &ComputeDevice,
+        act: impl FnOnce(&mut DeviceMasks, &Self) -> Result<T, DeviceError>,
+    ) -> Result<T, SessionError> {
+        let mut gpu = match self.gpu.take() {
+            Some(gpu) => gpu,
+            None => DeviceMasks::new(&self.model, device)?,
+        };
+        let result = act(&mut gpu, self)?;
+        self.gpu = Some(gpu);
+        Ok(result)
     }
 
     /// Changes what is set.
@@ -235,7 +272,8 @@ impl Session {
     /// Forgets masks and amount; what is fixed stays fixed.
     pub fn reset(&mut self) {
         let state = self.state();
-        let state = State { settings: without_amount(&state.settings), masked: vec![0; self.orders.len()].into(), fixed: state.fixed.clone() };
+        let state =
+            State { settings: without_amount(&state.settings), masked: vec![0; self.orders.len()].into(), fixed: state.fixed.clone() };
         self.history.push(Step::Reset, state);
     }
 
@@ -263,7 +301,7 @@ impl Session {
     }
 
     /// Fixed elements and mask of one parameter, when the mask prunes `masked` of its elements.
-    fn parameter_masks(&self, id: ParameterId, values: &crate::onnx::Values, masked: u64) -> Option<ParameterMasks> {
+    fn parameter_masks(&self, id: ParameterId, values: &Values, masked: u64) -> Option<ParameterMasks> {
         let order = self.orders[id.0].as_ref()?;
         let fixed_count = self.state().fixed[id.0];
         let fixed = prune::smallest(values, order, fixed_count);
@@ -275,11 +313,28 @@ impl Session {
         Some(ParameterMasks { fixed, mask })
     }
 
-    /// Masks of all parameters that are in the scope or changed, at the present settings.
+    /// Masks of all parameters that are in the scope or changed, at the present settings, made on the device in use.
     ///
     /// # Errors
-    /// As [`Session::outcome`]; an empty scope is none when something was fixed before.
-    pub fn masks(&self) -> Result<Masks, SessionError> {
+    /// As [`Session::outcome`], and [`SessionError::Device`]; an empty scope is no error when something was pruned before.
+    pub fn masks(&mut self) -> Result<Masks, SessionError> {
+        let Some(device) = self.mask_device().cloned() else { return self.host_masks() };
+        let outcome = match self.outcome() {
+            Ok(outcome) => outcome,
+            Err(PruneError::EmptyScope) => return self.host_masks(),
+            Err(e) => return Err(e.into()),
+        };
+        self.with_gpu(&device, |gpu, session| {
+            gpu.prune(session, &outcome)?;
+            gpu.masks(session, &outcome)
+        })
+    }
+
+    /// As [`Session::masks`], on the host whatever the device.
+    ///
+    /// # Errors
+    /// As [`Session::outcome`]; an empty scope is no error when something was pruned before.
+    pub fn host_masks(&self) -> Result<Masks, SessionError> {
         let state = self.state();
         let scope = state.settings.scope(&self.model.graph);
         let masked = match self.outcome() {
@@ -302,7 +357,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::masks`].
-    pub fn pruned_weights(&self) -> Result<Vec<(ParameterId, Mask, crate::onnx::Values)>, SessionError> {
+    pub fn pruned_weights(&mut self) -> Result<Vec<(ParameterId, Mask, Values)>, SessionError> {
         let masks = self.masks()?;
         let pruned = masks.into_par_iter().filter_map(|(id, masks)| {
             let mut values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
@@ -349,4 +404,103 @@ impl Session {
 
 fn without_amount(settings: &Settings) -> Settings {
     Settings { amount: prune::Amount::Fraction(0.0), ..settings.clone() }
+}
+
+/// The weights on a GPU, with what was fixed in them.
+#[derive(Debug)]
+struct DeviceMasks {
+    weights: DeviceWeights,
+    /// The parameters that are there, in graph order.
+    parameters: Vec<ParameterId>,
+    /// What was fixed in them, per parameter of the graph.
+    fixed: Arc<[u64]>,
+    device: ComputeDevice,
+}
+
+/// What the GPU found.
+struct Found {
+    cut: Option<f64>,
+    ties: u64,
+}
+
+impl DeviceMasks {
+    /// Copies every parameter that is no double to the device.
+    fn new(model: &Model, device: &ComputeDevice) -> Result<Self, DeviceError> {
+        let floats = |i: usize| model.file.floats(model.graph.parameters[i].tensor);
+        let narrow = |i: usize| match floats(i)? {
+            Values::F32(values) => Some((ParameterId(i), values)),
+            Values::F64(_) => None,
+        };
+        let (parameters, values): (Vec<ParameterId>, Vec<Vec<f32>>) = (0..model.graph.parameters.len()).filter_map(narrow).unzip();
+        let weights = DeviceWeights::upload(values.iter().map(Vec::as_slice), &device.device)?;
+        Ok(Self { weights, parameters, fixed: vec![0; model.graph.parameters.len()].into(), device: device.clone() })
+    }
+
+    /// Masks as `outcome` says, with the device's own cut.
+    fn prune(&mut self, session: &Session, outcome: &Outcome) -> Result<Found, DeviceError> {
+        let state = session.state();
+        let all = vec![true; self.parameters.len()];
+        if self.fixed != state.fixed {
+            // What was fixed before is gone on the device: start from the originals.
+            *self = Self::new(&session.model, &self.device)?;
+            self.weights.select(&all, Rows::Each, &self.of(&state.fixed))?;
+            self.weights.fix()?;
+            self.fixed = state.fixed.clone();
+        }
+        self.weights.reset();
+        self.weights.select(&all, Rows::Each, &self.of(&state.masked))?;
+        let scope = state.settings.scope(&session.model.graph);
+        let inside: Vec<bool> = self.parameters.iter().map(|id| scope.binary_search(id).is_ok()).collect();
+        let wanted: Vec<u64> = self.parameters.iter().map(|id| outcome.masked[id.0] - state.masked[id.0]).collect();
+        let (rows, wanted) = match outcome.method {
+            Method::LayerWise => (Rows::Each, wanted),
+            Method::Global => (Rows::Together, vec![wanted.iter().sum()]),
+        };
+        let selection = self.weights.select(&inside, rows, &wanted)?;
+        let disagreement = self.parameters.iter().zip(&selection.counts).find(|(id, count)| outcome.masked[id.0] != **count);
+        if let Some((id, &found)) = disagreement {
+            let expected = outcome.masked[id.0];
+            return Err(DeviceError::Disagrees {
+                adapter: self.device.name.clone(),
+                step: "selecting",
+                what: "a parameter's number of pruned elements",
+                expected,
+                found,
+            });
+        }
+        let ties = match outcome.method {
+            Method::Global => selection.ties.iter().sum(),
+            // Only cuts that elements which stay share count, and those the host knows.
+            Method::LayerWise => outcome.ties,
+        };
+        Ok(Found { cut: selection.cuts.iter().copied().flatten().next().map(f64::from), ties })
+    }
+
+    /// Reads back the masks of the last [`DeviceMasks::prune`].
+    fn masks(&self, session: &Session, outcome: &Outcome) -> Result<Masks, DeviceError> {
+        let state = session.state();
+        let graph = &session.model.graph;
+        let scope = state.settings.scope(graph);
+        let mut masks = Masks::new();
+        for (id, words) in self.parameters.iter().zip(self.weights.all_masks()?) {
+            let wanted = scope.binary_search(id).is_ok() || outcome.masked[id.0] > 0 || state.fixed[id.0] > 0;
+            let (Some(order), true) = (session.orders[id.0].as_ref(), wanted) else { continue };
+            let elements = graph.parameter(*id).elements;
+            let fixed = match state.fixed[id.0] {
+                0 => Mask::from_words(Vec::new(), elements),
+                count => session
+                    .model
+                    .file
+                    .floats(graph.parameter(*id).tensor)
+                    .map_or_else(|| Mask::from_words(Vec::new(), elements), |v| prune::smallest(&v, order, count)),
+            };
+            masks.insert(*id, ParameterMasks { fixed, mask: Mask::from_words(words, elements) });
+        }
+        Ok(masks)
+    }
+
+    /// The entries of the parameters that are on the device.
+    fn of(&self, counts: &[u64]) -> Vec<u64> {
+        self.parameters.iter().map(|id| counts[id.0]).collect()
+    }
 }

@@ -212,7 +212,13 @@ fn work(jobs: &Receiver<Job>, outlet: &Outlet, choice: DeviceChoice) {
         let again = job.clone();
         match catch_unwind(AssertUnwindSafe(|| desk.run(job, superseded, outlet))) {
             Ok(Ok(())) => {}
-            Ok(Err(SessionError::Cancelled)) => outlet.send(Event::Failed { what, message: "stopped as asked; nothing was changed".into() }),
+            Ok(Err(SessionError::Cancelled)) => {
+                outlet.send(Event::Failed { what, message: "stopped as asked; nothing was changed".into() })
+            }
+            Ok(Err(SessionError::Device(error))) => {
+                outlet.send(Event::Failed { what, message: format!("{error}. This window goes on with the CPU; try again") });
+                desk.choose_device(DeviceChoice::Cpu, outlet);
+            }
             Ok(Err(error)) => match occupied(&error) {
                 Some(path) => outlet.send(Event::Occupied(path, Box::new(again))),
                 None => outlet.send(Event::Failed { what, message: error.to_string() }),
@@ -228,9 +234,9 @@ fn work(jobs: &Receiver<Job>, outlet: &Outlet, choice: DeviceChoice) {
 /// The file that stands in the way, where that is what went wrong.
 fn occupied(error: &SessionError) -> Option<PathBuf> {
     match error {
-        SessionError::Export(ExportError::Write(WriteError::Exists { path }) | ExportError::Onnx(SaveError::Write(WriteError::Exists { path }))) => {
-            Some(path.clone())
-        }
+        SessionError::Export(
+            ExportError::Write(WriteError::Exists { path }) | ExportError::Onnx(SaveError::Write(WriteError::Exists { path })),
+        ) => Some(path.clone()),
         _ => None,
     }
 }
@@ -274,6 +280,9 @@ impl Desk {
         match ComputeDevice::open(choice) {
             Ok(device) => {
                 let device = Arc::new(device);
+                if let Some(session) = &mut self.session {
+                    session.use_device((*device).clone());
+                }
                 self.device = Some(device.clone());
                 outlet.send(Event::DeviceChosen(device));
             }
@@ -328,7 +337,11 @@ impl Desk {
         outlet.progress(0.0, "Opening");
         let model = Arc::new(Model::open(path)?);
         let orders = model.prepare(outlet)?;
-        self.session = Some(Session::new(model.clone(), orders));
+        let mut session = Session::new(model.clone(), orders);
+        if let Some(device) = &self.device {
+            session.use_device((**device).clone());
+        }
+        self.session = Some(session);
         self.looked = None;
         outlet.send(Event::Opened(model));
         self.show(outlet);

@@ -26,7 +26,8 @@ fn compare(model: &str, file: &str) {
         let amounts = case["amounts"].as_array().unwrap();
         let mut outcome = None;
         for (i, amount) in amounts.iter().enumerate() {
-            settings.amount = if amount.is_f64() { Amount::Fraction(amount.as_f64().unwrap()) } else { Amount::Count(amount.as_u64().unwrap()) };
+            settings.amount =
+                if amount.is_f64() { Amount::Fraction(amount.as_f64().unwrap()) } else { Amount::Count(amount.as_u64().unwrap()) };
             session.set(settings.clone(), Step::Amount);
             outcome = Some(session.outcome().unwrap_or_else(|e| panic!("{what}: {e}")));
             if i + 1 < amounts.len() {

@@ -45,14 +45,13 @@ fn controls_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mu
         ui.add_space(10.0);
         widgets::action_button(ui, Action::Reset, true, commands);
         ui.add_space(10.0);
-        let mut biases = settings.biases;
         let has_biases = state.model.as_ref().is_some_and(|m| m.graph.parameters.iter().any(|p| p.kind == Kind::Bias));
         let why = match state.model.as_deref().and_then(text::folded_note) {
             Some(_) => "Prune biases like weights. They start left out, because in this file they stand for the folded BatchNorm",
             None => "Prune biases like weights",
         };
-        if ui.add_enabled(has_biases, egui::Checkbox::new(&mut biases, "Biases")).on_hover_text(why).changed() {
-            commands.push(set(&|s| s.biases = biases, Step::Biases));
+        if widgets::tick(ui, settings.biases, has_biases, "Biases").on_hover_text(why).clicked() {
+            commands.push(set(&|s| s.biases = !s.biases, Step::Biases));
         }
         ui.add_space(10.0);
         let elements = state.view.as_ref().map_or(0, |v| v.figures.scope_elements);
@@ -74,6 +73,14 @@ fn slider_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut 
     let slider = egui::Slider::new(&mut steps, 0.0..=STEPS).step_by(1.0).show_value(false).trailing_fill(true);
     let response = ui.add(slider);
     response.widget_info(|| WidgetInfo::slider(true, steps / 10.0, "Amount"));
+    // The handle stands out from the rail in both themes.
+    let radius = response.rect.height() / 2.5;
+    let range = response.rect.x_range().shrink(radius);
+    let handle = egui::pos2(egui::lerp(range.min..=range.max, (steps / STEPS) as f32), response.rect.center().y);
+    ui.painter().circle_filled(handle, 8.0, palette.text);
+    if response.has_focus() {
+        ui.painter().circle_stroke(handle, 10.5, egui::Stroke::new(1.5, color));
+    }
     let response = response.on_hover_text("Share of the elements in the scope to prune. Arrow keys go by 0.1 %");
     if response.changed() {
         // Whole thousandths, so that 33.3 % is the number that 0.333 is.
@@ -149,7 +156,9 @@ fn count_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut V
             let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
             match digits.parse::<u64>() {
                 Ok(_) => commands.push(typed(&digits, settings)),
-                Err(_) => commands.push(Command::Complain(format!("“{text}” is no number of elements; write a whole number, such as 1000"))),
+                Err(_) => {
+                    commands.push(Command::Complain(format!("“{text}” is no number of elements; write a whole number, such as 1000")))
+                }
             }
         }
     }
@@ -168,7 +177,8 @@ fn fix_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let entry = Action::Fix.entry();
     let is_enabled = state.view.as_ref().is_some_and(|v| v.figures.chosen().is_ok_and(|o| o.masked.iter().any(|&n| n > 0)));
     let text = egui::RichText::new(entry.label).font(theme::bold()).color(if is_enabled { palette.on_accent } else { palette.weak });
-    let button = egui::Button::new(text).fill(if is_enabled { palette.global } else { palette.raised }).corner_radius(6).min_size(vec2(136.0, 34.0));
+    let button =
+        egui::Button::new(text).fill(if is_enabled { palette.global } else { palette.raised }).corner_radius(6).min_size(vec2(136.0, 34.0));
     if widgets::hint(ui.add_enabled(is_enabled, button), Action::Fix).clicked() {
         commands.push(Command::Do(Action::Fix));
     }
@@ -245,4 +255,3 @@ fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
-

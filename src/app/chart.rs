@@ -90,6 +90,17 @@ pub(super) fn fixed_plot(id: &str, height: f32) -> Plot<'_> {
         .show_crosshair(false)
 }
 
+/// Small, weak text for axes.
+pub(super) fn with_axis_style<R>(ui: &mut Ui, show: impl FnOnce(&mut Ui) -> R) -> R {
+    ui.scope(|ui| {
+        let weak = theme::palette(ui).weak;
+        ui.visuals_mut().override_text_color = Some(weak);
+        ui.style_mut().text_styles.insert(egui::TextStyle::Body, theme::small());
+        show(ui)
+    })
+    .inner
+}
+
 /// Bounds for one column per parameter.
 pub(super) fn columns(n: usize, low: f64, high: f64) -> PlotBounds {
     PlotBounds::from_min_max([-0.6, low], [n as f64 - 0.4, high])

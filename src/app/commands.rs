@@ -114,9 +114,13 @@ impl Action {
         let (label, tooltip, shortcut) = match self {
             Self::Open => ("Open…", "Open an ONNX model", command(Key::O)),
             Self::OpenDemo => ("Open the demo", "Open the MobileNet-V4 that comes with the program", None),
-            Self::SaveOnnx => ("ONNX model…", "The opened file with the pruned weights set to zero and nothing else changed", command(Key::S)),
+            Self::SaveOnnx => {
+                ("ONNX model…", "The opened file with the pruned weights set to zero and nothing else changed", command(Key::S))
+            }
             Self::SaveSafetensors => ("PyTorch weights (safetensors)…", "Pruned weights by their PyTorch names", None),
-            Self::SaveUnfixed => ("PyTorch weights with masks…", "weight_orig and weight_mask apart, as torch.nn.utils.prune keeps them", None),
+            Self::SaveUnfixed => {
+                ("PyTorch weights with masks…", "weight_orig and weight_mask apart, as torch.nn.utils.prune keeps them", None)
+            }
             Self::SaveBurnpack => ("Burn weights…", "Pruned weights by their Burn names", None),
             Self::SaveRust => ("Rust source for Burn…", "The network as Rust source, with its weights beside it", None),
             Self::SaveTable => ("Table as CSV…", "All figures of both methods", command_shift(Key::E)),
@@ -125,7 +129,9 @@ impl Action {
             Self::Undo => ("Undo", "Take back the last step", command(Key::Z)),
             Self::Redo => ("Redo", "Take the step again", command_shift(Key::Z)),
             Self::Fix => ("Fix weights", "Make the masks permanent: pruned weights become zero. Can be undone", command(Key::Enter)),
-            Self::Apply => ("Keep masks, prune further", "Keep what is pruned and apply the next amount to what is left", command_shift(Key::Enter)),
+            Self::Apply => {
+                ("Keep masks, prune further", "Keep what is pruned and apply the next amount to what is left", command_shift(Key::Enter))
+            }
             Self::Reset => ("Reset", "Forget masks and amount; what is fixed stays fixed", command_shift(Key::R)),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(KeyboardShortcut::new(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", command(Key::T)),

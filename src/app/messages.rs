@@ -25,7 +25,9 @@ fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
     let mut above = 110.0;
     for (i, notice) in state.notices.iter().enumerate().rev() {
         let color = if notice.is_error { palette.warning } else { palette.good };
-        let area = egui::Area::new(egui::Id::unique(("notice", i))).anchor(Align2::CENTER_BOTTOM, vec2(0.0, -above)).order(egui::Order::Foreground);
+        let area = egui::Area::new(egui::Id::unique(("notice", i)))
+            .anchor(Align2::CENTER_BOTTOM, vec2(0.0, -above))
+            .order(egui::Order::Foreground);
         let response = area.show(ctx, |ui| {
             let stroke = egui::Stroke::new(1.0, palette.line);
             egui::Frame::popup(ui.style()).fill(palette.panel).stroke(stroke).inner_margin(12).show(ui, |ui| {
@@ -52,7 +54,9 @@ fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
 
 fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Command>) {
     let (title, text, yes, save) = match question {
-        Question::Replace(path, _) => ("Replace the file?", format!("There is a file of that name already:\n{}", path.display()), "Replace", None),
+        Question::Replace(path, _) => {
+            ("Replace the file?", format!("There is a file of that name already:\n{}", path.display()), "Replace", None)
+        }
         Question::Unsaved(_) => (
             "Go on without saving?",
             "Weights were fixed or masks kept since the model was last saved. They are lost if you go on.".to_owned(),

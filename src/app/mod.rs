@@ -33,8 +33,8 @@ use crate::worker::{Event, Job, Worker};
 
 use commands::{Action, Answer, Command};
 pub use dialogs::{FileDialogs, Purpose, SystemDialogs};
-pub use state::{AppState, Grouping, Tab};
 use state::{AfterUnsaved, Notice, Question};
+pub use state::{AppState, Grouping, Tab};
 
 /// The demo, part of the program.
 const DEMO: &[u8] = include_bytes!("../../assets/mobilenetv4_digits.onnx");
@@ -49,7 +49,9 @@ const STORAGE_KEY: &str = "secateur";
 /// No display, no adapter that can draw.
 pub fn open(file: Option<PathBuf>, device: DeviceChoice) -> anyhow::Result<()> {
     const ELSE: &str = "without a window, use `secateur inspect FILE` or `secateur prune FILE`, see `secateur --help`";
-    if cfg!(target_os = "linux") && ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"].iter().all(|v| std::env::var_os(v).is_none_or(|v| v.is_empty())) {
+    if cfg!(target_os = "linux")
+        && ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"].iter().all(|v| std::env::var_os(v).is_none_or(|v| v.is_empty()))
+    {
         anyhow::bail!("there is no display to open a window on; {ELSE}");
     }
     let options = eframe::NativeOptions {
@@ -86,7 +88,13 @@ fn icon() -> egui::IconData {
             let inside = u * u + v * v < 0.92;
             let pruned = u + v > 0.0 && (x / 8 + y / 8) % 2 == 0;
             let cut = (u + v).abs() < 0.09;
-            let color = if !inside || cut { [0, 0, 0, 0] } else if pruned { [0x3a, 0x40, 0x4b, 255] } else { [0xe6, 0x9f, 0x00, 255] };
+            let color = if !inside || cut {
+                [0, 0, 0, 0]
+            } else if pruned {
+                [0x3a, 0x40, 0x4b, 255]
+            } else {
+                [0xe6, 0x9f, 0x00, 255]
+            };
             rgba.extend(color);
         }
     }
@@ -114,7 +122,12 @@ impl App {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn new(context: &eframe::CreationContext, file: Option<PathBuf>, device: DeviceChoice, dialogs: Box<dyn FileDialogs>) -> std::io::Result<Self> {
+    pub fn new(
+        context: &eframe::CreationContext,
+        file: Option<PathBuf>,
+        device: DeviceChoice,
+        dialogs: Box<dyn FileDialogs>,
+    ) -> std::io::Result<Self> {
         theme::install(&context.egui_ctx);
         let waker = context.egui_ctx.clone();
         let worker = Worker::start(device, move || waker.request_repaint())?;
@@ -154,7 +167,11 @@ impl App {
                 self.worker.send(Job::Open(folder.path().join(DEMO_NAME)));
                 self.demo = Some(folder);
             }
-            Err(e) => self.state.tell(Notice { is_error: true, title: "Open the demo failed".into(), text: format!("no room for temporary files: {e}") }),
+            Err(e) => self.state.tell(Notice {
+                is_error: true,
+                title: "Open the demo failed".into(),
+                text: format!("no room for temporary files: {e}"),
+            }),
         }
     }
 
@@ -219,7 +236,11 @@ impl App {
             Action::CopyTable => {
                 if let Some((model, figures)) = self.state.shown() {
                     ctx.copy_text(export::csv(&model.graph, figures));
-                    self.state.tell(Notice { is_error: false, title: "Copied".into(), text: "the table is in the clipboard, as CSV".into() });
+                    self.state.tell(Notice {
+                        is_error: false,
+                        title: "Copied".into(),
+                        text: "the table is in the clipboard, as CSV".into(),
+                    });
                 }
             }
             Action::Undo => self.worker.send(Job::Undo),

@@ -42,7 +42,11 @@ fn picture(ui: &Ui, detail: &Detail) -> ColorImage {
     let mix = |a: u8, b: u8, t: u8| ((u32::from(a) * (255 - u32::from(t)) + u32::from(b) * u32::from(t)) / 255) as u8;
     let kept = if ui.visuals().dark_mode { palette.text } else { palette.text.gamma_multiply(0.85) };
     let pruned = palette.ground;
-    let pixels = detail.picture.kept.iter().map(|&t| Color32::from_rgb(mix(pruned.r(), kept.r(), t), mix(pruned.g(), kept.g(), t), mix(pruned.b(), kept.b(), t)));
+    let pixels = detail
+        .picture
+        .kept
+        .iter()
+        .map(|&t| Color32::from_rgb(mix(pruned.r(), kept.r(), t), mix(pruned.g(), kept.g(), t), mix(pruned.b(), kept.b(), t)));
     ColorImage::new([detail.picture.width, detail.picture.height], pixels.collect())
 }
 
@@ -51,6 +55,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, com
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(18, 14));
     let width = (ui.available_width() * 0.28).clamp(270.0, 360.0);
     egui::Panel::right("module").default_size(width).size_range(240.0..=520.0).frame(frame).show(ui, |ui| {
+        ui.set_min_width(ui.available_width());
         let (Some(model), Some(id)) = (&state.model, state.selected) else {
             ui.weak("Select a module to look at its weights");
             return;
@@ -107,8 +112,8 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, deta
     widgets::figure_row(ui, "Zeros", &text::percent(outcome.map_or(0, |o| o.zeros[id.0]) as f64 / parameter.elements.max(1) as f64));
     widgets::figure_row(ui, "Cut", &outcome.and_then(|o| o.cuts[id.0]).map_or("–".into(), |c| format!("|w| ≤ {}", text::number(c))));
     let seen = if state.shows_original { &detail.original } else { &detail.pruned };
-    widgets::figure_row(ui, "Mean · deviation", &format!("{} · {}", text::number(seen.mean), text::number(seen.deviation)));
-    widgets::figure_row(ui, "Smallest · largest", &format!("{} · {}", text::number(seen.min), text::number(seen.max)));
+    widgets::figure_row(ui, "Mean · deviation", &format!("{} · {}", text::rough(seen.mean), text::rough(seen.deviation)));
+    widgets::figure_row(ui, "Smallest · largest", &format!("{} · {}", text::rough(seen.min), text::rough(seen.max)));
     if seen.not_finite > 0 {
         widgets::figure_row(ui, "Infinite or NaN", &text::count(seen.not_finite));
     }
@@ -207,15 +212,14 @@ fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, texture: &mut MaskTexture) {
 fn foot_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, commands: &mut Vec<Command>) {
     let module = model.graph.parameter(id).module;
     let Some(settings) = &state.settings else { return };
-    let mut locked = settings.locked[module.0];
-    if ui.checkbox(&mut locked, "Lock this module").on_hover_text("Protect it from pruning, whatever is ticked").changed() {
+    let locked = settings.locked[module.0];
+    if widgets::tick(ui, locked, true, "Lock this module").on_hover_text("Protect it from pruning, whatever is ticked").clicked() {
         let mut settings = settings.clone();
-        settings.locked[module.0] = locked;
+        settings.locked[module.0] = !locked;
         commands.push(Command::Set(Box::new(settings), Step::Lock));
     }
-    let mut original = state.shows_original;
     let hint = "Show values and statistics as they were before the mask (weight_orig)";
-    if ui.checkbox(&mut original, "Show original").on_hover_text(hint).changed() {
-        commands.push(Command::ShowOriginal(original));
+    if widgets::tick(ui, state.shows_original, true, "Show original").on_hover_text(hint).clicked() {
+        commands.push(Command::ShowOriginal(!state.shows_original));
     }
 }

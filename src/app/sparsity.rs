@@ -57,18 +57,23 @@ fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, l
     let scope = &figures.scope;
     let band = hovered(ui, look.id, scope.len());
     let selected = state.selected.and_then(|id| scope.binary_search(&id).ok());
-    let response = chart::fixed_plot(look.id, look.height)
+    let plot = chart::fixed_plot(look.id, look.height)
         .show_axes([false, true])
         .show_grid([false, true])
         .grid_color(palette.line)
         .y_grid_spacer(|_| look.marks.iter().map(|&value| egui_plot::GridMark { value, step_size: 100.0 }).collect())
         .y_axis_formatter(|mark, _| (look.axis)(mark.value))
-        .label_formatter(|_| None)
-        .show(ui, |plot| {
+        .label_formatter(|_| None);
+    let response = chart::with_axis_style(ui, |ui| {
+        plot.show(ui, |plot| {
             plot.set_plot_bounds(chart::columns(scope.len(), look.low, look.high));
             for (column, color) in [(band, palette.raised), (selected, palette.selected)] {
                 if let Some(column) = column {
-                    let bar = Bar::new(column as f64, look.high - look.low).base_offset(look.low).width(1.0).fill(color).stroke(egui::Stroke::NONE);
+                    let bar = Bar::new(column as f64, look.high - look.low)
+                        .base_offset(look.low)
+                        .width(1.0)
+                        .fill(color)
+                        .stroke(egui::Stroke::NONE);
                     plot.bar_chart(BarChart::new("", vec![bar]).allow_hover(false));
                 }
             }
@@ -85,13 +90,18 @@ fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, l
                     plot.line(Line::new("", points).color(*color).width(1.6).style(LineStyle::Dashed { length: 6.0 }).allow_hover(false));
                 }
             }
-        });
+        })
+    });
     let transform = response.transform;
     let x = |column: f64| transform.position_from_point(&egui_plot::PlotPoint::new(column, 0.0)).x;
     if look.has_stages {
         chart::paint_stages(ui, &chart::stage_columns(&model.graph, scope), response.response.rect.bottom() + 2.0, x);
     }
-    let column = response.response.hover_pos().map(|at| transform.value_from_position(pos2(at.x, at.y)).x.round()).filter(|c| *c >= 0.0 && *c < scope.len() as f64);
+    let column = response
+        .response
+        .hover_pos()
+        .map(|at| transform.value_from_position(pos2(at.x, at.y)).x.round())
+        .filter(|c| *c >= 0.0 && *c < scope.len() as f64);
     remember(ui, look.id, column.map(|c| c as usize));
     if let Some(id) = column.map(|c| scope[c as usize]) {
         if response.response.clicked() {
@@ -154,7 +164,8 @@ fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figure
         ui.add_space(height - 20.0);
         return;
     };
-    let difference = |id: ParameterId| (chart::sparsity_of(&model.graph, global, id) - chart::sparsity_of(&model.graph, layer_wise, id)) * 100.0;
+    let difference =
+        |id: ParameterId| (chart::sparsity_of(&model.graph, global, id) - chart::sparsity_of(&model.graph, layer_wise, id)) * 100.0;
     let look = Look {
         id: "differences",
         height,
@@ -177,7 +188,9 @@ fn results_ui(ui: &mut Ui, figures: &Figures) {
     let palette = theme::palette(ui);
     ui.add_space(4.0);
     ui.columns(4, |columns| {
-        let model = |method| figures.of(method).map_or("–".into(), |o| text::percent(o.model_zeros as f64 / figures.model_elements.max(1) as f64));
+        let model = |method| {
+            figures.of(method).map_or("–".into(), |o| text::percent(o.model_zeros as f64 / figures.model_elements.max(1) as f64))
+        };
         chart::result_ui(&mut columns[0], "Model, layer-wise", Some(palette.layer_wise), &model(Method::LayerWise), palette.text);
         chart::result_ui(&mut columns[1], "Model, global", Some(palette.global), &model(Method::Global), palette.text);
         let emptied = |method| figures.of(method).map_or(0, |o| o.emptied.len());

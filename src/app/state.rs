@@ -234,7 +234,11 @@ impl AppState {
             self.tell(Notice { is_error: false, title: "BatchNorm is folded".into(), text: note.into() });
         }
         if model.graph.parameters.is_empty() {
-            self.tell(Notice { is_error: true, title: "Nothing to prune".into(), text: "this file holds no module with weights of its own".into() });
+            self.tell(Notice {
+                is_error: true,
+                title: "Nothing to prune".into(),
+                text: "this file holds no module with weights of its own".into(),
+            });
         }
         self.model = Some(model);
         self.view = None;

@@ -42,8 +42,17 @@ pub(super) fn points(difference: f64) -> String {
     }
 }
 
-/// Four significant digits: `0.04097`, `−0.0007`, `1.2e−9`.
+/// Four significant digits: `0.04097`, `−0.0007120`, `1.020e−9`.
 pub(super) fn number(x: f64) -> String {
+    significant(x, 4)
+}
+
+/// Three significant digits, for pairs.
+pub(super) fn rough(x: f64) -> String {
+    significant(x, 3)
+}
+
+fn significant(x: f64, digits: i32) -> String {
     if x == 0.0 {
         return "0".into();
     }
@@ -51,7 +60,11 @@ pub(super) fn number(x: f64) -> String {
         return if x.is_nan() { "NaN".into() } else { if x > 0.0 { "∞" } else { "−∞" }.into() };
     }
     let exponent = x.abs().log10().floor() as i32;
-    let text = if (-5..6).contains(&exponent) { format!("{x:.*}", (3 - exponent).max(0) as usize) } else { format!("{x:.3e}") };
+    let text = if (-5..6).contains(&exponent) {
+        format!("{x:.*}", (digits - 1 - exponent).max(0) as usize)
+    } else {
+        format!("{x:.*e}", digits as usize - 1)
+    };
     text.replace('-', "−")
 }
 

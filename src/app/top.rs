@@ -32,7 +32,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
 
 fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     widgets::action_button(ui, Action::Open, true, commands);
-    ui.menu_button("Recent", |ui| {
+    menu(ui, "Recent", |ui| {
         ui.set_min_width(280.0);
         for path in &state.kept.recent {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -47,11 +47,10 @@ fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
         ui.separator();
         menu_item(ui, Action::OpenDemo, true, commands);
     })
-    .response
     .on_hover_text("Files opened before");
     let has_model = state.model.is_some();
     ui.add_enabled_ui(has_model, |ui| {
-        ui.menu_button("Save as…", |ui| {
+        menu(ui, "Save as…", |ui| {
             ui.set_min_width(240.0);
             for action in [Action::SaveOnnx, Action::SaveSafetensors, Action::SaveUnfixed, Action::SaveBurnpack, Action::SaveRust] {
                 menu_item(ui, action, has_model, commands);
@@ -61,9 +60,19 @@ fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
                 menu_item(ui, action, has_model, commands);
             }
         })
-        .response
         .on_hover_text("Save the model as pruned now, the table, or the chart");
     });
+}
+
+/// A frameless button with a small triangle, which opens a menu.
+fn menu(ui: &mut Ui, name: &str, content: impl FnOnce(&mut Ui)) -> egui::Response {
+    let button = egui::Button::new(format!("{name}     ")).frame(false);
+    let response = egui::containers::menu::MenuButton::from_button(button).ui(ui, content).0;
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, name));
+    let center = response.rect.right_center() + vec2(-12.0, 1.0);
+    let points = vec![center + vec2(-3.5, -2.0), center + vec2(3.5, -2.0), center + vec2(0.0, 2.5)];
+    ui.painter().add(egui::Shape::convex_polygon(points, theme::palette(ui).weak, egui::Stroke::NONE));
+    response
 }
 
 fn menu_item(ui: &mut Ui, action: Action, is_enabled: bool, commands: &mut Vec<Command>) {

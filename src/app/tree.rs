@@ -8,6 +8,7 @@ use crate::prune::{Settings, Step};
 
 use super::commands::Command;
 use super::state::{AppState, Grouping};
+use super::widgets::Tick;
 use super::{text, theme, widgets};
 
 /// Width of the bar that shows a module's sparsity.
@@ -26,7 +27,11 @@ struct Row {
 #[derive(Debug, PartialEq)]
 enum What {
     /// A type or a path, with the modules in it; the key says which is closed.
-    Group { key: String, modules: Vec<ModuleId>, is_open: bool },
+    Group {
+        key: String,
+        modules: Vec<ModuleId>,
+        is_open: bool,
+    },
     Module(ModuleId),
 }
 
@@ -35,6 +40,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin { left: 10, right: 6, top: 10, bottom: 6 });
     let width = (ui.available_width() * 0.25).clamp(290.0, 420.0);
     egui::Panel::left("modules").default_size(width).size_range(240.0..=620.0).frame(frame).show(ui, |ui| {
+        ui.set_min_width(ui.available_width());
         let Some(model) = &state.model else { return };
         head_ui(ui, state, commands);
         let rows = rows(&model.graph, state.kept.grouping, &state.search, &state.closed);
@@ -86,7 +92,8 @@ fn head_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
                 }
             }
             let mut search = state.search.clone();
-            let field = egui::TextEdit::singleline(&mut search).hint_text("Find a module").desired_width(f32::INFINITY).margin(vec2(8.0, 6.0));
+            let field =
+                egui::TextEdit::singleline(&mut search).hint_text("Find a module").desired_width(f32::INFINITY).margin(vec2(8.0, 6.0));
             let response = ui.add(field);
             response.widget_info(|| {
                 let mut info = WidgetInfo::text_edit(true, &state.search, &search, "Find a module");
@@ -104,7 +111,11 @@ fn head_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
 /// The lines to show. A search opens all groups.
 fn rows(graph: &Graph, grouping: Grouping, search: &str, closed: &std::collections::HashSet<String>) -> Vec<Row> {
     let needle = search.to_lowercase();
-    let is_found = |id: &ModuleId| needle.is_empty() || graph.module(*id).name.to_lowercase().contains(&needle) || graph.module(*id).kind.to_lowercase().contains(&needle);
+    let is_found = |id: &ModuleId| {
+        needle.is_empty()
+            || graph.module(*id).name.to_lowercase().contains(&needle)
+            || graph.module(*id).kind.to_lowercase().contains(&needle)
+    };
     let is_open = |key: &str| !needle.is_empty() || !closed.contains(key);
     let mut rows = Vec::new();
     match grouping {
@@ -118,7 +129,11 @@ fn rows(graph: &Graph, grouping: Grouping, search: &str, closed: &std::collectio
                 let open = is_open(&key);
                 rows.push(Row { depth: 0, label: kind.to_owned(), what: What::Group { key, modules: modules.clone(), is_open: open } });
                 if open {
-                    rows.extend(modules.into_iter().map(|id| Row { depth: 1, label: graph.module(id).name.clone(), what: What::Module(id) }));
+                    rows.extend(modules.into_iter().map(|id| Row {
+                        depth: 1,
+                        label: graph.module(id).name.clone(),
+                        what: What::Module(id),
+                    }));
                 }
             }
         }
@@ -225,22 +240,25 @@ fn row_ui(ui: &mut Ui, state: &AppState, graph: &Graph, row: &Row, outcome: Opti
 fn tick_ui(ui: &mut Ui, settings: &Settings, graph: &Graph, row: &Row, modules: &[ModuleId], rect: Rect, commands: &mut Vec<Command>) {
     let prunable = |m: &ModuleId| graph.module(*m).parameters.iter().any(|&p| graph.parameter(p).obstacle().is_none());
     let can = modules.iter().any(prunable);
-    let (mut all, some) = ticks(settings, modules);
-    let checkbox = egui::Checkbox::without_text(&mut all).indeterminate(some);
-    let response = ui.add_enabled_ui(can, |ui| ui.put(rect, checkbox)).inner;
-    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, can, all, format!("Prune {}", row.label)));
-    if response.clicked() && can {
+    let (all, some) = ticks(settings, modules);
+    let shown = match (can, all, some) {
+        (false, ..) => Tick::Barred,
+        (_, true, _) => Tick::On,
+        (_, _, true) => Tick::Part,
+        _ => Tick::Off,
+    };
+    let response = widgets::tick_box(ui, rect, shown, &format!("Prune {}", row.label));
+    if response.clicked() {
         let mut settings = settings.clone();
         // A partly ticked group becomes wholly ticked.
-        let on = some || all;
         for m in modules.iter().filter(|m| prunable(m)) {
-            settings.ticked[m.0] = on;
+            settings.ticked[m.0] = !all;
         }
         commands.push(Command::Set(Box::new(settings), Step::Tick));
     }
     let obstacle = modules.iter().flat_map(|&m| &graph.module(m).parameters).find_map(|&p| graph.parameter(p).obstacle());
     match obstacle.filter(|_| !can) {
-        Some(why) => response.on_disabled_hover_text(format!("Cannot be pruned: {why}")),
+        Some(why) => response.on_hover_text(format!("Cannot be pruned: {why}")),
         None => response.on_hover_text("May be pruned"),
     };
 }
@@ -281,7 +299,14 @@ mod tests {
     use crate::graph::{Module, Role as ModuleRole};
 
     fn graph(names: &[&str]) -> Graph {
-        let module = |name: &&str| Module { name: (*name).into(), kind: "Conv2d".into(), role: ModuleRole::Dense, parameters: vec![], buffers: vec![], nodes: vec![] };
+        let module = |name: &&str| Module {
+            name: (*name).into(),
+            kind: "Conv2d".into(),
+            role: ModuleRole::Dense,
+            parameters: vec![],
+            buffers: vec![],
+            nodes: vec![],
+        };
         Graph { modules: names.iter().map(module).collect(), ..Graph::default() }
     }
 

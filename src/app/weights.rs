@@ -24,14 +24,13 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     ui.horizontal(|ui| {
         widgets::section_title(ui, &format!("Distribution of {}", parameter.name));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let mut zeros = state.shows_zeros;
-            let label = format!("{} zeros", text::count(detail.histogram.zeros));
-            if ui.checkbox(&mut zeros, format!("Draw {label}")).on_hover_text("Zeros can dwarf every other bar").changed() {
-                commands.push(Command::ShowZeros(zeros));
+            let zeros = format!("Draw {} zeros", text::count(detail.histogram.zeros));
+            if widgets::tick(ui, state.shows_zeros, true, &zeros).on_hover_text("Zeros can dwarf every other bar").clicked() {
+                commands.push(Command::ShowZeros(!state.shows_zeros));
             }
-            let mut original = state.shows_original;
-            if ui.checkbox(&mut original, "Original").on_hover_text("As before the mask (weight_orig)").changed() {
-                commands.push(Command::ShowOriginal(original));
+            ui.add_space(10.0);
+            if widgets::tick(ui, state.shows_original, true, "Original").on_hover_text("As before the mask (weight_orig)").clicked() {
+                commands.push(Command::ShowOriginal(!state.shows_original));
             }
         });
     });
@@ -72,13 +71,14 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         top = top.max(histogram.zeros);
         bars.push(Bar::new(0.0, histogram.zeros as f64).width(width * 0.5).fill(palette.warning).stroke(egui::Stroke::NONE));
     }
-    let response = chart::fixed_plot("weights", height.max(120.0))
+    let plot = chart::fixed_plot("weights", height.max(120.0))
         .show_grid([false, true])
         .grid_color(palette.line)
         .y_axis_formatter(|mark, _| text::count(mark.value.max(0.0) as u64))
         .x_axis_formatter(|mark, _| if mark.value == 0.0 { "0".into() } else { super::module::short(mark.value) })
-        .label_formatter(|_| None)
-        .show(ui, |plot| {
+        .label_formatter(|_| None);
+    let response = chart::with_axis_style(ui, |ui| {
+        plot.show(ui, |plot| {
             plot.set_plot_bounds(egui_plot::PlotBounds::from_min_max([-histogram.limit, 0.0], [histogram.limit, top as f64 * 1.06]));
             plot.bar_chart(BarChart::new("", bars).allow_hover(false));
             for (method, cut) in Method::ALL.into_iter().zip(cuts) {
@@ -88,7 +88,8 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
                     plot.vline(VLine::new("", at).color(palette.method(method)).width(1.8).style(style).allow_hover(false));
                 }
             }
-        });
+        })
+    });
     if let Some(at) = response.response.hover_pos() {
         let x = response.transform.value_from_position(at).x;
         let i = (((x + histogram.limit) / width) as usize).min(histogram.bars.len() - 1);

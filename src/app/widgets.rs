@@ -1,6 +1,8 @@
 //! Small things that several panels draw.
 
-use eframe::egui::{self, Align2, Color32, CornerRadius, FontId, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2};
+use eframe::egui::{
+    self, Align2, Color32, CornerRadius, FontId, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
+};
 
 use super::commands::{Action, Command};
 use super::theme::{self, Palette};
@@ -13,11 +15,76 @@ pub(super) fn section_title(ui: &mut Ui, text: &str) {
 
 /// A name on the left, a figure on the right.
 pub(super) fn figure_row(ui: &mut Ui, name: &str, figure: &str) {
-    let weak = theme::palette(ui).weak;
-    ui.horizontal(|ui| {
-        ui.label(egui::RichText::new(name).color(weak));
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.label(figure));
-    });
+    let palette = theme::palette(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 17.0), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("{name}: {figure}")));
+    let galley = ui.painter().layout_no_wrap(figure.to_owned(), theme::normal(), palette.text);
+    let left = rect.right() - galley.size().x;
+    ui.painter().galley(pos2(left, rect.center().y - galley.size().y / 2.0), galley, palette.text);
+    paint_clipped(ui, Rect::from_min_max(rect.min, pos2(left - 8.0, rect.bottom())), name, theme::normal(), palette.weak);
+}
+
+/// A box that is ticked, not ticked, or ticked in part; `rect` is where it is clicked.
+pub(super) fn tick_box(ui: &mut Ui, rect: Rect, state: Tick, name: &str) -> Response {
+    let id = ui.scope_id().with(("tick", name));
+    let is_enabled = state != Tick::Barred;
+    let response = ui.interact(rect, id, if is_enabled { Sense::click() } else { Sense::hover() });
+    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, is_enabled, state == Tick::On, name));
+    paint_tick(ui, Rect::from_center_size(rect.center(), Vec2::splat(14.0)), state, response.hovered() || response.has_focus());
+    response
+}
+
+/// A tick with its label beside it.
+pub(super) fn tick(ui: &mut Ui, is_on: bool, is_enabled: bool, label: &str) -> Response {
+    let palette = theme::palette(ui);
+    let color = if is_enabled { palette.text } else { palette.weak };
+    let galley = ui.painter().layout_no_wrap(label.to_owned(), theme::normal(), color);
+    let sense = if is_enabled { Sense::click() } else { Sense::hover() };
+    let (rect, response) = ui.allocate_exact_size(vec2(galley.size().x + 22.0, 24.0), sense);
+    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, is_enabled, is_on, label));
+    let state = match (is_enabled, is_on) {
+        (false, _) => Tick::Barred,
+        (true, true) => Tick::On,
+        (true, false) => Tick::Off,
+    };
+    let box_rect = Rect::from_center_size(pos2(rect.left() + 7.0, rect.center().y), Vec2::splat(14.0));
+    paint_tick(ui, box_rect, state, response.hovered() || response.has_focus());
+    ui.painter().galley(pos2(rect.left() + 22.0, rect.center().y - galley.size().y / 2.0), galley, color);
+    response
+}
+
+/// What a tick box shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tick {
+    On,
+    Off,
+    Part,
+    /// It cannot be ticked.
+    Barred,
+}
+
+fn paint_tick(ui: &Ui, rect: Rect, state: Tick, is_lit: bool) {
+    let palette = theme::palette(ui);
+    let painter = ui.painter();
+    let edge = if is_lit { palette.text } else { palette.weak };
+    match state {
+        Tick::On => {
+            painter.rect_filled(rect, CornerRadius::same(3), palette.text);
+            let at = |x: f32, y: f32| rect.min + vec2(x, y) * rect.width();
+            let check = vec![at(0.22, 0.52), at(0.43, 0.72), at(0.78, 0.30)];
+            painter.add(Shape::line(check, Stroke::new(1.8, palette.panel)));
+        }
+        Tick::Part => {
+            painter.rect_filled(rect, CornerRadius::same(3), palette.weak);
+            painter.hline(rect.shrink(3.5).x_range(), rect.center().y, Stroke::new(1.8, palette.panel));
+        }
+        Tick::Off => {
+            painter.rect_stroke(rect, CornerRadius::same(3), Stroke::new(1.2, edge.gamma_multiply(0.7)), egui::StrokeKind::Inside);
+        }
+        Tick::Barred => {
+            painter.rect_stroke(rect, CornerRadius::same(3), Stroke::new(1.0, palette.line), egui::StrokeKind::Inside);
+        }
+    }
 }
 
 /// Buttons side by side, one of which is pressed. Returns the one that was clicked.

@@ -16,7 +16,8 @@ use crate::onnx::{self, Dtype, OnnxFile, Zeros};
 pub(super) fn save_pack(file: &OnnxFile, graph: &Graph, masks: &Masks, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
     let encode = |reason: String| ExportError::Encode { format: "burnpack", reason };
     let differs = |reason: String| ExportError::ReadBack { reason, path: path.to_owned() };
-    let names: Vec<String> = named(file, graph, masks, Convention::Burn).iter().take(graph.parameters.len()).map(|t| t.name.clone()).collect();
+    let names: Vec<String> =
+        named(file, graph, masks, Convention::Burn).iter().take(graph.parameters.len()).map(|t| t.name.clone()).collect();
     let tensors = named(file, graph, masks, Convention::Burn)
         .into_iter()
         .enumerate()
@@ -33,7 +34,13 @@ pub(super) fn save_pack(file: &OnnxFile, graph: &Graph, masks: &Masks, path: &Pa
 }
 
 /// Runs the importer in a folder of its own on the pruned model, then moves what it wrote to where it was asked for.
-pub(super) fn save_source(file: &OnnxFile, graph: &Graph, zeros: &[Zeros], path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
+pub(super) fn save_source(
+    file: &OnnxFile,
+    graph: &Graph,
+    zeros: &[Zeros],
+    path: &Path,
+    overwrite: Overwrite,
+) -> Result<Report, ExportError> {
     let io = |source| WriteError::Io { source, path: path.to_owned() };
     let weights = path.with_extension("bpk");
     for target in [path, &weights] {
@@ -60,7 +67,13 @@ pub(super) fn save_source(file: &OnnxFile, graph: &Graph, zeros: &[Zeros], path:
 
 /// The importer panics on what it does not know.
 fn generate(input: &Path, folder: &Path) -> Result<(), ExportError> {
-    let run = || ModelGen::default().input(&input.to_string_lossy()).out_dir(&folder.to_string_lossy()).load_strategy(LoadStrategy::File).run_from_cli();
+    let run = || {
+        ModelGen::default()
+            .input(&input.to_string_lossy())
+            .out_dir(&folder.to_string_lossy())
+            .load_strategy(LoadStrategy::File)
+            .run_from_cli()
+    };
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| ExportError::RustSource { reason: crate::panic_text(&*panic) })
 }
 

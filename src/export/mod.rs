@@ -118,7 +118,14 @@ pub enum ExportError {
 ///
 /// # Errors
 /// [`ExportError`]; a file that was there before is whole.
-pub fn save(file: &OnnxFile, graph: &Graph, masks: &Masks, format: Format, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
+pub fn save(
+    file: &OnnxFile,
+    graph: &Graph,
+    masks: &Masks,
+    format: Format,
+    path: &Path,
+    overwrite: Overwrite,
+) -> Result<Report, ExportError> {
     match format {
         Format::Onnx => {
             let saved = onnx::write(file, &zeros(graph, masks), path, overwrite)?;

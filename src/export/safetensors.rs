@@ -12,7 +12,14 @@ use crate::atomic::{self, Overwrite};
 use crate::graph::Graph;
 use crate::onnx::{Dtype, OnnxFile};
 
-pub(super) fn save(file: &OnnxFile, graph: &Graph, masks: &Masks, form: Form, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
+pub(super) fn save(
+    file: &OnnxFile,
+    graph: &Graph,
+    masks: &Masks,
+    form: Form,
+    path: &Path,
+    overwrite: Overwrite,
+) -> Result<Report, ExportError> {
     let encode = |reason: String| ExportError::Encode { format: "safetensors", reason };
     let tensors = named(file, graph, masks, Convention::Torch(form));
     let views: Vec<(&str, TensorView)> = tensors

@@ -64,7 +64,9 @@ pub(super) fn named(file: &OnnxFile, graph: &Graph, masks: &Masks, convention: C
         let Some(mut bytes) = file.float_bytes(parameter.tensor) else { continue };
         let size = bytes.len() / parameter.elements.max(1);
         let name = name(graph, id, convention);
-        let entry = |name: String, bytes: Vec<u8>| turned(Named { name, dtype: parameter.dtype, shape: parameter.shape.clone(), bytes }, parameter, graph, convention);
+        let entry = |name: String, bytes: Vec<u8>| {
+            turned(Named { name, dtype: parameter.dtype, shape: parameter.shape.clone(), bytes }, parameter, graph, convention)
+        };
         match (masks.get(&id), convention) {
             (Some(masks), Convention::Torch(Form::Unfixed)) => {
                 zero(&mut bytes, size, &masks.fixed);

@@ -16,7 +16,14 @@ const MAX_STEPS: usize = 32;
 /// Builds the graph of `file`. Operators that cannot be run are kept as they are.
 #[must_use]
 pub fn build(file: &OnnxFile) -> Graph {
-    let mut builder = Builder { file, graph: Graph { opset: file.opset, ..Graph::default() }, by_name: HashMap::new(), producer: HashMap::new(), readers: HashMap::new(), owned: HashMap::new() };
+    let mut builder = Builder {
+        file,
+        graph: Graph { opset: file.opset, ..Graph::default() },
+        by_name: HashMap::new(),
+        producer: HashMap::new(),
+        readers: HashMap::new(),
+        owned: HashMap::new(),
+    };
     builder.inputs();
     builder.nodes();
     builder.outputs();
@@ -79,8 +86,16 @@ impl Builder<'_> {
             for &output in outputs.iter().flatten() {
                 self.producer.insert(output, n);
             }
-            let attributes = proto.attribute.iter().enumerate().map(|(a, attribute)| (attribute.name.clone(), convert(file, n, a, attribute))).collect();
-            self.graph.nodes.push(Node { name: proto.name.clone(), op: proto.op_type.clone(), domain: proto.domain.clone(), inputs, outputs, attributes: Attributes(attributes) });
+            let attributes =
+                proto.attribute.iter().enumerate().map(|(a, attribute)| (attribute.name.clone(), convert(file, n, a, attribute))).collect();
+            self.graph.nodes.push(Node {
+                name: proto.name.clone(),
+                op: proto.op_type.clone(),
+                domain: proto.domain.clone(),
+                inputs,
+                outputs,
+                attributes: Attributes(attributes),
+            });
         }
     }
 
@@ -364,7 +379,12 @@ fn declared(info: &ValueInfoProto) -> (Dtype, Vec<Option<usize>>) {
     let Some(tensor) = info.type_.as_ref().filter(|t| t.has_tensor_type()).map(onnx_ir::TypeProto::tensor_type) else {
         return (Dtype::Other(0), Vec::new());
     };
-    let shape = tensor.shape.dim.iter().map(|d| if d.has_dim_value() { usize::try_from(d.dim_value()).ok().filter(|&d| d > 0) } else { None }).collect();
+    let shape = tensor
+        .shape
+        .dim
+        .iter()
+        .map(|d| if d.has_dim_value() { usize::try_from(d.dim_value()).ok().filter(|&d| d > 0) } else { None })
+        .collect();
     (Dtype::from_code(tensor.elem_type), shape)
 }
 

@@ -159,7 +159,9 @@ pub struct Stage {
 /// Groups modules by the first number in their path; what comes before the first such is the stem, after the last the head.
 #[must_use]
 pub fn stages(modules: &[Module]) -> Vec<Stage> {
-    let number = |m: &Module| m.name.split('.').find_map(|part| (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.to_owned()));
+    let number = |m: &Module| {
+        m.name.split('.').find_map(|part| (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.to_owned()))
+    };
     let numbers: Vec<Option<String>> = modules.iter().map(number).collect();
     let Some(last) = numbers.iter().rposition(Option::is_some) else { return Vec::new() };
     let mut stages: Vec<Stage> = Vec::new();

@@ -115,7 +115,8 @@ fn statistics(values: &[f64]) -> Statistics {
 /// Bars up to the 99.9th percentile of the magnitudes and a little more, so that one outlier does not flatten the rest.
 fn histogram(values: &[f64]) -> Histogram {
     let mut magnitudes: Vec<f64> = values.iter().map(|x| x.abs()).filter(|x| x.is_finite() && *x > 0.0).collect();
-    let mut histogram = Histogram { limit: 0.0, bars: vec![0; BARS], zeros: values.iter().filter(|x| **x == 0.0).count() as u64, outside: 0 };
+    let mut histogram =
+        Histogram { limit: 0.0, bars: vec![0; BARS], zeros: values.iter().filter(|x| **x == 0.0).count() as u64, outside: 0 };
     if magnitudes.is_empty() {
         histogram.outside = values.len() as u64 - histogram.zeros;
         return histogram;

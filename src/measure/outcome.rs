@@ -119,7 +119,9 @@ pub fn outcome(weights: Weights, state: &State, scope: &[ParameterId], method: M
     let candidates: Vec<Candidate> = scope
         .iter()
         .zip(names)
-        .filter_map(|(id, name)| Some(Candidate { order: orders[id.0].as_ref()?, fixed: state.fixed[id.0], masked: state.masked[id.0], name }))
+        .filter_map(|(id, name)| {
+            Some(Candidate { order: orders[id.0].as_ref()?, fixed: state.fixed[id.0], masked: state.masked[id.0], name })
+        })
         .collect();
     if candidates.len() != scope.len() || candidates.iter().all(|c| c.order.is_empty()) {
         return Err(PruneError::EmptyScope);
@@ -131,7 +133,8 @@ pub fn outcome(weights: Weights, state: &State, scope: &[ParameterId], method: M
         masked[id.0] = *count;
         cuts[id.0] = cut;
     }
-    let zeros: Vec<u64> = orders.iter().enumerate().map(|(i, order)| order.as_ref().map_or(0, |o| o.zeros().max(state.fixed[i]).max(masked[i]))).collect();
+    let zeros: Vec<u64> =
+        orders.iter().enumerate().map(|(i, order)| order.as_ref().map_or(0, |o| o.zeros().max(state.fixed[i]).max(masked[i]))).collect();
     let emptied = graph
         .parameters
         .iter()

@@ -47,8 +47,11 @@ impl Files {
         let path = || self.model.clone();
         let value = |key: &str| entries.iter().find(|e| e.0 == key).map(|e| e.1);
         let bad = |reason: String| OpenError::BadTensor { tensor: tensor.to_owned(), reason, path: path() };
-        let number = |key: &str| value(key).map(|v| v.parse::<u64>().map_err(|_| bad(format!("{key} “{v}” of its external data is no number")))).transpose();
-        let location = value("location").filter(|l| !l.is_empty()).ok_or_else(|| bad("its external data has no location".into()))?.to_owned();
+        let number = |key: &str| {
+            value(key).map(|v| v.parse::<u64>().map_err(|_| bad(format!("{key} “{v}” of its external data is no number")))).transpose()
+        };
+        let location =
+            value("location").filter(|l| !l.is_empty()).ok_or_else(|| bad("its external data has no location".into()))?.to_owned();
         let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
         if let Some(length) = length.filter(|&l| l != wanted as u64) {
             return Err(bad(format!("{wanted} bytes expected for its shape, {length} promised in “{location}”")));
@@ -60,7 +63,14 @@ impl Files {
         let available = self.list[file].bytes.len() as u64;
         let end = offset.saturating_add(wanted as u64);
         if end > available {
-            return Err(OpenError::ExternalTruncated { tensor: tensor.to_owned(), location, offset, end, length: available, path: self.model.clone() });
+            return Err(OpenError::ExternalTruncated {
+                tensor: tensor.to_owned(),
+                location,
+                offset,
+                end,
+                length: available,
+                path: self.model.clone(),
+            });
         }
         Ok(Place { file, offset: offset as usize })
     }

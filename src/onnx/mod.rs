@@ -209,7 +209,8 @@ impl OnnxFile {
             return Err(not_onnx("it has no graph".into()));
         }
         let found = wire::locate(&bytes).map_err(|_| not_onnx("its structure is broken".into()))?;
-        let opset = model.opset_import.iter().filter(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version).max().unwrap_or(0);
+        let opset =
+            model.opset_import.iter().filter(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version).max().unwrap_or(0);
         let producer = [model.producer_name.as_str(), model.producer_version.as_str()].join(" ").trim().to_owned();
         let mut file = Self {
             path: path.to_owned(),
@@ -266,8 +267,12 @@ impl OnnxFile {
     fn add(&mut self, name: &str, proto: &TensorProto, span: Option<Span>, files: &mut external::Files) -> Result<TensorId, OpenError> {
         let bad = |reason: String| OpenError::BadTensor { tensor: name.to_owned(), reason, path: self.path.clone() };
         let dtype = Dtype::from_code(proto.data_type);
-        let shape: Vec<usize> = proto.dims.iter().map(|&d| usize::try_from(d).map_err(|_| bad(format!("dimension {d}")))).collect::<Result<_, _>>()?;
-        let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).ok_or_else(|| bad(format!("its shape {shape:?} is beyond any memory")))?;
+        let shape: Vec<usize> =
+            proto.dims.iter().map(|&d| usize::try_from(d).map_err(|_| bad(format!("dimension {d}")))).collect::<Result<_, _>>()?;
+        let elements = shape
+            .iter()
+            .try_fold(1_usize, |n, &d| n.checked_mul(d))
+            .ok_or_else(|| bad(format!("its shape {shape:?} is beyond any memory")))?;
         let mut tensor = Tensor { name: name.to_owned(), dtype, shape, elements, source: Source::Model, span, decoded: None };
         let wanted = dtype.size().and_then(|size| elements.checked_mul(size));
         if proto.data_location.value() == 1 {
@@ -355,7 +360,9 @@ impl OnnxFile {
         let size = tensor.dtype.size()?;
         match tensor.span? {
             Span::Raw { offset, length } => self.source_bytes(tensor.source).get(offset..offset + length),
-            Span::Fixed { offset, stride, elements } if stride == size => self.source_bytes(tensor.source).get(offset..offset + stride * elements),
+            Span::Fixed { offset, stride, elements } if stride == size => {
+                self.source_bytes(tensor.source).get(offset..offset + stride * elements)
+            }
             _ => None,
         }
     }

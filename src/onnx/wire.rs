@@ -291,7 +291,8 @@ mod tests {
         unpacked.extend(2.0_f32.to_le_bytes());
         let halves = message(5, &[0x80, 0x78, 0x00]);
         let constant = message(5, &message(5, &raw));
-        let graph: Vec<u8> = [message(5, &raw), message(5, &packed), message(1, &constant), message(5, &unpacked), message(5, &halves)].concat();
+        let graph: Vec<u8> =
+            [message(5, &raw), message(5, &packed), message(1, &constant), message(5, &unpacked), message(5, &halves)].concat();
         let file = message(7, &graph);
         let found = locate(&file).unwrap();
         assert_eq!(found.len(), 5);

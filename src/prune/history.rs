@@ -133,7 +133,8 @@ mod tests {
     use crate::prune::{Amount, Method};
 
     fn state(amount: f64) -> State {
-        let settings = Settings { method: Method::Global, amount: Amount::Fraction(amount), biases: true, ticked: vec![true], locked: vec![false] };
+        let settings =
+            Settings { method: Method::Global, amount: Amount::Fraction(amount), biases: true, ticked: vec![true], locked: vec![false] };
         State { settings, masked: Arc::new([0]), fixed: Arc::new([0]) }
     }
 

@@ -172,7 +172,19 @@ mod tests {
     fn value() -> impl Strategy<Value = f32> {
         prop_oneof![
             any::<f32>(),
-            prop::sample::select(vec![0.0, -0.0, 1.0, -1.0, 0.5, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-45, f32::from_bits(0x7fc0_1234)]),
+            prop::sample::select(vec![
+                0.0,
+                -0.0,
+                1.0,
+                -1.0,
+                0.5,
+                f32::NAN,
+                -f32::NAN,
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+                1e-45,
+                f32::from_bits(0x7fc0_1234)
+            ]),
         ]
     }
 

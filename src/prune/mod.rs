@@ -1,9 +1,9 @@
 //! Pruning by magnitude: scope, amount, method, masks, history; exact on the CPU and on the GPU.
 
 mod amount;
-// pub mod device;
+pub mod device;
 mod history;
-// mod kernels;
+mod kernels;
 mod mask;
 mod order;
 mod scope;

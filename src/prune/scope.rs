@@ -28,7 +28,11 @@ impl Settings {
         let ticked = graph
             .modules
             .iter()
-            .map(|m| m.parameters.iter().any(|&p| graph.parameter(p).kind == Kind::Weight && graph.parameter(p).shape.len() > 1 && graph.parameter(p).obstacle().is_none()))
+            .map(|m| {
+                m.parameters.iter().any(|&p| {
+                    graph.parameter(p).kind == Kind::Weight && graph.parameter(p).shape.len() > 1 && graph.parameter(p).obstacle().is_none()
+                })
+            })
             .collect();
         Self {
             method: Method::Global,

@@ -103,7 +103,8 @@ pub fn select(candidates: &[Candidate], method: Method, amount: Amount) -> Resul
 }
 
 fn layer_wise(candidates: &[Candidate], amount: Amount) -> Result<Selection, AmountError> {
-    let mut selection = Selection { masked: Vec::with_capacity(candidates.len()), cuts: Vec::with_capacity(candidates.len()), cut: None, ties: 0 };
+    let mut selection =
+        Selection { masked: Vec::with_capacity(candidates.len()), cuts: Vec::with_capacity(candidates.len()), cut: None, ties: 0 };
     for c in candidates {
         let count = amount.count(c.left(), c.name)?;
         let masked = c.masked + count;
@@ -171,7 +172,9 @@ fn find_cut(candidates: &[Candidate], count: u64) -> Cut {
     }
     // Fixed elements are zeros, whatever they were.
     let is_zero = low == 0;
-    let fixed = |counts: Vec<usize>, keep: bool| counts.into_iter().zip(candidates).map(|(n, c)| if keep { (n as u64).max(c.fixed) } else { n as u64 }).collect();
+    let fixed = |counts: Vec<usize>, keep: bool| {
+        counts.into_iter().zip(candidates).map(|(n, c)| if keep { (n as u64).max(c.fixed) } else { n as u64 }).collect()
+    };
     Cut { magnitude: domain.magnitude(low), below: fixed(below, !is_zero), through: fixed(through, true) }
 }
 

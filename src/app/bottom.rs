@@ -147,7 +147,7 @@ fn percent_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut
 fn count_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
     let pruned = state.view.as_ref().and_then(|v| v.figures.chosen().ok()).map_or(0, |o| o.pruned);
     let name = if settings.method == Method::LayerWise { "Elements to prune of each parameter" } else { "Elements to prune" };
-    match amount_field(ui, name, text::count(pruned), state.count_text.as_ref(), 76.0) {
+    match amount_field(ui, name, text::count(pruned), state.count_text.as_ref(), 84.0) {
         FieldResult::Nothing => {}
         FieldResult::Edit(text) => commands.push(Command::CountText(Some(text))),
         FieldResult::Leave => commands.push(Command::CountText(None)),

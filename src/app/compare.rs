@@ -12,7 +12,11 @@ use super::state::AppState;
 use super::{chart, text, theme, widgets};
 
 /// Right edges of the columns of figures, from the right edge of the list.
-const EDGES: [f32; 6] = [0.0, 78.0, 156.0, 234.0, 306.0, 378.0];
+const EDGES: [f32; 6] = [0.0, 76.0, 142.0, 236.0, 288.0, 342.0];
+/// Least room for a name; the bar beside it is left out before the name is cut.
+const MIN_NAME: f32 = 190.0;
+/// Least length of that bar.
+const MIN_BAR: f32 = 40.0;
 /// What stands in them.
 const HEADS: [&str; 6] = ["only global", "both", "only layer-wise", "points", "global", "layer-wise"];
 
@@ -99,11 +103,12 @@ fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: P
         widgets::paint_right(ui, right - edge, middle, cell, theme::normal(), color);
     }
     // Both sparsities on one scale: a bar for global, a mark for layer-wise.
-    let name_width = (rect.width() - EDGES[5] - 90.0) * 0.55;
+    let room = rect.width() - EDGES[5] - 84.0;
+    let name_width = if room < MIN_NAME + MIN_BAR { room } else { (room * 0.6).max(MIN_NAME) };
     let name = Rect::from_min_max(pos2(rect.left() + 6.0, rect.top()), pos2(rect.left() + name_width, rect.bottom()));
-    widgets::paint_clipped(ui, name, &parameter.name, theme::normal(), palette.text);
-    let bar = Rect::from_min_max(pos2(name.right() + 10.0, middle - 5.0), pos2(right - EDGES[5] - 78.0, middle + 5.0));
-    if bar.width() > 20.0 {
+    widgets::paint_path(ui, name, &parameter.name, &theme::normal(), palette.text);
+    let bar = Rect::from_min_max(pos2(name.right() + 10.0, middle - 4.0), pos2(right - EDGES[5] - 72.0, middle + 4.0));
+    if bar.width() >= MIN_BAR {
         widgets::paint_bar(ui.painter(), bar, g, palette.global, palette);
         let mark = bar.left() + bar.width() * l as f32;
         ui.painter().vline(mark, bar.y_range().expand(2.0), egui::Stroke::new(2.0, palette.layer_wise));

@@ -53,17 +53,20 @@ fn picture(ui: &Ui, detail: &Detail) -> ColorImage {
 pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(18, 14));
-    let width = (ui.available_width() * 0.28).clamp(270.0, 360.0);
+    let width = (ui.available_width() * 0.32).clamp(270.0, 360.0);
     egui::Panel::right("module").default_size(width).size_range(240.0..=520.0).frame(frame).show(ui, |ui| {
         ui.set_min_width(ui.available_width());
         let (Some(model), Some(id)) = (&state.model, state.selected) else {
             ui.weak("Select a module to look at its weights");
             return;
         };
+        let bottom = ui.max_rect().bottom();
         egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             head_ui(ui, model, id, commands);
             match &state.detail {
-                Some((shown, detail)) if *shown == id => detail_ui(ui, state, model, id, detail, texture),
+                Some((shown, detail)) if *shown == id => {
+                    detail_ui(ui, state, model, detail, &mut MaskPlace { texture, bottom: bottom - 76.0 })
+                }
                 _ => {
                     let why = model.graph.parameter(id).obstacle();
                     ui.weak(why.map_or_else(|| "…".to_owned(), |why| format!("Cannot be pruned: {why}")));
@@ -98,7 +101,8 @@ fn head_ui(ui: &mut Ui, model: &Model, id: ParameterId, commands: &mut Vec<Comma
     ui.add_space(8.0);
 }
 
-fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, detail: &Arc<Detail>, texture: &mut MaskTexture) {
+fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, detail: &Arc<Detail>, place: &mut MaskPlace) {
+    let Some(id) = state.selected else { return };
     let parameter = model.graph.parameter(id);
     let figures = state.view.as_ref().map(|v| &v.figures);
     widgets::section_title(ui, "Weights and the cut");
@@ -128,7 +132,13 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, deta
     };
     let title = if parameter.shape.len() > 1 { format!("Mask, {out} out × {inner} in") } else { format!("Mask, {out} elements") };
     widgets::section_title(ui, &title);
-    mask_ui(ui, detail, texture);
+    mask_ui(ui, detail, place);
+}
+
+/// Where the mask's picture goes: down to `bottom`, so that what follows is seen without scrolling.
+struct MaskPlace<'a> {
+    texture: &'a mut MaskTexture,
+    bottom: f32,
 }
 
 /// Bars with both cuts; between the chosen method's cuts the bars are faint, as what is pruned.
@@ -189,16 +199,17 @@ pub(super) fn short(x: f64) -> String {
     text.replace('-', "−")
 }
 
-fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, texture: &mut MaskTexture) {
+fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, place: &mut MaskPlace) {
     let picture = &detail.picture;
     if picture.width == 0 || picture.height == 0 {
         ui.weak("No elements");
         return;
     }
-    let id = texture.of(ui, detail);
+    let id = place.texture.of(ui, detail);
     // As tall as its rows, but neither a thread nor a tower.
     let width = ui.available_width();
     let height = (width * picture.rows as f32 / picture.columns.max(1) as f32).clamp(width * 0.15, width * 0.9);
+    let height = height.min((place.bottom - ui.cursor().top()).max(width * 0.3));
     let image = egui::Image::new((id, vec2(width, height)));
     let response = ui.add(image);
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, "Mask of the selected parameter"));

@@ -67,7 +67,7 @@ fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, l
     let response = chart::with_axis_style(ui, |ui| {
         plot.show(ui, |plot| {
             plot.set_plot_bounds(chart::columns(scope.len(), look.low, look.high));
-            for (column, color) in [(band, palette.raised), (selected, palette.selected)] {
+            for (column, color) in [(band, palette.raised.gamma_multiply(0.7)), (selected, palette.raised)] {
                 if let Some(column) = column {
                     let bar = Bar::new(column as f64, look.high - look.low)
                         .base_offset(look.low)

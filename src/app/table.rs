@@ -16,19 +16,52 @@ use super::{chart, text, theme, widgets};
 /// Columns with their heads and widths; the first takes what is left.
 const COLUMNS: [(Column, &str, f32); 11] = [
     (Column::Name, "parameter", 0.0),
-    (Column::Type, "type", 110.0),
-    (Column::Shape, "shape", 106.0),
-    (Column::Elements, "elements", 76.0),
-    (Column::Pruned(Method::LayerWise), "layer-wise", 74.0),
-    (Column::Sparsity(Method::LayerWise), "zero", 62.0),
-    (Column::Cut(Method::LayerWise), "cut", 74.0),
-    (Column::Pruned(Method::Global), "global", 74.0),
-    (Column::Sparsity(Method::Global), "zero", 62.0),
-    (Column::Cut(Method::Global), "cut", 74.0),
-    (Column::Both, "both", 74.0),
+    (Column::Type, "type", 112.0),
+    (Column::Shape, "shape", 98.0),
+    (Column::Elements, "elements", 70.0),
+    (Column::Pruned(Method::LayerWise), "layer-wise", 70.0),
+    (Column::Sparsity(Method::LayerWise), "zero", 58.0),
+    (Column::Cut(Method::LayerWise), "cut", 64.0),
+    (Column::Pruned(Method::Global), "global", 70.0),
+    (Column::Sparsity(Method::Global), "zero", 58.0),
+    (Column::Cut(Method::Global), "cut", 64.0),
+    (Column::Both, "both", 68.0),
 ];
-/// Least room for the first column; below it the table scrolls sideways.
+/// Least room for the first column. Below it shape and type are left out, which stand in the tree, too.
 const MIN_NAME: f32 = 150.0;
+/// Columns that can be left out, the first to go first.
+const SPARE: [Column; 2] = [Column::Shape, Column::Type];
+
+/// The columns that fit, and the width of the whole.
+struct Fit {
+    columns: Vec<(Column, &'static str, f32)>,
+    width: f32,
+}
+
+impl Fit {
+    fn into(available: f32) -> Self {
+        let mut columns = COLUMNS.to_vec();
+        let fixed = |columns: &[(Column, &str, f32)]| columns.iter().map(|c| c.2).sum::<f32>();
+        for spare in SPARE {
+            if fixed(&columns) + MIN_NAME > available {
+                columns.retain(|c| c.0 != spare);
+            }
+        }
+        let rest = fixed(&columns);
+        let width = (rest + MIN_NAME).max(available);
+        columns[0].2 = width - rest;
+        Self { columns, width }
+    }
+
+    /// Left and right edge of every column.
+    fn spans(&self, left: f32) -> impl Iterator<Item = (Column, &'static str, f32, f32)> {
+        self.columns.iter().scan(left, |at, &(column, head, width)| {
+            let start = *at;
+            *at += width;
+            Some((column, head, start, *at))
+        })
+    }
+}
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
     ui.horizontal(|ui| {
@@ -39,38 +72,27 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         });
     });
     let rows = sorted(model, figures, state.sort);
-    let fixed: f32 = COLUMNS.iter().map(|c| c.2).sum();
-    let width = (fixed + MIN_NAME).max(ui.available_width() - 12.0);
+    let fit = Fit::into(ui.available_width() - 12.0);
     egui::ScrollArea::horizontal().auto_shrink(false).show(ui, |ui| {
-        ui.set_min_width(width);
+        ui.set_min_width(fit.width);
         ui.spacing_mut().item_spacing.y = 0.0;
-        head_ui(ui, state, width, commands);
+        head_ui(ui, state, &fit, commands);
         egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, theme::ROW_HEIGHT, rows.len(), |ui, range| {
             for &id in &rows[range] {
-                row_ui(ui, state, model, figures, id, width, commands);
+                row_ui(ui, state, (model, figures), id, &fit, commands);
             }
         });
     });
-}
-
-/// Left and right edge of every column.
-fn spans(left: f32, width: f32) -> impl Iterator<Item = (Column, &'static str, f32, f32)> {
-    let fixed: f32 = COLUMNS.iter().map(|c| c.2).sum();
-    COLUMNS.into_iter().scan(left, move |at, (column, head, w)| {
-        let start = *at;
-        *at += if column == Column::Name { width - fixed } else { w };
-        Some((column, head, start, *at))
-    })
 }
 
 fn is_text(column: Column) -> bool {
     matches!(column, Column::Name | Column::Type)
 }
 
-fn head_ui(ui: &mut Ui, state: &AppState, width: f32, commands: &mut Vec<Command>) {
+fn head_ui(ui: &mut Ui, state: &AppState, fit: &Fit, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let (rect, _) = ui.allocate_exact_size(vec2(width, 24.0), Sense::hover());
-    for (column, head, left, right) in spans(rect.left(), width) {
+    let (rect, _) = ui.allocate_exact_size(vec2(fit.width, 24.0), Sense::hover());
+    for (column, head, left, right) in fit.spans(rect.left()) {
         let cell = Rect::from_min_max(pos2(left, rect.top()), pos2(right, rect.bottom()));
         let response = ui.interact(cell, ui.scope_id().with(("head", column_name(column))), Sense::click());
         response.widget_info(|| WidgetInfo::labeled(Role::ColumnHeader, true, format!("Sort by {}", column_name(column))));
@@ -111,16 +133,16 @@ fn column_name(column: Column) -> String {
     }
 }
 
-fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: ParameterId, width: f32, commands: &mut Vec<Command>) {
+fn row_ui(ui: &mut Ui, state: &AppState, (model, figures): (&Model, &Figures), id: ParameterId, fit: &Fit, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let (rect, response) = ui.allocate_exact_size(vec2(width, theme::ROW_HEIGHT), Sense::click());
+    let (rect, response) = ui.allocate_exact_size(vec2(fit.width, theme::ROW_HEIGHT), Sense::click());
     let is_selected = state.selected == Some(id);
     if is_selected || response.hovered() {
         ui.painter().rect_filled(rect, 4.0, if is_selected { palette.selected } else { palette.raised });
     }
     let in_scope = figures.scope.binary_search(&id).is_ok();
     let parameter = model.graph.parameter(id);
-    for (column, _, left, right) in spans(rect.left(), width) {
+    for (column, _, left, right) in fit.spans(rect.left()) {
         let cell = cell(model, figures, id, column);
         let color = match column {
             Column::Sparsity(m) if figures.of(m).is_ok_and(|o| o.emptied.contains(&id)) => palette.warning,
@@ -129,7 +151,10 @@ fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: P
         };
         if is_text(column) {
             let cell_rect = Rect::from_min_max(pos2(left + 6.0, rect.top()), pos2(right - 4.0, rect.bottom()));
-            widgets::paint_clipped(ui, cell_rect, &cell, theme::normal(), color);
+            match column {
+                Column::Name => widgets::paint_path(ui, cell_rect, &cell, &theme::normal(), color),
+                _ => widgets::paint_clipped(ui, cell_rect, &cell, theme::normal(), color),
+            }
         } else {
             widgets::paint_right(ui, right - 6.0, rect.center().y, &cell, theme::normal(), color);
         }

@@ -14,7 +14,7 @@ use super::{text, theme, widgets};
 /// Width of the bar that shows a module's sparsity.
 const BAR_WIDTH: f32 = 52.0;
 /// Room for the number of elements.
-const COUNT_WIDTH: f32 = 62.0;
+const COUNT_WIDTH: f32 = 60.0;
 
 /// One line of the list.
 #[derive(Debug, PartialEq)]
@@ -38,7 +38,7 @@ enum What {
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin { left: 10, right: 6, top: 10, bottom: 6 });
-    let width = (ui.available_width() * 0.25).clamp(290.0, 420.0);
+    let width = (ui.available_width() * 0.26).clamp(290.0, 420.0);
     egui::Panel::left("modules").default_size(width).size_range(240.0..=620.0).frame(frame).show(ui, |ui| {
         ui.set_min_width(ui.available_width());
         let Some(model) = &state.model else { return };
@@ -221,7 +221,7 @@ fn row_ui(ui: &mut Ui, state: &AppState, graph: &Graph, row: &Row, outcome: Opti
         let share = elements as f64 / graph.elements().max(1) as f64;
         widgets::paint_right(ui, rect.right() - 6.0, middle, &text::percent(share), theme::normal(), palette.weak);
     } else {
-        widgets::paint_clipped(ui, label, &row.label, font, color);
+        widgets::paint_path(ui, label, &row.label, &font, color);
         widgets::paint_right(ui, count_right, middle, &text::count(elements), theme::normal(), palette.weak);
         let zeros: u64 = outcome.map_or(0, |o| modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| o.zeros[p.0]).sum());
         widgets::paint_bar(ui.painter(), bar, zeros as f64 / elements.max(1) as f64, palette.method(settings.method), palette);

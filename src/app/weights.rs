@@ -38,6 +38,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     histogram_ui(ui, state, figures, detail, cuts, ui.available_height() - 150.0);
     ui.add_space(6.0);
     ui.separator();
+    ui.spacing_mut().item_spacing.x = 28.0;
     ui.columns(2, |columns| {
         statistics_ui(&mut columns[0], "Original (weight_orig)", &detail.original);
         statistics_ui(&mut columns[1], "Pruned (weight_orig × weight_mask)", &detail.pruned);

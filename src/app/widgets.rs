@@ -203,6 +203,21 @@ pub(super) fn paint_clipped(ui: &Ui, rect: Rect, text: &str, font: FontId, color
     ui.painter().galley(at, galley, color);
 }
 
+/// A path that begins in … where it is too long: its end tells more than its start.
+pub(super) fn paint_path(ui: &Ui, rect: Rect, path: &str, font: &FontId, color: Color32) {
+    let layout = |text: String| ui.painter().layout_no_wrap(text, font.clone(), color);
+    let mut galley = layout(path.to_owned());
+    let mut skipped = 0;
+    let length = path.chars().count();
+    while galley.size().x > rect.width() && skipped < length {
+        let excess = (galley.size().x - rect.width()) / galley.size().x * (length - skipped) as f32;
+        skipped += (excess as usize).max(1);
+        galley = layout(format!("…{}", path.chars().skip(skipped).collect::<String>()));
+    }
+    let at = pos2(rect.left(), rect.center().y - galley.size().y / 2.0);
+    ui.painter().galley(at, galley, color);
+}
+
 /// Text that ends at the right edge.
 pub(super) fn paint_right(ui: &Ui, right: f32, y: f32, text: &str, font: FontId, color: Color32) {
     ui.painter().text(pos2(right, y), Align2::RIGHT_CENTER, text, font, color);

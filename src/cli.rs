@@ -171,7 +171,7 @@ impl Inspect {
         if self.json {
             return print_json(out, &report);
         }
-        writeln!(out, "{}: {}, opset {}, {}", report.file, named(&report.producer), report.opset, count(report.elements, "element"))?;
+        writeln!(out, "{}: {}, opset {}, {}", report.file, named(report.producer), report.opset, count(report.elements, "element"))?;
         for line in notes(&model) {
             writeln!(out, "{line}")?;
         }

@@ -1,5 +1,27 @@
-//! Secateur: an inspector for neural-network pruning.
-#![allow(unused, missing_docs, reason = "under construction")]
+//! Secateur: a desktop inspector for neural-network pruning.
+//!
+//! A person opens an ONNX model, sees its modules by type, ticks what may be pruned, drags one slider, compares layer-wise with
+//! global L1 pruning while both are live, fixes the weights and saves a model that any ONNX runtime opens. The command line
+//! does the same for scripts.
+//!
+//! # The way the data goes
+//!
+//! ```text
+//! file → onnx → graph → network → prune → measure → export
+//!        app, cli → worker → session → the rest
+//! ```
+//!
+//! Dependencies point down only. [`onnx`] knows where every byte of the file lies, [`graph`] is the network as plain data,
+//! [`network`] runs it on Burn, [`prune`] decides what goes, [`measure`] says what that did, and [`export`] writes it. A
+//! [`session::Session`] is one opened model and all that is done to it; [`worker`] is the thread that owns it for the window.
+//!
+//! # Why masks are numbers
+//!
+//! Every step of magnitude pruning takes the smallest elements that a parameter has left, ties by lowest index. So the pruned
+//! elements of a parameter are always a prefix of its elements in order of magnitude, and a number says which. [`prune::Order`]
+//! keeps that order; any position of the slider, for both methods, is found by bisection, and masks are made only where
+//! someone looks at them or saves them.
+
 #[cfg(feature = "gui")]
 pub mod app;
 pub mod atomic;
@@ -8,6 +30,7 @@ pub mod device;
 pub mod export;
 pub mod graph;
 pub mod measure;
+pub mod network;
 pub mod onnx;
 pub mod prune;
 pub mod session;
@@ -16,5 +39,5 @@ pub mod worker;
 /// What a caught panic said.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("no message").to_owned()
+    text.unwrap_or("a panic without a message").to_owned()
 }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::atomic::Overwrite;
@@ -12,6 +13,7 @@ use crate::device::ComputeDevice;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
 use crate::graph::{self, Graph, ParameterId};
 use crate::measure::{self, Detail, Figures, Outcome, Weights};
+use crate::network::{Array, Network, NetworkError};
 use crate::onnx::{Dtype, OnnxFile, OpenError, Values};
 use crate::prune::device::{DeviceError, DeviceWeights, Rows};
 use crate::prune::{self, History, Mask, Method, Order, PruneError, Settings, State, Step};
@@ -50,6 +52,9 @@ pub enum SessionError {
     /// The GPU failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The network could not be run.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The person stopped it.
     #[error("cancelled")]
     Cancelled,
@@ -67,7 +72,7 @@ pub struct Model {
     /// The file.
     pub file: OnnxFile,
     /// The network.
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     /// Operators that cannot be run, with their number.
     pub unsupported: std::collections::BTreeMap<String, usize>,
 }
@@ -79,8 +84,8 @@ impl Model {
     /// [`OpenError`]
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let file = OnnxFile::open(path)?;
-        let graph = graph::build(&file);
-        let unsupported = std::collections::BTreeMap::new();
+        let graph = Arc::new(graph::build(&file));
+        let unsupported = Network::unsupported(&graph);
         Ok(Self { file, graph, unsupported })
     }
 
@@ -126,6 +131,8 @@ pub struct Session {
     history: History,
     device: Option<ComputeDevice>,
     gpu: Option<DeviceMasks>,
+    /// The dense network on the device, made when it is first run.
+    network: Option<Network>,
     /// Fixed and applied elements when the model was last saved, or opened.
     saved: (Arc<[u64]>, Arc<[u64]>),
 }
@@ -146,7 +153,7 @@ impl Session {
     pub fn new(model: Arc<Model>, orders: Vec<Option<Order>>) -> Self {
         let none: Arc<[u64]> = vec![0; orders.len()].into();
         let state = State { settings: Settings::new(&model.graph), masked: none.clone(), fixed: none.clone() };
-        Self { model, orders, history: History::new(state), device: None, gpu: None, saved: (none.clone(), none) }
+        Self { model, orders, history: History::new(state), device: None, gpu: None, network: None, saved: (none.clone(), none) }
     }
 
     /// The model.
@@ -190,6 +197,7 @@ impl Session {
     pub fn use_device(&mut self, device: ComputeDevice) {
         self.device = Some(device);
         self.gpu = None;
+        self.network = None;
     }
 
     /// Where masks of the present scope are made: the adapter's name, or `CPU`.
@@ -305,10 +313,10 @@ impl Session {
         let order = self.orders[id.0].as_ref()?;
         let fixed_count = self.state().fixed[id.0];
         let fixed = prune::smallest(values, order, fixed_count);
-        let mask = match masked >= fixed_count.max(order.zeros()) || fixed_count == 0 {
-            true => prune::smallest(values, order, masked),
-            // Among zeros the order is by index, whatever they were before they were fixed.
-            false => prune::first_zeros(values, &fixed, masked),
+        let mask = if masked >= fixed_count.max(order.zeros()) || fixed_count == 0 {
+            prune::smallest(values, order, masked)
+        } else {
+            prune::first_zeros(values, &fixed, masked)
         };
         Some(ParameterMasks { fixed, mask })
     }
@@ -366,6 +374,50 @@ impl Session {
             Some((id, zeroed, values))
         });
         Ok(pruned.collect())
+    }
+
+    /// Runs the network as pruned at the present settings, on the device in use. Returns all outputs by name.
+    ///
+    /// # Errors
+    /// [`SessionError::Network`], [`SessionError::Device`], and as [`Session::outcome`].
+    pub fn forward(&mut self, inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, SessionError> {
+        let device = self.device.as_ref().map_or_else(Device::flex, |d| d.device.clone());
+        if self.network.is_none() {
+            self.network = Some(Network::build(self.model.graph.clone(), &self.model.file, &device)?);
+        }
+        let Some(mut network) = self.network.clone() else { return Ok(Vec::new()) };
+        let outcome = match self.outcome() {
+            Ok(outcome) => Some(outcome),
+            Err(PruneError::EmptyScope) => None,
+            Err(e) => return Err(e.into()),
+        };
+        match (self.mask_device().cloned(), outcome) {
+            // The pruned weights are on the device already, and stay there.
+            (Some(gpu), Some(outcome)) => {
+                let weights = self.with_gpu(&gpu, |gpu, session| {
+                    gpu.prune(session, &outcome)?;
+                    let parameters = gpu.parameters.clone();
+                    parameters
+                        .into_iter()
+                        .enumerate()
+                        .map(|(i, id)| Ok((id, gpu.weights.pruned_tensor(i)?)))
+                        .collect::<Result<Vec<_>, DeviceError>>()
+                })?;
+                for (id, tensor) in weights {
+                    network.set_parameter(id, tensor);
+                }
+            }
+            (_, outcome) => {
+                let state = self.state();
+                let nothing = outcome.is_none() && state.fixed.iter().chain(state.masked.iter()).all(|&n| n == 0);
+                for (id, _, values) in if nothing { Vec::new() } else { self.pruned_weights()? } {
+                    let values = values.into_f32();
+                    network
+                        .set_parameter(id, Tensor::from_data(TensorData::new(values, [self.model.graph.parameter(id).elements]), &device));
+                }
+            }
+        }
+        Ok(network.forward(inputs)?)
     }
 
     /// A close look at one parameter under the chosen method; `None` where it has no float elements.

@@ -213,7 +213,7 @@ fn work(jobs: &Receiver<Job>, outlet: &Outlet, choice: DeviceChoice) {
         match catch_unwind(AssertUnwindSafe(|| desk.run(job, superseded, outlet))) {
             Ok(Ok(())) => {}
             Ok(Err(SessionError::Cancelled)) => {
-                outlet.send(Event::Failed { what, message: "stopped as asked; nothing was changed".into() })
+                outlet.send(Event::Failed { what, message: "stopped as asked; nothing was changed".into() });
             }
             Ok(Err(SessionError::Device(error))) => {
                 outlet.send(Event::Failed { what, message: format!("{error}. This window goes on with the CPU; try again") });

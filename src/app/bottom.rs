@@ -157,7 +157,7 @@ fn count_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut V
             match digits.parse::<u64>() {
                 Ok(_) => commands.push(typed(&digits, settings)),
                 Err(_) => {
-                    commands.push(Command::Complain(format!("“{text}” is no number of elements; write a whole number, such as 1000")))
+                    commands.push(Command::Complain(format!("“{text}” is no number of elements; write a whole number, such as 1000")));
                 }
             }
         }

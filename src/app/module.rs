@@ -65,7 +65,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, com
             head_ui(ui, model, id, commands);
             match &state.detail {
                 Some((shown, detail)) if *shown == id => {
-                    detail_ui(ui, state, model, detail, &mut MaskPlace { texture, bottom: bottom - 76.0 })
+                    detail_ui(ui, state, model, detail, &mut MaskPlace { texture, bottom: bottom - 76.0 });
                 }
                 _ => {
                     let why = model.graph.parameter(id).obstacle();
@@ -150,7 +150,7 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chos
     let painter = ui.painter();
     let top = histogram.bars.iter().copied().max().unwrap_or(0).max(1) as f32;
     let width = plot.width() / histogram.bars.len() as f32;
-    let x = |value: f64| plot.left() + ((value / histogram.limit + 1.0) / 2.0) as f32 * plot.width();
+    let x = |value: f64| plot.left() + f64::midpoint(value / histogram.limit, 1.0) as f32 * plot.width();
     let cut = cuts[usize::from(chosen == Method::Global)].filter(|_| !whole);
     for (i, &n) in histogram.bars.iter().enumerate() {
         let center = ((i as f64 + 0.5) / histogram.bars.len() as f64 * 2.0 - 1.0) * histogram.limit;

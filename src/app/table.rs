@@ -27,10 +27,10 @@ const COLUMNS: [(Column, &str, f32); 11] = [
     (Column::Cut(Method::Global), "cut", 64.0),
     (Column::Both, "both", 68.0),
 ];
-/// Least room for the first column. Below it shape and type are left out, which stand in the tree, too.
+/// Least room for the first column. Below it columns are left out that stand elsewhere, too.
 const MIN_NAME: f32 = 150.0;
 /// Columns that can be left out, the first to go first.
-const SPARE: [Column; 2] = [Column::Shape, Column::Type];
+const SPARE: [Column; 3] = [Column::Shape, Column::Type, Column::Both];
 
 /// The columns that fit, and the width of the whole.
 struct Fit {

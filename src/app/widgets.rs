@@ -212,7 +212,8 @@ pub(super) fn paint_path(ui: &Ui, rect: Rect, path: &str, font: &FontId, color: 
     while galley.size().x > rect.width() && skipped < length {
         let excess = (galley.size().x - rect.width()) / galley.size().x * (length - skipped) as f32;
         skipped += (excess as usize).max(1);
-        galley = layout(format!("…{}", path.chars().skip(skipped).collect::<String>()));
+        let rest: String = path.chars().skip(skipped).collect();
+        galley = layout(format!("…{}", rest.trim_start_matches('.')));
     }
     let at = pos2(rect.left(), rect.center().y - galley.size().y / 2.0);
     ui.painter().galley(at, galley, color);

@@ -10,7 +10,7 @@ use burn_pack::{Bytes, DType, Reader, Tensor, Writer};
 use super::tensors::{Convention, Masks, count_zeros, named, zeros_in};
 use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite, WriteError};
-use crate::graph::{Graph, ParameterId};
+use crate::graph::Graph;
 use crate::onnx::{self, Dtype, OnnxFile, Zeros};
 
 pub(super) fn save_pack(file: &OnnxFile, graph: &Graph, masks: &Masks, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
@@ -72,7 +72,7 @@ fn generate(input: &Path, folder: &Path) -> Result<(), ExportError> {
             .input(&input.to_string_lossy())
             .out_dir(&folder.to_string_lossy())
             .load_strategy(LoadStrategy::File)
-            .run_from_cli()
+            .run_from_cli();
     };
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| ExportError::RustSource { reason: crate::panic_text(&*panic) })
 }

@@ -203,7 +203,7 @@ impl Builder<'_> {
         self.add(n, "Linear", Role::Linear, &parts);
     }
 
-    /// The constant vector that the one reader of a MatMul adds to it.
+    /// The constant vector that the one reader of a `MatMul` adds to it.
     fn added_bias(&self, n: usize, weight: Weight, layout: Layout) -> Option<Weight> {
         let output = self.graph.nodes[n].output(0)?;
         let [reader] = self.readers.get(&output)?.as_slice() else { return None };

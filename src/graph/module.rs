@@ -126,9 +126,10 @@ impl Parameter {
     /// Why this parameter can never be pruned; `None` where it can.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
-        match self.dtype.is_float() {
-            true => None,
-            false => Some(format!("its elements are {}: pruning by magnitude needs float weights", self.dtype)),
+        if self.dtype.is_float() {
+            None
+        } else {
+            Some(format!("its elements are {}: pruning by magnitude needs float weights", self.dtype))
         }
     }
 }

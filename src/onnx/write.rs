@@ -212,10 +212,7 @@ fn check(path: &Path, bytes: &[u8], patches: &mut [Patch]) -> Result<(), SaveErr
     })
     .map_err(failed)?;
     let whole = disk.read(&mut buffer).map_err(failed)? == 0;
-    match same && whole {
-        true => Ok(()),
-        false => Err(SaveError::Differs { reason: "other bytes".into(), path: path.to_owned() }),
-    }
+    if same && whole { Ok(()) } else { Err(SaveError::Differs { reason: "other bytes".into(), path: path.to_owned() }) }
 }
 
 /// Opens the written model as any other file and counts what became zero.

@@ -63,10 +63,8 @@ impl FromStr for Amount {
     fn from_str(text: &str) -> Result<Self, AmountError> {
         let refused = || AmountError::Text { text: text.to_owned() };
         let trimmed = text.trim();
-        let fraction = |value: f64| match (0.0..=1.0).contains(&value) {
-            true => Ok(Self::Fraction(value)),
-            false => Err(AmountError::Fraction { value }),
-        };
+        let fraction =
+            |value: f64| if (0.0..=1.0).contains(&value) { Ok(Self::Fraction(value)) } else { Err(AmountError::Fraction { value }) };
         if let Some(percent) = trimmed.strip_suffix('%') {
             return fraction(percent.trim().parse::<f64>().map_err(|_| refused())? / 100.0);
         }

@@ -97,8 +97,8 @@ pub fn smallest(values: &Values, order: &Order, count: u64) -> Mask {
     let cut = order.magnitude(count as usize - 1);
     let ties = Ties { take: count as usize - below, all: through - below };
     let words = match values {
-        Values::F32(v) => mark(v, narrow_key(cut as f32), ties, |x| narrow_key(x)),
-        Values::F64(v) => mark(v, wide_key(cut), ties, |x| wide_key(x)),
+        Values::F32(v) => mark(v, narrow_key(cut as f32), ties, narrow_key),
+        Values::F64(v) => mark(v, wide_key(cut), ties, wide_key),
     };
     Mask { words, elements }
 }

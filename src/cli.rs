@@ -51,6 +51,7 @@ struct Inspect {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Prune {
     /// Model to prune
     file: PathBuf,
@@ -372,7 +373,7 @@ impl Prune {
                 sparsity: s.sparsity(),
             }),
         };
-        if self.json { print_json(out, &report) } else { self.print(out, &report, session.model()) }
+        if self.json { print_json(out, &report) } else { report.print(out, session.model()) }
     }
 
     fn format(&self) -> anyhow::Result<Option<Format>> {
@@ -403,25 +404,27 @@ impl Prune {
         }
         Ok(session.outcome_on_device()?)
     }
+}
 
-    fn print(&self, out: &mut dyn Write, report: &PruneReport, model: &Model) -> anyhow::Result<()> {
+impl PruneReport<'_> {
+    fn print(&self, out: &mut dyn Write, model: &Model) -> anyhow::Result<()> {
         for line in notes(model) {
             writeln!(out, "{line}\n")?;
         }
-        for row in &report.parameters {
+        for row in &self.parameters {
             writeln!(out, "Sparsity in {}: {:.2}%", row.name, row.sparsity * 100.0)?;
         }
-        writeln!(out, "Sparsity of the scope: {:.2}%", report.scope_sparsity * 100.0)?;
-        writeln!(out, "Sparsity of the model: {:.2}%", report.model_sparsity * 100.0)?;
-        write!(out, "Pruned {} of {} elements ({}", report.pruned, report.scope_elements, report.method.name())?;
-        match report.cut {
-            Some(cut) => writeln!(out, ", cut at |w| <= {cut}, {}), on {}", ties(report.ties), report.device)?,
-            None => writeln!(out, "), on {}", report.device)?,
+        writeln!(out, "Sparsity of the scope: {:.2}%", self.scope_sparsity * 100.0)?;
+        writeln!(out, "Sparsity of the model: {:.2}%", self.model_sparsity * 100.0)?;
+        write!(out, "Pruned {} of {} elements ({}", self.pruned, self.scope_elements, self.method.name())?;
+        match self.cut {
+            Some(cut) => writeln!(out, ", cut at |w| <= {cut}, {}), on {}", ties(self.ties), self.device)?,
+            None => writeln!(out, "), on {}", self.device)?,
         }
-        if !report.emptied.is_empty() {
-            writeln!(out, "Emptied: {}", report.emptied.join(", "))?;
+        if !self.emptied.is_empty() {
+            writeln!(out, "Emptied: {}", self.emptied.join(", "))?;
         }
-        if let Some(saved) = &report.saved {
+        if let Some(saved) = &self.saved {
             writeln!(
                 out,
                 "Saved {} ({} bytes, sparsity {:.2}% as read back)",
@@ -460,13 +463,13 @@ fn print_json(out: &mut dyn Write, value: &impl Serialize) -> anyhow::Result<()>
 /// Progress on a terminal's standard error, once work has taken a while.
 struct Terminal {
     start: Instant,
-    is_terminal: bool,
+    has_reader: bool,
     last: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Terminal {
     fn new() -> Self {
-        Self { start: Instant::now(), is_terminal: std::io::stderr().is_terminal(), last: std::sync::Mutex::new(None) }
+        Self { start: Instant::now(), has_reader: std::io::stderr().is_terminal(), last: std::sync::Mutex::new(None) }
     }
 
     fn clear(&self) {
@@ -478,7 +481,7 @@ impl Terminal {
 
 impl Watch for Terminal {
     fn progress(&self, done: f32, what: &str) {
-        if !self.is_terminal || self.start.elapsed() < Duration::from_millis(300) {
+        if !self.has_reader || self.start.elapsed() < Duration::from_millis(300) {
             return;
         }
         let Ok(mut last) = self.last.lock() else { return };

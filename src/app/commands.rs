@@ -77,12 +77,11 @@ pub(super) struct Entry {
     pub shortcut: Option<KeyboardShortcut>,
 }
 
-const fn command(key: Key) -> Option<KeyboardShortcut> {
-    Some(KeyboardShortcut::new(Modifiers::COMMAND, key))
-}
+const COMMAND_SHIFT: Modifiers = Modifiers::COMMAND.plus(Modifiers::SHIFT);
 
-const fn command_shift(key: Key) -> Option<KeyboardShortcut> {
-    Some(KeyboardShortcut::new(Modifiers::COMMAND.plus(Modifiers::SHIFT), key))
+/// The shortcut that is `key` with `modifiers`.
+const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
+    KeyboardShortcut::new(modifiers, key)
 }
 
 impl Action {
@@ -112,33 +111,43 @@ impl Action {
 
     pub(super) fn entry(self) -> Entry {
         let (label, tooltip, shortcut) = match self {
-            Self::Open => ("Open…", "Open an ONNX model", command(Key::O)),
+            Self::Open => ("Open…", "Open an ONNX model", Some(key(Modifiers::COMMAND, Key::O))),
             Self::OpenDemo => ("Open the demo", "Open the MobileNet-V4 that comes with the program", None),
-            Self::SaveOnnx => {
-                ("ONNX model…", "The opened file with the pruned weights set to zero and nothing else changed", command(Key::S))
-            }
+            Self::SaveOnnx => (
+                "ONNX model…",
+                "The opened file with the pruned weights set to zero and nothing else changed",
+                Some(key(Modifiers::COMMAND, Key::S)),
+            ),
             Self::SaveSafetensors => ("PyTorch weights (safetensors)…", "Pruned weights by their PyTorch names", None),
             Self::SaveUnfixed => {
                 ("PyTorch weights with masks…", "weight_orig and weight_mask apart, as torch.nn.utils.prune keeps them", None)
             }
             Self::SaveBurnpack => ("Burn weights…", "Pruned weights by their Burn names", None),
             Self::SaveRust => ("Rust source for Burn…", "The network as Rust source, with its weights beside it", None),
-            Self::SaveTable => ("Table as CSV…", "All figures of both methods", command_shift(Key::E)),
-            Self::CopyTable => ("Copy the table", "All figures of both methods, as CSV, to the clipboard", command_shift(Key::C)),
-            Self::SaveChart => ("Chart as PNG…", "The middle of the window as a picture", command_shift(Key::P)),
-            Self::Undo => ("Undo", "Take back the last step", command(Key::Z)),
-            Self::Redo => ("Redo", "Take the step again", command_shift(Key::Z)),
-            Self::Fix => ("Fix weights", "Make the masks permanent: pruned weights become zero. Can be undone", command(Key::Enter)),
-            Self::Apply => {
-                ("Keep masks, prune further", "Keep what is pruned and apply the next amount to what is left", command_shift(Key::Enter))
+            Self::SaveTable => ("Table as CSV…", "All figures of both methods", Some(key(COMMAND_SHIFT, Key::E))),
+            Self::CopyTable => {
+                ("Copy the table", "All figures of both methods, as CSV, to the clipboard", Some(key(COMMAND_SHIFT, Key::C)))
             }
-            Self::Reset => ("Reset", "Forget masks and amount; what is fixed stays fixed", command_shift(Key::R)),
-            Self::Cancel => ("Cancel", "Stop the work that is going on", Some(KeyboardShortcut::new(Modifiers::NONE, Key::Escape))),
-            Self::ToggleTheme => ("Dark or light", "Change between dark and light", command(Key::T)),
-            Self::ToggleMethod => ("Change the method", "Change between layer-wise and global", command(Key::M)),
-            Self::Help => ("Help", "What the numbers mean, and the shortcuts", Some(KeyboardShortcut::new(Modifiers::NONE, Key::F1))),
-            Self::NextTab => ("Next tab", "Show the next view", Some(KeyboardShortcut::new(Modifiers::CTRL, Key::Tab))),
-            Self::Quit => ("Quit", "Close the program", command(Key::Q)),
+            Self::SaveChart => ("Chart as PNG…", "The middle of the window as a picture", Some(key(COMMAND_SHIFT, Key::P))),
+            Self::Undo => ("Undo", "Take back the last step", Some(key(Modifiers::COMMAND, Key::Z))),
+            Self::Redo => ("Redo", "Take the step again", Some(key(COMMAND_SHIFT, Key::Z))),
+            Self::Fix => (
+                "Fix weights",
+                "Make the masks permanent: pruned weights become zero. Can be undone",
+                Some(key(Modifiers::COMMAND, Key::Enter)),
+            ),
+            Self::Apply => (
+                "Keep masks, prune further",
+                "Keep what is pruned and apply the next amount to what is left",
+                Some(key(COMMAND_SHIFT, Key::Enter)),
+            ),
+            Self::Reset => ("Reset", "Forget masks and amount; what is fixed stays fixed", Some(key(COMMAND_SHIFT, Key::R))),
+            Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
+            Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),
+            Self::ToggleMethod => ("Change the method", "Change between layer-wise and global", Some(key(Modifiers::COMMAND, Key::M))),
+            Self::Help => ("Help", "What the numbers mean, and the shortcuts", Some(key(Modifiers::NONE, Key::F1))),
+            Self::NextTab => ("Next tab", "Show the next view", Some(key(Modifiers::CTRL, Key::Tab))),
+            Self::Quit => ("Quit", "Close the program", Some(key(Modifiers::COMMAND, Key::Q))),
         };
         Entry { label, tooltip, shortcut }
     }

@@ -101,6 +101,9 @@ fn icon() -> egui::IconData {
     egui::IconData { rgba, width: SIZE, height: SIZE }
 }
 
+/// A picture that was written, or why not.
+type Picture = (PathBuf, Result<(), String>);
+
 /// The window's program.
 pub struct App {
     state: AppState,
@@ -109,7 +112,7 @@ pub struct App {
     commands: Vec<Command>,
     /// The middle of the window in the last frame, for pictures.
     chart_area: Option<egui::Rect>,
-    pictures: (Sender<(PathBuf, Result<(), String>)>, Receiver<(PathBuf, Result<(), String>)>),
+    pictures: (Sender<Picture>, Receiver<Picture>),
     /// The picture of a mask, and what it was drawn from.
     mask_texture: module::MaskTexture,
     title: String,

@@ -123,6 +123,7 @@ const MAX_NOTICES: usize = 3;
 
 /// Everything on screen.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on screen")]
 pub struct AppState {
     /// The opened model.
     pub model: Option<Arc<Model>>,

@@ -1,6 +1,5 @@
 //! Burn: a weight file with Burn's names, or Rust source with its weights through Burn's importer.
 
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 

@@ -1,7 +1,6 @@
 //! safetensors with PyTorch's names, for `load_file` and `load_state_dict`.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype as FileDtype, SafeTensors, TensorView, serialize};

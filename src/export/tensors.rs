@@ -156,5 +156,5 @@ pub(super) fn count_zeros(file: &OnnxFile, graph: &Graph) -> (u64, u64) {
 pub(super) fn zeros_in(dtype: Dtype, bytes: &[u8]) -> u64 {
     let size = dtype.size().unwrap_or(1);
     // Both zeros: every byte is 0 but for the sign in the last.
-    bytes.chunks_exact(size).filter(|b| b[..size - 1].iter().all(|&x| x == 0) && b[size - 1] & 0x7f == 0).count() as u64
+    bytes.chunks_exact(size).filter(|b| b[..size - 1].iter().all(|&x| x == 0) && b[size - 1].trailing_zeros() >= 7).count() as u64
 }

@@ -304,7 +304,8 @@ impl Builder<'_> {
         if !taken(&name) {
             return name;
         }
-        (2..).map(|i| format!("{name}#{i}")).find(|n| !taken(n)).unwrap_or(name)
+        // One more number than there are modules is enough.
+        (2..=self.graph.modules.len() + 2).map(|i| format!("{name}#{i}")).find(|n| !taken(n)).unwrap_or(name)
     }
 
     fn finish(mut self) -> Graph {

@@ -197,7 +197,7 @@ impl Grid {
                 kept[pixel] += u32::from(!mask.is_pruned(element));
             }
         }
-        let kept = kept.iter().zip(&total).map(|(&k, &t)| if t == 0 { 0 } else { (k * 255 / t) as u8 }).collect();
+        let kept = kept.iter().zip(&total).map(|(&k, &t)| (k * 255).checked_div(t).unwrap_or(0) as u8).collect();
         Picture { width, height, kept, block, rows, columns }
     }
 }

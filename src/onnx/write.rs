@@ -1,7 +1,7 @@
 //! Saving a pruned model: the opened file with the pruned elements' bytes set to zero and nothing else changed.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::wire;

@@ -154,7 +154,7 @@ fn radix_sort(mut keys: Vec<u32>) -> Vec<u32> {
         keys.sort_unstable();
         return keys;
     }
-    let mut counts = [[0_u32; 2048]; 3];
+    let mut counts = vec![[0_u32; 2048]; DIGITS.len()];
     for &key in &keys {
         for (count, (shift, bits)) in counts.iter_mut().zip(DIGITS) {
             count[(key >> shift & ((1 << bits) - 1)) as usize] += 1;

@@ -163,9 +163,10 @@ pub(super) fn paint_stages(ui: &Ui, stages: &[(String, usize, usize)], top: f32,
         let (left, right) = (x(*first as f64 - 0.42), x(*last as f64 + 0.42));
         ui.painter().hline(left..=right, top + 3.0, Stroke::new(1.0, palette.weak.gamma_multiply(0.6)));
         let galley = ui.painter().layout_no_wrap(label.clone(), theme::small(), palette.weak);
-        // Labels of narrow stages may stick out, but not into one another.
-        let at = (left + right - galley.size().x) / 2.0;
-        if at > free_from {
+        // Labels of narrow stages may stick out, but not into one another: one that is crowded moves a little to the right.
+        let wanted = (left + right - galley.size().x) / 2.0;
+        let at = wanted.max(free_from);
+        if at - wanted < 16.0 {
             free_from = at + galley.size().x + 4.0;
             ui.painter().galley(pos2(at, top + 7.0), galley, palette.weak);
         }

@@ -3,7 +3,7 @@
 use eframe::egui::{self, Align2, Ui, vec2};
 
 use super::commands::{Action, Answer, Command};
-use super::state::{AppState, Question};
+use super::state::{AppState, Question, Tone};
 use super::theme;
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
@@ -24,7 +24,11 @@ fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let mut above = 110.0;
     for (i, notice) in state.notices.iter().enumerate().rev() {
-        let color = if notice.is_error { palette.warning } else { palette.good };
+        let color = match notice.tone {
+            Tone::Failure => palette.warning,
+            Tone::Remark => palette.text,
+            Tone::Success => palette.good,
+        };
         let area = egui::Area::new(egui::Id::unique(("notice", i)))
             .anchor(Align2::CENTER_BOTTOM, vec2(0.0, -above))
             .order(egui::Order::Foreground);

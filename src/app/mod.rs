@@ -33,7 +33,7 @@ use crate::worker::{Event, Job, Worker};
 
 use commands::{Action, Answer, Command};
 pub use dialogs::{FileDialogs, Purpose, SystemDialogs};
-use state::{AfterUnsaved, Notice, Question};
+use state::{AfterUnsaved, Notice, Question, Tone};
 pub use state::{AppState, Grouping, Tab};
 
 /// The demo, part of the program.
@@ -171,7 +171,7 @@ impl App {
                 self.demo = Some(folder);
             }
             Err(e) => self.state.tell(Notice {
-                is_error: true,
+                tone: Tone::Failure,
                 title: "Open the demo failed".into(),
                 text: format!("no room for temporary files: {e}"),
             }),
@@ -193,6 +193,7 @@ impl App {
             Command::OpenPath(path) => self.open_path(path),
             Command::Set(settings, step) => {
                 state.settings = Some((*settings).clone());
+                state.notices.retain(|n| n.tone != Tone::Success);
                 self.worker.send(Job::Set(settings, step));
             }
             Command::EndDrag => self.worker.send(Job::EndDrag),
@@ -221,7 +222,7 @@ impl App {
             Command::PercentText(text) => state.percent_text = text,
             Command::CountText(text) => state.count_text = text,
             Command::Dismiss(i) => drop(state.notices.remove(i)),
-            Command::Complain(text) => state.tell(Notice { is_error: true, title: "Not an amount".into(), text }),
+            Command::Complain(text) => state.tell(Notice { tone: Tone::Failure, title: "Not an amount".into(), text }),
             Command::Answer(answer) => self.answer(ctx, answer),
         }
     }
@@ -240,7 +241,7 @@ impl App {
                 if let Some((model, figures)) = self.state.shown() {
                     ctx.copy_text(export::csv(&model.graph, figures));
                     self.state.tell(Notice {
-                        is_error: false,
+                        tone: Tone::Success,
                         title: "Copied".into(),
                         text: "the table is in the clipboard, as CSV".into(),
                     });
@@ -337,8 +338,8 @@ impl App {
     fn take_pictures(&mut self) {
         while let Ok((path, result)) = self.pictures.1.try_recv() {
             self.state.tell(match result {
-                Ok(()) => Notice { is_error: false, title: "Saved".into(), text: path.display().to_string() },
-                Err(text) => Notice { is_error: true, title: "Save the chart failed".into(), text },
+                Ok(()) => Notice { tone: Tone::Success, title: "Saved".into(), text: path.display().to_string() },
+                Err(text) => Notice { tone: Tone::Failure, title: "Save the chart failed".into(), text },
             });
         }
     }

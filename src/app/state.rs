@@ -51,11 +51,22 @@ pub enum Grouping {
     Path,
 }
 
+/// How a notice is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Something failed; stays until it is dismissed.
+    Failure,
+    /// Something to know about the model; stays until it is dismissed.
+    Remark,
+    /// Something was done; goes when work goes on.
+    Success,
+}
+
 /// A message at the foot of the window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// A failure, or good news.
-    pub is_error: bool,
+    /// How it is meant.
+    pub tone: Tone,
     /// What was tried, or done.
     pub title: String,
     /// What happened and what to do.
@@ -212,12 +223,12 @@ impl AppState {
             }
             Event::Looked(id, detail) => self.detail = Some((id, detail)),
             Event::Saved(report) => self.tell(saved(&report)),
-            Event::TableSaved(path) => self.tell(Notice { is_error: false, title: "Saved".into(), text: path.display().to_string() }),
+            Event::TableSaved(path) => self.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: path.display().to_string() }),
             Event::Occupied(path, job) => self.question = Some(Question::Replace(path, job)),
             Event::Failed { what, message } => {
                 // What the controls show is what holds.
                 self.settings = self.view.as_ref().map(|v| v.figures.settings.clone());
-                self.tell(Notice { is_error: true, title: format!("{what} failed"), text: message });
+                self.tell(Notice { tone: Tone::Failure, title: format!("{what} failed"), text: message });
             }
             Event::Idle => self.progress = None,
         }
@@ -232,11 +243,11 @@ impl AppState {
         self.selected = (!model.graph.parameters.is_empty()).then_some(ParameterId(0));
         self.notices.clear();
         if let Some(note) = text::folded_note(&model) {
-            self.tell(Notice { is_error: false, title: "BatchNorm is folded".into(), text: note.into() });
+            self.tell(Notice { tone: Tone::Remark, title: "BatchNorm is folded".into(), text: note.into() });
         }
         if model.graph.parameters.is_empty() {
             self.tell(Notice {
-                is_error: true,
+                tone: Tone::Failure,
                 title: "Nothing to prune".into(),
                 text: "this file holds no module with weights of its own".into(),
             });
@@ -255,7 +266,7 @@ impl AppState {
 fn saved(report: &Report) -> Notice {
     let files: Vec<String> = report.files.iter().map(|f| f.display().to_string()).collect();
     let text = format!("{} · {} · {} sparsity as read back", files.join(", "), text::bytes(report.bytes), text::percent(report.sparsity()));
-    Notice { is_error: false, title: "Saved".into(), text }
+    Notice { tone: Tone::Success, title: "Saved".into(), text }
 }
 
 #[cfg(test)]
@@ -267,7 +278,7 @@ mod tests {
         let mut state = AppState::default();
         state.take(Event::Failed { what: "Open", message: "no such file".into() });
         assert_eq!(state.notices.len(), 1);
-        assert!(state.notices[0].is_error && state.notices[0].text.contains("no such file"));
+        assert!(state.notices[0].tone == Tone::Failure && state.notices[0].text.contains("no such file"));
         for _ in 0..10 {
             state.take(Event::Failed { what: "Open", message: "again".into() });
         }

@@ -397,7 +397,7 @@ impl Prune {
         let last = self.amount.len() - 1;
         for (i, &amount) in self.amount.iter().enumerate() {
             settings.amount = amount;
-            session.set(settings.clone(), Step::Amount);
+            session.set(settings.clone(), Step::Amount)?;
             if i < last {
                 session.apply()?;
             }

@@ -241,9 +241,19 @@ impl Session {
     }
 
     /// Changes what is set.
-    pub fn set(&mut self, settings: Settings, step: Step) {
+    ///
+    /// # Errors
+    /// An amount that the chosen method cannot apply to the scope; nothing changes. An empty scope is allowed.
+    pub fn set(&mut self, settings: Settings, step: Step) -> Result<(), SessionError> {
         let state = State { settings, ..self.state().clone() };
-        self.history.push(step, state);
+        let scope = state.settings.scope(&self.model.graph);
+        match measure::outcome(self.weights(), &state, &scope, state.settings.method) {
+            Ok(_) | Err(PruneError::EmptyScope) => {
+                self.history.push(step, state);
+                Ok(())
+            }
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Ends a drag of the slider, so that the next one is a step of its own.

@@ -298,7 +298,7 @@ impl Desk {
         match job {
             Job::Open(_) => {}
             Job::Set(settings, step) => {
-                session.set(*settings, step);
+                session.set(*settings, step)?;
                 if superseded {
                     return Ok(());
                 }

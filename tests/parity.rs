@@ -28,7 +28,7 @@ fn compare(model: &str, file: &str) {
         for (i, amount) in amounts.iter().enumerate() {
             settings.amount =
                 if amount.is_f64() { Amount::Fraction(amount.as_f64().unwrap()) } else { Amount::Count(amount.as_u64().unwrap()) };
-            session.set(settings.clone(), Step::Amount);
+            session.set(settings.clone(), Step::Amount).unwrap_or_else(|e| panic!("{what}: {e}"));
             outcome = Some(session.outcome().unwrap_or_else(|e| panic!("{what}: {e}")));
             if i + 1 < amounts.len() {
                 session.apply().unwrap();

@@ -382,10 +382,19 @@ impl eframe::App for App {
     fn logic(&mut self, ctx: &egui::Context, _: &mut eframe::Frame) {
         self.worker.flush();
         while let Some(event) = self.worker.poll() {
-            if matches!(event, Event::Opened(_)) {
-                self.mask_texture = module::MaskTexture::default();
+            let is_demo = match &event {
+                Event::Opened(model) => {
+                    self.mask_texture = module::MaskTexture::default();
+                    self.demo.as_ref().is_some_and(|d| model.file.path.starts_with(d.path()))
+                }
+                _ => false,
+            };
+            let look = self.state.take(event);
+            if is_demo {
+                // It has an entry of its own, and its folder goes when the window closes.
+                self.state.kept.recent.remove(0);
             }
-            if let Some(id) = self.state.take(event) {
+            if let Some(id) = look {
                 self.worker.send(Job::Look(Some(id)));
             }
         }

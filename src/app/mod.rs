@@ -345,7 +345,10 @@ impl App {
     }
 
     fn take_input(&mut self, ctx: &egui::Context) {
-        for action in Action::ALL {
+        // Egui overlooks a Shift that a shortcut lacks, so those that have it take their keys first.
+        let has_shift = |action: &Action| action.entry().shortcut.is_some_and(|s| s.modifiers.shift);
+        let (shifted, plain): (Vec<Action>, Vec<Action>) = Action::ALL.into_iter().partition(has_shift);
+        for action in shifted.into_iter().chain(plain) {
             if let Some(shortcut) = action.entry().shortcut {
                 let typing = ctx.egui_wants_keyboard_input() && shortcut.modifiers == egui::Modifiers::NONE;
                 if !typing && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {

@@ -165,10 +165,15 @@ impl App {
             std::fs::write(folder.path().join(DEMO_NAME), DEMO)?;
             Ok(folder)
         };
-        match unpack() {
+        let unpacked = match self.demo.take() {
+            Some(folder) => Ok(folder),
+            None => unpack(),
+        };
+        match unpacked {
             Ok(folder) => {
-                self.worker.send(Job::Open(folder.path().join(DEMO_NAME)));
+                let path = folder.path().join(DEMO_NAME);
                 self.demo = Some(folder);
+                self.open_path(path);
             }
             Err(e) => self.state.tell(Notice {
                 tone: Tone::Failure,

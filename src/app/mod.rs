@@ -393,6 +393,8 @@ impl eframe::App for App {
             let is_demo = match &event {
                 Event::Opened(model) => {
                     self.mask_texture = module::MaskTexture::default();
+                    // What the last frame asked of the model before.
+                    self.commands.retain(|c| !matches!(c, Command::Set(..) | Command::Select(_)));
                     self.demo.as_ref().is_some_and(|d| model.file.path.starts_with(d.path()))
                 }
                 _ => false,

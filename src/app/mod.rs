@@ -165,10 +165,15 @@ impl App {
             std::fs::write(folder.path().join(DEMO_NAME), DEMO)?;
             Ok(folder)
         };
-        match unpack() {
+        let unpacked = match self.demo.take() {
+            Some(folder) => Ok(folder),
+            None => unpack(),
+        };
+        match unpacked {
             Ok(folder) => {
-                self.worker.send(Job::Open(folder.path().join(DEMO_NAME)));
+                let path = folder.path().join(DEMO_NAME);
                 self.demo = Some(folder);
+                self.open_path(path);
             }
             Err(e) => self.state.tell(Notice {
                 tone: Tone::Failure,
@@ -345,7 +350,10 @@ impl App {
     }
 
     fn take_input(&mut self, ctx: &egui::Context) {
-        for action in Action::ALL {
+        // Egui overlooks a Shift that a shortcut lacks, so those that have it take their keys first.
+        let has_shift = |action: &Action| action.entry().shortcut.is_some_and(|s| s.modifiers.shift);
+        let (shifted, plain): (Vec<Action>, Vec<Action>) = Action::ALL.into_iter().partition(has_shift);
+        for action in shifted.into_iter().chain(plain) {
             if let Some(shortcut) = action.entry().shortcut {
                 let typing = ctx.egui_wants_keyboard_input() && shortcut.modifiers == egui::Modifiers::NONE;
                 if !typing && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {

@@ -253,6 +253,7 @@ impl AppState {
             });
         }
         self.model = Some(model);
+        self.settings = None;
         self.view = None;
         self.detail = None;
         self.search.clear();

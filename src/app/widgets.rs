@@ -29,7 +29,9 @@ pub(super) fn tick_box(ui: &mut Ui, rect: Rect, state: Tick, name: &str) -> Resp
     let id = ui.scope_id().with(("tick", name));
     let is_enabled = state != Tick::Barred;
     let response = ui.interact(rect, id, if is_enabled { Sense::click() } else { Sense::hover() });
-    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, is_enabled, state == Tick::On, name));
+    // A box without a selection is told as mixed.
+    let selected = (state != Tick::Part).then_some(state == Tick::On);
+    response.widget_info(|| WidgetInfo { selected, ..WidgetInfo::selected(Role::CheckBox, is_enabled, false, name) });
     paint_tick(ui, Rect::from_center_size(rect.center(), Vec2::splat(14.0)), state, response.hovered() || response.has_focus());
     response
 }

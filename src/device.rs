@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use burn::cubecl::Device as CubeDevice;
-use burn::cubecl::wgpu::WgpuDeviceKind;
-use burn::tensor::wgpu::{WgpuSetup, wgpu::DeviceType};
+use burn::tensor::wgpu::WgpuSetup;
+use burn::tensor::wgpu::wgpu::{Backends, DeviceType, Instance, InstanceDescriptor};
 use burn::tensor::{Device, DeviceKind};
 use thiserror::Error;
 
@@ -68,13 +68,13 @@ impl ComputeDevice {
         match choice {
             DeviceChoice::Cpu => Ok(Self::cpu(None)),
             DeviceChoice::Gpu => Self::gpu(),
-            DeviceChoice::Auto => match adapters() {
-                Ok(found) if found.contains(&Adapter::Hardware) => match Self::gpu() {
+            DeviceChoice::Auto => match has_hardware() {
+                Ok(true) => match Self::gpu() {
                     Ok(gpu) if !gpu.is_software => Ok(gpu),
                     Ok(gpu) => Ok(Self::cpu(Some(format!("{} is a software adapter, slower than the CPU", gpu.name)))),
                     Err(error) => Ok(Self::cpu(Some(error.to_string()))),
                 },
-                Ok(_) => Ok(Self::cpu(None)),
+                Ok(false) => Ok(Self::cpu(None)),
                 Err(error) => Ok(Self::cpu(Some(error.to_string()))),
             },
         }
@@ -89,7 +89,7 @@ impl ComputeDevice {
         if let Some(gpu) = &*opened {
             return Ok(gpu.clone());
         }
-        if adapters()?.is_empty() {
+        if !has_adapter()? {
             return Err(OpenError::NoAdapter);
         }
         let (device, setup) = init()?;
@@ -100,23 +100,20 @@ impl ComputeDevice {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Adapter {
-    Hardware,
-    Software,
+/// Whether Vulkan, Metal or Direct3D 12 offers an adapter that is not software. OpenGL is not asked: a GPU that has nothing better
+/// is slower than the CPU, and can still be asked for by [`DeviceChoice::Gpu`].
+fn has_hardware() -> Result<bool, OpenError> {
+    guarded(|| {
+        let backends = Backends::PRIMARY;
+        let instance = Instance::new(InstanceDescriptor { backends, ..InstanceDescriptor::new_without_display_handle() });
+        let adapters = burn::cubecl::future::block_on(instance.enumerate_adapters(backends));
+        Ok(adapters.iter().any(|adapter| adapter.get_info().device_type != DeviceType::Cpu))
+    })
 }
 
-/// The adapters of the graphics interface that `CubeCL` would settle on.
-fn adapters() -> Result<Vec<Adapter>, OpenError> {
-    let found = guarded(|| Ok(CubeDevice::enumerate_all()))?;
-    Ok(found
-        .iter()
-        .filter_map(|device| match device {
-            CubeDevice::Wgpu(adapter) if adapter.kind == WgpuDeviceKind::Cpu => Some(Adapter::Software),
-            CubeDevice::Wgpu(_) => Some(Adapter::Hardware),
-            _ => None,
-        })
-        .collect())
+/// Whether the graphics interface that `CubeCL` would settle on offers any adapter.
+fn has_adapter() -> Result<bool, OpenError> {
+    guarded(|| Ok(CubeDevice::enumerate_all().iter().any(|device| matches!(device, CubeDevice::Wgpu(_)))))
 }
 
 fn init() -> Result<(Device, WgpuSetup), OpenError> {

@@ -101,6 +101,8 @@ impl Window {
     /// Draws frames until `condition` holds.
     pub(super) fn wait(&mut self, what: &str, condition: impl Fn(&AppState) -> bool) {
         self.wait_for(what, |window| condition(window.state()));
+        // What appears is measured in its first frame and shown in the second.
+        self.harness.step();
     }
 
     /// As [`Window::wait`], looking at the whole window.
@@ -256,7 +258,7 @@ impl Window {
     /// Opens a file through the dialog and waits until it is on screen.
     pub(super) fn open(&mut self, path: &str) {
         self.answer(path);
-        self.button("Open…");
+        self.press(CONTROL, Key::O);
         let path = PathBuf::from(path);
         self.wait("the other model", move |s| {
             s.view.is_some() && s.progress.is_none() && s.model.as_ref().is_some_and(|m| m.file.path == path)

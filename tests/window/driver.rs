@@ -174,6 +174,14 @@ impl Window {
         self.step_twice();
     }
 
+    /// Presses a key in a single frame, so that what it led to is the last output.
+    pub(super) fn press_in_one_frame(&mut self, modifiers: Modifiers, key: Key) {
+        let event = egui::Event::Key { key, physical_key: None, pressed: true, repeat: false, modifiers };
+        let input = self.harness.input_mut();
+        input.events.extend([egui::Event::ModifiersChanged(modifiers), event, egui::Event::ModifiersChanged(Modifiers::NONE)]);
+        self.harness.step();
+    }
+
     /// One frame for the input, one for the commands that it led to.
     pub(super) fn step_twice(&mut self) {
         self.harness.step();

@@ -248,7 +248,7 @@ impl Session {
         let state = State { settings, ..self.state().clone() };
         let scope = state.settings.scope(&self.model.graph);
         match measure::outcome(self.weights(), &state, &scope, state.settings.method) {
-            Ok(_) | Err(PruneError::EmptyScope) => {
+            Ok(_) | Err(PruneError::EmptyScope | PruneError::Quantized { .. }) => {
                 self.history.push(step, state);
                 Ok(())
             }

@@ -101,12 +101,21 @@ pub struct View {
     pub is_applied: bool,
 }
 
+/// A job, and how many models the window had seen opened when it asked: what is meant for one model is not done to the next.
+#[derive(Debug)]
+struct Errand {
+    seen: u64,
+    job: Job,
+}
+
 /// The window's end of the worker.
 #[derive(Debug)]
 pub struct Worker {
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<Errand>,
     events: Receiver<Event>,
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Errand>,
+    /// Models that the window has seen opened.
+    seen: u64,
     cancel: Arc<AtomicBool>,
 }
 
@@ -122,20 +131,20 @@ impl Worker {
         let cancel = Arc::new(AtomicBool::new(false));
         let outlet = Outlet { events: event_sender, wake: Box::new(wake), cancel: cancel.clone() };
         std::thread::Builder::new().name("gpu-worker".into()).spawn(move || work(&job_receiver, &outlet, choice))?;
-        Ok(Self { jobs, events, waiting: VecDeque::new(), cancel })
+        Ok(Self { jobs, events, waiting: VecDeque::new(), seen: 0, cancel })
     }
 
     /// Asks for a job. Never blocks.
     pub fn send(&mut self, job: Job) {
-        self.waiting.push_back(job);
+        self.waiting.push_back(Errand { seen: self.seen, job });
         self.flush();
     }
 
     /// Passes on jobs that found the queue full.
     pub fn flush(&mut self) {
-        while let Some(job) = self.waiting.pop_front() {
-            if let Err(TrySendError::Full(job)) = self.jobs.try_send(job) {
-                self.waiting.push_front(job);
+        while let Some(errand) = self.waiting.pop_front() {
+            if let Err(TrySendError::Full(errand)) = self.jobs.try_send(errand) {
+                self.waiting.push_front(errand);
                 return;
             }
         }
@@ -143,7 +152,9 @@ impl Worker {
 
     /// The next event, if there is one.
     pub fn poll(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
+        let event = self.events.try_recv().ok()?;
+        self.seen += u64::from(matches!(event, Event::Opened(_)));
+        Some(event)
     }
 
     /// Stops the long job that is going on; a short one is not worth it.
@@ -182,32 +193,39 @@ impl Watch for Outlet {
     }
 }
 
-fn work(jobs: &Receiver<Job>, outlet: &Outlet, choice: DeviceChoice) {
-    let mut desk = Desk { session: None, looked: None, device: None };
+fn work(jobs: &Receiver<Errand>, outlet: &Outlet, choice: DeviceChoice) {
+    let mut desk = Desk { session: None, opened: 0, looked: None, device: None };
     let mut queue = VecDeque::new();
     let mut pending_choice = Some(choice);
     loop {
         match jobs.try_recv() {
-            Ok(job) => {
-                queue.push_back(job);
+            Ok(errand) => {
+                queue.push_back(errand);
                 continue;
             }
             Err(TryRecvError::Disconnected) if queue.is_empty() => return,
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
-        let Some(job) = queue.pop_front() else {
+        let Some(Errand { seen, job }) = queue.pop_front() else {
             // The first model is on screen before a driver is loaded, which can take longer than opening it.
             if let Some(choice) = pending_choice.take() {
                 desk.choose_device(choice, outlet);
                 continue;
             }
             outlet.send(Event::Idle);
-            let Ok(job) = jobs.recv() else { return };
-            queue.push_back(job);
+            let Ok(errand) = jobs.recv() else { return };
+            queue.push_back(errand);
             continue;
         };
+        if seen != desk.opened && !matches!(job, Job::Open(_)) {
+            // Controls of a model that is no longer there; what was asked for aloud is answered.
+            if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_)) {
+                outlet.send(Event::Failed { what: job.name(), message: "another model was opened before it was done".into() });
+            }
+            continue;
+        }
         outlet.cancel.store(false, Ordering::Relaxed);
-        let superseded = matches!((&job, queue.front()), (Job::Set(..), Some(Job::Set(..))));
+        let superseded = matches!((&job, queue.front()), (Job::Set(..), Some(Errand { job: Job::Set(..), .. })));
         let what = job.name();
         let again = job.clone();
         match catch_unwind(AssertUnwindSafe(|| desk.run(job, superseded, outlet))) {
@@ -271,6 +289,8 @@ impl Job {
 /// What the thread has in hand.
 struct Desk {
     session: Option<Session>,
+    /// Models opened so far.
+    opened: u64,
     looked: Option<ParameterId>,
     device: Option<Arc<ComputeDevice>>,
 }
@@ -342,6 +362,7 @@ impl Desk {
             session.use_device((**device).clone());
         }
         self.session = Some(session);
+        self.opened += 1;
         self.looked = None;
         outlet.send(Event::Opened(model));
         self.show(outlet);

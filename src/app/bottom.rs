@@ -67,17 +67,18 @@ fn controls_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mu
 fn slider_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let color = palette.method(settings.method);
-    let mut steps = state.fraction() * STEPS;
+    let mut percent = state.fraction() * 100.0;
     ui.spacing_mut().slider_width = ui.available_width() - 10.0;
     ui.visuals_mut().selection.bg_fill = color;
     ui.visuals_mut().widgets.inactive.bg_fill = palette.line;
-    let slider = egui::Slider::new(&mut steps, 0.0..=STEPS).step_by(1.0).show_value(false).trailing_fill(true);
-    let response = ui.add(slider);
-    response.widget_info(|| WidgetInfo::slider(true, steps / 10.0, "Amount"));
+    let slider = egui::Slider::new(&mut percent, 0.0..=100.0).step_by(100.0 / STEPS).show_value(false).trailing_fill(true);
+    // An amount that was typed lies between two steps and stays there until the slider is moved.
+    let response = ui.add(slider.clamping(egui::SliderClamping::Edits));
+    response.widget_info(|| WidgetInfo::slider(true, percent, "Amount"));
     // The handle stands out from the rail in both themes.
     let radius = response.rect.height() / 2.5;
     let range = response.rect.x_range().shrink(radius);
-    let handle = egui::pos2(egui::lerp(range.min..=range.max, (steps / STEPS) as f32), response.rect.center().y);
+    let handle = egui::pos2(egui::lerp(range.min..=range.max, (percent / 100.0) as f32), response.rect.center().y);
     ui.painter().circle_filled(handle, 8.0, palette.text);
     if response.has_focus() {
         ui.painter().circle_stroke(handle, 10.5, egui::Stroke::new(1.5, color));
@@ -85,7 +86,7 @@ fn slider_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut 
     let response = response.on_hover_text("Share of the elements in the scope to prune. Arrow keys go by 0.1 %");
     if response.changed() {
         // Whole thousandths, so that 33.3 % is the number that 0.333 is.
-        let amount = Amount::Fraction(steps.round() / STEPS);
+        let amount = Amount::Fraction((percent * STEPS / 100.0).round() / STEPS);
         commands.push(Command::Set(Box::new(Settings { amount, ..settings.clone() }), Step::Amount));
     }
     if response.drag_stopped() || response.lost_focus() {

@@ -355,8 +355,7 @@ impl App {
         let (shifted, plain): (Vec<Action>, Vec<Action>) = Action::ALL.into_iter().partition(has_shift);
         for action in shifted.into_iter().chain(plain) {
             if let Some(shortcut) = action.entry().shortcut {
-                let typing = ctx.egui_wants_keyboard_input() && shortcut.modifiers == egui::Modifiers::NONE;
-                if !typing && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
+                if self.may_take(ctx, action, shortcut) && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
                     self.commands.push(Command::Do(action));
                 }
             }
@@ -369,6 +368,17 @@ impl App {
             ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
             self.state.question = Some(Question::Unsaved(AfterUnsaved::Close));
         }
+    }
+
+    /// Whether a shortcut is the program's, or belongs to a question, an open menu or a text field.
+    fn may_take(&self, ctx: &egui::Context, action: Action, shortcut: egui::KeyboardShortcut) -> bool {
+        if action == Action::Cancel {
+            // Menus, questions and fields close by themselves.
+            return self.state.progress.is_some() && !egui::Popup::is_any_open(ctx) && self.state.question.is_none();
+        }
+        let is_asked = self.state.question.is_some() && !matches!(action, Action::Quit | Action::ToggleTheme);
+        let is_typing = ctx.text_edit_focused() && shortcut.logical_key == egui::Key::Z;
+        !is_asked && !is_typing
     }
 
     fn set_title(&mut self, ctx: &egui::Context) {
@@ -393,6 +403,8 @@ impl eframe::App for App {
             let is_demo = match &event {
                 Event::Opened(model) => {
                     self.mask_texture = module::MaskTexture::default();
+                    // What the last frame asked of the model before.
+                    self.commands.retain(|c| !matches!(c, Command::Set(..) | Command::Select(_)));
                     self.demo.as_ref().is_some_and(|d| model.file.path.starts_with(d.path()))
                 }
                 _ => false,

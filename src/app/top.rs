@@ -81,7 +81,9 @@ fn menu_item(ui: &mut Ui, action: Action, is_enabled: bool, commands: &mut Vec<C
     if let Some(shortcut) = entry.shortcut {
         button = button.shortcut_text(ui.ctx().format_shortcut(&shortcut));
     }
-    if ui.add_enabled(is_enabled, button).on_hover_text(entry.tooltip).clicked() {
+    let response = ui.add_enabled(is_enabled, button);
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, is_enabled, entry.label));
+    if response.on_hover_text(entry.tooltip).clicked() {
         commands.push(Command::Do(action));
         ui.close();
     }

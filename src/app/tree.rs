@@ -21,6 +21,8 @@ const COUNT_WIDTH: f32 = 60.0;
 struct Row {
     depth: usize,
     label: String,
+    /// The whole path; what is told apart by it.
+    name: String,
     what: What,
 }
 
@@ -127,11 +129,13 @@ fn rows(graph: &Graph, grouping: Grouping, search: &str, closed: &std::collectio
                 }
                 let key = format!("type {kind}");
                 let open = is_open(&key);
-                rows.push(Row { depth: 0, label: kind.to_owned(), what: What::Group { key, modules: modules.clone(), is_open: open } });
+                let what = What::Group { key, modules: modules.clone(), is_open: open };
+                rows.push(Row { depth: 0, label: kind.to_owned(), name: kind.to_owned(), what });
                 if open {
                     rows.extend(modules.into_iter().map(|id| Row {
                         depth: 1,
                         label: graph.module(id).name.clone(),
+                        name: graph.module(id).name.clone(),
                         what: What::Module(id),
                     }));
                 }
@@ -152,7 +156,8 @@ fn branch(graph: &Graph, modules: &[ModuleId], prefix: &str, depth: usize, is_op
     while at < modules.len() {
         let name = rest(modules[at]);
         let Some((part, _)) = name.split_once('.') else {
-            rows.push(Row { depth, label: name.to_owned(), what: What::Module(modules[at]) });
+            let whole = graph.module(modules[at]).name.clone();
+            rows.push(Row { depth, label: name.to_owned(), name: whole, what: What::Module(modules[at]) });
             at += 1;
             continue;
         };
@@ -162,7 +167,8 @@ fn branch(graph: &Graph, modules: &[ModuleId], prefix: &str, depth: usize, is_op
         // The key tells apart two runs of one name, which happens where modules run in another order than they are named.
         let key = format!("path {inner} {}", run[0].0);
         let open = is_open(&key);
-        rows.push(Row { depth, label: part.to_owned(), what: What::Group { key, modules: run.to_vec(), is_open: open } });
+        let what = What::Group { key, modules: run.to_vec(), is_open: open };
+        rows.push(Row { depth, label: part.to_owned(), name: format!("{prefix}{part}"), what });
         if open {
             branch(graph, run, &inner, depth + 1, is_open, rows);
         }
@@ -226,7 +232,7 @@ fn row_ui(ui: &mut Ui, state: &AppState, graph: &Graph, row: &Row, outcome: Opti
         let zeros: u64 = outcome.map_or(0, |o| modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| o.zeros[p.0]).sum());
         widgets::paint_bar(ui.painter(), bar, zeros as f64 / elements.max(1) as f64, palette.method(settings.method), palette);
     }
-    response.widget_info(|| WidgetInfo::selected(Role::TreeItem, true, is_selected, &row.label));
+    response.widget_info(|| WidgetInfo::selected(Role::TreeItem, true, is_selected, &row.name));
     let clicked = response.clicked();
     hover_ui(response, graph, row, outcome);
     if clicked {
@@ -247,7 +253,9 @@ fn tick_ui(ui: &mut Ui, settings: &Settings, graph: &Graph, row: &Row, modules: 
         (_, _, true) => Tick::Part,
         _ => Tick::Off,
     };
-    let response = widgets::tick_box(ui, rect, shown, &format!("Prune {}", row.label));
+    // Two groups may have one name, but not one first module and depth.
+    let id = ui.scope_id().with(("tick", row.depth, modules.first().map(|m| m.0)));
+    let response = widgets::tick_box(ui, rect, id, shown, &format!("Prune {}", row.name));
     if response.clicked() {
         let mut settings = settings.clone();
         // A partly ticked group becomes wholly ticked.

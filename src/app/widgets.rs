@@ -25,8 +25,7 @@ pub(super) fn figure_row(ui: &mut Ui, name: &str, figure: &str) {
 }
 
 /// A box that is ticked, not ticked, or ticked in part; `rect` is where it is clicked.
-pub(super) fn tick_box(ui: &mut Ui, rect: Rect, state: Tick, name: &str) -> Response {
-    let id = ui.scope_id().with(("tick", name));
+pub(super) fn tick_box(ui: &mut Ui, rect: Rect, id: egui::Id, state: Tick, name: &str) -> Response {
     let is_enabled = state != Tick::Barred;
     let response = ui.interact(rect, id, if is_enabled { Sense::click() } else { Sense::hover() });
     // A box without a selection is told as mixed.

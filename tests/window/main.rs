@@ -1,0 +1,13 @@
+//! The window, driven by the accessible names that a screen reader finds, without a display.
+//!
+//! The worker behind it is the real one, a thread of its own, so every test waits until what it expects is there.
+#![cfg(feature = "gui")]
+
+mod access;
+mod driver;
+mod files;
+mod images;
+mod opening;
+mod pruning;
+mod speed;
+mod steps;

@@ -12,7 +12,7 @@ use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
 use crate::graph::{self, Graph, ParameterId};
-use crate::measure::{self, Detail, Figures, Outcome, Weights};
+use crate::measure::{self, Detail, Figures, Outcome, Subject, Weights};
 use crate::network::{Array, Network, NetworkError};
 use crate::onnx::{Dtype, OnnxFile, OpenError, Values};
 use crate::prune::device::{DeviceError, DeviceWeights, Rows};
@@ -133,6 +133,8 @@ pub struct Session {
     gpu: Option<DeviceMasks>,
     /// The dense network on the device, made when it is first run.
     network: Option<Network>,
+    /// The parameter that is looked at, with the number of its fixed elements.
+    subject: Option<((ParameterId, u64), Subject)>,
     /// Fixed and applied elements when the model was last saved, or opened.
     saved: (Arc<[u64]>, Arc<[u64]>),
 }
@@ -153,7 +155,16 @@ impl Session {
     pub fn new(model: Arc<Model>, orders: Vec<Option<Order>>) -> Self {
         let none: Arc<[u64]> = vec![0; orders.len()].into();
         let state = State { settings: Settings::new(&model.graph), masked: none.clone(), fixed: none.clone() };
-        Self { model, orders, history: History::new(state), device: None, gpu: None, network: None, saved: (none.clone(), none) }
+        Self {
+            model,
+            orders,
+            history: History::new(state),
+            device: None,
+            gpu: None,
+            network: None,
+            subject: None,
+            saved: (none.clone(), none),
+        }
     }
 
     /// The model.
@@ -430,15 +441,32 @@ impl Session {
         Ok(network.forward(inputs)?)
     }
 
-    /// A close look at one parameter under the chosen method; `None` where it has no float elements.
-    #[must_use]
-    pub fn detail(&self, id: ParameterId) -> Option<Detail> {
-        let parameter = self.model.graph.parameter(id);
-        let mut values = self.model.file.floats(parameter.tensor)?;
+    /// A close look at one parameter under the chosen method; `None` where it has no float elements. What does not depend on the
+    /// mask is kept for the next look at the same parameter.
+    pub fn detail(&mut self, id: ParameterId) -> Option<Detail> {
         let masked = self.outcome().map_or(self.state().masked[id.0], |o| o.masked[id.0]);
-        let masks = self.parameter_masks(id, &values, masked)?;
-        masks.fixed.apply(&mut values);
-        Some(measure::detail(parameter, &values, &masks.mask))
+        let key = (id, self.state().fixed[id.0]);
+        if self.subject.as_ref().is_none_or(|(known, _)| *known != key) {
+            let parameter = self.model.graph.parameter(id);
+            let mut values = self.model.file.floats(parameter.tensor)?;
+            self.parameter_masks(id, &values, masked)?.fixed.apply(&mut values);
+            self.subject = Some((key, Subject::new(parameter, values)));
+        }
+        let (_, subject) = self.subject.as_ref()?;
+        Some(subject.under(&self.mask_after_fixing(id, subject.values(), masked)?))
+    }
+
+    /// The mask of `masked` elements on values in which what was fixed is zero already.
+    fn mask_after_fixing(&self, id: ParameterId, values: &Values, masked: u64) -> Option<Mask> {
+        let order = self.orders[id.0].as_ref()?;
+        let fixed = self.state().fixed[id.0];
+        match fixed {
+            0 => Some(prune::smallest(values, order, masked)),
+            _ => {
+                let originals = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+                Some(self.parameter_masks(id, &originals, masked)?.mask)
+            }
+        }
     }
 
     /// Saves the model as pruned at the present settings.

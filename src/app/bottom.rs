@@ -35,7 +35,11 @@ fn controls_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mu
         Command::Set(Box::new(settings), step)
     };
     let chosen = usize::from(settings.method == Method::Global);
-    if let Some(i) = widgets::segmented(ui, ["Layer-wise", "Global"], chosen) {
+    let names = [
+        ("Layer-wise", "Every parameter on its own loses the same share (prune.l1_unstructured)"),
+        ("Global", "One cut through all parameters of the scope (prune.global_unstructured)"),
+    ];
+    if let Some(i) = widgets::segmented(ui, names, chosen) {
         commands.push(set(&|s| s.method = Method::ALL[i], Step::Method));
     }
     ui.add_space(14.0);

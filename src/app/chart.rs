@@ -53,7 +53,7 @@ fn tabs_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
                 let line = Rect::from_min_max(pos2(button.rect.left() + 8.0, top + 40.0), pos2(button.rect.right() - 8.0, top + 42.0));
                 ui.painter().rect_filled(line, 0.0, palette.text);
             }
-            if button.clicked() {
+            if button.on_hover_text(tab.tooltip()).clicked() {
                 commands.push(Command::Show(tab));
             }
         }

@@ -374,7 +374,8 @@ impl App {
     fn may_take(&self, ctx: &egui::Context, action: Action, shortcut: egui::KeyboardShortcut) -> bool {
         if action == Action::Cancel {
             // Menus, questions and fields close by themselves.
-            return self.state.progress.is_some() && !egui::Popup::is_any_open(ctx) && self.state.question.is_none();
+            let is_typing = self.state.percent_text.is_some() || self.state.count_text.is_some();
+            return self.state.progress.is_some() && self.state.question.is_none() && !is_typing && !egui::Popup::is_any_open(ctx);
         }
         let is_asked = self.state.question.is_some() && !matches!(action, Action::Quit | Action::ToggleTheme);
         let is_typing = ctx.text_edit_focused() && shortcut.logical_key == egui::Key::Z;

@@ -39,6 +39,15 @@ impl Tab {
             Self::Table => "Table",
         }
     }
+
+    pub(super) fn tooltip(self) -> &'static str {
+        match self {
+            Self::Sparsity => "Sparsity of every parameter, and where the methods differ",
+            Self::Weights => "Histogram of the selected parameter with both cuts",
+            Self::Compare => "What each method prunes that the other leaves",
+            Self::Table => "All figures of both methods",
+        }
+    }
 }
 
 /// How modules are listed.

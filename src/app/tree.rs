@@ -102,7 +102,7 @@ fn head_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
                 info.label = Some("Find a module".into());
                 info
             });
-            if response.changed() {
+            if response.on_hover_text("Part of a module's name or type").changed() {
                 commands.push(Command::Search(search));
             }
         });

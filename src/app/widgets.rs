@@ -88,20 +88,20 @@ fn paint_tick(ui: &Ui, rect: Rect, state: Tick, is_lit: bool) {
     }
 }
 
-/// Buttons side by side, one of which is pressed. Returns the one that was clicked.
-pub(super) fn segmented<const N: usize>(ui: &mut Ui, names: [&str; N], chosen: usize) -> Option<usize> {
+/// Buttons side by side, one of which is pressed. Names with tooltips; returns the one that was clicked.
+pub(super) fn segmented<const N: usize>(ui: &mut Ui, names: [(&str, &str); N], chosen: usize) -> Option<usize> {
     let palette = theme::palette(ui);
     let mut clicked = None;
     egui::Frame::new().fill(palette.raised).corner_radius(6).inner_margin(2).show(ui, |ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
-        for (i, name) in names.into_iter().enumerate() {
+        for (i, (name, tooltip)) in names.into_iter().enumerate() {
             let font = if i == chosen { theme::bold() } else { theme::normal() };
             let color = if i == chosen { palette.text } else { palette.weak };
             let fill = if i == chosen { palette.ground } else { Color32::TRANSPARENT };
             let text = egui::RichText::new(name).font(font).color(color);
             let button = ui.add(egui::Button::new(text).fill(fill).corner_radius(5).min_size(vec2(64.0, 26.0)));
             button.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, i == chosen, name));
-            if button.clicked() {
+            if button.on_hover_text(tooltip).clicked() {
                 clicked = Some(i);
             }
         }

@@ -66,7 +66,10 @@ impl FromStr for Amount {
         let fraction =
             |value: f64| if (0.0..=1.0).contains(&value) { Ok(Self::Fraction(value)) } else { Err(AmountError::Fraction { value }) };
         if let Some(percent) = trimmed.strip_suffix('%') {
-            return fraction(percent.trim().parse::<f64>().map_err(|_| refused())? / 100.0);
+            // With its point moved in the text, 33.3 % is the number that 0.333 is; 33.3 divided by 100 is another.
+            let moved = format!("{}e-2", percent.trim()).parse::<f64>();
+            let divided = || percent.trim().parse::<f64>().map(|v| v / 100.0);
+            return fraction(moved.or_else(|_| divided()).map_err(|_| refused())?);
         }
         if trimmed.bytes().all(|b| b.is_ascii_digit()) && !trimmed.is_empty() {
             return trimmed.parse().map(Self::Count).map_err(|_| refused());
@@ -108,6 +111,8 @@ mod tests {
         assert_eq!("1.0".parse(), Ok(Amount::Fraction(1.0)));
         assert_eq!("50%".parse(), Ok(Amount::Fraction(0.5)));
         assert_eq!("12.5 %".parse(), Ok(Amount::Fraction(0.125)));
+        assert_eq!("33.3%".parse(), Ok(Amount::Fraction(0.333)));
+        assert_eq!("5e1%".parse(), Ok(Amount::Fraction(0.5)));
         assert_eq!("5e-1".parse(), Ok(Amount::Fraction(0.5)));
     }
 

@@ -101,6 +101,8 @@ impl Window {
     /// Draws frames until `condition` holds.
     pub(super) fn wait(&mut self, what: &str, condition: impl Fn(&AppState) -> bool) {
         self.wait_for(what, |window| condition(window.state()));
+        // What appears is measured in its first frame and shown in the second.
+        self.harness.step();
     }
 
     /// As [`Window::wait`], looking at the whole window.
@@ -170,6 +172,14 @@ impl Window {
     pub(super) fn press(&mut self, modifiers: Modifiers, key: Key) {
         self.harness.key_press_modifiers(modifiers, key);
         self.step_twice();
+    }
+
+    /// Presses a key in a single frame, so that what it led to is the last output.
+    pub(super) fn press_in_one_frame(&mut self, modifiers: Modifiers, key: Key) {
+        let event = egui::Event::Key { key, physical_key: None, pressed: true, repeat: false, modifiers };
+        let input = self.harness.input_mut();
+        input.events.extend([egui::Event::ModifiersChanged(modifiers), event, egui::Event::ModifiersChanged(Modifiers::NONE)]);
+        self.harness.step();
     }
 
     /// One frame for the input, one for the commands that it led to.
@@ -256,7 +266,7 @@ impl Window {
     /// Opens a file through the dialog and waits until it is on screen.
     pub(super) fn open(&mut self, path: &str) {
         self.answer(path);
-        self.button("Open…");
+        self.press(CONTROL, Key::O);
         let path = PathBuf::from(path);
         self.wait("the other model", move |s| {
             s.view.is_some() && s.progress.is_none() && s.model.as_ref().is_some_and(|m| m.file.path == path)

@@ -1,1 +1,76 @@
-//! Placeholder.
+//! Pictures of every view, drawn by the software adapter, compared with those in `tests/images`.
+//!
+//! To take them anew: `UPDATE_SNAPSHOTS=force cargo test --test window images`.
+
+use std::panic::catch_unwind;
+
+use eframe::egui::Theme;
+use eframe::egui::accesskit::Role;
+use eframe::egui_wgpu::RendererOptions;
+use eframe::wgpu::DeviceType;
+use egui_kittest::wgpu::{WgpuTestRenderer, create_render_state, default_wgpu_setup};
+use egui_kittest::{Harness, SnapshotOptions};
+
+use super::driver::{SIZE, Window};
+
+/// The software adapter, or `None` where the test is to be skipped: another adapter draws other pixels.
+fn renderer() -> Option<WgpuTestRenderer> {
+    let state = catch_unwind(|| create_render_state(default_wgpu_setup(), RendererOptions::PREDICTABLE)).ok();
+    let found = state.filter(|state| state.adapter.get_info().device_type == DeviceType::Cpu);
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "CI needs a software adapter, such as Mesa's llvmpipe");
+    if found.is_none() {
+        eprintln!("skipped: no software adapter");
+    }
+    found.map(WgpuTestRenderer::from_render_state)
+}
+
+fn window(theme: Theme) -> Option<Window> {
+    let builder = Harness::builder().with_size(SIZE).with_theme(theme).with_render_cursor(false).renderer(renderer()?);
+    let mut window = Window::start(builder, None);
+    window.wait("the demo", |s| s.view.is_some() && s.device.is_some() && s.progress.is_none());
+    window.set_percent("50");
+    window.click(Role::TreeItem, "blocks.2.0.pw_exp.conv");
+    window.wait("its weights", |s| {
+        let name = s.selected.map(|id| s.model.as_ref().unwrap().graph.parameter(id).name.as_str());
+        name == Some("blocks.2.0.pw_exp.conv.weight") && s.detail.as_ref().map(|d| d.0) == s.selected
+    });
+    Some(window)
+}
+
+/// Compares what is on screen with a picture, with nothing hovered and nothing going on.
+fn compare(window: &mut Window, name: &str) {
+    window.harness.remove_cursor();
+    window.wait("rest", |s| s.progress.is_none());
+    window.harness.run_steps(4);
+    let options = SnapshotOptions::new().output_path("tests/images").threshold(0.6).max_failed_pixels(0);
+    window.harness.snapshot_options(name, &options);
+}
+
+#[test]
+fn views_look_as_they_did_in_the_dark() {
+    let Some(mut window) = window(Theme::Dark) else { return };
+    for tab in ["Sparsity", "Weights", "Compare", "Table"] {
+        window.click(Role::Tab, tab);
+        compare(&mut window, &format!("{}_dark", tab.to_lowercase()));
+    }
+}
+
+#[test]
+fn views_look_as_they_did_in_the_light() {
+    let Some(mut window) = window(Theme::Light) else { return };
+    compare(&mut window, "sparsity_light");
+}
+
+#[test]
+fn the_chart_is_saved_as_a_picture() {
+    let Some(mut window) = window(Theme::Dark) else { return };
+    let path = window.path("chart");
+    window.answer(&path);
+    window.menu("Save as…", "Chart as PNG…");
+    window.wait("a saved picture", |s| s.notices.iter().any(|n| n.title == "Saved"));
+    let bytes = std::fs::read(path.with_extension("png")).unwrap();
+    // A PNG holds its width and height after its signature and the header's length and name.
+    assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    assert!((400..900).contains(&number(16)) && (500..800).contains(&number(20)), "{} x {}", number(16), number(20));
+}

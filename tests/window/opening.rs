@@ -34,7 +34,9 @@ fn a_named_file_opens() {
 fn a_file_that_is_missing_or_no_model_is_told_and_the_model_stays() {
     let mut window = Window::start(Harness::builder().with_size(SIZE), Some("no/such/model.onnx"));
     window.wait("a notice", |s| !s.notices.is_empty());
+    window.step_twice();
     assert!(window.says("no/such/model.onnx") && window.state().model.is_none());
+    assert!(window.says("Open an ONNX model, or drop one here"));
     window.open(DEMO);
     assert!(window.state().notices.is_empty(), "a model that opens takes the old complaint away");
 
@@ -46,6 +48,7 @@ fn a_file_that_is_missing_or_no_model_is_told_and_the_model_stays() {
         window.answer(&path);
         window.button("Open…");
         window.wait("a notice", |s| s.notices.len() == notices);
+        window.step_twice();
         assert!(window.says(path.to_str().unwrap()));
     }
     assert!(Arc::ptr_eq(&model, window.state().model.as_ref().unwrap()));
@@ -81,7 +84,7 @@ fn folded_batch_norm_is_noted_and_its_biases_start_left_out() {
     let mut window = Window::on(Some(FOLDED));
     assert!(window.says("BatchNorm is folded"));
     let text = &window.state().notices[0].text;
-    assert!(text.contains("bias") && text.contains("export"), "{text}");
+    assert!(text.contains("Biases") && text.contains("export"), "{text}");
     assert!(!window.settings().biases);
     window.set_percent("50");
     window.assert_as_session(FOLDED);

@@ -24,10 +24,19 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "secateur: {error:#}");
+            let _ = writeln!(std::io::stderr(), "secateur: {}", told(&error));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The error with its causes, less those that a message before has quoted.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        before if before.contains(&cause) => told,
+        before => format!("{before}: {cause}"),
+    })
 }
 
 fn headless(command: cli::Headless) -> anyhow::Result<()> {

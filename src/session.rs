@@ -2,6 +2,8 @@
 //!
 //! The window drives a session from [`crate::worker`], the command line directly. A call that fails changes nothing.
 
+mod gpu;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,11 +14,12 @@ use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
 use crate::graph::{self, Graph, ParameterId};
-use crate::measure::{self, Detail, Figures, Outcome, Weights};
+use crate::measure::{self, Detail, Figures, Outcome, Subject, Weights};
 use crate::network::{Array, Network, NetworkError};
 use crate::onnx::{Dtype, OnnxFile, OpenError, Values};
-use crate::prune::device::{DeviceError, DeviceWeights, Rows};
+use crate::prune::device::DeviceError;
 use crate::prune::{self, History, Mask, Method, Order, PruneError, Settings, State, Step};
+use gpu::DeviceMasks;
 
 /// How long work reports, and is stopped.
 pub trait Watch: Sync {
@@ -133,6 +136,8 @@ pub struct Session {
     gpu: Option<DeviceMasks>,
     /// The dense network on the device, made when it is first run.
     network: Option<Network>,
+    /// The parameter that is looked at, with the number of its fixed elements.
+    subject: Option<((ParameterId, u64), Subject)>,
     /// Fixed and applied elements when the model was last saved, or opened.
     saved: (Arc<[u64]>, Arc<[u64]>),
 }
@@ -153,7 +158,16 @@ impl Session {
     pub fn new(model: Arc<Model>, orders: Vec<Option<Order>>) -> Self {
         let none: Arc<[u64]> = vec![0; orders.len()].into();
         let state = State { settings: Settings::new(&model.graph), masked: none.clone(), fixed: none.clone() };
-        Self { model, orders, history: History::new(state), device: None, gpu: None, network: None, saved: (none.clone(), none) }
+        Self {
+            model,
+            orders,
+            history: History::new(state),
+            device: None,
+            gpu: None,
+            network: None,
+            subject: None,
+            saved: (none.clone(), none),
+        }
     }
 
     /// The model.
@@ -248,7 +262,7 @@ impl Session {
         let state = State { settings, ..self.state().clone() };
         let scope = state.settings.scope(&self.model.graph);
         match measure::outcome(self.weights(), &state, &scope, state.settings.method) {
-            Ok(_) | Err(PruneError::EmptyScope) => {
+            Ok(_) | Err(PruneError::EmptyScope | PruneError::Quantized { .. }) => {
                 self.history.push(step, state);
                 Ok(())
             }
@@ -430,15 +444,32 @@ impl Session {
         Ok(network.forward(inputs)?)
     }
 
-    /// A close look at one parameter under the chosen method; `None` where it has no float elements.
-    #[must_use]
-    pub fn detail(&self, id: ParameterId) -> Option<Detail> {
-        let parameter = self.model.graph.parameter(id);
-        let mut values = self.model.file.floats(parameter.tensor)?;
+    /// A close look at one parameter under the chosen method; `None` where it has no float elements. What does not depend on the
+    /// mask is kept for the next look at the same parameter.
+    pub fn detail(&mut self, id: ParameterId) -> Option<Detail> {
         let masked = self.outcome().map_or(self.state().masked[id.0], |o| o.masked[id.0]);
-        let masks = self.parameter_masks(id, &values, masked)?;
-        masks.fixed.apply(&mut values);
-        Some(measure::detail(parameter, &values, &masks.mask))
+        let key = (id, self.state().fixed[id.0]);
+        if self.subject.as_ref().is_none_or(|(known, _)| *known != key) {
+            let parameter = self.model.graph.parameter(id);
+            let mut values = self.model.file.floats(parameter.tensor)?;
+            self.parameter_masks(id, &values, masked)?.fixed.apply(&mut values);
+            self.subject = Some((key, Subject::new(parameter, values)));
+        }
+        let (_, subject) = self.subject.as_ref()?;
+        Some(subject.under(&self.mask_after_fixing(id, subject.values(), masked)?))
+    }
+
+    /// The mask of `masked` elements on values in which what was fixed is zero already.
+    fn mask_after_fixing(&self, id: ParameterId, values: &Values, masked: u64) -> Option<Mask> {
+        let order = self.orders[id.0].as_ref()?;
+        let fixed = self.state().fixed[id.0];
+        match fixed {
+            0 => Some(prune::smallest(values, order, masked)),
+            _ => {
+                let originals = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+                Some(self.parameter_masks(id, &originals, masked)?.mask)
+            }
+        }
     }
 
     /// Saves the model as pruned at the present settings.
@@ -466,103 +497,4 @@ impl Session {
 
 fn without_amount(settings: &Settings) -> Settings {
     Settings { amount: prune::Amount::Fraction(0.0), ..settings.clone() }
-}
-
-/// The weights on a GPU, with what was fixed in them.
-#[derive(Debug)]
-struct DeviceMasks {
-    weights: DeviceWeights,
-    /// The parameters that are there, in graph order.
-    parameters: Vec<ParameterId>,
-    /// What was fixed in them, per parameter of the graph.
-    fixed: Arc<[u64]>,
-    device: ComputeDevice,
-}
-
-/// What the GPU found.
-struct Found {
-    cut: Option<f64>,
-    ties: u64,
-}
-
-impl DeviceMasks {
-    /// Copies every parameter that is no double to the device.
-    fn new(model: &Model, device: &ComputeDevice) -> Result<Self, DeviceError> {
-        let floats = |i: usize| model.file.floats(model.graph.parameters[i].tensor);
-        let narrow = |i: usize| match floats(i)? {
-            Values::F32(values) => Some((ParameterId(i), values)),
-            Values::F64(_) => None,
-        };
-        let (parameters, values): (Vec<ParameterId>, Vec<Vec<f32>>) = (0..model.graph.parameters.len()).filter_map(narrow).unzip();
-        let weights = DeviceWeights::upload(values.iter().map(Vec::as_slice), &device.device)?;
-        Ok(Self { weights, parameters, fixed: vec![0; model.graph.parameters.len()].into(), device: device.clone() })
-    }
-
-    /// Masks as `outcome` says, with the device's own cut.
-    fn prune(&mut self, session: &Session, outcome: &Outcome) -> Result<Found, DeviceError> {
-        let state = session.state();
-        let all = vec![true; self.parameters.len()];
-        if self.fixed != state.fixed {
-            // What was fixed before is gone on the device: start from the originals.
-            *self = Self::new(&session.model, &self.device)?;
-            self.weights.select(&all, Rows::Each, &self.of(&state.fixed))?;
-            self.weights.fix()?;
-            self.fixed = state.fixed.clone();
-        }
-        self.weights.reset();
-        self.weights.select(&all, Rows::Each, &self.of(&state.masked))?;
-        let scope = state.settings.scope(&session.model.graph);
-        let inside: Vec<bool> = self.parameters.iter().map(|id| scope.binary_search(id).is_ok()).collect();
-        let wanted: Vec<u64> = self.parameters.iter().map(|id| outcome.masked[id.0] - state.masked[id.0]).collect();
-        let (rows, wanted) = match outcome.method {
-            Method::LayerWise => (Rows::Each, wanted),
-            Method::Global => (Rows::Together, vec![wanted.iter().sum()]),
-        };
-        let selection = self.weights.select(&inside, rows, &wanted)?;
-        let disagreement = self.parameters.iter().zip(&selection.counts).find(|(id, count)| outcome.masked[id.0] != **count);
-        if let Some((id, &found)) = disagreement {
-            let expected = outcome.masked[id.0];
-            return Err(DeviceError::Disagrees {
-                adapter: self.device.name.clone(),
-                step: "selecting",
-                what: "a parameter's number of pruned elements",
-                expected,
-                found,
-            });
-        }
-        let ties = match outcome.method {
-            Method::Global => selection.ties.iter().sum(),
-            // Only cuts that elements which stay share count, and those the host knows.
-            Method::LayerWise => outcome.ties,
-        };
-        Ok(Found { cut: selection.cuts.iter().copied().flatten().next().map(f64::from), ties })
-    }
-
-    /// Reads back the masks of the last [`DeviceMasks::prune`].
-    fn masks(&self, session: &Session, outcome: &Outcome) -> Result<Masks, DeviceError> {
-        let state = session.state();
-        let graph = &session.model.graph;
-        let scope = state.settings.scope(graph);
-        let mut masks = Masks::new();
-        for (id, words) in self.parameters.iter().zip(self.weights.all_masks()?) {
-            let wanted = scope.binary_search(id).is_ok() || outcome.masked[id.0] > 0 || state.fixed[id.0] > 0;
-            let (Some(order), true) = (session.orders[id.0].as_ref(), wanted) else { continue };
-            let elements = graph.parameter(*id).elements;
-            let fixed = match state.fixed[id.0] {
-                0 => Mask::from_words(Vec::new(), elements),
-                count => session
-                    .model
-                    .file
-                    .floats(graph.parameter(*id).tensor)
-                    .map_or_else(|| Mask::from_words(Vec::new(), elements), |v| prune::smallest(&v, order, count)),
-            };
-            masks.insert(*id, ParameterMasks { fixed, mask: Mask::from_words(words, elements) });
-        }
-        Ok(masks)
-    }
-
-    /// The entries of the parameters that are on the device.
-    fn of(&self, counts: &[u64]) -> Vec<u64> {
-        self.parameters.iter().map(|id| counts[id.0]).collect()
-    }
 }

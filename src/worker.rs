@@ -369,7 +369,7 @@ impl Desk {
         Ok(())
     }
 
-    fn show(&self, outlet: &Outlet) {
+    fn show(&mut self, outlet: &Outlet) {
         let Some(session) = &self.session else { return };
         let state = session.state();
         outlet.send(Event::Changed(Box::new(View {
@@ -383,8 +383,8 @@ impl Desk {
         self.look(outlet);
     }
 
-    fn look(&self, outlet: &Outlet) {
-        if let (Some(session), Some(id)) = (&self.session, self.looked)
+    fn look(&mut self, outlet: &Outlet) {
+        if let (Some(session), Some(id)) = (&mut self.session, self.looked)
             && let Some(detail) = session.detail(id)
         {
             outlet.send(Event::Looked(id, Arc::new(detail)));

@@ -3,24 +3,15 @@
 //! These tests need a wgpu adapter, a software one will do. Without one they fail where `CI` is set, and are skipped elsewhere.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
+mod adapter;
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use adapter::adapter;
 use burn::tensor::{Tensor, TensorData};
 use secateur::device::{ComputeDevice, DeviceChoice, OpenError};
 use secateur::prune::device::{DeviceError, DeviceSelection, DeviceWeights, Rows};
-
-/// The adapter, or `None` where the test is to be skipped.
-fn adapter() -> Option<ComputeDevice> {
-    match ComputeDevice::open(DeviceChoice::Gpu) {
-        Ok(device) => Some(device),
-        Err(error) if std::env::var_os("CI").is_some() => panic!("CI needs an adapter: {error}"),
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
-}
 
 /// The generator `SplitMix64`.
 struct Random(u64);

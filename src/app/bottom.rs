@@ -48,7 +48,8 @@ fn controls_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mu
         fix_ui(ui, state, commands);
         ui.add_space(10.0);
         widgets::action_button(ui, Action::Reset, true, commands);
-        ui.add_space(10.0);
+        keep_ui(ui, state, commands);
+        ui.add_space(6.0);
         let has_biases = state.model.as_ref().is_some_and(|m| m.graph.parameters.iter().any(|p| p.kind == Kind::Bias));
         let why = match state.model.as_deref().and_then(text::folded_note) {
             Some(_) => "Prune biases like weights. They start left out, because in this file they stand for the folded BatchNorm",
@@ -186,6 +187,16 @@ fn fix_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
         egui::Button::new(text).fill(if is_enabled { palette.global } else { palette.raised }).corner_radius(6).min_size(vec2(136.0, 34.0));
     if widgets::hint(ui.add_enabled(is_enabled, button), Action::Fix).clicked() {
         commands.push(Command::Do(Action::Fix));
+    }
+}
+
+/// Keeps the masks and prunes further; the short form of its name fits the bar.
+fn keep_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let is_enabled = state.view.as_ref().is_some_and(|v| v.figures.chosen().is_ok_and(|o| o.pruned > 0));
+    let response = ui.add_enabled(is_enabled, egui::Button::new("Keep").frame(false));
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, is_enabled, Action::Apply.entry().label));
+    if widgets::hint(response, Action::Apply).clicked() {
+        commands.push(Command::Do(Action::Apply));
     }
 }
 

@@ -214,6 +214,9 @@ impl AppState {
     }
 
     pub(super) fn tell(&mut self, notice: Notice) {
+        if notice.tone == Tone::Success {
+            self.notices.retain(|n| n.tone != Tone::Success);
+        }
         self.notices.push_back(notice);
         while self.notices.len() > MAX_NOTICES {
             self.notices.pop_front();

@@ -56,8 +56,10 @@ pub(super) fn save_source(
     let pack = std::fs::read(input.with_extension("bpk")).map_err(io)?;
     // The importer writes down where it ran; the weights lie beside the source.
     let source = source.replace(&format!("{}/", folder.path().display()), "");
-    atomic::write(&weights, overwrite, |out| out.write_all(&pack))?;
-    atomic::write(path, overwrite, |out| out.write_all(source.as_bytes()))?;
+    atomic::commit(vec![
+        atomic::stage(&weights, overwrite, |out| out.write_all(&pack))?,
+        atomic::stage(path, overwrite, |out| out.write_all(source.as_bytes()))?,
+    ])?;
     let reader = Reader::from_file(&weights).map_err(|e| ExportError::ReadBack { reason: e.to_string(), path: weights.clone() })?;
     drop(reader);
     let (zeros, elements) = OnnxFile::open(&input).map(|again| count_zeros(&again, graph)).map_err(onnx::SaveError::from)?;

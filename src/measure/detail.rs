@@ -73,43 +73,71 @@ pub struct Detail {
     pub empty_inputs: (usize, usize),
 }
 
-/// Looks at `parameter` with its values before the mask.
-#[must_use]
-pub fn detail(parameter: &Parameter, values: &Values, mask: &Mask) -> Detail {
-    let numbers: Vec<f64> = match values {
-        Values::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
-        Values::F64(v) => v.clone(),
-    };
-    let pruned: Vec<f64> = numbers.iter().enumerate().map(|(i, &x)| if mask.is_pruned(i) { 0.0 } else { x }).collect();
-    let grid = Grid::of(parameter);
-    let (empty_outputs, empty_inputs) = grid.empty(&pruned);
-    Detail {
-        original: statistics(&numbers),
-        pruned: statistics(&pruned),
-        histogram: histogram(&numbers),
-        picture: grid.picture(mask),
-        empty_outputs,
-        empty_inputs,
+/// A parameter with what does not change while its mask does.
+#[derive(Debug)]
+pub struct Subject {
+    grid: Grid,
+    values: Values,
+    original: Statistics,
+    histogram: Histogram,
+}
+
+impl Subject {
+    /// Takes in `parameter` with its values before the mask.
+    #[must_use]
+    pub fn new(parameter: &Parameter, values: Values) -> Self {
+        let numbers: Vec<f64> = (0..values.len()).map(|i| number(&values, i)).collect();
+        let original = statistics(numbers.len(), |i| numbers[i]);
+        Self { grid: Grid::of(parameter), original, histogram: histogram(&numbers), values }
+    }
+
+    /// The values before the mask.
+    #[must_use]
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Looks at it under `mask`.
+    #[must_use]
+    pub fn under(&self, mask: &Mask) -> Detail {
+        let value = |i: usize| if mask.is_pruned(i) { 0.0 } else { number(&self.values, i) };
+        let (empty_outputs, empty_inputs) = self.grid.empty(value);
+        Detail {
+            original: self.original,
+            pruned: statistics(self.values.len(), value),
+            histogram: self.histogram.clone(),
+            picture: self.grid.picture(mask),
+            empty_outputs,
+            empty_inputs,
+        }
     }
 }
 
-fn statistics(values: &[f64]) -> Statistics {
-    let finite = || values.iter().copied().filter(|x| x.is_finite());
-    let count = finite().count();
-    let not_finite = (values.len() - count) as u64;
+fn number(values: &Values, i: usize) -> f64 {
+    match values {
+        Values::F32(v) => f64::from(v[i]),
+        Values::F64(v) => v[i],
+    }
+}
+
+/// Two passes: sums and extremes, then the deviation from the mean.
+fn statistics(elements: usize, value: impl Fn(usize) -> f64) -> Statistics {
+    let (mut count, mut sum, mut l1) = (0_usize, 0.0, 0.0);
+    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+    for x in (0..elements).map(&value).filter(|x| x.is_finite()) {
+        count += 1;
+        sum += x;
+        l1 += x.abs();
+        min = min.min(x);
+        max = max.max(x);
+    }
+    let not_finite = (elements - count) as u64;
     if count == 0 {
         return Statistics { not_finite, ..Statistics::default() };
     }
-    let mean = finite().sum::<f64>() / count as f64;
-    let variance = finite().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count as f64;
-    Statistics {
-        mean,
-        deviation: variance.sqrt(),
-        min: finite().fold(f64::INFINITY, f64::min),
-        max: finite().fold(f64::NEG_INFINITY, f64::max),
-        l1: finite().map(f64::abs).sum(),
-        not_finite,
-    }
+    let mean = sum / count as f64;
+    let squares: f64 = (0..elements).map(&value).filter(|x| x.is_finite()).map(|x| (x - mean) * (x - mean)).sum();
+    Statistics { mean, deviation: (squares / count as f64).sqrt(), min, max, l1, not_finite }
 }
 
 /// Bars up to the 99.9th percentile of the magnitudes and a little more, so that one outlier does not flatten the rest.
@@ -136,6 +164,7 @@ fn histogram(values: &[f64]) -> Histogram {
 }
 
 /// A parameter seen as outputs × inputs × kernel positions, whatever the file's order.
+#[derive(Debug)]
 struct Grid {
     outputs: usize,
     inputs: usize,
@@ -162,12 +191,12 @@ impl Grid {
         if self.inputs_first { (i * self.outputs + o) * self.kernel + k } else { (o * self.inputs + i) * self.kernel + k }
     }
 
-    fn empty(&self, values: &[f64]) -> ((usize, usize), (usize, usize)) {
+    fn empty(&self, value: impl Fn(usize) -> f64) -> ((usize, usize), (usize, usize)) {
         let mut output_lives = vec![false; self.outputs];
         let mut input_lives = vec![false; self.inputs];
         for (o, output) in output_lives.iter_mut().enumerate() {
             for (i, input) in input_lives.iter_mut().enumerate() {
-                let lives = (0..self.kernel).any(|k| values[self.index(o, i, k)] != 0.0);
+                let lives = (0..self.kernel).any(|k| value(self.index(o, i, k)) != 0.0);
                 *output |= lives;
                 *input |= lives;
             }
@@ -207,6 +236,10 @@ mod tests {
     use super::*;
     use crate::graph::{Kind, ModuleId};
     use crate::onnx::{Dtype, TensorId};
+
+    fn detail(parameter: &Parameter, values: &Values, mask: &Mask) -> Detail {
+        Subject::new(parameter, values.clone()).under(mask)
+    }
 
     fn parameter(shape: &[usize], layout: Layout) -> Parameter {
         Parameter {

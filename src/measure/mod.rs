@@ -3,5 +3,5 @@
 mod detail;
 mod outcome;
 
-pub use detail::{Detail, Histogram, Picture, Statistics, detail};
+pub use detail::{Detail, Histogram, Picture, Statistics, Subject};
 pub use outcome::{Figures, Outcome, Weights, figures, outcome};

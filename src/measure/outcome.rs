@@ -124,7 +124,10 @@ pub fn outcome(weights: Weights, state: &State, scope: &[ParameterId], method: M
         })
         .collect();
     if candidates.len() != scope.len() || candidates.iter().all(|c| c.order.is_empty()) {
-        return Err(PruneError::EmptyScope);
+        return Err(match graph.parameters.first() {
+            Some(first) if graph.parameters.iter().all(|p| p.obstacle().is_some()) => PruneError::Quantized { dtype: first.dtype },
+            _ => PruneError::EmptyScope,
+        });
     }
     let selection = select(&candidates, method, state.settings.amount)?;
     let mut masked = state.masked.to_vec();

@@ -152,32 +152,20 @@ pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwri
     if overwrite == Overwrite::Refuse && target.exists() {
         return Err(WriteError::Exists { path: target.to_owned() }.into());
     }
-    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let replaces_itself = same_file(target, &file.path);
-    let mut files = vec![target.to_owned()];
-    let mut renamed = HashMap::new();
-    for (i, external) in file.external.iter().enumerate() {
-        let mut path = folder.join(&external.location);
-        if path.exists() && !replaces_itself {
-            let name = target.file_name().unwrap_or_default().to_string_lossy();
-            let suffix = if i == 0 { String::new() } else { format!(".{i}") };
-            let location = format!("{name}.data{suffix}");
-            path = folder.join(&location);
-            renamed.insert(external.location.clone(), location);
-        }
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|source| WriteError::Io { source, path: path.clone() })?;
-        }
+    let places = Places::choose(file, target)?;
+    let mut staged = Vec::new();
+    for (i, (external, path)) in file.external.iter().zip(&places.paths).enumerate() {
         let own = patches.entry(Some(i)).or_default();
-        let permission = if replaces_itself { Overwrite::Allow } else { overwrite };
-        atomic::write(&path, permission, |out| stream(&external.bytes, own, &mut |piece| out.write_all(piece)))?;
-        check(&path, &external.bytes, own)?;
-        files.push(path);
+        let permission = if places.replaces_itself { Overwrite::Allow } else { overwrite };
+        let data = atomic::stage(path, permission, |out| stream(&external.bytes, own, &mut |piece| out.write_all(piece)))?;
+        check(data.temporary_path(), path, &external.bytes, own)?;
+        staged.push(data);
     }
     let own = patches.entry(None).or_default();
-    if renamed.is_empty() {
-        atomic::write(target, overwrite, |out| stream(&file.bytes, own, &mut |piece| out.write_all(piece)))?;
-        check(target, &file.bytes, own)?;
+    if places.renamed.is_empty() {
+        let model = atomic::stage(target, overwrite, |out| stream(&file.bytes, own, &mut |piece| out.write_all(piece)))?;
+        check(model.temporary_path(), target, &file.bytes, own)?;
+        staged.push(model);
     } else {
         let mut patched = Vec::with_capacity(file.bytes.len());
         stream(&file.bytes, own, &mut |piece| {
@@ -185,11 +173,82 @@ pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwri
             Ok(())
         })
         .map_err(|source| WriteError::Io { source, path: target.to_owned() })?;
-        let moved = wire::relocate(&patched, &renamed).map_err(|_| SaveError::NotInPlace { tensor: "external data".into() })?;
-        atomic::write(target, overwrite, |out| out.write_all(&moved))?;
-        check(target, &moved, &mut [])?;
+        let moved = wire::relocate(&patched, &places.renamed).map_err(|_| SaveError::NotInPlace { tensor: "external data".into() })?;
+        let model = atomic::stage(target, overwrite, |out| out.write_all(&moved))?;
+        check(model.temporary_path(), target, &moved, &mut [])?;
+        staged.push(model);
     }
+    atomic::commit(staged)?;
+    let files = std::iter::once(target.to_owned()).chain(places.keep()).collect();
     read_back(file, zeros, files)
+}
+
+/// Where the external data of a saved model goes.
+#[derive(Default)]
+struct Places {
+    /// One per external data file of the opened model.
+    paths: Vec<PathBuf>,
+    /// Locations that are told otherwise in the saved model.
+    renamed: HashMap<String, String>,
+    /// Whether the opened model is overwritten, and its data with it.
+    replaces_itself: bool,
+    /// Folders made for them, to be removed again when saving fails.
+    folders: Vec<PathBuf>,
+}
+
+impl Places {
+    fn choose(file: &OnnxFile, target: &Path) -> Result<Self, WriteError> {
+        let folder = atomic::folder_of(target);
+        let home = atomic::folder_of(&file.path);
+        let mut places = Self::default();
+        places.replaces_itself = same_file(target, &file.path);
+        for external in &file.external {
+            let mut path = folder.join(&external.location);
+            if path.exists() && !places.replaces_itself {
+                let name = target.file_name().unwrap_or_default().to_string_lossy();
+                // The opened model's own data is never written over while the model stays.
+                let is_taken =
+                    |path: &PathBuf| places.paths.contains(path) || file.external.iter().any(|e| same_file(path, &home.join(&e.location)));
+                let mut number = 0;
+                let location = loop {
+                    let location = if number == 0 { format!("{name}.data") } else { format!("{name}.data.{number}") };
+                    if !is_taken(&folder.join(&location)) {
+                        break location;
+                    }
+                    number += 1;
+                };
+                path = folder.join(&location);
+                places.renamed.insert(external.location.clone(), location);
+            }
+            places.make_folder(folder, atomic::folder_of(&path))?;
+            places.paths.push(path);
+        }
+        Ok(places)
+    }
+
+    /// Makes `wanted`, a folder below `base`, but never `base` itself.
+    fn make_folder(&mut self, base: &Path, wanted: &Path) -> Result<(), WriteError> {
+        let missing: Vec<&Path> = wanted.ancestors().take_while(|f| *f != base && f.starts_with(base) && !f.exists()).collect();
+        for folder in missing.into_iter().rev() {
+            std::fs::create_dir(folder).map_err(|source| WriteError::Io { source, path: folder.to_owned() })?;
+            self.folders.push(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    /// All is well: the folders stay.
+    fn keep(mut self) -> Vec<PathBuf> {
+        self.folders.clear();
+        std::mem::take(&mut self.paths)
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        for folder in self.folders.iter().rev() {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
 }
 
 /// Whether both names mean one file on disk.
@@ -197,10 +256,10 @@ pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Compares what is on disk with what was meant, byte for byte.
-fn check(path: &Path, bytes: &[u8], patches: &mut [Patch]) -> Result<(), SaveError> {
+/// Compares what is on disk with what was meant, byte for byte; `path` is its name in messages.
+fn check(on_disk: &Path, path: &Path, bytes: &[u8], patches: &mut [Patch]) -> Result<(), SaveError> {
     let failed = |source| WriteError::Io { source, path: path.to_owned() };
-    let mut disk = io::BufReader::with_capacity(1 << 20, std::fs::File::open(path).map_err(failed)?);
+    let mut disk = io::BufReader::with_capacity(1 << 20, std::fs::File::open(on_disk).map_err(failed)?);
     let mut buffer = vec![0; 1 << 20];
     let mut same = true;
     stream(bytes, patches, &mut |piece| {

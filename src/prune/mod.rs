@@ -25,6 +25,12 @@ pub enum PruneError {
     /// Nothing is ticked, or all that is ticked is locked.
     #[error("nothing is in the scope; tick a module or a type that may be pruned")]
     EmptyScope,
+    /// No parameter of the model holds floats.
+    #[error("the weights of this model are {dtype}: pruning by magnitude needs float weights, so prune the model before it is quantised")]
+    Quantized {
+        /// The type of the first weight.
+        dtype: crate::onnx::Dtype,
+    },
     /// No module has this type.
     #[error("the network has no module of type “{name}”; its types are {known}")]
     UnknownType {

@@ -297,4 +297,13 @@ mod tests {
         }
         assert_eq!(state.notices.len(), MAX_NOTICES);
     }
+
+    /// Between its opening and its first figures, a model must not be drawn with ticks of another one's length.
+    #[test]
+    fn a_model_that_opens_takes_the_settings_of_the_one_before_away() {
+        let model = Arc::new(Model::open(std::path::Path::new("assets/mobilenetv4_digits.onnx")).unwrap());
+        let mut state = AppState { settings: Some(Settings::new(&model.graph)), ..AppState::default() };
+        state.take(Event::Opened(model));
+        assert!(state.settings.is_none() && state.view.is_none() && state.detail.is_none());
+    }
 }

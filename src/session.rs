@@ -474,13 +474,11 @@ impl Session {
     fn mask_after_fixing(&self, id: ParameterId, values: &Values, masked: u64) -> Option<Mask> {
         let order = self.orders[id.0].as_ref()?;
         let fixed = self.state().fixed[id.0];
-        match fixed {
-            0 => Some(prune::smallest(values, order, masked)),
-            _ => {
-                let originals = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
-                Some(self.parameter_masks(id, &originals, masked)?.mask)
-            }
+        if fixed == 0 {
+            return Some(prune::smallest(values, order, masked));
         }
+        let originals = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+        Some(self.parameter_masks(id, &originals, masked)?.mask)
     }
 
     /// Saves the model as pruned at the present settings.

@@ -354,10 +354,11 @@ impl App {
         let has_shift = |action: &Action| action.entry().shortcut.is_some_and(|s| s.modifiers.shift);
         let (shifted, plain): (Vec<Action>, Vec<Action>) = Action::ALL.into_iter().partition(has_shift);
         for action in shifted.into_iter().chain(plain) {
-            if let Some(shortcut) = action.entry().shortcut {
-                if self.may_take(ctx, action, shortcut) && ctx.input_mut(|i| i.consume_shortcut(&shortcut)) {
-                    self.commands.push(Command::Do(action));
-                }
+            if let Some(shortcut) = action.entry().shortcut
+                && self.may_take(ctx, action, shortcut)
+                && ctx.input_mut(|i| i.consume_shortcut(&shortcut))
+            {
+                self.commands.push(Command::Do(action));
             }
         }
         let dropped = ctx.input(|i| i.raw.dropped_files.first().map(|f| f.path().to_owned()));

@@ -204,8 +204,7 @@ impl PruneReport<'_> {
 }
 
 /// How many elements tie, in words.
-#[must_use]
-pub fn ties(ties: u64) -> String {
+fn ties(ties: u64) -> String {
     match ties {
         0 | 1 => "no ties".to_owned(),
         n => format!("{n} elements tie there"),

@@ -112,7 +112,9 @@ fn help_ui(ctx: &egui::Context, commands: &mut Vec<Command>) {
         ui.set_width(620.0);
         ui.label(egui::RichText::new(format!("Secateur {}", env!("CARGO_PKG_VERSION"))).font(theme::bold()));
         ui.add_space(6.0);
-        egui::ScrollArea::vertical().max_height(ctx.content_rect().height() - 160.0).show(ui, |ui| {
+        let height = ctx.content_rect().height() - 160.0;
+        // With a least height it is whole at once; otherwise it grows frame by frame, and its button runs away.
+        egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
             egui::Grid::new("words").num_columns(2).spacing(vec2(18.0, 6.0)).show(ui, |ui| {
                 for (word, meaning) in WORDS {
                     ui.label(egui::RichText::new(word).font(theme::bold()));

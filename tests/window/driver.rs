@@ -30,7 +30,7 @@ pub(super) const CONTROL: Modifiers = Modifiers { alt: false, ctrl: true, shift:
 pub(super) const CONTROL_SHIFT: Modifiers = Modifiers { shift: true, ..CONTROL };
 
 /// How long something may take before a test gives up; much longer than it does on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Dialogs that are answered at once with the paths laid ready, and closed without an answer when there are none.
 #[derive(Clone, Default)]

@@ -2,6 +2,7 @@
 //!
 //! The worker behind it is the real one, a thread of its own, so every test waits until what it expects is there.
 #![cfg(feature = "gui")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test")]
 
 mod access;
 mod driver;

@@ -69,6 +69,9 @@ fn masks_are_kept_and_what_is_left_is_pruned_further() {
     window.wait("no masks", |s| !s.view.as_ref().unwrap().is_applied && zeros(s) == 0);
     window.press(CONTROL, Key::Z);
     window.wait("both masks again", |s| zeros(s) == 1_488_447);
+    window.button("Keep masks, prune further");
+    window.wait("more kept masks", |s| figures(s).settings.amount == Amount::Fraction(0.0));
+    assert_eq!(zeros(window.state()), 1_488_447);
 }
 
 #[test]

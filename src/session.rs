@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
-use crate::graph::{self, Graph, ParameterId};
+use crate::graph::{self, BatchNorm, Graph, ParameterId};
 use crate::measure::{self, Detail, Figures, Outcome, Subject, Weights};
 use crate::network::{Array, Network, NetworkError};
 use crate::onnx::{Dtype, OnnxFile, OpenError, Values};
@@ -90,6 +90,17 @@ impl Model {
         let graph = Arc::new(graph::build(&file));
         let unsupported = Network::unsupported(&graph);
         Ok(Self { file, graph, unsupported })
+    }
+
+    /// What a person should know about the file before pruning it.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.graph.batch_norm.and_then(BatchNorm::note).map(str::to_owned).into_iter().collect();
+        if !self.unsupported.is_empty() {
+            let list: Vec<String> = self.unsupported.iter().map(|(op, n)| format!("{op} ({n})")).collect();
+            notes.push(format!("The network cannot be run here: {}. It can be inspected, pruned and saved.", list.join(", ")));
+        }
+        notes
     }
 
     /// Zeros of every parameter in the file; 0 for those that are not floats.
@@ -463,13 +474,11 @@ impl Session {
     fn mask_after_fixing(&self, id: ParameterId, values: &Values, masked: u64) -> Option<Mask> {
         let order = self.orders[id.0].as_ref()?;
         let fixed = self.state().fixed[id.0];
-        match fixed {
-            0 => Some(prune::smallest(values, order, masked)),
-            _ => {
-                let originals = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
-                Some(self.parameter_masks(id, &originals, masked)?.mask)
-            }
+        if fixed == 0 {
+            return Some(prune::smallest(values, order, masked));
         }
+        let originals = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+        Some(self.parameter_masks(id, &originals, masked)?.mask)
     }
 
     /// Saves the model as pruned at the present settings.

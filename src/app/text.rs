@@ -1,6 +1,5 @@
 //! Numbers and phrases as they are shown.
 
-use crate::cli::FOLDED;
 use crate::graph::{BatchNorm, Parameter};
 use crate::session::Model;
 
@@ -88,7 +87,7 @@ pub(super) fn shape(parameter: &Parameter) -> String {
 
 /// What folding means, where it happened.
 pub(super) fn folded_note(model: &Model) -> Option<&'static str> {
-    (model.graph.batch_norm == Some(BatchNorm::Folded)).then_some(FOLDED)
+    model.graph.batch_norm.and_then(BatchNorm::note)
 }
 
 /// One line about the file.

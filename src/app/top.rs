@@ -98,14 +98,8 @@ fn file_ui(ui: &mut Ui, state: &AppState) {
     ui.add(label).on_hover_text(model.file.path.display().to_string());
     let line = egui::Label::new(egui::RichText::new(text::file_line(model)).color(palette.weak)).truncate();
     let producer = if model.file.producer.is_empty() { "unknown exporter" } else { &model.file.producer };
-    let mut hover = format!("Exported by {producer}");
-    if let Some(note) = text::folded_note(model) {
-        hover = format!("{hover}\n\n{note}");
-    }
-    if !model.unsupported.is_empty() {
-        let list: Vec<String> = model.unsupported.iter().map(|(op, n)| format!("{op} ({n})")).collect();
-        hover = format!("{hover}\n\nThe network cannot be run here: {}. It can be inspected, pruned and saved.", list.join(", "));
-    }
+    let lines = std::iter::once(format!("Exported by {producer}")).chain(model.notes());
+    let hover = lines.collect::<Vec<_>>().join("\n\n");
     ui.add(line).on_hover_text(hover);
 }
 

@@ -146,6 +146,19 @@ pub enum BatchNorm {
     None,
 }
 
+impl BatchNorm {
+    /// What this means for masks, and the way round it; `None` where there is nothing to say.
+    #[must_use]
+    pub fn note(self) -> Option<&'static str> {
+        (self == Self::Folded).then_some(FOLDED)
+    }
+}
+
+const FOLDED: &str = "BatchNorm was folded into the convolutions when this file was exported. Magnitudes, and so masks, are those of the \
+folded weights, which are scaled per filter; they differ from masks on the PyTorch weights. Biases stand for the BatchNorm shift and are \
+left out unless asked for. To keep BatchNorm, export with torch.onnx.export(…, dynamo=True, optimize=False), or with \
+dynamo=False, do_constant_folding=False.";
+
 /// A run of consecutive modules with one label: `stem`, `0`, `1`, …, `head`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {

@@ -1,0 +1,135 @@
+//! `secateur inspect`: a model's modules by type.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::print_json;
+use crate::graph::{BatchNorm, Kind, ModuleId, ParameterId};
+use crate::session::Model;
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// Model to look at
+    file: PathBuf,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let model = Model::open(&self.file).context("cannot open the model")?;
+        let report = Inspection::of(&model, &self.file);
+        if self.json {
+            return print_json(out, &report);
+        }
+        writeln!(out, "{}: {}, opset {}, {}", report.file, named(report.producer), report.opset, count(report.elements, "element"))?;
+        for line in model.notes() {
+            writeln!(out, "{line}")?;
+        }
+        for group in &report.types {
+            writeln!(out, "\n{} ({}, {})", group.kind, count(group.modules as u64, "module"), count(group.elements, "element"))?;
+            for module in report.modules.iter().filter(|m| m.kind == group.kind) {
+                let weight = module.parameters.first();
+                let shape = weight.map(|w| w.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")).unwrap_or_default();
+                writeln!(out, "  {:<40} {:>20}  {}", module.name, shape, module.role)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Inspection<'a> {
+    file: String,
+    producer: &'a str,
+    opset: i64,
+    batch_norm: BatchNorm,
+    elements: u64,
+    types: Vec<TypeRow<'a>>,
+    modules: Vec<ModuleRow<'a>>,
+    unsupported_operators: &'a std::collections::BTreeMap<String, usize>,
+}
+
+#[derive(Serialize)]
+struct TypeRow<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    modules: usize,
+    elements: u64,
+}
+
+#[derive(Serialize)]
+struct ModuleRow<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    role: String,
+    parameters: Vec<ParameterRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct ParameterRow<'a> {
+    kind: Kind,
+    name: &'a str,
+    shape: &'a [usize],
+    dtype: String,
+    elements: usize,
+    zeros: u64,
+}
+
+impl<'a> Inspection<'a> {
+    fn of(model: &'a Model, file: &Path) -> Self {
+        let graph = &model.graph;
+        let zeros = model.zeros();
+        let elements = |modules: &[ModuleId]| {
+            modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| graph.parameter(p).elements as u64).sum()
+        };
+        let parameter = |&id: &ParameterId| {
+            let p = graph.parameter(id);
+            ParameterRow {
+                kind: p.kind,
+                name: &p.name,
+                shape: &p.shape,
+                dtype: p.dtype.to_string(),
+                elements: p.elements,
+                zeros: zeros[id.0],
+            }
+        };
+        Self {
+            file: file.display().to_string(),
+            producer: &model.file.producer,
+            opset: graph.opset,
+            batch_norm: graph.batch_norm.unwrap_or(BatchNorm::None),
+            elements: graph.elements() as u64,
+            types: graph
+                .types()
+                .into_iter()
+                .map(|(kind, modules)| TypeRow { kind, modules: modules.len(), elements: elements(&modules) })
+                .collect(),
+            modules: graph
+                .modules
+                .iter()
+                .map(|m| ModuleRow {
+                    name: &m.name,
+                    kind: &m.kind,
+                    role: m.role.to_string(),
+                    parameters: m.parameters.iter().map(parameter).collect(),
+                })
+                .collect(),
+            unsupported_operators: &model.unsupported,
+        }
+    }
+}
+
+fn named(producer: &str) -> &str {
+    if producer.is_empty() { "unknown exporter" } else { producer }
+}
+
+fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,212 @@
+//! `secateur prune`: prune a model, say what that did, save it.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::terminal::Terminal;
+use super::{DeviceArgument, MethodArgument, print_json};
+use crate::atomic::Overwrite;
+use crate::device::ComputeDevice;
+use crate::export::{Form, Format};
+use crate::measure::Outcome;
+use crate::prune::{Amount, Method, Step};
+use crate::session::{Model, Session, Watch};
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(super) struct Prune {
+    /// Model to prune
+    file: PathBuf,
+    /// Each parameter on its own, or all together
+    #[arg(long, value_enum)]
+    method: MethodArgument,
+    /// A fraction (0.5), a percentage (50%) or a number of elements (1000); again for what is left after the first
+    #[arg(long, required = true, allow_hyphen_values = true)]
+    amount: Vec<Amount>,
+    /// Only modules of these types, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    types: Vec<String>,
+    /// Only modules whose name matches; * stands for any text, ? for one character
+    #[arg(long, value_name = "GLOB")]
+    modules: Vec<String>,
+    /// Prune biases like weights
+    #[arg(long, overrides_with = "no_biases")]
+    biases: bool,
+    /// Leave biases alone
+    #[arg(long, overrides_with = "biases")]
+    no_biases: bool,
+    /// Where to prune
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceArgument,
+    /// Save as .onnx, .safetensors, .bpk (Burn) or .rs (Rust source for Burn with its weights)
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// In a .safetensors file keep weight_orig and weight_mask apart
+    #[arg(long, requires = "output")]
+    unfixed: bool,
+    /// Replace OUT where it exists
+    #[arg(long, requires = "output")]
+    force: bool,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct PruneReport<'a> {
+    method: Method,
+    amounts: &'a [Amount],
+    device: String,
+    scope_elements: u64,
+    pruned: u64,
+    cut: Option<f64>,
+    ties: u64,
+    scope_sparsity: f64,
+    model_sparsity: f64,
+    emptied: Vec<&'a str>,
+    parameters: Vec<PrunedRow<'a>>,
+    saved: Option<SavedReport>,
+}
+
+#[derive(Serialize)]
+struct PrunedRow<'a> {
+    name: &'a str,
+    elements: usize,
+    pruned: u64,
+    sparsity: f64,
+}
+
+#[derive(Serialize)]
+struct SavedReport {
+    path: String,
+    files: Vec<String>,
+    bytes: u64,
+    sparsity: f64,
+}
+
+impl Prune {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let format = self.format()?;
+        let watch = Terminal::new();
+        let device = ComputeDevice::open(self.device.into()).context("cannot start the device")?;
+        let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
+        session.use_device(device);
+        let outcome = self.prune(&mut session).context("cannot prune the model")?;
+        let saved = match (&self.output, format) {
+            (Some(path), Some(format)) => {
+                watch.progress(0.0, "Saving");
+                let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
+                Some(session.save(path, format, overwrite).context("cannot save the model")?)
+            }
+            _ => None,
+        };
+        watch.clear();
+        let graph = &session.model().graph;
+        let scope = session.state().settings.scope(graph);
+        let share = |zeros: u64, elements: u64| if elements == 0 { 0.0 } else { zeros as f64 / elements as f64 };
+        let scope_elements = scope.iter().map(|&id| graph.parameter(id).elements as u64).sum();
+        let report = PruneReport {
+            method: outcome.method,
+            amounts: &self.amount,
+            device: session.device_name().to_owned(),
+            scope_elements,
+            pruned: outcome.pruned,
+            cut: outcome.cut,
+            ties: outcome.ties,
+            scope_sparsity: share(outcome.scope_zeros, scope_elements),
+            model_sparsity: share(outcome.model_zeros, graph.elements() as u64),
+            emptied: outcome.emptied.iter().map(|&id| graph.parameter(id).name.as_str()).collect(),
+            parameters: scope
+                .iter()
+                .map(|&id| {
+                    let p = graph.parameter(id);
+                    PrunedRow {
+                        name: &p.name,
+                        elements: p.elements,
+                        pruned: outcome.masked[id.0],
+                        sparsity: share(outcome.zeros[id.0], p.elements as u64),
+                    }
+                })
+                .collect(),
+            saved: saved.map(|s| SavedReport {
+                path: s.files[0].display().to_string(),
+                files: s.files.iter().map(|f| f.display().to_string()).collect(),
+                bytes: s.bytes,
+                sparsity: s.sparsity(),
+            }),
+        };
+        if self.json { print_json(out, &report) } else { report.print(out, session.model()) }
+    }
+
+    fn format(&self) -> anyhow::Result<Option<Format>> {
+        let Some(path) = &self.output else { return Ok(None) };
+        match Format::from_path(path)? {
+            Format::Safetensors(_) if self.unfixed => Ok(Some(Format::Safetensors(Form::Unfixed))),
+            _ if self.unfixed => anyhow::bail!("--unfixed keeps masks apart, which only .safetensors can hold: {}", path.display()),
+            format => Ok(Some(format)),
+        }
+    }
+
+    fn prune(&self, session: &mut Session) -> anyhow::Result<Outcome> {
+        let model = session.model().clone();
+        let mut settings = session.state().settings.clone();
+        settings.method = match self.method {
+            MethodArgument::LayerWise => Method::LayerWise,
+            MethodArgument::Global => Method::Global,
+        };
+        settings.biases = if self.biases { true } else { settings.biases && !self.no_biases };
+        settings.tick_only(&model.graph, &self.types, &self.modules)?;
+        let last = self.amount.len() - 1;
+        for (i, &amount) in self.amount.iter().enumerate() {
+            settings.amount = amount;
+            session.set(settings.clone(), Step::Amount)?;
+            if i < last {
+                session.apply()?;
+            }
+        }
+        Ok(session.outcome_on_device()?)
+    }
+}
+
+impl PruneReport<'_> {
+    fn print(&self, out: &mut dyn Write, model: &Model) -> anyhow::Result<()> {
+        for line in model.notes() {
+            writeln!(out, "{line}\n")?;
+        }
+        for row in &self.parameters {
+            writeln!(out, "Sparsity in {}: {:.2}%", row.name, row.sparsity * 100.0)?;
+        }
+        writeln!(out, "Sparsity of the scope: {:.2}%", self.scope_sparsity * 100.0)?;
+        writeln!(out, "Sparsity of the model: {:.2}%", self.model_sparsity * 100.0)?;
+        write!(out, "Pruned {} of {} elements ({}", self.pruned, self.scope_elements, self.method.name())?;
+        match self.cut {
+            Some(cut) => writeln!(out, ", cut at |w| <= {cut}, {}), on {}", ties(self.ties), self.device)?,
+            None => writeln!(out, "), on {}", self.device)?,
+        }
+        if !self.emptied.is_empty() {
+            writeln!(out, "Emptied: {}", self.emptied.join(", "))?;
+        }
+        if let Some(saved) = &self.saved {
+            writeln!(
+                out,
+                "Saved {} ({} bytes, sparsity {:.2}% as read back)",
+                saved.files.join(", "),
+                saved.bytes,
+                saved.sparsity * 100.0
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// How many elements tie, in words.
+fn ties(ties: u64) -> String {
+    match ties {
+        0 | 1 => "no ties".to_owned(),
+        n => format!("{n} elements tie there"),
+    }
+}

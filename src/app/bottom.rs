@@ -73,6 +73,7 @@ fn slider_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut 
     let color = palette.method(settings.method);
     let mut percent = state.fraction() * 100.0;
     ui.spacing_mut().slider_width = ui.available_width() - 10.0;
+    ui.spacing_mut().interact_size.y = 20.0;
     ui.visuals_mut().selection.bg_fill = color;
     ui.visuals_mut().widgets.inactive.bg_fill = palette.line;
     let slider = egui::Slider::new(&mut percent, 0.0..=100.0).step_by(100.0 / STEPS).show_value(false).trailing_fill(true);
@@ -83,7 +84,7 @@ fn slider_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut 
     let radius = response.rect.height() / 2.5;
     let range = response.rect.x_range().shrink(radius);
     let handle = egui::pos2(egui::lerp(range.min..=range.max, (percent / 100.0) as f32), response.rect.center().y);
-    ui.painter().circle_filled(handle, 8.0, palette.text);
+    ui.painter().circle_filled(handle, radius + 0.5, palette.text);
     if response.has_focus() {
         ui.painter().circle_stroke(handle, 10.5, egui::Stroke::new(1.5, color));
     }
@@ -193,7 +194,7 @@ fn fix_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
 /// Keeps the masks and prunes further; the short form of its name fits the bar.
 fn keep_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let is_enabled = state.view.as_ref().is_some_and(|v| v.figures.chosen().is_ok_and(|o| o.pruned > 0));
-    let response = ui.add_enabled(is_enabled, egui::Button::new("Keep").frame(false));
+    let response = ui.add_enabled(is_enabled, egui::Button::new("Keep masks").frame(false));
     response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, is_enabled, Action::Apply.entry().label));
     if widgets::hint(response, Action::Apply).clicked() {
         commands.push(Command::Do(Action::Apply));

@@ -56,6 +56,11 @@ fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
     }
 }
 
+/// A question's frame, with room around the text.
+fn frame(ctx: &egui::Context) -> egui::Frame {
+    egui::Frame::popup(&ctx.style_of(ctx.theme())).inner_margin(18)
+}
+
 fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Command>) {
     let (title, text, yes, save) = match question {
         Question::Replace(path, _) => {
@@ -69,7 +74,7 @@ fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Comm
         ),
         Question::Help => return,
     };
-    let modal = egui::Modal::new(egui::Id::unique("question")).show(ctx, |ui| {
+    let modal = egui::Modal::new(egui::Id::unique("question")).frame(frame(ctx)).show(ctx, |ui| {
         ui.set_max_width(440.0);
         ui.label(egui::RichText::new(title).font(theme::bold()));
         ui.add_space(4.0);
@@ -108,7 +113,7 @@ const WORDS: [(&str, &str); 9] = [
 ];
 
 fn help_ui(ctx: &egui::Context, commands: &mut Vec<Command>) {
-    let modal = egui::Modal::new(egui::Id::unique("help")).show(ctx, |ui| {
+    let modal = egui::Modal::new(egui::Id::unique("help")).frame(frame(ctx)).show(ctx, |ui| {
         ui.set_width(620.0);
         ui.label(egui::RichText::new(format!("Secateur {}", env!("CARGO_PKG_VERSION"))).font(theme::bold()));
         ui.add_space(6.0);

@@ -198,7 +198,7 @@ impl App {
             Command::OpenPath(path) => self.open_path(path),
             Command::Set(settings, step) => {
                 state.settings = Some((*settings).clone());
-                state.notices.retain(|n| n.tone != Tone::Success);
+                state.notices.retain(Notice::outlasts_pruning);
                 self.worker.send(Job::Set(settings, step));
             }
             Command::EndDrag => self.worker.send(Job::EndDrag),
@@ -227,7 +227,7 @@ impl App {
             Command::PercentText(text) => state.percent_text = text,
             Command::CountText(text) => state.count_text = text,
             Command::Dismiss(i) => drop(state.notices.remove(i)),
-            Command::Complain(text) => state.tell(Notice { tone: Tone::Failure, title: "Not an amount".into(), text }),
+            Command::Complain(text) => state.tell(Notice { tone: Tone::Failure, title: Notice::NOT_AN_AMOUNT.into(), text }),
             Command::Answer(answer) => self.answer(ctx, answer),
         }
     }

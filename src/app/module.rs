@@ -53,8 +53,9 @@ fn picture(ui: &Ui, detail: &Detail) -> ColorImage {
 pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(18, 14));
+    let room = ui.ctx().content_rect().width();
     let width = (ui.available_width() * 0.32).clamp(270.0, 360.0);
-    egui::Panel::right("module").default_size(width).size_range(240.0..=520.0).frame(frame).show(ui, |ui| {
+    egui::Panel::right("module").default_size(width).size_range(220.0..=(room * 0.3).max(250.0)).frame(frame).show(ui, |ui| {
         ui.set_min_width(ui.available_width());
         let (Some(model), Some(id)) = (&state.model, state.selected) else {
             ui.weak("Select a module to look at its weights");
@@ -82,7 +83,8 @@ fn head_ui(ui: &mut Ui, model: &Model, id: ParameterId, commands: &mut Vec<Comma
     let parameter = model.graph.parameter(id);
     let module = model.graph.module(parameter.module);
     ui.add(egui::Label::new(egui::RichText::new(&module.name).font(theme::bold())).truncate()).on_hover_text(&parameter.name);
-    ui.weak(format!("{} · {} · {} · {}", module.kind, module.role, text::shape(parameter), parameter.dtype));
+    let line = format!("{} · {} · {} · {}", module.kind, module.role, text::shape(parameter), parameter.dtype);
+    ui.add(egui::Label::new(egui::RichText::new(&line).color(theme::palette(ui).weak)).truncate()).on_hover_text(&line);
     if module.parameters.len() > 1 {
         ui.add_space(2.0);
         ui.horizontal(|ui| {

@@ -196,7 +196,7 @@ fn results_ui(ui: &mut Ui, figures: &Figures) {
         let emptied = |method| figures.of(method).map_or(0, |o| o.emptied.len());
         let color = |n: usize| if n > 0 { palette.warning } else { palette.text };
         let (l, g) = (emptied(Method::LayerWise), emptied(Method::Global));
-        chart::result_ui(&mut columns[2], "Emptied, layer-wise", Some(palette.layer_wise), &l.to_string(), color(l));
-        chart::result_ui(&mut columns[3], "Emptied, global", Some(palette.global), &g.to_string(), color(g));
+        chart::result_ui(&mut columns[2], "Empty, layer-wise", Some(palette.layer_wise), &l.to_string(), color(l));
+        chart::result_ui(&mut columns[3], "Empty, global", Some(palette.global), &g.to_string(), color(g));
     });
 }

@@ -82,6 +82,18 @@ pub struct Notice {
     pub text: String,
 }
 
+impl Notice {
+    /// Title of a refused amount.
+    pub(super) const NOT_AN_AMOUNT: &str = "Not an amount";
+    /// Title of settings that could not be applied.
+    pub(super) const PRUNE_FAILED: &str = "Prune failed";
+
+    /// Whether it stays when settings change: a refusal is over with the next amount, and success is old news.
+    pub(super) fn outlasts_pruning(&self) -> bool {
+        self.tone != Tone::Success && self.title != Self::NOT_AN_AMOUNT && self.title != Self::PRUNE_FAILED
+    }
+}
+
 /// A question that must be answered first.
 #[derive(Debug, Clone)]
 pub enum Question {

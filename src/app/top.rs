@@ -31,7 +31,9 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
 }
 
 fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    ui.add_space(2.0);
     widgets::action_button(ui, Action::Open, true, commands);
+    ui.add_space(6.0);
     menu(ui, "Recent", |ui| {
         ui.set_min_width(280.0);
         for path in &state.kept.recent {

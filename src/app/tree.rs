@@ -40,8 +40,9 @@ enum What {
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin { left: 10, right: 6, top: 10, bottom: 6 });
+    let room = ui.ctx().content_rect().width();
     let width = (ui.available_width() * 0.26).clamp(290.0, 420.0);
-    egui::Panel::left("modules").default_size(width).size_range(240.0..=620.0).frame(frame).show(ui, |ui| {
+    egui::Panel::left("modules").default_size(width).size_range(220.0..=(room * 0.3).max(260.0)).frame(frame).show(ui, |ui| {
         ui.set_min_width(ui.available_width());
         let Some(model) = &state.model else { return };
         head_ui(ui, state, commands);

@@ -22,7 +22,8 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     }
     let parameter = model.graph.parameter(id);
     ui.horizontal(|ui| {
-        widgets::section_title(ui, &format!("Distribution of {}", parameter.name));
+        widgets::section_title(ui, "Distribution");
+        ui.add(egui::Label::new(egui::RichText::new(&parameter.name).font(theme::small())).truncate());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let zeros = format!("Draw {} zeros", text::count(detail.histogram.zeros));
             if widgets::tick(ui, state.shows_zeros, true, &zeros).on_hover_text("Zeros can dwarf every other bar").clicked() {
@@ -40,8 +41,8 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     ui.separator();
     ui.spacing_mut().item_spacing.x = 28.0;
     ui.columns(2, |columns| {
-        statistics_ui(&mut columns[0], "Original (weight_orig)", &detail.original);
-        statistics_ui(&mut columns[1], "Pruned (weight_orig × weight_mask)", &detail.pruned);
+        statistics_ui(&mut columns[0], "Original", &detail.original);
+        statistics_ui(&mut columns[1], "Pruned", &detail.pruned);
     });
 }
 
@@ -75,6 +76,7 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
     let plot = chart::fixed_plot("weights", height.max(120.0))
         .show_grid([false, true])
         .grid_color(palette.line)
+        .y_grid_spacer(move |_| marks(top as f64).into_iter().map(|value| egui_plot::GridMark { value, step_size: top as f64 }).collect())
         .y_axis_formatter(|mark, _| text::count(mark.value.max(0.0) as u64))
         .x_axis_formatter(|mark, _| if mark.value == 0.0 { "0".into() } else { super::module::short(mark.value) })
         .label_formatter(|_| None);
@@ -111,6 +113,14 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
             ui.weak(format!("{} elements beyond ±{}", text::count(histogram.outside), text::number(histogram.limit)));
         }
     });
+}
+
+/// About four round numbers from 0 up to `top`.
+fn marks(top: f64) -> Vec<f64> {
+    let rough = (top / 4.0).max(1.0);
+    let power = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(rough);
+    (0..=(top / step) as usize).map(|i| i as f64 * step).collect()
 }
 
 fn statistics_ui(ui: &mut Ui, title: &str, statistics: &Statistics) {

@@ -214,7 +214,9 @@ pub(super) fn paint_path(ui: &Ui, rect: Rect, path: &str, font: &FontId, color: 
         let excess = (galley.size().x - rect.width()) / galley.size().x * (length - skipped) as f32;
         skipped += (excess as usize).max(1);
         let rest: String = path.chars().skip(skipped).collect();
-        galley = layout(format!("…{}", rest.trim_start_matches('.')));
+        // From the next part on, where there is one.
+        let whole = rest.split_once('.').map_or(rest.as_str(), |(_, after)| after);
+        galley = layout(format!("…{}", if whole.is_empty() { &rest } else { whole }));
     }
     let at = pos2(rect.left(), rect.center().y - galley.size().y / 2.0);
     ui.painter().galley(at, galley, color);

@@ -48,6 +48,7 @@ fn controls_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mu
         fix_ui(ui, state, commands);
         ui.add_space(10.0);
         widgets::action_button(ui, Action::Reset, true, commands);
+        ui.add_space(6.0);
         keep_ui(ui, state, commands);
         ui.add_space(6.0);
         let has_biases = state.model.as_ref().is_some_and(|m| m.graph.parameters.iter().any(|p| p.kind == Kind::Bias));

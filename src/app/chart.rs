@@ -182,7 +182,8 @@ pub(super) fn result_ui(ui: &mut Ui, name: &str, swatch: Option<Color32>, figure
                 let (rect, _) = ui.allocate_exact_size(vec2(9.0, 9.0), egui::Sense::hover());
                 ui.painter().rect_filled(rect, 1.0, swatch);
             }
-            ui.weak(name);
+            let weak = theme::palette(ui).weak;
+            ui.add(egui::Label::new(egui::RichText::new(name).color(weak)).truncate());
         });
         ui.label(egui::RichText::new(figure).font(theme::large()).color(color));
     });

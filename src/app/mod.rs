@@ -59,7 +59,7 @@ pub fn open(file: Option<PathBuf>, device: DeviceChoice) -> anyhow::Result<()> {
             .with_title("Secateur")
             .with_app_id("secateur")
             .with_inner_size([1440.0, 900.0])
-            .with_min_inner_size([960.0, 600.0])
+            .with_min_inner_size([1040.0, 660.0])
             .with_icon(icon()),
         ..Default::default()
     };

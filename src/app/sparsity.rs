@@ -1,6 +1,6 @@
 //! Tab “Sparsity”: one bar per parameter in graph order, the other method as a line, and where the two differ.
 
-use eframe::egui::{self, Align, Layout, Ui, pos2};
+use eframe::egui::{self, Ui, pos2};
 use egui_plot::{Bar, BarChart, Line, LineStyle, PlotPoints};
 
 use crate::graph::ParameterId;
@@ -21,10 +21,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     let results = 92.0;
     let upper = ((room - results) * 0.66 - 60.0).max(120.0);
     let lower = ((room - results) * 0.34 - 44.0).max(60.0);
-    ui.horizontal(|ui| {
-        widgets::section_title(ui, "Sparsity per parameter, in graph order");
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| chart::legend_ui(ui, figures.settings.method));
-    });
+    widgets::section_head(ui, "Sparsity per parameter, in graph order", |ui| chart::legend_ui(ui, figures.settings.method));
     bars_ui(ui, state, model, figures, upper, commands);
     ui.add_space(28.0);
     let title = match figures.agreement() {

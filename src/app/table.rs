@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use eframe::egui::{self, Align, Layout, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
+use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use crate::graph::ParameterId;
 use crate::measure::Figures;
@@ -64,12 +64,10 @@ impl Fit {
 }
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
-    ui.horizontal(|ui| {
-        widgets::section_title(ui, "Pruned elements, share of zeros and cut, both methods");
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            widgets::action_button(ui, Action::SaveTable, true, commands);
-            widgets::action_button(ui, Action::CopyTable, true, commands);
-        });
+    widgets::section_head(ui, "Pruned elements, share of zeros and cut, both methods", |ui| {
+        widgets::action_button(ui, Action::SaveTable, true, commands);
+        ui.add_space(6.0);
+        widgets::action_button(ui, Action::CopyTable, true, commands);
     });
     let rows = sorted(model, figures, state.sort);
     let fit = Fit::into(ui.available_width() - 12.0);

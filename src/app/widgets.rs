@@ -13,6 +13,19 @@ pub(super) fn section_title(ui: &mut Ui, text: &str) {
     ui.label(egui::RichText::new(text.to_uppercase()).font(theme::small()).color(color));
 }
 
+/// A section's title on the left, cut where what stands on the right needs the room.
+pub(super) fn section_head(ui: &mut Ui, text: &str, right: impl FnOnce(&mut Ui)) {
+    ui.horizontal(|ui| {
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            right(ui);
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                let title = egui::RichText::new(text.to_uppercase()).font(theme::small()).color(theme::palette(ui).weak);
+                ui.add(egui::Label::new(title).truncate());
+            });
+        });
+    });
+}
+
 /// A name on the left, a figure on the right.
 pub(super) fn figure_row(ui: &mut Ui, name: &str, figure: &str) {
     let palette = theme::palette(ui);

@@ -1,0 +1,216 @@
+//! Convolutions over one, two or three dimensions, and their transposes.
+
+use burn::backend::ops::{ConvOptions, ConvTransposeOptions, FloatTensorOps, ModuleOps};
+use burn::backend::{Dispatch, DispatchTensor, TensorMetadata};
+use burn::tensor::Slice;
+use burn::tensor::ops::PadMode;
+
+use super::call::{Call, Outcome, fault};
+use super::value::{Floats, elements};
+
+type D = Dispatch;
+
+/// Where a window lies along one axis.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    /// Elements added before and after.
+    pub(super) pads: (usize, usize),
+}
+
+impl Window {
+    /// How far the window reaches: elements from its first to its last.
+    pub(super) fn extent(&self) -> usize {
+        (self.kernel - 1) * self.dilation + 1
+    }
+
+    /// Number of places that the window fits into.
+    pub(super) fn places(&self, length: usize) -> Option<usize> {
+        let room = (length + self.pads.0 + self.pads.1).checked_sub(self.extent())?;
+        Some(room / self.stride + 1)
+    }
+}
+
+/// Largest stride, dilation, kernel or pad that is believed.
+const MAX_SETTING: usize = 1 << 20;
+
+/// The windows of a convolution or a pool over a value with these spatial dimensions.
+pub(super) fn windows(call: &Call, kernel: &[usize], spatial: &[usize]) -> Outcome<Vec<Window>> {
+    let n = spatial.len();
+    let strides = call.sizes_or("strides", &vec![1; n])?;
+    let dilations = call.sizes_or("dilations", &vec![1; n])?;
+    let pads = call.sizes_or("pads", &vec![0; 2 * n])?;
+    if kernel.len() != n || strides.len() != n || dilations.len() != n || pads.len() != 2 * n {
+        return fault!("its settings do not fit {n} spatial dimensions");
+    }
+    let all = || kernel.iter().chain(&strides).chain(&dilations);
+    if all().any(|&v| v == 0 || v > MAX_SETTING) || pads.iter().any(|&v| v > MAX_SETTING) {
+        return fault!("kernel {kernel:?}, strides {strides:?}, dilations {dilations:?} or pads {pads:?} are out of bounds");
+    }
+    let auto = call.string_or("auto_pad", "NOTSET");
+    let window = |i: usize| {
+        let mut window = Window { kernel: kernel[i], stride: strides[i], dilation: dilations[i], pads: (pads[i], pads[n + i]) };
+        match auto {
+            "SAME_UPPER" | "SAME_LOWER" => {
+                let places = spatial[i].div_ceil(window.stride);
+                let total = (places.saturating_sub(1) * window.stride + window.extent()).saturating_sub(spatial[i]);
+                let small = total / 2;
+                window.pads = if auto == "SAME_UPPER" { (small, total - small) } else { (total - small, small) };
+            }
+            "VALID" => window.pads = (0, 0),
+            _ => {}
+        }
+        window
+    };
+    Ok((0..n).map(window).collect())
+}
+
+/// Adds `pads` before and after each of the last axes, filled with `fill`.
+pub(super) fn padded(t: DispatchTensor, pads: &[(usize, usize)], fill: f32) -> DispatchTensor {
+    if pads.iter().all(|&p| p == (0, 0)) {
+        return t;
+    }
+    let rank = t.shape().num_dims();
+    let mut all = vec![(0, 0); rank - pads.len()];
+    all.extend_from_slice(pads);
+    D::float_pad(t, &all, PadMode::Constant(fill))
+}
+
+fn bias(call: &mut Call, channels: usize) -> Outcome<Option<DispatchTensor>> {
+    let Some(bias) = call.optional_floats(2)? else { return Ok(None) };
+    if bias.shape != [channels] {
+        return fault!("the bias {:?} does not fit {channels} channels", bias.shape);
+    }
+    bias.into_device(call.device).map(Some)
+}
+
+pub(super) fn conv(call: &mut Call) -> Outcome {
+    let (x, w) = (call.take_floats(0)?, call.take_floats(1)?);
+    if x.rank() != w.rank() || !(3..=5).contains(&x.rank()) {
+        return fault!("{:?} and a kernel of {:?} are no convolution", x.shape, w.shape);
+    }
+    let groups = usize::try_from(call.int_or("group", 1)).unwrap_or(0);
+    let filters = w.shape[0];
+    if groups == 0 || x.shape[1] != w.shape[1].saturating_mul(groups) || !filters.is_multiple_of(groups) || filters == 0 {
+        return fault!("a kernel of {:?} in {groups} groups does not fit {:?}", w.shape, x.shape);
+    }
+    if call.node.attributes.ints("kernel_shape").is_some_and(|k| !k.iter().map(|&k| k as usize).eq(w.shape[2..].iter().copied())) {
+        return fault!("the kernel {:?} is not of the shape that the settings tell", w.shape);
+    }
+    let windows = windows(call, &w.shape[2..], &x.shape[2..])?;
+    let mut shape = vec![x.shape[0], filters];
+    for (window, &length) in windows.iter().zip(&x.shape[2..]) {
+        match window.places(length) {
+            Some(places) => shape.push(places),
+            None => return fault!("a kernel of {:?} is larger than {:?}", w.shape, x.shape),
+        }
+    }
+    let bias = bias(call, filters)?;
+    let dtype = x.dtype;
+    if elements(&shape)? == 0 || x.elements() == 0 {
+        return Ok(Floats::host(shape.clone(), dtype, vec![0.0; elements(&shape)?]).into());
+    }
+    let (x, w) = (x.into_device(call.device)?, w.into_device(call.device)?);
+    let t = match *windows.as_slice() {
+        [a] => D::conv1d(x, w, bias, options(&[a], groups)),
+        [a, b] => D::conv2d(x, w, bias, options(&[a, b], groups)),
+        [a, b, c] => D::conv3d(x, w, bias, options(&[a, b, c], groups)),
+        _ => return fault!("{} spatial dimensions", windows.len()),
+    };
+    Ok(Floats::on_device(shape, dtype, t).into())
+}
+
+fn options<const N: usize>(windows: &[Window; N], groups: usize) -> ConvOptions<N> {
+    ConvOptions::new_with_padding(windows.map(|w| w.stride), windows.map(|w| w.pads), windows.map(|w| w.dilation), groups)
+}
+
+/// The transposed convolution without pads, of which the pads are then cut away; negative ones are added.
+pub(super) fn conv_transpose(call: &mut Call) -> Outcome {
+    let (x, w) = (call.take_floats(0)?, call.take_floats(1)?);
+    if x.rank() != w.rank() || !(3..=5).contains(&x.rank()) {
+        return fault!("{:?} and a kernel of {:?} are no convolution", x.shape, w.shape);
+    }
+    let n = x.rank() - 2;
+    let groups = usize::try_from(call.int_or("group", 1)).unwrap_or(0);
+    let channels = x.shape[1];
+    if groups == 0 || channels != w.shape[0] || !channels.is_multiple_of(groups) {
+        return fault!("a kernel of {:?} in {groups} groups does not fit {:?}", w.shape, x.shape);
+    }
+    let filters = w.shape[1].saturating_mul(groups);
+    // The automatic pads of a transposed convolution follow from its result, not from its input.
+    let strides = call.sizes_or("strides", &vec![1; n])?;
+    let dilations = call.sizes_or("dilations", &vec![1; n])?;
+    let extra = call.sizes_or("output_padding", &vec![0; n])?;
+    let mut pads: Vec<i64> = call.node.attributes.ints("pads").map_or_else(|| vec![0; 2 * n], <[i64]>::to_vec);
+    let wanted = call.node.attributes.ints("output_shape").map(<[i64]>::to_vec);
+    let kernel = &w.shape[2..];
+    let limits = kernel.iter().chain(&strides).chain(&dilations);
+    if strides.len() != n
+        || dilations.len() != n
+        || extra.len() != n
+        || pads.len() != 2 * n
+        || wanted.as_ref().is_some_and(|s| s.len() != n)
+    {
+        return fault!("its settings do not fit {n} spatial dimensions");
+    }
+    if limits.into_iter().any(|&v| v == 0 || v > MAX_SETTING)
+        || extra.iter().any(|&v| v > MAX_SETTING)
+        || pads.iter().any(|v| v.unsigned_abs() as usize > MAX_SETTING)
+    {
+        return fault!(
+            "kernel {kernel:?}, strides {strides:?}, dilations {dilations:?}, pads {pads:?} or output padding {extra:?} are out of bounds"
+        );
+    }
+    let auto = call.string_or("auto_pad", "NOTSET").to_owned();
+    let mut full = vec![x.shape[0], filters];
+    for i in 0..n {
+        let length = (x.shape[2 + i].max(1) - 1).saturating_mul(strides[i]) + (kernel[i] - 1) * dilations[i] + 1 + extra[i];
+        full.push(length);
+        let result = match (&wanted, auto.as_str()) {
+            (Some(wanted), _) => wanted[i],
+            (None, "SAME_UPPER" | "SAME_LOWER") => x.shape[2 + i].saturating_mul(strides[i]) as i64,
+            _ => continue,
+        };
+        let total = (length as i64).saturating_sub(result);
+        let small = total.div_euclid(2);
+        (pads[i], pads[n + i]) = if auto == "SAME_UPPER" { (small, total - small) } else { (total - small, small) };
+        if wanted.is_some() && auto == "NOTSET" {
+            // An explicit result shape leaves the larger part after, unless SAME_LOWER says otherwise.
+            (pads[i], pads[n + i]) = (small, total - small);
+        }
+    }
+    elements(&full)?;
+    let bias = bias(call, filters)?;
+    let mut shape = full[..2].to_vec();
+    for i in 0..n {
+        let length = full[2 + i] as i64 - pads[i] - pads[n + i];
+        shape.push(usize::try_from(length).or_else(|_| fault!("its pads {pads:?} are larger than its result {full:?}"))?);
+    }
+    let dtype = x.dtype;
+    if elements(&shape)? == 0 || x.elements() == 0 || w.elements() == 0 {
+        return Ok(Floats::host(shape.clone(), dtype, vec![0.0; elements(&shape)?]).into());
+    }
+    let (x, w) = (x.into_device(call.device)?, w.into_device(call.device)?);
+    let t = match n {
+        1 => D::conv_transpose1d(x, w, bias, transposed(&strides, &extra, &dilations, groups)?),
+        2 => D::conv_transpose2d(x, w, bias, transposed(&strides, &extra, &dilations, groups)?),
+        _ => D::conv_transpose3d(x, w, bias, transposed(&strides, &extra, &dilations, groups)?),
+    };
+    let mut ranges = vec![Slice::from(0..full[0]), Slice::from(0..full[1])];
+    let mut grow = vec![(0, 0); n];
+    for i in 0..n {
+        let (before, after) = (pads[i].max(0) as usize, pads[n + i].max(0) as usize);
+        ranges.push(Slice::from(before..full[2 + i].saturating_sub(after).max(before)));
+        grow[i] = (pads[i].min(0).unsigned_abs() as usize, pads[n + i].min(0).unsigned_abs() as usize);
+    }
+    let t = D::float_slice(t, &ranges);
+    let t = if grow.iter().any(|&g| g != (0, 0)) { padded(t, &grow, 0.0) } else { t };
+    Ok(Floats::on_device(shape, dtype, t).into())
+}
+
+fn transposed<const N: usize>(strides: &[usize], extra: &[usize], dilations: &[usize], groups: usize) -> Outcome<ConvTransposeOptions<N>> {
+    let array = |v: &[usize]| <[usize; N]>::try_from(v).or_else(|_| fault!("{} spatial dimensions", v.len()));
+    Ok(ConvTransposeOptions::new(array(strides)?, [0; N], array(extra)?, array(dilations)?, groups))
+}

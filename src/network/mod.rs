@@ -1,0 +1,194 @@
+//! The network as a Burn [`Module`]: built from a [`Graph`] at run time, run on a device chosen at run time.
+//!
+//! Values have their rank at run time, so operators work on Burn's rank-free tensors; integers, bools and shapes stay on the
+//! host. All floating types are calculated in float32: a float16 or float64 model runs with float32 activations, and what it
+//! puts out is marked with the type that the model means. Operators that move data about in ways that no kernel offers
+//! (sorting, scattering, recurrent cells) are carried out on the host.
+//!
+//! What a prune does to the weights is left to [`crate::prune`]; this folder takes weights and runs.
+
+mod arithmetic;
+mod array;
+mod call;
+mod cast;
+mod convolution;
+mod elementwise;
+mod linear;
+mod movement;
+mod normalization;
+mod operator;
+mod plan;
+mod reduce;
+mod shape;
+mod value;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use burn::Tensor;
+use burn::module::{Module, Param};
+use burn::tensor::Device;
+
+pub use array::{Array, ArrayData};
+
+use crate::graph::{Graph, ParameterId};
+use crate::onnx::OnnxFile;
+use plan::Plan;
+
+/// Why a network could not be built or run. The network itself stays as it was.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NetworkError {
+    /// Operators that this program cannot run, each with the number of its nodes.
+    #[error("this model cannot be run: it uses {}", list(operators))]
+    Unsupported {
+        /// Names and numbers.
+        operators: BTreeMap<String, usize>,
+    },
+    /// A tensor of the file cannot be used.
+    #[error("the tensor “{tensor}” cannot be used: {reason}")]
+    Tensor {
+        /// Its name.
+        tensor: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An input that the model wants is not given.
+    #[error("the model's input “{name}” is not given")]
+    MissingInput {
+        /// Its name.
+        name: String,
+    },
+    /// An input is given that the model does not have, or that does not fit.
+    #[error("the input “{name}” does not fit: {reason}")]
+    WrongInput {
+        /// Its name.
+        name: String,
+        /// Why it does not.
+        reason: String,
+    },
+    /// An operator could not be carried out.
+    #[error("{op} at node “{node}”: {reason}")]
+    Operator {
+        /// The operator.
+        op: String,
+        /// The node's name, or its first output where it has none.
+        node: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An output could not be read back from the device, or nothing writes it.
+    #[error("the output “{name}” could not be read: {reason}")]
+    Output {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A library below panicked: a fault of this program, not of the model.
+    #[error("internal error in {place}: {message}")]
+    Internal {
+        /// What was being done.
+        place: String,
+        /// What the panic said.
+        message: String,
+    },
+}
+
+fn list(operators: &BTreeMap<String, usize>) -> String {
+    operators.iter().map(|(op, n)| format!("{op} ({n})")).collect::<Vec<_>>().join(", ")
+}
+
+/// A network on its device, with one flat tensor per parameter of its graph.
+///
+/// It is cheap to clone: clones share the plan and, until [`Self::set_parameter`], the weights.
+#[derive(Module, Debug)]
+pub struct Network {
+    /// One per graph parameter, in graph order, flat; shaped where they are used.
+    parameters: Vec<Param<Tensor<1>>>,
+    #[module(skip)]
+    plan: Arc<Plan>,
+}
+
+impl Network {
+    /// Every operator of `graph` that cannot be run, by name with the number of its nodes, all at once; empty where all can.
+    #[must_use]
+    pub fn unsupported(graph: &Graph) -> BTreeMap<String, usize> {
+        let mut out = BTreeMap::new();
+        for node in &graph.nodes {
+            if operator::find(node).is_none() {
+                *out.entry(node.full_op()).or_insert(0) += 1;
+            }
+        }
+        out
+    }
+
+    /// Loads the weights of `file`, from which `graph` was built, onto `device`.
+    ///
+    /// # Errors
+    /// [`NetworkError::Unsupported`] where an operator cannot be run, [`NetworkError::Tensor`] where a weight is of a type
+    /// that cannot be calculated with.
+    pub fn build(graph: Arc<Graph>, file: &OnnxFile, device: &Device) -> Result<Self, NetworkError> {
+        let operators = Self::unsupported(&graph);
+        if !operators.is_empty() {
+            return Err(NetworkError::Unsupported { operators });
+        }
+        guarded("building the network", || {
+            let parameters = plan::parameters(&graph, file, device)?;
+            Ok(Self { parameters, plan: Arc::new(Plan::new(graph, file, device)?) })
+        })
+    }
+
+    /// The graph that this network runs.
+    #[must_use]
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.plan.graph
+    }
+
+    /// The device that it runs on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.plan.device
+    }
+
+    /// A parameter as it is now: flat, on the device.
+    ///
+    /// # Panics
+    /// Where `id` is not of this network's graph.
+    #[must_use]
+    pub fn parameter(&self, id: ParameterId) -> Tensor<1> {
+        self.parameters[id.0].val()
+    }
+
+    /// Replaces a parameter, by its pruned self for one. `values` is flat, on this network's device, in the file's order.
+    ///
+    /// # Panics
+    /// Where `id` is not of this network's graph or the number of elements is another.
+    pub fn set_parameter(&mut self, id: ParameterId, values: Tensor<1>) {
+        assert_eq!(values.dims()[0], self.plan.graph.parameter(id).elements, "a parameter keeps its number of elements");
+        let parameter = &mut self.parameters[id.0];
+        *parameter = Param::initialized(parameter.id, values);
+    }
+
+    /// Runs the network on `inputs`, in any order, and returns all outputs of the graph, in the graph's order.
+    ///
+    /// The batch and every other open dimension may be of any size.
+    ///
+    /// # Errors
+    /// [`NetworkError`] tells which input or which node is at fault.
+    pub fn forward(&self, inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, NetworkError> {
+        guarded("the forward pass", || self.plan.run(&self.parameters, inputs))
+    }
+}
+
+/// Turns a panic of a library below into an error.
+fn guarded<T>(place: &str, work: impl FnOnce() -> Result<T, NetworkError>) -> Result<T, NetworkError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(NetworkError::Internal { place: place.into(), message: message(&*panic) }))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,75 @@
+//! Which operators can be run, and by what.
+
+use super::call::{Call, Outcome};
+use super::value::Value;
+use super::{arithmetic, cast, convolution, elementwise, linear, movement, normalization, reduce, shape};
+use crate::graph::{Attribute, Node};
+
+/// The code of an operator.
+#[derive(Clone, Copy)]
+pub(super) enum Operator {
+    /// With one output.
+    One(fn(&mut Call) -> Outcome),
+    /// With several.
+    Many(fn(&mut Call) -> Outcome<Vec<Value>>),
+}
+
+impl Operator {
+    pub(super) fn call(self, call: &mut Call) -> Outcome<Vec<Value>> {
+        match self {
+            Self::One(run) => Ok(vec![run(call)?]),
+            Self::Many(run) => run(call),
+        }
+    }
+}
+
+/// What runs this node; `None` where nothing does.
+pub(super) fn find(node: &Node) -> Option<Operator> {
+    use Operator::{Many, One};
+    if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+        return None;
+    }
+    Some(match node.op.as_str() {
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => One(arithmetic::binary),
+        "Min" | "Max" | "Sum" | "Mean" => One(arithmetic::variadic),
+        "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => One(arithmetic::compare),
+        "Not" | "IsNaN" | "IsInf" | "BitwiseNot" => One(arithmetic::test),
+        "Where" => One(arithmetic::choose),
+        op if elementwise::knows(op) => One(elementwise::unary),
+        "Clip" => One(elementwise::clip),
+        "PRelu" => One(elementwise::prelu),
+        "Conv" => One(convolution::conv),
+        "ConvTranspose" => One(convolution::conv_transpose),
+        "Gemm" => One(linear::gemm),
+        "MatMul" => One(linear::matmul),
+        "BatchNormalization" => One(normalization::batch),
+        "GlobalAveragePool" => One(reduce::global_average),
+        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
+        | "ReduceLogSumExp" | "ReduceSumSquare" => One(reduce::reduce),
+        "Softmax" | "LogSoftmax" => One(reduce::softmax),
+        "Reshape" => One(shape::reshape),
+        "Flatten" => One(shape::flatten),
+        "Squeeze" => One(shape::squeeze),
+        "Unsqueeze" => One(shape::unsqueeze),
+        "Transpose" => One(shape::transpose),
+        "Expand" => One(shape::expand),
+        "Shape" => One(shape::shape),
+        "Size" => One(shape::size),
+        "Identity" => One(shape::identity),
+        "Dropout" => Many(shape::dropout),
+        "Concat" => One(movement::concat),
+        "Slice" => One(movement::slice),
+        "Cast" => One(cast::cast),
+        "CastLike" => One(cast::cast_like),
+        "Constant" if is_plain_constant(node) => One(|call| call.take(0)),
+        _ => return None,
+    })
+}
+
+/// Whether a Constant node holds numbers.
+fn is_plain_constant(node: &Node) -> bool {
+    matches!(
+        node.attributes.0.as_slice(),
+        [(_, Attribute::Int(_) | Attribute::Ints(_) | Attribute::Float(_) | Attribute::Floats(_) | Attribute::Tensor(_))]
+    )
+}

@@ -1,0 +1,239 @@
+//! What is known of a network before it runs: constants, and after which node each value can go.
+
+use std::collections::HashMap;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use burn::Tensor;
+use burn::module::{Param, ParamId};
+use burn::tensor::{Device, TensorData};
+
+use super::array::Array;
+use super::call::{Call, Outcome, fault};
+use super::operator;
+use super::value::{Floats, Ints, MAX_ELEMENTS, Value, upload};
+use super::{NetworkError, message};
+use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
+use crate::onnx::{OnnxFile, TensorId};
+
+/// Constants with more elements than this do not keep a copy on the host.
+const MAX_HOST_CONSTANT: usize = 1 << 16;
+
+/// Everything but the weights.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) graph: Arc<Graph>,
+    pub(super) device: Device,
+    /// Values known beforehand, less the parameters.
+    constants: HashMap<ValueId, Value>,
+    /// Values that are parameters.
+    parameters: HashMap<ValueId, ParameterId>,
+    /// For every node, the values that nobody reads after it.
+    last_uses: Vec<Vec<ValueId>>,
+}
+
+/// The weights of a graph on the device, flat, in graph order.
+pub(super) fn parameters(graph: &Graph, file: &OnnxFile, device: &Device) -> Result<Vec<Param<Tensor<1>>>, NetworkError> {
+    let load = |id: TensorId| -> Outcome<Tensor<1>> {
+        let values = match file.floats(id) {
+            Some(values) => values.into_f32(),
+            None => match file.ints(id) {
+                Some(values) => values.into_iter().map(|v| v as f32).collect(),
+                None => return fault!("its elements are {}", file.tensor(id).dtype),
+            },
+        };
+        let length = values.len();
+        Ok(Tensor::from_data(TensorData::new(values, [length]), device))
+    };
+    let parameter = |p: &crate::graph::Parameter| match load(p.tensor) {
+        Ok(tensor) => Ok(Param::initialized(ParamId::new(), tensor)),
+        Err(fault) => Err(NetworkError::Tensor { tensor: p.name.clone(), reason: fault.0 }),
+    };
+    graph.parameters.iter().map(parameter).collect()
+}
+
+impl Plan {
+    pub(super) fn new(graph: Arc<Graph>, file: &OnnxFile, device: &Device) -> Result<Self, NetworkError> {
+        let owners: HashMap<TensorId, ParameterId> = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
+        let mut plan =
+            Self { device: device.clone(), constants: HashMap::new(), parameters: HashMap::new(), last_uses: last_uses(&graph), graph };
+        let graph = Arc::clone(&plan.graph);
+        // What a node reads, less what another node has to work out first.
+        let mut wanted: Vec<ValueId> = graph.nodes.iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
+        wanted.extend(graph.outputs.iter().map(|(_, v)| *v));
+        wanted.sort_unstable();
+        wanted.dedup();
+        for value in wanted {
+            let Some(tensor) = graph.constants.get(value.0).copied().flatten() else { continue };
+            match owners.get(&tensor) {
+                Some(&parameter) if file.tensor(tensor).dtype.is_float() => drop(plan.parameters.insert(value, parameter)),
+                _ => drop(plan.constants.insert(value, constant(file, tensor, device)?)),
+            }
+        }
+        for node in &graph.nodes {
+            if let (Some(output), Some(value)) = (node.output(0).filter(|_| node.op == "Constant"), constant_node(node)) {
+                plan.constants.entry(output).or_insert(value);
+            }
+            if let ("ConstantOfShape", Some(tensor)) = (node.op.as_str(), node.attributes.tensor("value"))
+                && let Some(output) = node.output(0)
+            {
+                plan.constants.insert(fill_of(output, &graph), constant(file, tensor, device)?);
+            }
+        }
+        Ok(plan)
+    }
+
+    fn constant(&self, parameters: &[Param<Tensor<1>>], value: ValueId) -> Option<Value> {
+        if let Some(&id) = self.parameters.get(&value) {
+            let parameter = self.graph.parameter(id);
+            let shape = parameter.shape.clone();
+            return Some(match parameter.elements {
+                0 => Floats::empty(shape, parameter.dtype).into(),
+                _ => Floats::on_device(shape, parameter.dtype, parameters.get(id.0)?.val().into_dispatch()).into(),
+            });
+        }
+        self.constants.get(&value).cloned()
+    }
+
+    pub(super) fn run(&self, parameters: &[Param<Tensor<1>>], inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, NetworkError> {
+        let graph = &self.graph;
+        let mut values: Vec<Option<Value>> = vec![None; graph.values.len()];
+        for (name, array) in inputs {
+            let wrong = |reason: String| NetworkError::WrongInput { name: name.clone(), reason };
+            let Some(input) = graph.inputs.iter().find(|i| i.name == *name) else {
+                return Err(wrong("the model has no input of this name".into()));
+            };
+            let fits = input.shape.len() == array.shape.len()
+                && input.shape.iter().zip(&array.shape).all(|(want, &have)| want.is_none_or(|want| want == have));
+            if !input.shape.is_empty() && !fits {
+                return Err(wrong(format!("the model wants {}, this is {:?}", shape_text(&input.shape), array.shape)));
+            }
+            if input.dtype.is_float() != array.dtype.is_float() {
+                return Err(wrong(format!("the model wants {}, this is {}", input.dtype, array.dtype)));
+            }
+            values[input.value.0] = Some(Value::from_array(array, &self.device).map_err(|fault| wrong(fault.0))?);
+        }
+        if let Some(missing) = graph.inputs.iter().find(|i| values[i.value.0].is_none()) {
+            return Err(NetworkError::MissingInput { name: missing.name.clone() });
+        }
+        for (n, node) in graph.nodes.iter().enumerate() {
+            self.step(n, node, parameters, &mut values)?;
+        }
+        let read = |(name, id): &(String, ValueId)| {
+            let failed = |reason: String| NetworkError::Output { name: name.clone(), reason };
+            let value =
+                values[id.0].clone().or_else(|| self.constant(parameters, *id)).ok_or_else(|| failed("nothing writes it".into()))?;
+            Ok((name.clone(), value.to_array().map_err(|fault| failed(fault.0))?))
+        };
+        graph.outputs.iter().map(read).collect()
+    }
+
+    /// Runs one node: takes its inputs from `values`, puts its outputs there.
+    fn step(&self, n: usize, node: &Node, parameters: &[Param<Tensor<1>>], values: &mut [Option<Value>]) -> Result<(), NetworkError> {
+        let failed = |reason: String| {
+            let first = node.output(0).map(|v| self.graph.values[v.0].clone());
+            let name = if node.name.is_empty() { first.unwrap_or_default() } else { node.name.clone() };
+            NetworkError::Operator { op: node.full_op(), node: name, reason }
+        };
+        if node.op == "Constant" {
+            return Ok(());
+        }
+        let last = self.last_uses.get(n).map_or(&[][..], Vec::as_slice);
+        let mut inputs = Vec::with_capacity(node.inputs.len() + 1);
+        for (i, input) in node.inputs.iter().enumerate() {
+            let Some(id) = input else {
+                inputs.push(None);
+                continue;
+            };
+            let again = node.inputs[i + 1..].contains(input);
+            let value = if last.contains(id) && !again { values[id.0].take() } else { values[id.0].clone() };
+            match value.or_else(|| self.constant(parameters, *id)) {
+                Some(value) => inputs.push(Some(value)),
+                None => return Err(failed(format!("its input “{}” is written by nobody before it", self.graph.values[id.0]))),
+            }
+        }
+        if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {
+            inputs.push(self.constants.get(&fill_of(output, &self.graph)).cloned());
+        }
+        let run = operator::find(node).ok_or_else(|| failed("it cannot be run".into()))?;
+        let mut call = Call { node, opset: self.graph.opset, device: &self.device, inputs };
+        let outputs = catch_unwind(AssertUnwindSafe(|| run.call(&mut call)))
+            .map_err(|panic| NetworkError::Internal {
+                place: format!("{} at node “{}”", node.full_op(), node.name),
+                message: message(&*panic),
+            })?
+            .map_err(|fault| failed(fault.0))?;
+        for (i, output) in node.outputs.iter().enumerate() {
+            let Some(id) = output else { continue };
+            match outputs.get(i) {
+                Some(value) => values[id.0] = Some(value.clone()),
+                None => return Err(failed(format!("its output {i} is not worked out by this program"))),
+            }
+        }
+        for id in last {
+            values[id.0] = None;
+        }
+        Ok(())
+    }
+}
+
+/// Where the value of a ConstantOfShape node's attribute is kept: beside all values that the file names.
+fn fill_of(output: ValueId, graph: &Graph) -> ValueId {
+    ValueId(graph.values.len() + output.0)
+}
+
+fn last_uses(graph: &Graph) -> Vec<Vec<ValueId>> {
+    let mut last: HashMap<ValueId, usize> = HashMap::new();
+    for (n, node) in graph.nodes.iter().enumerate() {
+        // What is written and never read goes at once.
+        for &id in node.outputs.iter().chain(&node.inputs).flatten() {
+            last.insert(id, n);
+        }
+    }
+    for (_, output) in &graph.outputs {
+        last.remove(output);
+    }
+    let mut out = vec![Vec::new(); graph.nodes.len()];
+    for (id, n) in last {
+        out[n].push(id);
+    }
+    out
+}
+
+fn constant(file: &OnnxFile, id: TensorId, device: &Device) -> Result<Value, NetworkError> {
+    let tensor = file.tensor(id);
+    let shape = tensor.shape.clone();
+    if tensor.elements <= MAX_ELEMENTS {
+        if let Some(values) = file.floats(id) {
+            let values = values.into_f32();
+            let large = values.len() > MAX_HOST_CONSTANT;
+            return Ok(match large {
+                true => Floats::on_device(shape, tensor.dtype, upload(values, device)).into(),
+                false => Floats::host(shape, tensor.dtype, values).into(),
+            });
+        }
+        if let Some(values) = file.ints(id) {
+            return Ok(Ints::typed(shape, tensor.dtype, values).into());
+        }
+    }
+    Err(NetworkError::Tensor { tensor: tensor.name.clone(), reason: format!("its elements are {}", tensor.dtype) })
+}
+
+/// The value of a Constant node that holds no tensor.
+fn constant_node(node: &Node) -> Option<Value> {
+    use crate::onnx::Dtype;
+    let (_, attribute) = node.attributes.0.first()?;
+    Some(match attribute {
+        Attribute::Int(v) => Ints::new(Vec::new(), vec![*v]).into(),
+        Attribute::Ints(v) => Ints::new(vec![v.len()], v.clone()).into(),
+        Attribute::Float(v) => Floats::host(Vec::new(), Dtype::F32, vec![*v]).into(),
+        Attribute::Floats(v) => Floats::host(vec![v.len()], Dtype::F32, v.clone()).into(),
+        _ => return None,
+    })
+}
+
+fn shape_text(shape: &[Option<usize>]) -> String {
+    let dims: Vec<String> = shape.iter().map(|d| d.map_or("any".to_owned(), |d| d.to_string())).collect();
+    format!("[{}]", dims.join(", "))
+}

@@ -1,0 +1,177 @@
+//! Operators that change or tell a value's shape and leave its elements alone.
+
+use burn::backend::Dispatch;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::Shape;
+
+use super::arithmetic::{aligned, spread};
+use super::call::{Call, Outcome, axes, axis, broadcast, fault, size as size_of};
+use super::movement::{permuted, row_strides, strided};
+use super::value::{Floats, Ints, Value};
+
+pub(super) fn reshape(call: &mut Call) -> Outcome {
+    let Some(target) = call.ints_from(1, "shape")? else { return fault!("the shape is not given") };
+    let allow_zero = call.flag("allowzero");
+    let value = call.take(0)?;
+    let have = value.shape();
+    let mut shape = Vec::with_capacity(target.len());
+    let mut open = None;
+    for (i, &d) in target.iter().enumerate() {
+        shape.push(match d {
+            -1 if open.is_none() => {
+                open = Some(i);
+                1
+            }
+            0 if !allow_zero => match have.get(i) {
+                Some(&d) => d,
+                None => return fault!("{target:?} copies dimension {i}, which {have:?} lacks"),
+            },
+            d => size_of(d)?,
+        });
+    }
+    if let Some(open) = open {
+        let known = super::value::elements(&shape)?;
+        let total: usize = have.iter().product();
+        if known == 0 || total % known != 0 {
+            return fault!("{have:?} cannot be reshaped to {target:?}");
+        }
+        shape[open] = total / known;
+    }
+    value.reshaped(shape)
+}
+
+pub(super) fn flatten(call: &mut Call) -> Outcome {
+    let value = call.take(0)?;
+    let rank = value.shape().len();
+    let at = call.int_or("axis", 1);
+    let at = if at == rank as i64 { rank } else { axis(at, rank)? };
+    let (outer, inner) = value.shape().split_at(at);
+    let shape = vec![outer.iter().product(), inner.iter().product()];
+    value.reshaped(shape)
+}
+
+pub(super) fn squeeze(call: &mut Call) -> Outcome {
+    let list = call.ints_from(1, "axes")?;
+    let value = call.take(0)?;
+    let have = value.shape();
+    let gone = match list {
+        Some(list) => axes(&list, have.len())?,
+        None => (0..have.len()).filter(|&i| have[i] == 1).collect(),
+    };
+    if let Some(&i) = gone.iter().find(|&&i| have[i] != 1) {
+        return fault!("dimension {i} of {have:?} is not 1");
+    }
+    let shape = have.iter().enumerate().filter(|(i, _)| !gone.contains(i)).map(|(_, &d)| d).collect();
+    value.reshaped(shape)
+}
+
+pub(super) fn unsqueeze(call: &mut Call) -> Outcome {
+    let Some(list) = call.ints_from(1, "axes")? else { return fault!("the axes are not given") };
+    let value = call.take(0)?;
+    let rank = value.shape().len() + list.len();
+    let new = axes(&list, rank)?;
+    let mut rest = value.shape().iter().copied();
+    let shape = (0..rank).filter_map(|i| if new.contains(&i) { Some(1) } else { rest.next() }).collect();
+    value.reshaped(shape)
+}
+
+pub(super) fn transpose(call: &mut Call) -> Outcome {
+    let value = call.take(0)?;
+    let rank = value.shape().len();
+    let order: Vec<usize> = match call.node.attributes.ints("perm") {
+        Some(list) => list.iter().map(|&a| axis(a, rank)).collect::<Outcome<_>>()?,
+        None => (0..rank).rev().collect(),
+    };
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    if !sorted.iter().copied().eq(0..rank) {
+        return fault!("{order:?} is no order of {rank} dimensions");
+    }
+    match value {
+        Value::Float(v) => Ok(permute(call, v, &order)?.into()),
+        Value::Int(v) => {
+            let (shape, strides) = permuted(&v.shape, &order);
+            let data = strided(&v.data, 0, &shape, &strides);
+            Ok(Ints::typed(shape, v.dtype, data).into())
+        }
+    }
+}
+
+/// Floats with their axes in another order.
+pub(super) fn permute(call: &Call, v: Floats, order: &[usize]) -> Outcome<Floats> {
+    let (shape, strides) = permuted(&v.shape, order);
+    if shape.len() < 2 {
+        return Ok(v);
+    }
+    let dtype = v.dtype;
+    if v.is_on_host() {
+        return Ok(Floats::host(shape.clone(), dtype, strided(&v.to_host()?, 0, &shape, &strides)));
+    }
+    Ok(Floats::on_device(shape, dtype, Dispatch::float_permute(v.into_device(call.device)?, order)))
+}
+
+pub(super) fn expand(call: &mut Call) -> Outcome {
+    let Some(target) = call.int_list(1)? else { return fault!("the shape is not given") };
+    let target = target.iter().map(|&d| size_of(d)).collect::<Outcome<Vec<_>>>()?;
+    match call.take(0)? {
+        Value::Int(v) => {
+            let shape = broadcast([v.shape.as_slice(), &target])?;
+            let data = spread(&v.data, &v.shape, &shape);
+            Ok(Ints::typed(shape, v.dtype, data).into())
+        }
+        Value::Float(v) => Ok(expanded(call, v, &target)?.into()),
+    }
+}
+
+/// Floats broadcast to `target`.
+pub(super) fn expanded(call: &Call, v: Floats, target: &[usize]) -> Outcome<Floats> {
+    let shape = broadcast([v.shape.as_slice(), target])?;
+    let dtype = v.dtype;
+    if shape == v.shape {
+        return Ok(v);
+    }
+    if shape.contains(&0) {
+        return Ok(Floats::empty(shape, dtype));
+    }
+    if v.is_on_host() {
+        return Ok(Floats::host(shape.clone(), dtype, spread(&v.to_host()?, &v.shape, &shape)));
+    }
+    let rank = shape.len().max(1);
+    let t = v.shaped(call.device, &aligned(&v.shape, rank))?;
+    let wide = Shape::from(aligned(&shape, rank));
+    Ok(Floats::on_device(shape, dtype, Dispatch::float_expand(t, wide)))
+}
+
+pub(super) fn shape(call: &mut Call) -> Outcome {
+    let shape = call.value(0)?.shape();
+    let rank = shape.len() as i64;
+    let bound = |v: i64| if v < 0 { v.saturating_add(rank) } else { v }.clamp(0, rank) as usize;
+    let (start, end) = (bound(call.int_or("start", 0)), bound(call.int_or("end", rank)));
+    let part: Vec<i64> = shape.get(start..end).unwrap_or_default().iter().map(|&d| d as i64).collect();
+    Ok(Ints::new(vec![part.len()], part).into())
+}
+
+pub(super) fn size(call: &mut Call) -> Outcome {
+    let elements = call.value(0)?.shape().iter().product::<usize>();
+    Ok(Ints::new(Vec::new(), vec![elements as i64]).into())
+}
+
+pub(super) fn identity(call: &mut Call) -> Outcome {
+    call.take(0)
+}
+
+/// Nothing is dropped when a network is only run; the mask says so.
+pub(super) fn dropout(call: &mut Call) -> Outcome<Vec<Value>> {
+    let value = call.take(0)?;
+    let shape = value.shape().to_vec();
+    if call.node.output(1).is_none() {
+        return Ok(vec![value]);
+    }
+    let mask = Ints::bools(shape.clone(), vec![1; shape.iter().product()]);
+    Ok(vec![value, mask.into()])
+}
+
+/// Strides of a row-major shape, for those who walk through elements on the host.
+pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
+    row_strides(shape).into_iter().map(|s| s as usize).collect()
+}

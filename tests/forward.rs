@@ -1,0 +1,141 @@
+//! The forward pass against what PyTorch and ONNX Runtime worked out.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{Device, DeviceKind, DeviceType};
+use secateur::graph;
+use secateur::network::{Array, Network, NetworkError};
+use secateur::onnx::OnnxFile;
+
+const DIGITS: [&str; 6] = [
+    "assets/mobilenetv4_digits.onnx",
+    "tests/models/mobilenetv4_digits_default.onnx",
+    "tests/models/mobilenetv4_digits_ts.onnx",
+    "tests/models/mobilenetv4_digits_ts_bn.onnx",
+    "tests/models/mobilenetv4_digits_raw.onnx",
+    "tests/models/mobilenetv4_digits_fp16.onnx",
+];
+
+fn open(path: impl AsRef<Path>, device: &Device) -> Network {
+    let file = OnnxFile::open(path.as_ref()).unwrap();
+    Network::build(Arc::new(graph::build(&file)), &file, device).unwrap()
+}
+
+/// The wgpu device; `None`, with a message, where there is no adapter and nobody insists on one.
+fn wgpu() -> Option<Device> {
+    let found = Device::enumerate(DeviceType::Wgpu).into_iter().next().is_some();
+    if found {
+        return Some(Device::wgpu(DeviceKind::DefaultDevice));
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI has no graphics adapter; install mesa-vulkan-drivers");
+    println!("skipped: no graphics adapter");
+    None
+}
+
+/// Grey value in three channels, (v/255 − 0.5)/0.5.
+fn digits(paths: &[String]) -> Array {
+    let mut data = Vec::new();
+    for path in paths {
+        let image = image::open(Path::new("assets/digits").join(path)).unwrap().into_luma8();
+        assert_eq!(image.dimensions(), (64, 64));
+        let plane: Vec<f32> = image.into_raw().into_iter().map(|v| (f32::from(v) / 255.0 - 0.5) / 0.5).collect();
+        (0..3).for_each(|_| data.extend_from_slice(&plane));
+    }
+    Array::f32([paths.len(), 3, 64, 64], data)
+}
+
+fn logits_agree(device: &Device) {
+    let reference: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string("tests/reference/digits_accuracy.json").unwrap()).unwrap();
+    let images: Vec<String> = serde_json::from_value(reference["images"].clone()).unwrap();
+    let dense: Vec<Vec<f32>> = serde_json::from_value(reference["dense_logits"].clone()).unwrap();
+    let input = digits(&images);
+    for path in DIGITS {
+        let half = path.contains("fp16");
+        let network = open(path, device);
+        let name = network.graph().inputs[0].name.clone();
+        let input = Array { dtype: network.graph().inputs[0].dtype, ..input.clone() };
+        let outputs = network.forward(&[(name, input)]).unwrap();
+        assert_eq!(outputs.len(), 1);
+        assert_eq!(outputs[0].1.shape, [8, 10]);
+        let logits = outputs[0].1.as_f32().unwrap();
+        let error = logits.iter().zip(dense.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{path}: largest error {error:e}");
+        assert!(error < if half { 2e-2 } else { 1e-4 }, "{path}: {error}");
+    }
+}
+
+#[test]
+fn the_digits_networks_agree_with_pytorch_on_flex() {
+    logits_agree(&Device::flex());
+}
+
+#[test]
+fn the_digits_networks_agree_with_pytorch_on_wgpu() {
+    if let Some(device) = wgpu() {
+        logits_agree(&device);
+    }
+}
+
+#[test]
+fn a_pruned_parameter_changes_the_result() {
+    let device = Device::flex();
+    let mut network = open("assets/mobilenetv4_digits.onnx", &device);
+    let input = vec![("input".to_owned(), digits(&["0/0078.png".to_owned()]))];
+    let dense = network.forward(&input).unwrap();
+    let classifier = network.graph().parameters.iter().position(|p| p.name == "classifier.weight").unwrap();
+    let id = secateur::graph::ParameterId(classifier);
+    let zeros = network.parameter(id).zeros_like();
+    let kept = network.clone();
+    network.set_parameter(id, zeros);
+    let pruned = network.forward(&input).unwrap();
+    let bias = network.graph().parameters.iter().position(|p| p.name == "classifier.bias").unwrap();
+    let bias = network.parameter(secateur::graph::ParameterId(bias)).into_data().try_into_vec::<f32>().unwrap();
+    assert_eq!(pruned[0].1.as_f32().unwrap(), bias);
+    assert_eq!(kept.forward(&input).unwrap(), dense, "a clone keeps its weights");
+}
+
+#[test]
+fn wrong_inputs_are_refused() {
+    let network = open("assets/mobilenetv4_digits.onnx", &Device::flex());
+    assert!(matches!(network.forward(&[]), Err(NetworkError::MissingInput { .. })));
+    let input = |name: &str, array| network.forward(&[(name.to_owned(), array)]);
+    assert!(matches!(input("other", Array::f32([1], vec![0.0])), Err(NetworkError::WrongInput { .. })));
+    assert!(matches!(input("input", Array::f32([1, 3, 64], vec![0.0; 192])), Err(NetworkError::WrongInput { .. })));
+    assert!(matches!(input("input", Array::f32([1, 3, 64, 64], vec![0.0; 5])), Err(NetworkError::WrongInput { .. })));
+    assert!(matches!(input("input", Array::i64([1, 3, 64, 64], vec![0; 12288])), Err(NetworkError::WrongInput { .. })));
+}
+
+#[test]
+fn no_images_give_no_logits() {
+    let network = open("assets/mobilenetv4_digits.onnx", &Device::flex());
+    let outputs = network.forward(&[("input".to_owned(), Array::f32([0, 3, 64, 64], Vec::new()))]).unwrap();
+    assert_eq!(outputs[0].1.shape, [0, 10]);
+}
+
+/// Run with `--ignored --nocapture` for the figures.
+#[test]
+#[ignore = "a measurement"]
+fn time_of_all_digits() {
+    let mut paths = Vec::new();
+    for class in 0..10 {
+        for entry in std::fs::read_dir(format!("assets/digits/{class}")).unwrap() {
+            paths.push(format!("{class}/{}", entry.unwrap().file_name().to_string_lossy()));
+        }
+    }
+    let batches: Vec<_> = paths.chunks(60).map(|p| vec![("input".to_owned(), digits(p))]).collect();
+    for model in &DIGITS[..4] {
+        let network = open(model, &Device::flex());
+        network.forward(&batches[0]).unwrap();
+        let mut best = f64::INFINITY;
+        for _ in 0..5 {
+            let start = std::time::Instant::now();
+            for batch in &batches {
+                network.forward(batch).unwrap();
+            }
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        println!("{model}: {} digits in {best:.3} s", paths.len());
+    }
+}

@@ -47,7 +47,7 @@ fn round_to(dtype: Dtype, x: f32) -> f32 {
 }
 
 /// Floats on the device stay float32 and change their mark alone; on the host they are rounded.
-fn convert(value: Value, to: Dtype) -> Outcome {
+pub(super) fn convert(value: Value, to: Dtype) -> Outcome {
     Ok(match value {
         Value::Float(v) if to.is_float() => {
             if !v.is_on_host() || v.dtype == to {

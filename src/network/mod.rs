@@ -9,17 +9,26 @@
 
 mod arithmetic;
 mod array;
+mod attention;
 mod call;
 mod cast;
 mod convolution;
+mod einsum;
 mod elementwise;
+mod gather;
+mod generate;
 mod linear;
 mod movement;
 mod normalization;
 mod operator;
 mod plan;
+mod pool;
+mod quantize;
+mod recurrent;
 mod reduce;
+mod resize;
 mod shape;
+mod sort;
 mod value;
 
 use std::any::Any;

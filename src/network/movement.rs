@@ -4,8 +4,8 @@ use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::Slice;
 
-use super::call::{Call, Outcome, axis, fault};
-use super::value::{Floats, Ints, Value, elements};
+use super::call::{Call, Outcome, axis, fault, size};
+use super::value::{Floats, Ints, MAX_ELEMENTS, Value, elements};
 
 /// Strides of a row-major array.
 pub(super) fn row_strides(shape: &[usize]) -> Vec<isize> {
@@ -186,4 +186,159 @@ pub(super) fn slice(call: &mut Call) -> Outcome {
         cuts[at] = Cut { start: start as usize, step: step.clamp(-length.max(1), length.max(1)) as isize, count };
     }
     cut(call, value, &cuts)
+}
+
+/// Along one axis into as many parts as there are outputs, or of the sizes that are given.
+pub(super) fn split(call: &mut Call) -> Outcome<Vec<Value>> {
+    let sizes = call.ints_from(1, "split")?;
+    let parts = call.node.outputs.len();
+    let value = call.take(0)?;
+    let at = axis(call.int_or("axis", 0), value.shape().len())?;
+    let length = value.shape()[at];
+    let sizes = match sizes {
+        Some(sizes) => sizes.iter().map(|&s| size(s)).collect::<Outcome<Vec<_>>>()?,
+        None => {
+            let parts = usize::try_from(call.int_or("num_outputs", parts as i64)).unwrap_or(0).clamp(1, parts.max(1));
+            let each = length.div_ceil(parts);
+            (0..parts).map(|i| each.min(length.saturating_sub(i * each))).collect()
+        }
+    };
+    if sizes.iter().try_fold(0_usize, |n, &s| n.checked_add(s)) != Some(length) {
+        return fault!("{length} elements cannot be split into {sizes:?}");
+    }
+    let mut start = 0;
+    let mut out = Vec::with_capacity(sizes.len());
+    for count in sizes {
+        let mut cuts = whole(value.shape());
+        cuts[at] = Cut { start, step: 1, count };
+        out.push(cut(call, value.clone(), &cuts)?);
+        start += count;
+    }
+    Ok(out)
+}
+
+/// Elements added around a value, or cut away where a pad is negative.
+pub(super) fn pad(call: &mut Call) -> Outcome {
+    let Some(pads) = call.ints_from(1, "pads")?.or_else(|| call.node.attributes.ints("paddings").map(<[i64]>::to_vec)) else {
+        return fault!("the pads are not given");
+    };
+    let mode = call.string_or("mode", "constant").to_owned();
+    let fill = if call.has(2) { Some(call.take(2)?) } else { None };
+    let list = call.int_list(3)?;
+    let value = call.take(0)?;
+    let shape = value.shape().to_vec();
+    let list = match list {
+        Some(list) => list.iter().map(|&a| axis(a, shape.len())).collect::<Outcome<Vec<_>>>()?,
+        None => (0..shape.len()).collect(),
+    };
+    if pads.len() != 2 * list.len() || pads.iter().any(|p| p.unsigned_abs() > MAX_ELEMENTS as u64) {
+        return fault!("pads {pads:?} for {} axes", list.len());
+    }
+    let (mut cuts, mut grow, mut out) = (whole(&shape), vec![(0, 0); shape.len()], shape.clone());
+    for (i, &at) in list.iter().enumerate() {
+        let (before, after) = (pads[i], pads[list.len() + i]);
+        let less = (before.min(0).unsigned_abs() as usize, after.min(0).unsigned_abs() as usize);
+        let Some(count) = shape[at].checked_sub(less.0 + less.1) else { return fault!("pads {pads:?} cut more than {shape:?} away") };
+        cuts[at] = Cut { start: less.0, step: 1, count };
+        grow[at] = (before.max(0) as usize, after.max(0) as usize);
+        out[at] = count + grow[at].0 + grow[at].1;
+    }
+    elements(&out)?;
+    let mut value = cut(call, value, &cuts)?;
+    if mode != "constant" {
+        for (at, &(before, after)) in grow.iter().enumerate().filter(|(_, g)| **g != (0, 0)) {
+            let indices = around(value.shape()[at], before, after, &mode)?;
+            value = super::gather::select(call, value, at, &indices)?;
+        }
+        return Ok(value);
+    }
+    if out == value.shape() {
+        return Ok(value);
+    }
+    match value {
+        Value::Int(v) => {
+            let fill = match fill {
+                Some(Value::Int(f)) if f.data.len() == 1 => f.data[0],
+                None => 0,
+                _ => return fault!("its fill is not one number"),
+            };
+            let data = framed(&v.data, &v.shape, &grow, &out, fill);
+            Ok(Ints::typed(out, v.dtype, data).into())
+        }
+        Value::Float(v) => {
+            let fill = match fill.map(|f| f.into_floats().to_host()).transpose()? {
+                Some(f) if f.len() == 1 => f[0],
+                Some(f) if !f.is_empty() => return fault!("its fill is {} numbers", f.len()),
+                _ => call.float_or("value", 0.0),
+            };
+            if v.is_on_host() || out.contains(&0) {
+                let data = framed(&v.to_host()?, &v.shape, &grow, &out, fill);
+                return Ok(Floats::host(out, v.dtype, data).into());
+            }
+            let dtype = v.dtype;
+            Ok(Floats::on_device(out, dtype, super::convolution::padded(v.into_device(call.device)?, &grow, fill)).into())
+        }
+    }
+}
+
+/// Elements within a frame of `fill`.
+fn framed<T: Copy>(data: &[T], shape: &[usize], grow: &[(usize, usize)], out: &[usize], fill: T) -> Vec<T> {
+    let mut result = vec![fill; out.iter().product()];
+    let (from, to) = (row_strides(shape), row_strides(out));
+    for (i, &value) in data.iter().enumerate() {
+        let at: usize = (0..shape.len()).map(|d| (i / from[d] as usize % shape[d] + grow[d].0) * to[d] as usize).sum();
+        result[at] = value;
+    }
+    result
+}
+
+/// For every result along an axis, which element it repeats.
+fn around(length: usize, before: usize, after: usize, mode: &str) -> Outcome<Vec<usize>> {
+    let n = length as i64;
+    if n == 0 {
+        return fault!("there is nothing to repeat");
+    }
+    let place = |i: i64| match mode {
+        "edge" => Some(i.clamp(0, n - 1)),
+        "wrap" => Some(i.rem_euclid(n)),
+        "reflect" if n == 1 => Some(0),
+        "reflect" => {
+            let period = 2 * (n - 1);
+            let i = i.rem_euclid(period);
+            Some(if i < n { i } else { period - i })
+        }
+        _ => None,
+    };
+    let all = -(before as i64)..n + after as i64;
+    all.map(|i| place(i).map_or_else(|| fault!("the mode “{mode}” is not known"), |i| Ok(i as usize))).collect()
+}
+
+/// Blocks of channels become blocks of pixels, and the other way round.
+pub(super) fn depth_space(call: &mut Call) -> Outcome {
+    let to_space = call.node.op == "DepthToSpace";
+    let block = size(call.int_or("blocksize", 0))?;
+    let by_column = call.string_or("mode", "DCR") == "CRD";
+    let value = call.take(0)?.into_floats();
+    let &[batch, channels, height, width] = value.shape.as_slice() else { return fault!("{:?} is no image", value.shape) };
+    if block == 0 || block > MAX_ELEMENTS {
+        return fault!("a block of {block}");
+    }
+    if to_space {
+        if !channels.is_multiple_of(block.saturating_mul(block)) {
+            return fault!("{channels} channels cannot be blocks of {block} by {block}");
+        }
+        let depth = channels / (block * block);
+        let (split, order) = match by_column {
+            true => (vec![batch, depth, block, block, height, width], [0, 1, 4, 2, 5, 3]),
+            false => (vec![batch, block, block, depth, height, width], [0, 3, 4, 1, 5, 2]),
+        };
+        let out = vec![batch, depth, height * block, width * block];
+        return Ok(super::shape::permute(call, value.reshaped(split)?, &order)?.reshaped(out)?.into());
+    }
+    if !height.is_multiple_of(block) || !width.is_multiple_of(block) {
+        return fault!("{height} by {width} cannot be blocks of {block}");
+    }
+    let split = vec![batch, channels, height / block, block, width / block, block];
+    let out = vec![batch, channels * block * block, height / block, width / block];
+    Ok(super::shape::permute(call, value.reshaped(split)?, &[0, 3, 5, 1, 2, 4])?.reshaped(out)?.into())
 }

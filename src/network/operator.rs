@@ -2,7 +2,7 @@
 
 use super::call::{Call, Outcome};
 use super::value::Value;
-use super::{arithmetic, cast, convolution, elementwise, linear, movement, normalization, reduce, shape};
+use super::{arithmetic, attention, cast, convolution, einsum, elementwise, gather, generate, linear, movement, normalization, pool, quantize, recurrent, reduce, resize, shape, sort};
 use crate::graph::{Attribute, Node};
 
 /// The code of an operator.
@@ -42,8 +42,44 @@ pub(super) fn find(node: &Node) -> Option<Operator> {
         "ConvTranspose" => One(convolution::conv_transpose),
         "Gemm" => One(linear::gemm),
         "MatMul" => One(linear::matmul),
+        "Einsum" => One(einsum::einsum),
+        "Attention" => Many(attention::attention),
+        "LSTM" | "GRU" | "RNN" => Many(recurrent::recurrent),
         "BatchNormalization" => One(normalization::batch),
+        "LayerNormalization" => Many(normalization::layer),
+        "RMSNormalization" => One(normalization::rms),
+        "InstanceNormalization" => One(normalization::instance),
+        "GroupNormalization" => One(normalization::group),
+        "MeanVarianceNormalization" => One(normalization::mean_variance),
+        "LpNormalization" => One(normalization::lp),
+        "LRN" => One(normalization::local_response),
+        "MaxPool" => Many(pool::max),
+        "AveragePool" => One(pool::average),
+        "LpPool" => One(pool::norm),
+        "GlobalMaxPool" => One(pool::global_max),
+        "GlobalLpPool" => One(pool::global_norm),
         "GlobalAveragePool" => One(reduce::global_average),
+        "ArgMax" | "ArgMin" => One(sort::arg),
+        "TopK" => Many(sort::top_k),
+        "CumSum" | "CumProd" => One(sort::cumulative),
+        "Gather" => One(gather::gather),
+        "GatherElements" => One(gather::gather_elements),
+        "GatherND" => One(gather::gather_nd),
+        "ScatterElements" | "Scatter" => One(gather::scatter_elements),
+        "ScatterND" => One(gather::scatter_nd),
+        "NonZero" => One(gather::non_zero),
+        "OneHot" => One(gather::one_hot),
+        "ConstantOfShape" => One(generate::constant_of_shape),
+        "Range" => One(generate::range),
+        "EyeLike" => One(generate::eye_like),
+        "Trilu" => One(generate::trilu),
+        "Tile" => One(generate::tile),
+        "Split" => Many(movement::split),
+        "Pad" => One(movement::pad),
+        "DepthToSpace" | "SpaceToDepth" => One(movement::depth_space),
+        "Resize" | "Upsample" => One(resize::resize),
+        "QuantizeLinear" => One(quantize::quantize),
+        "DequantizeLinear" => One(quantize::dequantize),
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
         | "ReduceLogSumExp" | "ReduceSumSquare" => One(reduce::reduce),
         "Softmax" | "LogSoftmax" => One(reduce::softmax),
@@ -72,4 +108,9 @@ fn is_plain_constant(node: &Node) -> bool {
         node.attributes.0.as_slice(),
         [(_, Attribute::Int(_) | Attribute::Ints(_) | Attribute::Float(_) | Attribute::Floats(_) | Attribute::Tensor(_))]
     )
+}
+
+/// Whether an operator understands integers that are held as floats on the device, as quantised values are.
+pub(super) fn takes_quantized(op: &str) -> bool {
+    matches!(op, "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Slice" | "MaxPool" | "Shape")
 }

@@ -1,6 +1,6 @@
 //! What is known of a network before it runs: constants, and after which node each value can go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use crate::onnx::{OnnxFile, TensorId};
 /// Constants with more elements than this do not keep a copy on the host.
 const MAX_HOST_CONSTANT: usize = 1 << 16;
 
+/// All values that are worked out beforehand have together no more elements than this.
+const MAX_FOLDED: usize = 1 << 26;
+
 /// Everything but the weights.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -29,6 +32,8 @@ pub(super) struct Plan {
     constants: HashMap<ValueId, Value>,
     /// Values that are parameters.
     parameters: HashMap<ValueId, ParameterId>,
+    /// First outputs of nodes whose outputs are among the constants.
+    folded: HashSet<ValueId>,
     /// For every node, the values that nobody reads after it.
     last_uses: Vec<Vec<ValueId>>,
 }
@@ -57,7 +62,7 @@ impl Plan {
     pub(super) fn new(graph: Arc<Graph>, file: &OnnxFile, device: &Device) -> Result<Self, NetworkError> {
         let owners: HashMap<TensorId, ParameterId> = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
         let mut plan =
-            Self { device: device.clone(), constants: HashMap::new(), parameters: HashMap::new(), last_uses: last_uses(&graph), graph };
+            Self { device: device.clone(), constants: HashMap::new(), parameters: HashMap::new(), folded: HashSet::new(), last_uses: last_uses(&graph), graph };
         let graph = Arc::clone(&plan.graph);
         // What a node reads, less what another node has to work out first.
         let mut wanted: Vec<ValueId> = graph.nodes.iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
@@ -81,6 +86,7 @@ impl Plan {
                 plan.constants.insert(fill_of(output, &graph), constant(file, tensor, device)?);
             }
         }
+        plan.fold();
         Ok(plan)
     }
 
@@ -136,7 +142,7 @@ impl Plan {
             let name = if node.name.is_empty() { first.unwrap_or_default() } else { node.name.clone() };
             NetworkError::Operator { op: node.full_op(), node: name, reason }
         };
-        if node.op == "Constant" {
+        if node.op == "Constant" || node.output(0).is_some_and(|first| self.folded.contains(&first)) {
             return Ok(());
         }
         let last = self.last_uses.get(n).map_or(&[][..], Vec::as_slice);
@@ -164,17 +170,61 @@ impl Plan {
                 message: message(&*panic),
             })?
             .map_err(|fault| failed(fault.0))?;
+        let mut outputs = outputs.into_iter();
         for (i, output) in node.outputs.iter().enumerate() {
-            let Some(id) = output else { continue };
-            match outputs.get(i) {
-                Some(value) => values[id.0] = Some(value.clone()),
-                None => return Err(failed(format!("its output {i} is not worked out by this program"))),
+            match (outputs.next(), output) {
+                (Some(value), Some(id)) => values[id.0] = Some(value),
+                (None, Some(_)) => return Err(failed(format!("its output {i} is not worked out by this program"))),
+                _ => {}
             }
         }
         for id in last {
             values[id.0] = None;
         }
         Ok(())
+    }
+
+    fn call(&self, node: &Node, mut inputs: Vec<Option<Value>>) -> Outcome<Vec<Value>> {
+        let Some(operator) = operator::find(node) else { return fault!("it cannot be run") };
+        if !operator::takes_quantized(&node.op) {
+            inputs = inputs.into_iter().map(|v| v.map(Value::with_ints_on_host).transpose()).collect::<Outcome<_>>()?;
+        }
+        let mut call = Call { node, opset: self.graph.opset, device: &self.device, inputs };
+        operator.call(&mut call)?.into_iter().map(|v| v.with_floats_on_device(&self.device)).collect()
+    }
+
+    /// Works out beforehand what depends on constants alone, where it is no weight and not large.
+    ///
+    /// A node that fails here fails again, with its name, when the network runs.
+    fn fold(&mut self) {
+        let graph = Arc::clone(&self.graph);
+        let mut budget = MAX_FOLDED;
+        for node in &graph.nodes {
+            let known = |id: &Option<ValueId>| id.is_none_or(|id| self.constants.contains_key(&id));
+            if node.op == "Constant" || node.inputs.is_empty() || !node.inputs.iter().all(known) {
+                continue;
+            }
+            let mut inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(|id| self.constants.get(&id).cloned())).collect();
+            let largest = inputs.iter().flatten().map(|v| v.shape().iter().product::<usize>()).max().unwrap_or(0);
+            if largest > budget || matches!(node.op.as_str(), "ConstantOfShape" | "Expand" | "Tile" | "Range" | "OneHot" | "Pad" | "Resize" | "Upsample") && largest > 16 {
+                continue;
+            }
+            if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {
+                inputs.push(self.constants.get(&fill_of(output, &graph)).cloned());
+            }
+            let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs))) else { continue };
+            let size: usize = outputs.iter().map(|v| v.shape().iter().product::<usize>()).sum();
+            let Some(left) = budget.checked_sub(size).filter(|_| outputs.len() >= node.outputs.len()) else { continue };
+            budget = left;
+            for (value, output) in outputs.into_iter().zip(&node.outputs) {
+                if let Some(id) = output {
+                    self.constants.insert(*id, value);
+                }
+            }
+            if let Some(first) = node.output(0) {
+                self.folded.insert(first);
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ type D = Dispatch;
 
 /// Mesa's software adapter ends every shader loop after 65,535 rounds and says nothing (Burn 0.22.1, one round per element),
 /// so longer sums are taken in steps of this many.
-const LOOP: usize = 32_768;
+pub(super) const LOOP: usize = 32_768;
 
 /// How elements are drawn together.
 #[derive(Clone, Copy, PartialEq, Eq)]

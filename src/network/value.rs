@@ -51,6 +51,9 @@ enum Place {
     Device(DispatchTensor),
 }
 
+/// Results of host operators with more elements than this go to the device.
+const MAX_HOST: usize = 1 << 14;
+
 /// Number of elements of a shape, where it is within bounds.
 pub(super) fn elements(shape: &[usize]) -> Outcome<usize> {
     match shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) {
@@ -236,6 +239,28 @@ impl Value {
         }
     }
 
+    /// Integers that are held as floats, as quantised values are, become integers on the host.
+    pub(super) fn with_ints_on_host(self) -> Outcome {
+        match self {
+            Self::Float(v) if !v.dtype.is_float() => {
+                let data = v.to_host()?.iter().map(|&x| x as i64).collect();
+                Ok(Ints::typed(v.shape, v.dtype, data).into())
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// Large floats that an operator left on the host go back to the device, where the next one is faster.
+    pub(super) fn with_floats_on_device(self, device: &Device) -> Outcome {
+        match self {
+            Self::Float(v) if v.is_on_host() && v.elements() > MAX_HOST && v.rank() <= MAX_RANK => {
+                let data = v.to_host()?.to_vec();
+                Ok(Floats::on_device(v.shape, v.dtype, upload(data, device)).into())
+            }
+            value => Ok(value),
+        }
+    }
+
     /// Takes an array in. Floats with elements go to the device.
     pub(super) fn from_array(array: &Array, device: &Device) -> Outcome<Self> {
         if !array.is_whole() {
@@ -253,7 +278,7 @@ impl Value {
 
     /// Reads the value back.
     pub(super) fn to_array(&self) -> Outcome<Array> {
-        Ok(match self {
+        Ok(match self.clone().with_ints_on_host()? {
             Self::Float(v) => Array { shape: v.shape.clone(), dtype: v.dtype, data: ArrayData::F32(Arc::unwrap_or_clone(v.to_host()?)) },
             Self::Int(v) if v.dtype == Dtype::Bool => Array::bool(v.shape.clone(), v.data.iter().map(|&b| b != 0).collect()),
             Self::Int(v) => Array { shape: v.shape.clone(), dtype: v.dtype, data: ArrayData::I64(v.data.to_vec()) },

@@ -1,0 +1,160 @@
+//! Scaled dot-product attention, as ONNX defines it since operator set 23.
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Dispatch, Scalar};
+
+use super::arithmetic::{floats, spread};
+use super::call::{Call, Outcome, fault, size};
+use super::linear::product;
+use super::reduce::softmax_rows;
+use super::shape::{expanded, permute};
+use super::value::{Floats, Value};
+use crate::onnx::Dtype;
+
+type D = Dispatch;
+
+/// Queries, keys or values as batch × heads × sequence × width.
+fn heads(call: &Call, v: Floats, count: usize) -> Outcome<Floats> {
+    match *v.shape.as_slice() {
+        [_, _, _, _] => Ok(v),
+        [batch, length, width] if count > 0 && width % count == 0 => {
+            let v = v.reshaped(vec![batch, length, count, width / count])?;
+            permute(call, v, &[0, 2, 1, 3])
+        }
+        _ => fault!("{:?} cannot be split into {count} heads", v.shape),
+    }
+}
+
+/// Keys or values behind those of the past.
+fn with_past(call: &Call, past: Option<Floats>, new: Floats) -> Outcome<Floats> {
+    let Some(past) = past else { return Ok(new) };
+    let fits = past.rank() == 4 && (0..4).all(|d| d == 2 || past.shape[d] == new.shape[d]);
+    if !fits {
+        return fault!("a past of {:?} does not fit {:?}", past.shape, new.shape);
+    }
+    if past.shape[2] == 0 {
+        return Ok(new);
+    }
+    let mut shape = new.shape.clone();
+    shape[2] += past.shape[2];
+    let dtype = new.dtype;
+    let t = D::float_cat(vec![past.into_device(call.device)?, new.into_device(call.device)?], 2);
+    Ok(Floats::on_device(shape, dtype, t))
+}
+
+/// Every head of keys or values as often as queries need it.
+fn repeated(call: &Call, v: Floats, queries: usize) -> Outcome<Floats> {
+    let [batch, count, length, width] = four(&v)?;
+    if count == queries {
+        return Ok(v);
+    }
+    if count == 0 || queries % count != 0 {
+        return fault!("{queries} heads of queries cannot share {count} heads of keys");
+    }
+    let times = queries / count;
+    let v = expanded(call, v.reshaped(vec![batch, count, 1, length, width])?, &[batch, count, times, length, width])?;
+    v.reshaped(vec![batch, queries, length, width])
+}
+
+fn four(v: &Floats) -> Outcome<[usize; 4]> {
+    <[usize; 4]>::try_from(v.shape.as_slice()).or_else(|_| fault!("{:?} has not four dimensions", v.shape))
+}
+
+/// What is added to the scores: 0 where a query may see a key, −∞ where it may not, and the model's own bias.
+fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<Floats>> {
+    let causal = call.flag("is_causal");
+    let lengths = call.int_list(6)?;
+    let mask = if call.has(3) { Some(call.take(3)?) } else { None };
+    if mask.is_none() && !causal && lengths.is_none() {
+        return Ok(None);
+    }
+    let [batch, count, queries, keys] = scores;
+    let mut out = vec![0.0_f32; batch * count * queries * keys];
+    if let Some(mask) = mask {
+        let allowed = |v: i64| if v == 0 { f32::NEG_INFINITY } else { 0.0 };
+        let (data, mut shape): (Vec<f32>, Vec<usize>) = match &mask {
+            Value::Int(v) => (v.data.iter().map(|&v| allowed(v)).collect(), v.shape.clone()),
+            Value::Float(v) => (v.to_host()?.to_vec(), v.shape.clone()),
+        };
+        let mut data = data;
+        // A mask may be shorter than the keys: nobody sees what lies behind it.
+        if let Some(last) = shape.last_mut().filter(|l| **l > 1 && **l < keys) {
+            let short = *last;
+            data = data.chunks(short).flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(f32::NEG_INFINITY, keys - short))).collect();
+            *last = keys;
+        }
+        if super::call::broadcast([shape.as_slice(), &scores])? != scores {
+            return fault!("a mask of {shape:?} does not fit {scores:?}");
+        }
+        out = spread(&data, &shape, &scores);
+    }
+    for (i, value) in out.iter_mut().enumerate() {
+        let (key, query, n) = (i % keys, i / keys % queries, i / keys / queries / count);
+        let beyond = lengths.as_ref().is_some_and(|l| l.get(n).is_some_and(|&l| key as i64 >= l));
+        let offset = match &lengths {
+            Some(l) => l.get(n).map_or(0, |&l| l - queries as i64),
+            None => past as i64,
+        };
+        if beyond || (causal && key as i64 > query as i64 + offset) {
+            *value = f32::NEG_INFINITY;
+        }
+    }
+    Ok(Some(Floats::host(scores.to_vec(), Dtype::F32, out)))
+}
+
+pub(super) fn attention(call: &mut Call) -> Outcome<Vec<Value>> {
+    let (q_heads, kv_heads) = (size(call.int_or("q_num_heads", 0))?, size(call.int_or("kv_num_heads", 0))?);
+    let (q, k, v) = (call.take_floats(0)?, call.take_floats(1)?, call.take_floats(2)?);
+    let flat = q.rank() == 3;
+    let dtype = q.dtype;
+    let (q, k, v) = (heads(call, q, q_heads)?, heads(call, k, kv_heads)?, heads(call, v, kv_heads)?);
+    let (past_k, past_v) = (call.optional_floats(4)?, call.optional_floats(5)?);
+    let past = past_k.as_ref().map_or(0, |p| p.shape.get(2).copied().unwrap_or(0));
+    let (k, v) = (with_past(call, past_k, k)?, with_past(call, past_v, v)?);
+    let present = [k.clone(), v.clone()];
+    let [batch, count, queries, width] = four(&q)?;
+    let (k, v) = (repeated(call, k, count)?, repeated(call, v, count)?);
+    let ([_, _, keys, k_width], [_, _, v_keys, v_width]) = (four(&k)?, four(&v)?);
+    if k_width != width || keys != v_keys || k.shape[0] != batch || v.shape[0] != batch {
+        return fault!("queries {:?}, keys {:?} and values {:?} do not fit", q.shape, k.shape, v.shape);
+    }
+    let shape = [batch, count, queries, keys];
+    if super::value::elements(&shape)? == 0 || width == 0 || v_width == 0 {
+        return fault!("there is nothing to attend to: {shape:?}");
+    }
+    let scale = call.node.attributes.float("scale").filter(|&s| s != 0.0).unwrap_or(1.0 / (width as f32).sqrt());
+    let scalar = |v: f32| Floats::host(Vec::new(), Dtype::F32, vec![v]);
+    let root = scale.abs().sqrt() * scale.signum();
+    let q = floats(call, "Mul", q, scalar(root))?;
+    let k = floats(call, "Mul", permute(call, k, &[0, 1, 3, 2])?, scalar(scale.abs().sqrt()))?;
+    let mut scores = product(call, q, k)?;
+    let mode = call.int_or("qk_matmul_output_mode", 0);
+    let mut shown = (mode == 0).then(|| scores.clone());
+    let cap = call.float_or("softcap", 0.0);
+    if cap > 0.0 {
+        let t = D::float_tanh(D::float_clamp(D::float_div_scalar(scores.into_device(call.device)?, Scalar::Float(f64::from(cap))), Scalar::Float(-15.0), Scalar::Float(15.0)));
+        scores = Floats::on_device(shape.to_vec(), dtype, D::float_mul_scalar(t, Scalar::Float(f64::from(cap))));
+    }
+    if mode == 1 {
+        shown = Some(scores.clone());
+    }
+    if let Some(bias) = bias(call, shape, past)? {
+        scores = floats(call, "Add", scores, bias)?;
+    }
+    if mode == 2 {
+        shown = Some(scores.clone());
+    }
+    let rows = softmax_rows(scores.shaped(call.device, &[batch * count * queries, keys])?, false);
+    let weights = Floats::on_device(shape.to_vec(), dtype, rows);
+    if mode == 3 {
+        shown = Some(weights.clone());
+    }
+    let mut y = product(call, weights, v)?;
+    if flat {
+        y = permute(call, y, &[0, 2, 1, 3])?.reshaped(vec![batch, queries, count * v_width])?;
+    }
+    let [present_k, present_v] = present;
+    let mut out: Vec<Value> = vec![y.into(), present_k.into(), present_v.into()];
+    out.extend(shown.map(Value::from));
+    Ok(out)
+}

@@ -1,0 +1,186 @@
+//! Sums of products over named axes.
+
+use std::collections::BTreeSet;
+
+use super::call::{Call, Outcome, fault};
+use super::linear::product;
+use super::movement::strided;
+use super::shape::{expanded, permute};
+use super::value::{Floats, elements};
+
+/// An axis name: a letter, or a number for an axis that the dots stand for, counted from the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Label {
+    Dots(usize),
+    Letter(char),
+}
+
+/// A value with a name for each axis, no name twice.
+struct Term {
+    value: Floats,
+    labels: Vec<Label>,
+}
+
+impl Term {
+    fn length(&self, label: Label) -> Option<usize> {
+        self.labels.iter().position(|&l| l == label).map(|i| self.value.shape[i])
+    }
+
+    /// The term with its axes in this order; axes of 1 stand in for names that it lacks.
+    fn ordered(self, call: &Call, order: &[Label]) -> Outcome<Floats> {
+        let axes: Vec<usize> = order.iter().filter_map(|l| self.labels.iter().position(|m| m == l)).collect();
+        let shape = order.iter().map(|&l| self.length(l).unwrap_or(1)).collect();
+        permute(call, self.value, &axes)?.reshaped(shape)
+    }
+}
+
+pub(super) fn einsum(call: &mut Call) -> Outcome {
+    let equation: String = call.string_or("equation", "").split_whitespace().collect();
+    let (left, right) = equation.split_once("->").map_or((equation.as_str(), None), |(l, r)| (l, Some(r)));
+    let parts: Vec<&str> = left.split(',').collect();
+    if parts.len() != call.inputs.len() {
+        return fault!("“{equation}” names {} inputs, there are {}", parts.len(), call.inputs.len());
+    }
+    let mut terms = Vec::with_capacity(parts.len());
+    for (i, part) in parts.iter().enumerate() {
+        let value = call.take(i)?.into_floats();
+        let labels = labels(part, Some(value.rank()))?;
+        terms.push(diagonal(value, &labels)?);
+    }
+    let output = match right {
+        Some(right) => {
+            let dots = terms.iter().flat_map(|t| &t.labels).filter(|l| matches!(l, Label::Dots(_))).collect::<BTreeSet<_>>().len();
+            labels(right, Some(right.replace("...", "").chars().count() + if right.contains("...") { dots } else { 0 }))?
+        }
+        None => {
+            // Axes under the dots, then letters that occur once, in alphabetical order.
+            let all: Vec<Label> = parts.iter().zip(&terms).flat_map(|(p, t)| p.chars().filter(char::is_ascii_alphabetic).map(Label::Letter).chain(t.labels.iter().copied().filter(|l| matches!(l, Label::Dots(_))))).collect();
+            let mut dots: Vec<Label> = all.iter().copied().filter(|l| matches!(l, Label::Dots(_))).collect();
+            dots.sort_unstable();
+            dots.dedup();
+            dots.reverse();
+            let mut once: Vec<Label> = all.iter().copied().filter(|l| matches!(l, Label::Letter(_)) && all.iter().filter(|m| *m == l).count() == 1).collect();
+            once.sort_unstable();
+            dots.into_iter().chain(once).collect()
+        }
+    };
+    if output.iter().any(|l| !terms.iter().any(|t| t.labels.contains(l))) {
+        return fault!("“{equation}” puts out an axis that no input has");
+    }
+    let mut terms = terms.into_iter();
+    let Some(mut total) = terms.next() else { return fault!("“{equation}” names no input") };
+    let rest: Vec<Term> = terms.collect();
+    let mut later: Vec<BTreeSet<Label>> = vec![output.iter().copied().collect()];
+    for term in rest.iter().rev() {
+        let mut needed = later[later.len() - 1].clone();
+        needed.extend(&term.labels);
+        later.push(needed);
+    }
+    for term in rest {
+        later.pop();
+        let needed = later.last().cloned().unwrap_or_default();
+        total = joined(call, total, term, &needed)?;
+    }
+    let needed = output.iter().copied().collect();
+    let total = summed(call, total, &needed)?;
+    Ok(total.ordered(call, &output)?.into())
+}
+
+/// Names of the axes that a part of the equation gives to a value of this rank.
+fn labels(part: &str, rank: Option<usize>) -> Outcome<Vec<Label>> {
+    let letters = |s: &str| s.chars().map(|c| if c.is_ascii_alphabetic() { Ok(Label::Letter(c)) } else { fault!("“{c}” names no axis") }).collect::<Outcome<Vec<_>>>();
+    let rank = rank.unwrap_or(0);
+    let out = match part.split_once("...") {
+        Some((before, after)) => {
+            let (mut out, after) = (letters(before)?, letters(after)?);
+            let Some(dots) = rank.checked_sub(out.len() + after.len()) else { return fault!("“{part}” names too many axes") };
+            out.extend((0..dots).rev().map(Label::Dots));
+            out.extend(after);
+            out
+        }
+        None => letters(part)?,
+    };
+    if out.len() != rank {
+        return fault!("“{part}” names {} axes of {rank}", out.len());
+    }
+    Ok(out)
+}
+
+/// Axes of the same name become one: their diagonal.
+fn diagonal(value: Floats, names: &[Label]) -> Outcome<Term> {
+    let mut labels: Vec<Label> = Vec::new();
+    let mut shape = Vec::new();
+    let mut strides: Vec<isize> = Vec::new();
+    for ((&label, &length), stride) in names.iter().zip(&value.shape).zip(super::movement::row_strides(&value.shape)) {
+        match labels.iter().position(|&l| l == label) {
+            Some(i) if shape[i] == length => strides[i] += stride,
+            Some(i) => return fault!("an axis is named twice and is {} and {length} long", shape[i]),
+            None => {
+                labels.push(label);
+                shape.push(length);
+                strides.push(stride);
+            }
+        }
+    }
+    if labels.len() == names.len() {
+        return Ok(Term { value, labels });
+    }
+    let data = strided(&value.to_host()?, 0, &shape, &strides);
+    Ok(Term { value: Floats::host(shape, value.dtype, data), labels })
+}
+
+/// Sums over all axes that nobody needs.
+fn summed(call: &Call, term: Term, needed: &BTreeSet<Label>) -> Outcome<Term> {
+    let (kept, gone): (Vec<Label>, Vec<Label>) = term.labels.iter().partition(|l| needed.contains(l));
+    if gone.is_empty() {
+        return Ok(term);
+    }
+    let lengths: Vec<usize> = kept.iter().map(|&l| term.length(l).unwrap_or(1)).collect();
+    let columns: usize = gone.iter().map(|&l| term.length(l).unwrap_or(1)).product();
+    let rows: usize = lengths.iter().product();
+    let order: Vec<Label> = kept.iter().chain(&gone).copied().collect();
+    let matrix = term.ordered(call, &order)?.reshaped(vec![rows, columns])?;
+    let ones = Floats::host(vec![columns], matrix.dtype, vec![1.0; columns]);
+    Ok(Term { value: product(call, matrix, ones)?.reshaped(lengths)?, labels: kept })
+}
+
+/// The product of two terms, summed over what only they have: a stack of matrix products.
+fn joined(call: &Call, a: Term, b: Term, needed: &BTreeSet<Label>) -> Outcome<Term> {
+    let wanted = |other: &Term| needed.iter().chain(&other.labels).copied().collect::<BTreeSet<_>>();
+    let (a, b) = (summed(call, a.shallow(), &wanted(&b))?, summed(call, b.shallow(), &wanted(&a))?);
+    let shared: Vec<Label> = a.labels.iter().copied().filter(|l| b.labels.contains(l)).collect();
+    let (stack, inner): (Vec<Label>, Vec<Label>) = shared.iter().partition(|l| needed.contains(l));
+    let rows: Vec<Label> = a.labels.iter().copied().filter(|l| !shared.contains(l)).collect();
+    let columns: Vec<Label> = b.labels.iter().copied().filter(|l| !shared.contains(l)).collect();
+    let mut lengths = Vec::new();
+    for &label in stack.iter().chain(&inner) {
+        lengths.push(match (a.length(label).unwrap_or(1), b.length(label).unwrap_or(1)) {
+            (x, y) if x == y => x,
+            (1, y) => y,
+            (x, 1) => x,
+            (x, y) => return fault!("an axis is {x} and {y} long"),
+        });
+    }
+    let sizes = |t: &Term, list: &[Label]| list.iter().map(|&l| t.length(l).unwrap_or(1)).collect::<Vec<_>>();
+    let (row_sizes, column_sizes) = (sizes(&a, &rows), sizes(&b, &columns));
+    let (stack_sizes, inner_sizes) = lengths.split_at(stack.len());
+    let (many, k) = (stack_sizes.iter().product::<usize>(), inner_sizes.iter().product::<usize>());
+    let (m, n) = (row_sizes.iter().product::<usize>(), column_sizes.iter().product::<usize>());
+    elements(&[many, m, k])?;
+    elements(&[many, k, n])?;
+    let side = |t: Term, order: Vec<&Vec<Label>>, wide: Vec<usize>, shape: Vec<usize>| -> Outcome<Floats> {
+        let order: Vec<Label> = order.into_iter().flatten().copied().collect();
+        let v = t.ordered(call, &order)?;
+        expanded(call, v, &wide)?.reshaped(shape)
+    };
+    let left = side(a, vec![&stack, &rows, &inner], [stack_sizes, &row_sizes, inner_sizes].concat(), vec![many, m, k])?;
+    let right = side(b, vec![&stack, &inner, &columns], [stack_sizes, inner_sizes, &column_sizes].concat(), vec![many, k, n])?;
+    let labels = [stack.clone(), rows, columns].concat();
+    Ok(Term { value: product(call, left, right)?.reshaped([stack_sizes, &row_sizes, &column_sizes].concat())?, labels })
+}
+
+impl Term {
+    fn shallow(&self) -> Self {
+        Self { value: self.value.clone(), labels: self.labels.clone() }
+    }
+}

@@ -1,0 +1,83 @@
+//! From floats to small integers and back.
+//!
+//! Quantised values stay on the device as floats that are marked with their integer type: all of them are exact there.
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Dispatch, Scalar};
+
+use super::arithmetic::floats;
+use super::call::{Call, Outcome, axis, fault};
+use super::cast::{dtype_of, integer_range};
+use super::generate::tile_rows;
+use super::value::{Floats, Value};
+use crate::onnx::Dtype;
+
+type D = Dispatch;
+
+/// Scale and zero point, shaped so that they are broadcast against a value of this shape.
+fn parameters(call: &mut Call, shape: &[usize]) -> Outcome<(Floats, Option<Floats>)> {
+    let block = usize::try_from(call.int_or("block_size", 0)).unwrap_or(0);
+    let at = call.int_or("axis", 1);
+    let scale = call.take_floats(1)?;
+    let zero = if call.has(2) { Some(call.take(2)?) } else { None };
+    let zero = zero.map(|z| match z {
+        Value::Float(v) => v,
+        Value::Int(v) => v.to_floats(Dtype::F32),
+    });
+    let fit = |v: Floats| -> Outcome<Floats> {
+        if v.elements() == 1 {
+            return v.reshaped(Vec::new());
+        }
+        let at = axis(at, shape.len())?;
+        if block > 0 && v.rank() == shape.len() {
+            return tile_rows(&v, at, block, shape);
+        }
+        if v.shape != [shape[at]] {
+            return fault!("a scale of shape {:?} does not fit axis {at} of {shape:?}", v.shape);
+        }
+        let mut wide = vec![1; shape.len()];
+        wide[at] = shape[at];
+        v.reshaped(wide)
+    };
+    Ok((fit(scale)?, zero.map(fit).transpose()?))
+}
+
+/// round(x / scale) + zero, held within the range of the type.
+pub(super) fn quantize(call: &mut Call) -> Outcome {
+    let named = call.node.attributes.int("output_dtype").map(dtype_of).filter(|&d| d != Dtype::Other(0));
+    let dtype = match (call.inputs.get(2), named) {
+        (Some(Some(zero)), _) => zero.dtype(),
+        (_, Some(dtype)) => dtype,
+        _ => Dtype::U8,
+    };
+    let (low, high) = integer_range(dtype)?;
+    let x = call.take(0)?.into_floats();
+    let (scale, zero) = parameters(call, &x.shape)?;
+    if x.elements() == 0 {
+        return Ok(x.marked(dtype).into());
+    }
+    let shape = x.shape.clone();
+    let t = floats(call, "Div", x, scale)?;
+    let t = Floats::on_device(shape.clone(), Dtype::F32, D::float_round(t.into_device(call.device)?));
+    let t = match zero {
+        Some(zero) => floats(call, "Add", t, zero)?,
+        None => t,
+    };
+    let t = D::float_clamp(t.into_device(call.device)?, Scalar::Int(low), Scalar::Int(high));
+    Ok(Floats::on_device(shape, dtype, t).into())
+}
+
+/// (x − zero) · scale
+pub(super) fn dequantize(call: &mut Call) -> Outcome {
+    let x = match call.take(0)? {
+        Value::Float(v) => v,
+        Value::Int(v) => v.to_floats(Dtype::F32),
+    };
+    let dtype = call.value(1)?.dtype();
+    let (scale, zero) = parameters(call, &x.shape)?;
+    let x = match zero {
+        Some(zero) => floats(call, "Sub", x, zero)?,
+        None => x,
+    };
+    Ok(floats(call, "Mul", x, scale)?.marked(dtype).into())
+}

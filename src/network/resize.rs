@@ -1,0 +1,242 @@
+//! Images made larger or smaller: every result is a weighted sum of a few elements, axis by axis.
+
+use super::call::{Call, Outcome, axis, fault};
+use super::gather::select;
+use super::value::{Floats, Value, elements};
+use crate::onnx::Dtype;
+
+/// What is asked for along one axis.
+struct Axis {
+    at: usize,
+    length: usize,
+    result: usize,
+    scale: f32,
+    /// Start and end of the region of interest, as fractions.
+    region: (f32, f32),
+}
+
+/// Everything else.
+struct Style {
+    mode: String,
+    coordinates: String,
+    nearest: String,
+    cubic: f32,
+    exclude_outside: bool,
+    antialias: bool,
+    extrapolation: f32,
+}
+
+/// Elements and weights for every result along an axis; all lists are of the same length, weights may be 0.
+struct Taps {
+    indices: Vec<Vec<usize>>,
+    weights: Vec<Vec<f32>>,
+    /// Results that lie outside the value and are extrapolated.
+    outside: Vec<bool>,
+}
+
+/// `Resize`, and `Upsample` before it.
+pub(super) fn resize(call: &mut Call) -> Outcome {
+    let upsample = call.node.op == "Upsample";
+    let old = upsample || call.opset < 11;
+    let style = Style {
+        mode: call.string_or("mode", "nearest").to_owned(),
+        coordinates: if old { "asymmetric" } else { call.string_or("coordinate_transformation_mode", "half_pixel") }.to_owned(),
+        nearest: if old { "floor" } else { call.string_or("nearest_mode", "round_prefer_floor") }.to_owned(),
+        cubic: call.float_or("cubic_coeff_a", -0.75),
+        exclude_outside: call.flag("exclude_outside"),
+        antialias: call.flag("antialias"),
+        extrapolation: call.float_or("extrapolation_value", 0.0),
+    };
+    let scales = match if old { call.float_list(1)? } else { call.float_list(2)? }.filter(|s| !s.is_empty()) {
+        Some(scales) => Some(scales.to_vec()),
+        None => call.node.attributes.floats("scales").map(<[f32]>::to_vec),
+    };
+    let sizes = if old { None } else { call.int_list(3)?.filter(|s| !s.is_empty()) };
+    let region = if old { None } else { call.float_list(1)?.filter(|r| !r.is_empty()) };
+    let value = match call.take(0)? {
+        Value::Float(v) => v,
+        Value::Int(v) => v.to_floats(v.dtype),
+    };
+    let rank = value.rank();
+    let list = match call.node.attributes.ints("axes") {
+        Some(list) => list.iter().map(|&a| axis(a, rank)).collect::<Outcome<Vec<_>>>()?,
+        None => (0..rank).collect(),
+    };
+    let mut axes = asked(&value, &list, scales.as_deref(), sizes.as_deref(), call.string_or("keep_aspect_ratio_policy", "stretch"))?;
+    if style.coordinates == "tf_crop_and_resize" {
+        let Some(region) = region.filter(|r| r.len() == 2 * list.len()) else { return fault!("the region is not given") };
+        for (i, axis) in axes.iter_mut().enumerate() {
+            axis.region = (region[i], region[list.len() + i]);
+        }
+    }
+    let mut shape = value.shape.clone();
+    for axis in &axes {
+        shape[axis.at] = axis.result;
+    }
+    if elements(&shape)? == 0 || value.elements() == 0 {
+        return if shape.contains(&0) { Ok(Floats::empty(shape, value.dtype).into()) } else { fault!("{:?} cannot be resized", value.shape) };
+    }
+    let dtype = value.dtype;
+    let mut inside = Floats::host(Vec::new(), Dtype::F32, vec![1.0]);
+    let mut out: Value = Floats::on_device(value.shape.clone(), dtype, value.to_device(call.device)?).into();
+    for axis in &axes {
+        let crops = style.coordinates == "tf_crop_and_resize";
+        if axis.length == axis.result && axis.scale.to_bits() == 1.0_f32.to_bits() && !crops {
+            continue;
+        }
+        let taps = taps(axis, &style)?;
+        if taps.outside.contains(&true) {
+            let mut wide = vec![1; rank];
+            wide[axis.at] = axis.result;
+            let mask = Floats::host(wide, Dtype::F32, taps.outside.iter().map(|&o| if o { 0.0 } else { 1.0 }).collect());
+            inside = super::arithmetic::floats(call, "Mul", inside, mask)?;
+        }
+        out = apply(call, out, axis, &taps)?;
+    }
+    if inside.elements() > 1 {
+        let keep = inside.to_host()?;
+        let fill = Floats::host(inside.shape.clone(), Dtype::F32, keep.iter().map(|k| (1.0 - k) * style.extrapolation).collect());
+        let kept = super::arithmetic::floats(call, "Mul", out.into_floats(), inside)?;
+        out = super::arithmetic::floats(call, "Add", kept, fill)?.into();
+    }
+    Ok(out.into_floats().marked(dtype).into())
+}
+
+/// Lengths and scales along the named axes.
+fn asked(value: &Floats, list: &[usize], scales: Option<&[f32]>, sizes: Option<&[i64]>, policy: &str) -> Outcome<Vec<Axis>> {
+    let plain = |at: usize, result: usize, scale: f32| Axis { at, length: value.shape[at], result, scale, region: (0.0, 1.0) };
+    if let Some(sizes) = sizes {
+        if sizes.len() != list.len() || sizes.iter().any(|&s| s < 0) {
+            return fault!("sizes {sizes:?} for {} axes", list.len());
+        }
+        let ratio = |i: usize| sizes[i] as f32 / value.shape[list[i]] as f32;
+        let ratios = (0..list.len()).map(ratio);
+        let common = match policy {
+            "not_larger" => Some(ratios.fold(f32::INFINITY, f32::min)),
+            "not_smaller" => Some(ratios.fold(0.0, f32::max)),
+            _ => None,
+        };
+        let one = |(i, &at): (usize, &usize)| match common {
+            Some(scale) => plain(at, (scale * value.shape[at] as f32).round() as usize, scale),
+            None => plain(at, sizes[i] as usize, ratio(i)),
+        };
+        return Ok(list.iter().enumerate().map(one).collect());
+    }
+    let Some(scales) = scales else { return fault!("neither scales nor sizes are given") };
+    if scales.len() != list.len() || scales.iter().any(|s| !s.is_finite() || *s <= 0.0) {
+        return fault!("scales {scales:?} for {} axes", list.len());
+    }
+    Ok(list.iter().zip(scales).map(|(&at, &scale)| plain(at, (f64::from(scale) * value.shape[at] as f64).floor() as usize, scale)).collect())
+}
+
+/// Where result `i` lies in the value.
+fn position(axis: &Axis, style: &Style, i: usize) -> Outcome<f32> {
+    let (x, scale, length, result) = (i as f32, axis.scale, axis.length as f32, axis.result as f32);
+    Ok(match style.coordinates.as_str() {
+        "half_pixel" => (x + 0.5) / scale - 0.5,
+        "half_pixel_symmetric" => {
+            // Of the true result's length, which is rounded down: the centre stays the centre.
+            let adjustment = result / (scale * length);
+            length / 2.0 * (1.0 - adjustment) + (x + 0.5) / scale - 0.5
+        }
+        "pytorch_half_pixel" if axis.result > 1 => (x + 0.5) / scale - 0.5,
+        "pytorch_half_pixel" => 0.0,
+        "align_corners" if axis.result > 1 => x * (length - 1.0) / (result - 1.0),
+        "align_corners" => 0.0,
+        "asymmetric" => x / scale,
+        "tf_half_pixel_for_nn" => (x + 0.5) / scale,
+        "tf_crop_and_resize" => {
+            let (start, end) = axis.region;
+            if axis.result > 1 { start * (length - 1.0) + x * (end - start) * (length - 1.0) / (result - 1.0) } else { 0.5 * (start + end) * (length - 1.0) }
+        }
+        other => return fault!("the coordinates “{other}” are not known"),
+    })
+}
+
+fn taps(axis: &Axis, style: &Style) -> Outcome<Taps> {
+    let last = axis.length as i64 - 1;
+    let stretch = if style.antialias && axis.scale < 1.0 { 1.0 / axis.scale } else { 1.0 };
+    let support = match style.mode.as_str() {
+        "nearest" => 0.5,
+        "linear" | "bilinear" => 1.0,
+        "cubic" => 2.0,
+        other => return fault!("the mode “{other}” is not known"),
+    } * stretch;
+    if f64::from(support) * axis.result as f64 > f64::from(1 << 24) {
+        return fault!("a scale of {} is too small", axis.scale);
+    }
+    let mut rows: Vec<Vec<(usize, f32)>> = Vec::with_capacity(axis.result);
+    let mut outside = Vec::with_capacity(axis.result);
+    for i in 0..axis.result {
+        let at = position(axis, style, i)?;
+        outside.push(style.coordinates == "tf_crop_and_resize" && (at < 0.0 || at > last as f32));
+        if style.mode == "nearest" {
+            let nearest = match style.nearest.as_str() {
+                "round_prefer_floor" => (at - 0.5).ceil(),
+                "round_prefer_ceil" => (at + 0.5).floor(),
+                "floor" => at.floor(),
+                "ceil" => at.ceil(),
+                other => return fault!("the nearest mode “{other}” is not known"),
+            };
+            rows.push(vec![((nearest as i64).clamp(0, last) as usize, 1.0)]);
+            continue;
+        }
+        let (from, to) = ((at - support).floor() as i64 + 1, (at + support).ceil() as i64 - 1);
+        let mut row: Vec<(usize, f32)> = Vec::new();
+        let mut total = 0.0;
+        for n in from..=to.max(from) {
+            let distance = (n as f32 - at).abs() / stretch;
+            let weight = if style.mode == "cubic" { cubic(distance, style.cubic) } else { (1.0 - distance).max(0.0) };
+            let within = (0..=last).contains(&n);
+            if style.exclude_outside && !within {
+                continue;
+            }
+            total += weight;
+            row.push((n.clamp(0, last) as usize, weight));
+        }
+        if row.is_empty() {
+            row.push(((at.round() as i64).clamp(0, last) as usize, 1.0));
+            total = 1.0;
+        }
+        if (style.exclude_outside || style.antialias) && total != 0.0 {
+            row.iter_mut().for_each(|(_, w)| *w /= total);
+        }
+        rows.push(row);
+    }
+    let most = rows.iter().map(Vec::len).max().unwrap_or(1);
+    let tap = |k: usize| rows.iter().map(move |row| row.get(k).copied().unwrap_or((row[0].0, 0.0)));
+    Ok(Taps {
+        indices: (0..most).map(|k| tap(k).map(|(i, _)| i).collect()).collect(),
+        weights: (0..most).map(|k| tap(k).map(|(_, w)| w).collect()).collect(),
+        outside,
+    })
+}
+
+/// Keys' cubic convolution kernel.
+fn cubic(x: f32, a: f32) -> f32 {
+    if x <= 1.0 {
+        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
+    } else {
+        0.0
+    }
+}
+
+fn apply(call: &Call, value: Value, axis: &Axis, taps: &Taps) -> Outcome {
+    let rank = value.shape().len();
+    let mut wide = vec![1; rank];
+    wide[axis.at] = axis.result;
+    let mut total: Option<Floats> = None;
+    for (indices, weights) in taps.indices.iter().zip(&taps.weights) {
+        let mut part = select(call, value.clone(), axis.at, indices)?.into_floats();
+        if weights.iter().any(|w| w.to_bits() != 1.0_f32.to_bits()) {
+            part = super::arithmetic::floats(call, "Mul", part, Floats::host(wide.clone(), Dtype::F32, weights.clone()))?;
+        }
+        total = Some(match total {
+            Some(total) => super::arithmetic::floats(call, "Add", total, part)?,
+            None => part,
+        });
+    }
+    total.map_or_else(|| fault!("nothing is left of it"), |v| Ok(v.into()))
+}

@@ -73,9 +73,10 @@ fn ints(call: &Call, op: &str, a: &Ints, b: &Ints) -> Outcome<Ints> {
         "BitwiseAnd" => x & y,
         "BitwiseOr" => x | y,
         "BitwiseXor" => x ^ y,
-        "BitShift" if !(0..64).contains(&y) => 0,
+        "BitShift" if left && !(0..64).contains(&y) => 0,
         "BitShift" if left => x.wrapping_shl(y as u32),
-        "BitShift" => x.wrapping_shr(y as u32),
+        "BitShift" if !(0..64).contains(&y) => x >> 63,
+        "BitShift" => x >> y,
         _ => u32::try_from(y).map_or(if x == 1 { 1 } else { 0 }, |y| x.wrapping_pow(y)),
     };
     let data = x.into_iter().zip(y).map(|(x, y)| function(x, y)).collect();
@@ -90,6 +91,11 @@ fn host_function(op: &str) -> Option<fn(f32, f32) -> f32> {
         "Div" => |x, y| x / y,
         "Pow" => f32::powf,
         "Mod" => |x, y| x % y,
+        // The remainder has the divisor's sign, as in Python.
+        "FloorMod" => |x, y| {
+            let r = x % y;
+            if r != 0.0 && (r < 0.0) != (y < 0.0) { r + y } else { r }
+        },
         "Min" => f32::min,
         "Max" => f32::max,
         _ => return None,
@@ -100,11 +106,12 @@ fn host_function(op: &str) -> Option<fn(f32, f32) -> f32> {
 pub(super) fn floats(call: &Call, op: &str, a: Floats, b: Floats) -> Outcome<Floats> {
     let shape = broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
     let dtype = a.dtype;
+    let op = if op == "Mod" && !call.flag("fmod") { "FloorMod" } else { op };
     if shape.contains(&0) {
         return Ok(Floats::empty(shape, dtype));
     }
     // No backend has C's fmod, whose result is exact however large the quotient.
-    if op == "Mod" || (a.is_on_host() && b.is_on_host()) {
+    if matches!(op, "Mod" | "FloorMod") || (a.is_on_host() && b.is_on_host()) {
         let Some(function) = host_function(op) else { return fault!("{op} of floats is not known") };
         let (x, y) = (spread(&a.to_host()?, &a.shape, &shape), spread(&b.to_host()?, &b.shape, &shape));
         return Ok(Floats::host(shape, dtype, x.into_iter().zip(y).map(|(x, y)| function(x, y)).collect()));
@@ -277,7 +284,8 @@ pub(super) fn choose(call: &mut Call) -> Outcome {
             let rank = shape.len().max(1);
             let wide = Shape::from(aligned(&shape, rank));
             let mask: Vec<bool> = mask.into_iter().map(|v| v != 0).collect();
-            let mask = D::bool_from_data(TensorData::new(mask, wide.clone()), call.device.as_dispatch());
+            let mask = TensorData::new(mask, wide.clone()).convert_dtype(call.device.settings().bool_dtype.into());
+            let mask = D::bool_from_data(mask, call.device.as_dispatch());
             let x = D::float_expand(a.shaped(call.device, &aligned(&a.shape, rank))?, wide.clone());
             let y = D::float_expand(b.shaped(call.device, &aligned(&b.shape, rank))?, wide);
             Ok(Floats::on_device(shape, dtype, D::float_mask_where(y, mask, x)).into())

@@ -61,11 +61,14 @@ fn four(v: &Floats) -> Outcome<[usize; 4]> {
 }
 
 /// What is added to the scores: 0 where a query may see a key, −∞ where it may not, and the model's own bias.
-fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<Floats>> {
+///
+/// With it, for every query, whether it may see anything at all; one that may not puts out zeros.
+fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<(Vec<f32>, Vec<bool>)>> {
     let causal = call.flag("is_causal");
+    let (left, right) = (call.int_or("left_window_size", -1), call.int_or("right_window_size", -1));
     let lengths = call.int_list(6)?;
     let mask = if call.has(3) { Some(call.take(3)?) } else { None };
-    if mask.is_none() && !causal && lengths.is_none() {
+    if mask.is_none() && !causal && lengths.is_none() && left < 0 && right < 0 {
         return Ok(None);
     }
     let [batch, count, queries, keys] = scores;
@@ -95,11 +98,14 @@ fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<Floa
             Some(l) => l.get(n).map_or(0, |&l| l - queries as i64),
             None => past as i64,
         };
-        if beyond || (causal && key as i64 > query as i64 + offset) {
+        let distance = (key as i64).saturating_sub((query as i64).saturating_add(offset));
+        let outside = (causal && distance > 0) || (left >= 0 && distance < -left) || (right >= 0 && distance > right);
+        if beyond || outside {
             *value = f32::NEG_INFINITY;
         }
     }
-    Ok(Some(Floats::host(scores.to_vec(), Dtype::F32, out)))
+    let sees: Vec<bool> = out.chunks(keys).map(|row| row.iter().any(|&v| v > f32::NEG_INFINITY)).collect();
+    Ok(Some((out, sees)))
 }
 
 pub(super) fn attention(call: &mut Call) -> Outcome<Vec<Value>> {
@@ -138,14 +144,22 @@ pub(super) fn attention(call: &mut Call) -> Outcome<Vec<Value>> {
     if mode == 1 {
         shown = Some(scores.clone());
     }
-    if let Some(bias) = bias(call, shape, past)? {
-        scores = floats(call, "Add", scores, bias)?;
+    let mut blind = None;
+    if let Some((mut bias, sees)) = bias(call, shape, past)? {
+        if sees.contains(&false) {
+            bias.chunks_mut(keys).zip(&sees).filter(|(_, sees)| !**sees).for_each(|(row, _)| row.fill(0.0));
+            blind = Some(Floats::host(vec![batch, count, queries, 1], Dtype::F32, sees.iter().map(|&s| f32::from(u8::from(s))).collect()));
+        }
+        scores = floats(call, "Add", scores, Floats::host(shape.to_vec(), Dtype::F32, bias))?;
     }
     if mode == 2 {
         shown = Some(scores.clone());
     }
     let rows = softmax_rows(scores.shaped(call.device, &[batch * count * queries, keys])?, false);
-    let weights = Floats::on_device(shape.to_vec(), dtype, rows);
+    let mut weights = Floats::on_device(shape.to_vec(), dtype, rows);
+    if let Some(sees) = blind {
+        weights = floats(call, "Mul", weights, sees)?;
+    }
     if mode == 3 {
         shown = Some(weights.clone());
     }

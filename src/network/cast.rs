@@ -76,6 +76,16 @@ pub(super) fn convert(value: Value, to: Dtype) -> Outcome {
     })
 }
 
+/// Whether a code of `TensorProto.DataType` names a type that values can have.
+pub(super) fn is_known(code: i64) -> bool {
+    is_value_type(dtype_of(code))
+}
+
+/// Whether values can have this type.
+pub(super) fn is_value_type(dtype: Dtype) -> bool {
+    dtype.is_float() || dtype == Dtype::Bool || range(dtype).is_some()
+}
+
 /// The type that a code of `TensorProto.DataType` in a setting names.
 pub(super) fn dtype_of(code: i64) -> Dtype {
     i32::try_from(code).map_or(Dtype::Other(0), Dtype::from_code)

@@ -174,12 +174,9 @@ pub(super) fn conv_transpose(call: &mut Call) -> Outcome {
             _ => continue,
         };
         let total = (length as i64).saturating_sub(result);
-        let small = total.div_euclid(2);
-        (pads[i], pads[n + i]) = if auto == "SAME_UPPER" { (small, total - small) } else { (total - small, small) };
-        if wanted.is_some() && auto == "NOTSET" {
-            // An explicit result shape leaves the larger part after, unless SAME_LOWER says otherwise.
-            (pads[i], pads[n + i]) = (small, total - small);
-        }
+        // A result that is wanted larger than it is grows at its end.
+        let small = total.max(0) / 2;
+        (pads[i], pads[n + i]) = if auto == "SAME_UPPER" || total < 0 { (small, total - small) } else { (total - small, small) };
     }
     elements(&full)?;
     let bias = bias(call, filters)?;

@@ -340,5 +340,6 @@ pub(super) fn depth_space(call: &mut Call) -> Outcome {
     }
     let split = vec![batch, channels, height / block, block, width / block, block];
     let out = vec![batch, channels * block * block, height / block, width / block];
-    Ok(super::shape::permute(call, value.reshaped(split)?, &[0, 3, 5, 1, 2, 4])?.reshaped(out)?.into())
+    let order = if by_column { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] };
+    Ok(super::shape::permute(call, value.reshaped(split)?, &order)?.reshaped(out)?.into())
 }

@@ -18,9 +18,6 @@ type D = Dispatch;
 ///
 /// Scale and bias are drawn together with the statistics first, so that the value itself is passed over twice.
 pub(super) fn batch(call: &mut Call) -> Outcome {
-    if call.flag("training_mode") {
-        return fault!("it is in training mode");
-    }
     let epsilon = call.float_or("epsilon", 1e-5);
     let x = call.take_floats(0)?;
     let [scale, bias, mean, variance] = [call.take_floats(1)?, call.take_floats(2)?, call.take_floats(3)?, call.take_floats(4)?];

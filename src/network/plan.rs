@@ -115,6 +115,9 @@ impl Plan {
             if !input.shape.is_empty() && !fits {
                 return Err(wrong(format!("the model wants {}, this is {:?}", shape_text(&input.shape), array.shape)));
             }
+            if !super::cast::is_value_type(input.dtype) {
+                return Err(wrong(format!("this program cannot calculate with {}", input.dtype)));
+            }
             if input.dtype.is_float() != array.dtype.is_float() {
                 return Err(wrong(format!("the model wants {}, this is {}", input.dtype, array.dtype)));
             }

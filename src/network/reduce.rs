@@ -8,6 +8,7 @@ use super::call::{Call, Outcome, axes, axis, fault};
 use super::movement::{permuted, strided};
 use super::shape::permute;
 use super::value::{Floats, Ints, Value, elements};
+use crate::onnx::Dtype;
 
 type D = Dispatch;
 
@@ -170,6 +171,9 @@ fn reduce_ints(op: &str, v: &Ints, gone: &[usize], shape: Vec<usize>) -> Outcome
     let data = strided(&v.data, 0, &turned, &strides);
     let count: usize = gone.iter().map(|&i| v.shape[i]).product();
     let rows = elements(&shape)?;
+    if count == 0 && v.dtype == Dtype::Bool && matches!(op, "ReduceMax" | "ReduceMin") {
+        return Ok(Ints::bools(shape, vec![i64::from(op == "ReduceMin"); rows]));
+    }
     if count == 0 && !matches!(op, "ReduceSum" | "ReduceProd" | "ReduceL1" | "ReduceSumSquare") {
         return fault!("nothing is left of {:?}", v.shape);
     }

@@ -10,6 +10,8 @@ struct Axis {
     at: usize,
     length: usize,
     result: usize,
+    /// The result's length before it was rounded down.
+    wanted: f32,
     scale: f32,
     /// Start and end of the region of interest, as fractions.
     region: (f32, f32),
@@ -104,7 +106,7 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
 
 /// Lengths and scales along the named axes.
 fn asked(value: &Floats, list: &[usize], scales: Option<&[f32]>, sizes: Option<&[i64]>, policy: &str) -> Outcome<Vec<Axis>> {
-    let plain = |at: usize, result: usize, scale: f32| Axis { at, length: value.shape[at], result, scale, region: (0.0, 1.0) };
+    let plain = |at: usize, result: usize, scale: f32| Axis { at, length: value.shape[at], result, wanted: result as f32, scale, region: (0.0, 1.0) };
     if let Some(sizes) = sizes {
         if sizes.len() != list.len() || sizes.iter().any(|&s| s < 0) {
             return fault!("sizes {sizes:?} for {} axes", list.len());
@@ -126,7 +128,11 @@ fn asked(value: &Floats, list: &[usize], scales: Option<&[f32]>, sizes: Option<&
     if scales.len() != list.len() || scales.iter().any(|s| !s.is_finite() || *s <= 0.0) {
         return fault!("scales {scales:?} for {} axes", list.len());
     }
-    Ok(list.iter().zip(scales).map(|(&at, &scale)| plain(at, (f64::from(scale) * value.shape[at] as f64).floor() as usize, scale)).collect())
+    let scaled = |(&at, &scale): (&usize, &f32)| {
+        let wanted = scale * value.shape[at] as f32;
+        Axis { wanted, ..plain(at, wanted.floor() as usize, scale) }
+    };
+    Ok(list.iter().zip(scales).map(scaled).collect())
 }
 
 /// Where result `i` lies in the value.
@@ -141,7 +147,7 @@ fn position(axis: &Axis, style: &Style, i: usize) -> Outcome<f32> {
         }
         "pytorch_half_pixel" if axis.result > 1 => (x + 0.5) / scale - 0.5,
         "pytorch_half_pixel" => 0.0,
-        "align_corners" if axis.result > 1 => x * (length - 1.0) / (result - 1.0),
+        "align_corners" if axis.wanted > 1.0 => x * (length - 1.0) / (axis.wanted - 1.0),
         "align_corners" => 0.0,
         "asymmetric" => x / scale,
         "tf_half_pixel_for_nn" => (x + 0.5) / scale,

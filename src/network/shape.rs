@@ -162,6 +162,10 @@ pub(super) fn identity(call: &mut Call) -> Outcome {
 
 /// Nothing is dropped when a network is only run; the mask says so.
 pub(super) fn dropout(call: &mut Call) -> Outcome<Vec<Value>> {
+    let training = call.int_list(2)?.is_some_and(|v| v.first().is_some_and(|&t| t != 0));
+    if training && call.scalar(1)?.is_none_or(|ratio| ratio != 0.0) {
+        return fault!("it is in training mode");
+    }
     let value = call.take(0)?;
     let shape = value.shape().to_vec();
     if call.node.output(1).is_none() {

@@ -78,6 +78,61 @@ fn the_digits_networks_agree_with_pytorch_on_wgpu() {
     }
 }
 
+const GROUPS: [&str; 12] = [
+    "activations", "arithmetic", "convolution", "images", "linear", "normalisations", "old", "pools", "quantised", "recurrent", "reductions",
+    "shapes",
+];
+
+/// An array as `make_operators.py` writes it.
+fn listed(value: &serde_json::Value) -> (String, Array) {
+    let (name, shape): (String, Vec<usize>) = (serde_json::from_value(value["name"].clone()).unwrap(), serde_json::from_value(value["shape"].clone()).unwrap());
+    let data = value["data"].as_array().unwrap();
+    let array = match value["type"].as_str().unwrap() {
+        "float32" => Array::f32(shape, data.iter().map(|v| v.as_f64().map_or_else(|| v.as_str().unwrap().parse().unwrap(), |v| v as f32)).collect()),
+        "bool" => Array::bool(shape, data.iter().map(|v| v.as_bool().unwrap()).collect()),
+        _ => Array::i64(shape, data.iter().map(|v| v.as_i64().unwrap()).collect()),
+    };
+    (name, array)
+}
+
+fn operators_agree(device: &Device) {
+    for group in GROUPS {
+        let network = open(format!("tests/operators/{group}.onnx"), device);
+        let case: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(format!("tests/operators/{group}.json")).unwrap()).unwrap();
+        let inputs: Vec<_> = case["inputs"].as_array().unwrap().iter().map(listed).collect();
+        let wanted: Vec<_> = case["outputs"].as_array().unwrap().iter().map(listed).collect();
+        let outputs = network.forward(&inputs).unwrap();
+        assert_eq!(outputs.len(), wanted.len());
+        let mut largest: f32 = 0.0;
+        for ((name, have), (wanted_name, want)) in outputs.iter().zip(&wanted) {
+            assert_eq!(name, wanted_name);
+            assert_eq!(have.shape, want.shape, "{group}: {name}");
+            let (Some(have), Some(want)) = (have.as_f32(), want.as_f32()) else {
+                assert_eq!(have.data, want.data, "{group}: {name}");
+                continue;
+            };
+            for (i, (h, w)) in have.iter().zip(want).enumerate() {
+                let error = if h == w { 0.0 } else { (h - w).abs() / w.abs().max(1.0) };
+                assert!(error < 1e-4, "{group}: {name}[{i}] is {h} and should be {w}");
+                largest = largest.max(error);
+            }
+        }
+        println!("{group}: {} results, largest error {largest:e}", outputs.len());
+    }
+}
+
+#[test]
+fn every_operator_agrees_with_onnx_runtime_on_flex() {
+    operators_agree(&Device::flex());
+}
+
+#[test]
+fn every_operator_agrees_with_onnx_runtime_on_wgpu() {
+    if let Some(device) = wgpu() {
+        operators_agree(&device);
+    }
+}
+
 #[test]
 fn a_pruned_parameter_changes_the_result() {
     let device = Device::flex();

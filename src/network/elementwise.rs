@@ -110,10 +110,8 @@ pub(super) fn erf(x: f32) -> f32 {
             fraction = f64::from(n) / 2.0 / (a + fraction);
         }
         1.0 - (-a * a).exp() / (a + fraction) / std::f64::consts::PI.sqrt()
-    } else if a.is_nan() {
-        a
     } else {
-        1.0
+        if a.is_nan() { a } else { 1.0 }
     };
     value.copysign(x) as f32
 }

@@ -61,14 +61,8 @@ pub(super) fn parameters(graph: &Graph, file: &OnnxFile, device: &Device) -> Res
 impl Plan {
     pub(super) fn new(graph: Arc<Graph>, file: &OnnxFile, device: &Device) -> Result<Self, NetworkError> {
         let owners: HashMap<TensorId, ParameterId> = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
-        let mut plan = Self {
-            device: device.clone(),
-            constants: HashMap::new(),
-            parameters: HashMap::new(),
-            folded: HashSet::new(),
-            last_uses: last_uses(&graph),
-            graph,
-        };
+        let mut plan =
+            Self { device: device.clone(), constants: HashMap::new(), parameters: HashMap::new(), folded: HashSet::new(), last_uses: last_uses(&graph), graph };
         let graph = Arc::clone(&plan.graph);
         // What a node reads, less what another node has to work out first.
         let mut wanted: Vec<ValueId> = graph.nodes.iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
@@ -215,10 +209,7 @@ impl Plan {
             }
             let mut inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(|id| self.constants.get(&id).cloned())).collect();
             let largest = inputs.iter().flatten().map(|v| v.shape().iter().product::<usize>()).max().unwrap_or(0);
-            if largest > budget
-                || matches!(node.op.as_str(), "ConstantOfShape" | "Expand" | "Tile" | "Range" | "OneHot" | "Pad" | "Resize" | "Upsample")
-                    && largest > 16
-            {
+            if largest > budget || matches!(node.op.as_str(), "ConstantOfShape" | "Expand" | "Tile" | "Range" | "OneHot" | "Pad" | "Resize" | "Upsample") && largest > 16 {
                 continue;
             }
             if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {
@@ -240,7 +231,7 @@ impl Plan {
     }
 }
 
-/// Where the value of a `ConstantOfShape` node's attribute is kept: beside all values that the file names.
+/// Where the value of a ConstantOfShape node's attribute is kept: beside all values that the file names.
 fn fill_of(output: ValueId, graph: &Graph) -> ValueId {
     ValueId(graph.values.len() + output.0)
 }
@@ -270,10 +261,9 @@ fn constant(file: &OnnxFile, id: TensorId, device: &Device) -> Result<Value, Net
         if let Some(values) = file.floats(id) {
             let values = values.into_f32();
             let large = values.len() > MAX_HOST_CONSTANT;
-            return Ok(if large {
-                Floats::on_device(shape, tensor.dtype, upload(values, device)).into()
-            } else {
-                Floats::host(shape, tensor.dtype, values).into()
+            return Ok(match large {
+                true => Floats::on_device(shape, tensor.dtype, upload(values, device)).into(),
+                false => Floats::host(shape, tensor.dtype, values).into(),
             });
         }
         if let Some(values) = file.ints(id) {

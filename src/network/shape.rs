@@ -32,7 +32,7 @@ pub(super) fn reshape(call: &mut Call) -> Outcome {
     if let Some(open) = open {
         let known = super::value::elements(&shape)?;
         let total: usize = have.iter().product();
-        if known == 0 || !total.is_multiple_of(known) {
+        if known == 0 || total % known != 0 {
             return fault!("{have:?} cannot be reshaped to {target:?}");
         }
         shape[open] = total / known;

@@ -79,16 +79,29 @@ fn the_digits_networks_agree_with_pytorch_on_wgpu() {
 }
 
 const GROUPS: [&str; 12] = [
-    "activations", "arithmetic", "convolution", "images", "linear", "normalisations", "old", "pools", "quantised", "recurrent", "reductions",
+    "activations",
+    "arithmetic",
+    "convolution",
+    "images",
+    "linear",
+    "normalisations",
+    "old",
+    "pools",
+    "quantised",
+    "recurrent",
+    "reductions",
     "shapes",
 ];
 
 /// An array as `make_operators.py` writes it.
 fn listed(value: &serde_json::Value) -> (String, Array) {
-    let (name, shape): (String, Vec<usize>) = (serde_json::from_value(value["name"].clone()).unwrap(), serde_json::from_value(value["shape"].clone()).unwrap());
+    let (name, shape): (String, Vec<usize>) =
+        (serde_json::from_value(value["name"].clone()).unwrap(), serde_json::from_value(value["shape"].clone()).unwrap());
     let data = value["data"].as_array().unwrap();
     let array = match value["type"].as_str().unwrap() {
-        "float32" => Array::f32(shape, data.iter().map(|v| v.as_f64().map_or_else(|| v.as_str().unwrap().parse().unwrap(), |v| v as f32)).collect()),
+        "float32" => {
+            Array::f32(shape, data.iter().map(|v| v.as_f64().map_or_else(|| v.as_str().unwrap().parse().unwrap(), |v| v as f32)).collect())
+        }
         "bool" => Array::bool(shape, data.iter().map(|v| v.as_bool().unwrap()).collect()),
         _ => Array::i64(shape, data.iter().map(|v| v.as_i64().unwrap()).collect()),
     };
@@ -98,7 +111,8 @@ fn listed(value: &serde_json::Value) -> (String, Array) {
 fn operators_agree(device: &Device) {
     for group in GROUPS {
         let network = open(format!("tests/operators/{group}.onnx"), device);
-        let case: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(format!("tests/operators/{group}.json")).unwrap()).unwrap();
+        let case: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(format!("tests/operators/{group}.json")).unwrap()).unwrap();
         let inputs: Vec<_> = case["inputs"].as_array().unwrap().iter().map(listed).collect();
         let wanted: Vec<_> = case["outputs"].as_array().unwrap().iter().map(listed).collect();
         let outputs = network.forward(&inputs).unwrap();

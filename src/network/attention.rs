@@ -83,7 +83,10 @@ fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<(Vec
         // A mask may be shorter than the keys: nobody sees what lies behind it.
         if let Some(last) = shape.last_mut().filter(|l| **l > 1 && **l < keys) {
             let short = *last;
-            data = data.chunks(short).flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(f32::NEG_INFINITY, keys - short))).collect();
+            data = data
+                .chunks(short)
+                .flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(f32::NEG_INFINITY, keys - short)))
+                .collect();
             *last = keys;
         }
         if super::call::broadcast([shape.as_slice(), &scores])? != scores {
@@ -138,7 +141,11 @@ pub(super) fn attention(call: &mut Call) -> Outcome<Vec<Value>> {
     let mut shown = (mode == 0).then(|| scores.clone());
     let cap = call.float_or("softcap", 0.0);
     if cap > 0.0 {
-        let t = D::float_tanh(D::float_clamp(D::float_div_scalar(scores.into_device(call.device)?, Scalar::Float(f64::from(cap))), Scalar::Float(-15.0), Scalar::Float(15.0)));
+        let t = D::float_tanh(D::float_clamp(
+            D::float_div_scalar(scores.into_device(call.device)?, Scalar::Float(f64::from(cap))),
+            Scalar::Float(-15.0),
+            Scalar::Float(15.0),
+        ));
         scores = Floats::on_device(shape.to_vec(), dtype, D::float_mul_scalar(t, Scalar::Float(f64::from(cap))));
     }
     if mode == 1 {

@@ -54,12 +54,22 @@ pub(super) fn einsum(call: &mut Call) -> Outcome {
         }
         None => {
             // Axes under the dots, then letters that occur once, in alphabetical order.
-            let all: Vec<Label> = parts.iter().zip(&terms).flat_map(|(p, t)| p.chars().filter(char::is_ascii_alphabetic).map(Label::Letter).chain(t.labels.iter().copied().filter(|l| matches!(l, Label::Dots(_))))).collect();
+            let all: Vec<Label> = parts
+                .iter()
+                .zip(&terms)
+                .flat_map(|(p, t)| {
+                    p.chars()
+                        .filter(char::is_ascii_alphabetic)
+                        .map(Label::Letter)
+                        .chain(t.labels.iter().copied().filter(|l| matches!(l, Label::Dots(_))))
+                })
+                .collect();
             let mut dots: Vec<Label> = all.iter().copied().filter(|l| matches!(l, Label::Dots(_))).collect();
             dots.sort_unstable();
             dots.dedup();
             dots.reverse();
-            let mut once: Vec<Label> = all.iter().copied().filter(|l| matches!(l, Label::Letter(_)) && all.iter().filter(|m| *m == l).count() == 1).collect();
+            let mut once: Vec<Label> =
+                all.iter().copied().filter(|l| matches!(l, Label::Letter(_)) && all.iter().filter(|m| *m == l).count() == 1).collect();
             once.sort_unstable();
             dots.into_iter().chain(once).collect()
         }
@@ -88,7 +98,11 @@ pub(super) fn einsum(call: &mut Call) -> Outcome {
 
 /// Names of the axes that a part of the equation gives to a value of this rank.
 fn labels(part: &str, rank: Option<usize>) -> Outcome<Vec<Label>> {
-    let letters = |s: &str| s.chars().map(|c| if c.is_ascii_alphabetic() { Ok(Label::Letter(c)) } else { fault!("“{c}” names no axis") }).collect::<Outcome<Vec<_>>>();
+    let letters = |s: &str| {
+        s.chars()
+            .map(|c| if c.is_ascii_alphabetic() { Ok(Label::Letter(c)) } else { fault!("“{c}” names no axis") })
+            .collect::<Outcome<Vec<_>>>()
+    };
     let rank = rank.unwrap_or(0);
     let out = match part.split_once("...") {
         Some((before, after)) => {

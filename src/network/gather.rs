@@ -198,7 +198,10 @@ pub(super) fn non_zero(call: &mut Call) -> Outcome {
         Hosted::Int(v) => (0..v.len()).filter(|&i| v[i] != 0).collect(),
     };
     let strides = row_strides(&shape);
-    let data = (0..shape.len()).flat_map(|d| hits.iter().map(move |&i| (d, i))).map(|(d, i)| (i / strides[d] as usize % shape[d]) as i64).collect();
+    let data = (0..shape.len())
+        .flat_map(|d| hits.iter().map(move |&i| (d, i)))
+        .map(|(d, i)| (i / strides[d] as usize % shape[d]) as i64)
+        .collect();
     Ok(Ints::new(vec![shape.len(), hits.len()], data).into())
 }
 

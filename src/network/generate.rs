@@ -13,7 +13,9 @@ pub(super) fn constant_of_shape(call: &mut Call) -> Outcome {
     let total = elements(&shape)?;
     // The plan puts the value of the setting behind the inputs.
     match call.inputs.pop().flatten() {
-        Some(Value::Int(v)) if v.data.len() == 1 && call.node.attributes.get("value").is_some() => Ok(Ints::typed(shape, v.dtype, vec![v.data[0]; total]).into()),
+        Some(Value::Int(v)) if v.data.len() == 1 && call.node.attributes.get("value").is_some() => {
+            Ok(Ints::typed(shape, v.dtype, vec![v.data[0]; total]).into())
+        }
         Some(Value::Float(v)) if v.elements() == 1 => Ok(Floats::host(shape, v.dtype, vec![v.to_host()?[0]; total]).into()),
         _ if call.node.attributes.get("value").is_some() => fault!("its value is not one number"),
         _ => Ok(Floats::host(shape, Dtype::F32, vec![0.0; total]).into()),
@@ -31,7 +33,8 @@ pub(super) fn range(call: &mut Call) -> Outcome {
             return fault!("its step is 0");
         }
         let span = (i128::from(limit) - i128::from(start)) * i128::from(step.signum());
-        let count = usize::try_from((span.max(0) as u128).div_ceil(u128::from(step.unsigned_abs()))).or_else(|_| fault!("it is too long"))?;
+        let count =
+            usize::try_from((span.max(0) as u128).div_ceil(u128::from(step.unsigned_abs()))).or_else(|_| fault!("it is too long"))?;
         elements(&[count])?;
         return Ok(Ints::typed(vec![count], dtype, (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect()).into());
     }
@@ -111,7 +114,8 @@ pub(super) fn tile(call: &mut Call) -> Outcome {
 
 /// A host value whose every element is repeated `block` times along an axis, up to the length in `shape`.
 pub(super) fn tile_rows(v: &Floats, at: usize, block: usize, shape: &[usize]) -> Outcome<Floats> {
-    let fits = (0..shape.len()).all(|d| if d == at { v.shape[d].saturating_mul(block) >= shape[d] && v.shape[d] > 0 } else { v.shape[d] == shape[d] });
+    let fits = (0..shape.len())
+        .all(|d| if d == at { v.shape[d].saturating_mul(block) >= shape[d] && v.shape[d] > 0 } else { v.shape[d] == shape[d] });
     if !fits {
         return fault!("blocks of {block} of {:?} do not fit {shape:?}", v.shape);
     }

@@ -2,7 +2,10 @@
 
 use super::call::{Call, Outcome};
 use super::value::Value;
-use super::{arithmetic, attention, cast, convolution, einsum, elementwise, gather, generate, linear, movement, normalization, pool, quantize, recurrent, reduce, resize, shape, sort};
+use super::{
+    arithmetic, attention, cast, convolution, einsum, elementwise, gather, generate, linear, movement, normalization, pool, quantize,
+    recurrent, reduce, resize, shape, sort,
+};
 use crate::graph::{Attribute, Node};
 
 /// The code of an operator.
@@ -114,5 +117,8 @@ fn is_plain_constant(node: &Node) -> bool {
 
 /// Whether an operator understands integers that are held as floats on the device, as quantised values are.
 pub(super) fn takes_quantized(op: &str) -> bool {
-    matches!(op, "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Slice" | "MaxPool" | "Shape")
+    matches!(
+        op,
+        "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Slice" | "MaxPool" | "Shape"
+    )
 }

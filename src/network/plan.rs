@@ -61,8 +61,14 @@ pub(super) fn parameters(graph: &Graph, file: &OnnxFile, device: &Device) -> Res
 impl Plan {
     pub(super) fn new(graph: Arc<Graph>, file: &OnnxFile, device: &Device) -> Result<Self, NetworkError> {
         let owners: HashMap<TensorId, ParameterId> = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
-        let mut plan =
-            Self { device: device.clone(), constants: HashMap::new(), parameters: HashMap::new(), folded: HashSet::new(), last_uses: last_uses(&graph), graph };
+        let mut plan = Self {
+            device: device.clone(),
+            constants: HashMap::new(),
+            parameters: HashMap::new(),
+            folded: HashSet::new(),
+            last_uses: last_uses(&graph),
+            graph,
+        };
         let graph = Arc::clone(&plan.graph);
         // What a node reads, less what another node has to work out first.
         let mut wanted: Vec<ValueId> = graph.nodes.iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
@@ -209,7 +215,10 @@ impl Plan {
             }
             let mut inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(|id| self.constants.get(&id).cloned())).collect();
             let largest = inputs.iter().flatten().map(|v| v.shape().iter().product::<usize>()).max().unwrap_or(0);
-            if largest > budget || matches!(node.op.as_str(), "ConstantOfShape" | "Expand" | "Tile" | "Range" | "OneHot" | "Pad" | "Resize" | "Upsample") && largest > 16 {
+            if largest > budget
+                || matches!(node.op.as_str(), "ConstantOfShape" | "Expand" | "Tile" | "Range" | "OneHot" | "Pad" | "Resize" | "Upsample")
+                    && largest > 16
+            {
                 continue;
             }
             if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {

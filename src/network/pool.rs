@@ -152,7 +152,9 @@ pub(super) fn average(call: &mut Call) -> Outcome {
 fn seen_along(pool: &Pool, i: usize, include: bool) -> Vec<usize> {
     let (window, length) = (pool.windows[i], pool.x.shape[2 + i]);
     let (low, high) = if include { (0, length + window.pads.0 + pool.ends[i]) } else { (window.pads.0, window.pads.0 + length) };
-    (0..pool.places[i]).map(|p| (0..window.kernel).map(|k| p * window.stride + k * window.dilation).filter(|at| (low..high).contains(at)).count()).collect()
+    (0..pool.places[i])
+        .map(|p| (0..window.kernel).map(|k| p * window.stride + k * window.dilation).filter(|at| (low..high).contains(at)).count())
+        .collect()
 }
 
 pub(super) fn norm(call: &mut Call) -> Outcome {

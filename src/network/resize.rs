@@ -76,7 +76,11 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
         shape[axis.at] = axis.result;
     }
     if elements(&shape)? == 0 || value.elements() == 0 {
-        return if shape.contains(&0) { Ok(Floats::empty(shape, value.dtype).into()) } else { fault!("{:?} cannot be resized", value.shape) };
+        return if shape.contains(&0) {
+            Ok(Floats::empty(shape, value.dtype).into())
+        } else {
+            fault!("{:?} cannot be resized", value.shape)
+        };
     }
     let dtype = value.dtype;
     let mut inside = Floats::host(Vec::new(), Dtype::F32, vec![1.0]);
@@ -106,7 +110,14 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
 
 /// Lengths and scales along the named axes.
 fn asked(value: &Floats, list: &[usize], scales: Option<&[f32]>, sizes: Option<&[i64]>, policy: &str) -> Outcome<Vec<Axis>> {
-    let plain = |at: usize, result: usize, scale: f32| Axis { at, length: value.shape[at], result, wanted: result as f32, scale, region: (0.0, 1.0) };
+    let plain = |at: usize, result: usize, scale: f32| Axis {
+        at,
+        length: value.shape[at],
+        result,
+        wanted: result as f32,
+        scale,
+        region: (0.0, 1.0),
+    };
     if let Some(sizes) = sizes {
         if sizes.len() != list.len() || sizes.iter().any(|&s| s < 0) {
             return fault!("sizes {sizes:?} for {} axes", list.len());
@@ -153,7 +164,11 @@ fn position(axis: &Axis, style: &Style, i: usize) -> Outcome<f32> {
         "tf_half_pixel_for_nn" => (x + 0.5) / scale,
         "tf_crop_and_resize" => {
             let (start, end) = axis.region;
-            if axis.result > 1 { start * (length - 1.0) + x * (end - start) * (length - 1.0) / (result - 1.0) } else { 0.5 * (start + end) * (length - 1.0) }
+            if axis.result > 1 {
+                start * (length - 1.0) + x * (end - start) * (length - 1.0) / (result - 1.0)
+            } else {
+                0.5 * (start + end) * (length - 1.0)
+            }
         }
         other => return fault!("the coordinates “{other}” are not known"),
     })

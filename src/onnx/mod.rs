@@ -429,7 +429,9 @@ impl OnnxFile {
             Dtype::Other(5) => bytes.chunks_exact(2).map(|b| i64::from(i16::from_le_bytes([b[0], b[1]]))).collect(),
             Dtype::Other(12) => bytes.chunks_exact(4).map(|b| i64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
             // Beyond the range of i64 the bits are kept.
-            Dtype::Other(13) => bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
+            Dtype::Other(13) => {
+                bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect()
+            }
             _ => return None,
         })
     }
@@ -440,7 +442,9 @@ fn decode(proto: &TensorProto, dtype: Dtype) -> Option<Decoded> {
     match dtype {
         Dtype::I64 => Some(Decoded::Ints(proto.int64_data.as_slice().into())),
         Dtype::Other(12 | 13) => Some(Decoded::Ints(proto.uint64_data.iter().map(|&v| v as i64).collect())),
-        Dtype::I32 | Dtype::I8 | Dtype::U8 | Dtype::Bool | Dtype::Other(4 | 5) => Some(Decoded::Ints(proto.int32_data.iter().map(|&v| i64::from(v)).collect())),
+        Dtype::I32 | Dtype::I8 | Dtype::U8 | Dtype::Bool | Dtype::Other(4 | 5) => {
+            Some(Decoded::Ints(proto.int32_data.iter().map(|&v| i64::from(v)).collect()))
+        }
         Dtype::F16 => Some(Decoded::Floats(proto.int32_data.iter().map(|&v| half::f16::from_bits(v as u16).to_f32()).collect())),
         Dtype::Bf16 => Some(Decoded::Floats(proto.int32_data.iter().map(|&v| half::bf16::from_bits(v as u16).to_f32()).collect())),
         _ => None,

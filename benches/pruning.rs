@@ -1,0 +1,121 @@
+//! How long the parts of pruning take: opening, preparing, one position of the slider, masks, the forward pass.
+//!
+//! `cargo bench` reports; nothing is asserted, because machines are shared. `compare_torch.py` beside this puts the masks beside
+//! `torch.nn.utils.prune` in the same run. The part with a GPU runs where an adapter is found, software adapters included.
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+#![allow(missing_docs, reason = "criterion's macros define public items")]
+
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use secateur::device::{ComputeDevice, DeviceChoice};
+use secateur::graph::{Graph, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role};
+use secateur::measure::{Weights, figures};
+use secateur::network::Array;
+use secateur::onnx::{Dtype, TensorId, Values};
+use secateur::prune::{Amount, Method, Order, Settings, State, Step};
+use secateur::session::{Model, Session, Unwatched};
+
+const DEMO: &str = "assets/mobilenetv4_digits.onnx";
+
+fn at(method: Method, fraction: f64) -> Session {
+    let mut session = Session::open(Path::new(DEMO), &Unwatched).unwrap();
+    let settings = Settings { method, amount: Amount::Fraction(fraction), ..session.state().settings.clone() };
+    session.set(settings, Step::Amount).unwrap();
+    session
+}
+
+fn demo(c: &mut Criterion) {
+    let mut group = c.benchmark_group("demo");
+    group.bench_function("open", |b| b.iter(|| Model::open(Path::new(DEMO)).unwrap()));
+    let model = Model::open(Path::new(DEMO)).unwrap();
+    group.bench_function("prepare", |b| b.iter(|| model.prepare(&Unwatched).unwrap()));
+    let session = at(Method::Global, 0.5);
+    group.bench_function("position of the slider, both methods", |b| b.iter(|| black_box(session.figures())));
+    for method in Method::ALL {
+        let mut session = at(method, 0.5);
+        group.bench_function(format!("masks and pruned weights, {}", method.name()), |b| b.iter(|| session.pruned_weights().unwrap()));
+        group.bench_function(format!("prepare, masks and pruned weights, {}", method.name()), |b| {
+            b.iter(|| {
+                let orders = model.prepare(&Unwatched).unwrap();
+                (orders, session.pruned_weights().unwrap())
+            });
+        });
+    }
+    let largest = (0..model.graph.parameters.len()).map(ParameterId).max_by_key(|id| model.graph.parameter(*id).elements).unwrap();
+    let mut session = at(Method::Global, 0.5);
+    group.bench_function("close look at the largest parameter", |b| b.iter(|| session.detail(largest)));
+    group.bench_function("forward, 60 images of 64x64, cpu", |b| {
+        let input = Array::f32([60, 3, 64, 64], vec![0.5; 60 * 3 * 64 * 64]);
+        let mut session = at(Method::Global, 0.0);
+        b.iter_batched(|| [("input".to_owned(), input.clone())], |inputs| session.forward(&inputs).unwrap(), BatchSize::LargeInput);
+    });
+}
+
+/// The same on a GPU, or on a software adapter.
+fn device(c: &mut Criterion) {
+    let Ok(device) = ComputeDevice::open(DeviceChoice::Gpu) else { return };
+    let mut group = c.benchmark_group(format!("demo on {}", device.name));
+    group.sample_size(10);
+    for method in Method::ALL {
+        let mut session = at(method, 0.5);
+        session.use_device(device.clone());
+        session.outcome_on_device().unwrap();
+        group.bench_function(format!("selection, {}", method.name()), |b| b.iter(|| session.outcome_on_device().unwrap()));
+        group.bench_function(format!("masks read back, {}", method.name()), |b| b.iter(|| session.masks().unwrap()));
+    }
+}
+
+/// A network of 100 million elements in 200 parameters, which nobody ships as a test file.
+fn large(c: &mut Criterion) {
+    const PARAMETERS: usize = 200;
+    const ELEMENTS: usize = 500_000;
+    let mut graph = Graph::default();
+    for i in 0..PARAMETERS {
+        let parameter = ParameterId(i);
+        graph.modules.push(Module {
+            name: format!("layers.{i}"),
+            kind: "Linear".into(),
+            role: Role::Linear,
+            parameters: vec![parameter],
+            buffers: vec![],
+            nodes: vec![i],
+        });
+        graph.parameters.push(Parameter {
+            module: ModuleId(i),
+            kind: Kind::Weight,
+            name: format!("layers.{i}.weight"),
+            attribute: "weight".into(),
+            tensor: TensorId(i),
+            shape: vec![500, 1000],
+            dtype: Dtype::F32,
+            elements: ELEMENTS,
+            layout: Layout::OutFirst,
+        });
+    }
+    // Sums of uniform numbers: near a bell, from a fixed seed (xorshift, Marsaglia 2003), wider in deeper layers.
+    let mut seed = 0x2545_f491_u32;
+    let mut uniform = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 17;
+        seed ^= seed << 5;
+        f64::from(seed) / f64::from(u32::MAX) - 0.5
+    };
+    let mut values =
+        |i: usize| Values::F32((0..ELEMENTS).map(|_| ((uniform() + uniform() + uniform()) * (1.0 + i as f64 / 50.0)) as f32).collect());
+    let orders: Vec<Option<Order>> = (0..PARAMETERS).map(|i| Some(Order::new(&values(i)))).collect();
+    let none: std::sync::Arc<[u64]> = vec![0; PARAMETERS].into();
+    let settings = Settings { amount: Amount::Fraction(0.37), ..Settings::new(&graph) };
+    let state = State { settings, masked: none.clone(), fixed: none };
+    let mut group = c.benchmark_group("100 million elements");
+    group.bench_function("position of the slider, both methods", |b| {
+        b.iter(|| figures(Weights { graph: &graph, orders: &orders }, black_box(&state)))
+    });
+    let one = values(0);
+    group.sample_size(10);
+    group.bench_function("prepare one of 200 parameters", |b| b.iter(|| Order::new(&one)));
+}
+
+criterion_group!(benches, demo, device, large);
+criterion_main!(benches);

@@ -29,47 +29,15 @@ pub mod cli;
 pub mod device;
 pub mod export;
 pub mod graph;
+pub mod measure;
 pub mod network;
 pub mod onnx;
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn all_open() {
-        for f in [
-            "assets/mobilenetv4_digits.onnx",
-            "tests/models/mobilenetv4_digits_default.onnx",
-            "tests/models/mobilenetv4_digits_ts.onnx",
-            "tests/models/mobilenetv4_digits_ts_bn.onnx",
-            "tests/models/mobilenetv4_digits_raw.onnx",
-            "tests/models/mobilenetv4_digits_fp16.onnx",
-            "tests/models/mobilenetv4_r224_3classes.onnx",
-            "../shared/real/cntk_mnist.onnx",
-            "../shared/real/keras_resnet8.onnx",
-            "../shared/real/mobilenetv2_int8_qdq.onnx",
-            "../shared/real/mobilenetv4_plate_reader.onnx",
-            "../shared/real/nanodet_m.onnx",
-            "../shared/real/paddle_text_detector.onnx",
-        ] {
-            let t = std::time::Instant::now();
-            let file = crate::onnx::OnnxFile::open(std::path::Path::new(f)).unwrap();
-            let g = crate::graph::build(&file);
-            println!(
-                "{f} {:?} {} {:?} {:?}",
-                t.elapsed(),
-                g.elements(),
-                g.batch_norm,
-                g.types().iter().map(|(t, m)| (*t, m.len())).collect::<Vec<_>>()
-            );
-            println!(
-                "   {:?}",
-                g.modules
-                    .iter()
-                    .take(5)
-                    .chain(g.modules.iter().rev().take(2))
-                    .map(|m| format!("{} {}", m.name, m.role))
-                    .collect::<Vec<_>>()
-            );
-            println!("  unowned {:?}", g.unowned.iter().map(|&t| file.tensor(t).name.clone()).collect::<Vec<_>>());
-        }
-    }
+pub mod prune;
+pub mod session;
+pub mod worker;
+
+/// What a caught panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
 }

@@ -110,7 +110,7 @@ fn large(c: &mut Criterion) {
     let state = State { settings, masked: none.clone(), fixed: none };
     let mut group = c.benchmark_group("100 million elements");
     group.bench_function("position of the slider, both methods", |b| {
-        b.iter(|| figures(Weights { graph: &graph, orders: &orders }, black_box(&state)))
+        b.iter(|| figures(Weights { graph: &graph, orders: &orders }, black_box(&state)));
     });
     let one = values(0);
     group.sample_size(10);

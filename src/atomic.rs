@@ -106,9 +106,9 @@ pub fn commit(files: Vec<Staged>) -> Result<(), WriteError> {
         let path = file.path.clone();
         let is_new = !path.exists();
         if let Err(error) = file.rename() {
-            new.iter().for_each(|path| {
+            for path in &new {
                 let _ = std::fs::remove_file(path);
-            });
+            }
             return Err(error);
         }
         if is_new {

@@ -1,4 +1,5 @@
 //! Pruning compared with `torch.nn.utils.prune`, case by case.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it skips")]
 
 use std::collections::HashMap;
 use std::path::Path;

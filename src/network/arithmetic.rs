@@ -77,7 +77,7 @@ fn ints(call: &Call, op: &str, a: &Ints, b: &Ints) -> Outcome<Ints> {
         "BitShift" if left => x.wrapping_shl(y as u32),
         "BitShift" if !(0..64).contains(&y) => x >> 63,
         "BitShift" => x >> y,
-        _ => u32::try_from(y).map_or(if x == 1 { 1 } else { 0 }, |y| x.wrapping_pow(y)),
+        _ => u32::try_from(y).map_or(i64::from(x == 1), |y| x.wrapping_pow(y)),
     };
     let data = x.into_iter().zip(y).map(|(x, y)| function(x, y)).collect();
     Ok(super::cast::wrap(Ints::typed(shape, a.dtype, data)))

@@ -48,7 +48,7 @@ fn repeated(call: &Call, v: Floats, queries: usize) -> Outcome<Floats> {
     if count == queries {
         return Ok(v);
     }
-    if count == 0 || queries % count != 0 {
+    if count == 0 || !queries.is_multiple_of(count) {
         return fault!("{queries} heads of queries cannot share {count} heads of keys");
     }
     let times = queries / count;

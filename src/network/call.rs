@@ -154,7 +154,7 @@ pub(super) fn size(value: i64) -> Outcome<usize> {
     usize::try_from(value).or_else(|_| fault!("{value} is no size"))
 }
 
-/// The shape that these shapes are broadcast to, as NumPy does it.
+/// The shape that these shapes are broadcast to, as `NumPy` does it.
 pub(super) fn broadcast<'s>(shapes: impl IntoIterator<Item = &'s [usize]>) -> Outcome<Vec<usize>> {
     let mut out: Vec<usize> = Vec::new();
     for shape in shapes {

@@ -16,6 +16,7 @@ struct Unary {
     device: Box<dyn Fn(T) -> T>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "each is the whole arm of a table of optional entries")]
 fn unary_of(host: impl Fn(f32) -> f32 + 'static, device: impl Fn(T) -> T + 'static) -> Option<Unary> {
     Some(Unary { host: Box::new(host), device: Box::new(device) })
 }
@@ -110,8 +111,10 @@ pub(super) fn erf(x: f32) -> f32 {
             fraction = f64::from(n) / 2.0 / (a + fraction);
         }
         1.0 - (-a * a).exp() / (a + fraction) / std::f64::consts::PI.sqrt()
+    } else if a.is_nan() {
+        a
     } else {
-        if a.is_nan() { a } else { 1.0 }
+        1.0
     };
     value.copysign(x) as f32
 }

@@ -138,8 +138,11 @@ pub(super) fn gather_nd(call: &mut Call) -> Outcome {
     take_places(&value, shape, &places)
 }
 
+/// From what is there and what comes to what is there then.
+type Join<T> = fn(T, T) -> T;
+
 /// How an element that is put somewhere is joined with what is there.
-fn reductions(name: &str) -> Outcome<(fn(f32, f32) -> f32, fn(i64, i64) -> i64)> {
+fn reductions(name: &str) -> Outcome<(Join<f32>, Join<i64>)> {
     Ok(match name {
         "none" => (|_, b| b, |_, b| b),
         "add" => (|a, b| a + b, i64::wrapping_add),

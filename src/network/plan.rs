@@ -240,7 +240,7 @@ impl Plan {
     }
 }
 
-/// Where the value of a ConstantOfShape node's attribute is kept: beside all values that the file names.
+/// Where the value of a `ConstantOfShape` node's attribute is kept: beside all values that the file names.
 fn fill_of(output: ValueId, graph: &Graph) -> ValueId {
     ValueId(graph.values.len() + output.0)
 }
@@ -270,9 +270,10 @@ fn constant(file: &OnnxFile, id: TensorId, device: &Device) -> Result<Value, Net
         if let Some(values) = file.floats(id) {
             let values = values.into_f32();
             let large = values.len() > MAX_HOST_CONSTANT;
-            return Ok(match large {
-                true => Floats::on_device(shape, tensor.dtype, upload(values, device)).into(),
-                false => Floats::host(shape, tensor.dtype, values).into(),
+            return Ok(if large {
+                Floats::on_device(shape, tensor.dtype, upload(values, device)).into()
+            } else {
+                Floats::host(shape, tensor.dtype, values).into()
             });
         }
         if let Some(values) = file.ints(id) {

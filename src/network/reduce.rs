@@ -1,5 +1,7 @@
 //! Operators that draw the elements along some axes together.
 
+use std::cmp::Ordering;
+
 use burn::backend::ops::{ActivationOps, FloatTensorOps};
 use burn::backend::{Dispatch, DispatchTensor, Scalar, TensorMetadata};
 use burn::tensor::{Shape, Slice};
@@ -239,14 +241,10 @@ pub(super) fn softmax(call: &mut Call) -> Outcome {
     let rows = turned.elements() / length;
     let t = softmax_rows(turned.shaped(call.device, &[rows, length])?, log);
     let back: Vec<usize> = (0..rank)
-        .map(|i| {
-            if i < at {
-                i
-            } else if i == at {
-                rank - 1
-            } else {
-                i - 1
-            }
+        .map(|i| match i.cmp(&at) {
+            Ordering::Less => i,
+            Ordering::Equal => rank - 1,
+            Ordering::Greater => i - 1,
         })
         .collect();
     Ok(permute(call, Floats::on_device(wide, dtype, t), &back)?.into())

@@ -97,7 +97,7 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
             let mask = Floats::host(wide, Dtype::F32, taps.outside.iter().map(|&o| if o { 0.0 } else { 1.0 }).collect());
             inside = super::arithmetic::floats(call, "Mul", inside, mask)?;
         }
-        out = apply(call, out, axis, &taps)?;
+        out = apply(call, &out, axis, &taps)?;
     }
     if inside.elements() > 1 {
         let keep = inside.to_host()?;
@@ -220,7 +220,9 @@ fn taps(axis: &Axis, style: &Style) -> Outcome<Taps> {
             total = 1.0;
         }
         if (style.exclude_outside || style.antialias) && total != 0.0 {
-            row.iter_mut().for_each(|(_, w)| *w /= total);
+            for (_, w) in row.iter_mut() {
+                *w /= total;
+            }
         }
         rows.push(row);
     }
@@ -244,7 +246,7 @@ fn cubic(x: f32, a: f32) -> f32 {
     }
 }
 
-fn apply(call: &Call, value: Value, axis: &Axis, taps: &Taps) -> Outcome {
+fn apply(call: &Call, value: &Value, axis: &Axis, taps: &Taps) -> Outcome {
     let rank = value.shape().len();
     let mut wide = vec![1; rank];
     wide[axis.at] = axis.result;

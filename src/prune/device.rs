@@ -535,8 +535,6 @@ fn checksum(bits: &[u32]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
-
     use super::*;
     use crate::device::{ComputeDevice, DeviceChoice};
 

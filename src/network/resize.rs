@@ -220,7 +220,7 @@ fn taps(axis: &Axis, style: &Style) -> Outcome<Taps> {
             total = 1.0;
         }
         if (style.exclude_outside || style.antialias) && total != 0.0 {
-            for (_, w) in row.iter_mut() {
+            for (_, w) in &mut *row {
                 *w /= total;
             }
         }

@@ -32,6 +32,7 @@ pub mod graph;
 pub mod measure;
 pub mod network;
 pub mod onnx;
+mod panics;
 pub mod prune;
 pub mod session;
 pub mod worker;

@@ -1,6 +1,5 @@
 //! Burn: a weight file with Burn's names, or Rust source with its weights through Burn's importer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use burn_import::{LoadStrategy, ModelGen};
@@ -11,6 +10,7 @@ use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::graph::Graph;
 use crate::onnx::{self, Dtype, OnnxFile, Zeros};
+use crate::panics;
 
 pub(super) fn save_pack(file: &OnnxFile, graph: &Graph, masks: &Masks, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
     let encode = |reason: String| ExportError::Encode { format: "burnpack", reason };
@@ -75,7 +75,9 @@ fn generate(input: &Path, folder: &Path) -> Result<(), ExportError> {
             .load_strategy(LoadStrategy::File)
             .run_from_cli();
     };
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| ExportError::RustSource { reason: crate::panic_text(&*panic) })
+    // Nobody has heard of the file that it read.
+    let preface = format!("Failed to parse ONNX file '{}': ", input.display());
+    panics::caught(run).map_err(|text| ExportError::RustSource { reason: text.replace(&preface, "") })
 }
 
 fn dtype(dtype: Dtype) -> DType {

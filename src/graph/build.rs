@@ -317,7 +317,8 @@ impl Builder<'_> {
         let buffers: HashSet<TensorId> = self.graph.modules.iter().flat_map(|m| m.buffers.iter().map(|(_, t)| *t)).collect();
         self.graph.unowned = (0..self.file.tensors.len())
             .map(TensorId)
-            .filter(|id| self.file.tensor(*id).dtype.is_float() && !self.owned.contains_key(id) && !buffers.contains(id))
+            .filter(|id| self.file.is_initializer(*id) && !self.owned.contains_key(id) && !buffers.contains(id))
+            .filter(|id| self.file.tensor(*id).dtype.is_float() && !names::is_made_up(&self.file.tensor(*id).name))
             .collect();
         self.graph
     }

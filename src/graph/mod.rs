@@ -47,7 +47,7 @@ pub struct Graph {
     pub parameters: Vec<Parameter>,
     /// What became of batch normalisation.
     pub batch_norm: Option<BatchNorm>,
-    /// Float initializers that no module owns.
+    /// Float initializers that no module owns, less the constants that an exporter made and numbered.
     pub unowned: Vec<TensorId>,
 }
 

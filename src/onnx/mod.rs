@@ -179,6 +179,8 @@ pub struct OnnxFile {
     pub tensors: Vec<Tensor>,
     bytes: Bytes,
     external: Vec<External>,
+    /// The first tensors are the initializers.
+    num_initializers: usize,
     model: ModelProto,
     by_name: HashMap<String, TensorId>,
     by_attribute: HashMap<(usize, usize), TensorId>,
@@ -219,6 +221,7 @@ impl OnnxFile {
             tensors: Vec::new(),
             bytes,
             external: Vec::new(),
+            num_initializers: model.graph.initializer.len(),
             by_name: HashMap::new(),
             by_attribute: HashMap::new(),
             model: ModelProto::new(),
@@ -315,6 +318,12 @@ impl OnnxFile {
     #[must_use]
     pub fn tensor_named(&self, name: &str) -> Option<TensorId> {
         self.by_name.get(name).copied()
+    }
+
+    /// Whether a tensor is one of the graph's initializers; otherwise it lies in a node's attribute.
+    #[must_use]
+    pub fn is_initializer(&self, id: TensorId) -> bool {
+        id.0 < self.num_initializers
     }
 
     /// The tensor in attribute number `attribute` of node number `node`.

@@ -1,0 +1,59 @@
+//! ONNX models of a few bytes, built field by field.
+
+use onnx_ir::{AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
+
+/// `TensorProto.DataType.FLOAT`
+pub(crate) const FLOAT: i32 = 1;
+
+/// An initializer with its elements in `raw_data`.
+pub(crate) fn tensor(name: &str, dims: &[usize], data_type: i32, raw: Vec<u8>) -> TensorProto {
+    let mut tensor = TensorProto::new();
+    name.clone_into(&mut tensor.name);
+    tensor.dims = dims.iter().map(|&d| d as i64).collect();
+    tensor.data_type = data_type;
+    tensor.raw_data = raw.into();
+    tensor
+}
+
+/// Little-endian.
+pub(crate) fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// An operator with one output.
+pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+    let mut node = NodeProto::new();
+    op.clone_into(&mut node.op_type);
+    node.input = inputs.iter().map(ToString::to_string).collect();
+    node.output = vec![output.to_owned()];
+    node
+}
+
+/// A linear layer as PyTorch exports it, outputs first.
+pub(crate) fn gemm(inputs: &[&str], output: &str) -> NodeProto {
+    let mut turned = AttributeProto::new();
+    "transB".clone_into(&mut turned.name);
+    turned.i = 1;
+    turned.type_ = AttributeType::INT.into();
+    let mut node = node("Gemm", inputs, output);
+    node.attribute.push(turned);
+    node
+}
+
+/// From input `x` to output `y`.
+pub(crate) fn model(nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> ModelProto {
+    let mut graph = GraphProto::new();
+    graph.node = nodes;
+    graph.initializer = initializers;
+    graph.input.push(Default::default());
+    "x".clone_into(&mut graph.input[0].name);
+    graph.output.push(Default::default());
+    "y".clone_into(&mut graph.output[0].name);
+    let mut model = ModelProto::new();
+    model.ir_version = 10;
+    "tiny".clone_into(&mut model.producer_name);
+    model.opset_import.push(Default::default());
+    model.opset_import[0].version = 20;
+    model.graph = Some(graph).into();
+    model
+}

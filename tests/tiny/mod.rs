@@ -1,4 +1,5 @@
 //! ONNX models of a few bytes, built field by field.
+#![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
 
 use onnx_ir::{AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
 

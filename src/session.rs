@@ -231,11 +231,15 @@ impl Session {
         self.mask_device().map_or("CPU", |d| d.name.as_str())
     }
 
-    /// The GPU that can make the masks. Doubles have no place on it: their scope is pruned on the host.
+    /// The GPU that can make the masks. Doubles have no place on it: where they are in the scope or changed, the host prunes.
     fn mask_device(&self) -> Option<&ComputeDevice> {
-        let graph = &self.model.graph;
-        let doubles = || self.state().settings.scope(graph).iter().any(|&id| graph.parameter(id).dtype == Dtype::F64);
-        self.device.as_ref().filter(|d| d.is_gpu && !doubles())
+        let device = self.device.as_ref().filter(|d| d.is_gpu)?;
+        let (graph, state) = (&self.model.graph, self.state());
+        let is_wide = |id: ParameterId| graph.parameter(id).dtype == Dtype::F64;
+        let is_changed = |id: &ParameterId| state.masked[id.0] > 0 || state.fixed[id.0] > 0;
+        let scope = state.settings.scope(graph);
+        let mut concerned = (0..graph.parameters.len()).map(ParameterId).filter(is_changed).chain(scope);
+        (!concerned.any(is_wide)).then_some(device)
     }
 
     /// The chosen method at the present settings, found on the device in use. On a GPU the kernels find cut, ties and numbers,

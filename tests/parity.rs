@@ -1,15 +1,24 @@
-//! Pruning compared with `torch.nn.utils.prune`, case by case.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it skips")]
+//! Pruning compared with `torch.nn.utils.prune`, case by case, on the host and on the device.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod adapter;
 
 use std::collections::HashMap;
 use std::path::Path;
 
+use secateur::device::ComputeDevice;
 use secateur::prune::{Amount, Method, Step};
 use secateur::session::{Session, Unwatched};
 use serde_json::Value;
 
-fn compare(model: &str, file: &str) {
+const DIGITS: [&str; 2] = ["mobilenetv4_digits", "assets/mobilenetv4_digits.onnx"];
+const ARTICLE: [&str; 2] = ["mobilenetv4_r224_3classes", "tests/models/mobilenetv4_r224_3classes.onnx"];
+
+fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
     let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
+    if let Some(device) = device {
+        session.use_device(device);
+    }
     let reference: Value = serde_json::from_str(&std::fs::read_to_string(format!("tests/reference/{model}.json")).unwrap()).unwrap();
     let cases = reference["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 100);
@@ -30,7 +39,10 @@ fn compare(model: &str, file: &str) {
             settings.amount =
                 if amount.is_f64() { Amount::Fraction(amount.as_f64().unwrap()) } else { Amount::Count(amount.as_u64().unwrap()) };
             session.set(settings.clone(), Step::Amount).unwrap_or_else(|e| panic!("{what}: {e}"));
-            outcome = Some(session.outcome().unwrap_or_else(|e| panic!("{what}: {e}")));
+            // The device's own cut and ties; its numbers of elements are compared with the host's whenever it makes masks.
+            let is_cut = settings.method == Method::Global && i + 1 == amounts.len();
+            let result = if is_cut { session.outcome_on_device() } else { session.outcome().map_err(Into::into) };
+            outcome = Some(result.unwrap_or_else(|e| panic!("{what}: {e}")));
             if i + 1 < amounts.len() {
                 session.apply().unwrap();
             }
@@ -53,17 +65,30 @@ fn compare(model: &str, file: &str) {
             assert_eq!(outcome.cut.map(|c| c as f32), case["threshold"].as_f64().map(|c| c as f32), "{what}: cut");
             assert_eq!(outcome.ties, ties, "{what}: ties");
         }
-        let pruned: u64 = session.masks().unwrap().values().map(|m| m.mask.pruned()).sum();
-        assert_eq!(pruned, outcome.pruned, "{what}: elements that the masks prune");
+        let masks = session.masks().unwrap();
+        assert!(masks == session.host_masks().unwrap(), "{what}: the masks of host and device");
+        assert_eq!(masks.values().map(|m| m.mask.pruned()).sum::<u64>(), outcome.pruned, "{what}: elements that the masks prune");
     }
 }
 
 #[test]
 fn digits_network_is_pruned_as_pytorch_does() {
-    compare("mobilenetv4_digits", "assets/mobilenetv4_digits.onnx");
+    compare(DIGITS, None);
 }
 
 #[test]
 fn article_network_is_pruned_as_pytorch_does() {
-    compare("mobilenetv4_r224_3classes", "tests/models/mobilenetv4_r224_3classes.onnx");
+    compare(ARTICLE, None);
+}
+
+#[test]
+fn digits_network_is_pruned_as_pytorch_does_on_the_device() {
+    let Some(device) = adapter::adapter() else { return };
+    compare(DIGITS, Some(device));
+}
+
+#[test]
+fn article_network_is_pruned_as_pytorch_does_on_the_device() {
+    let Some(device) = adapter::adapter() else { return };
+    compare(ARTICLE, Some(device));
 }

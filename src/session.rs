@@ -393,7 +393,7 @@ impl Session {
             .map(ParameterId)
             .filter(|id| scope.binary_search(id).is_ok() || masked[id.0] > 0 || state.fixed[id.0] > 0)
             .collect();
-        let masks = wanted.into_par_iter().filter_map(|id| {
+        let masks = wanted.into_par_iter().with_max_len(1).filter_map(|id| {
             let values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
             Some((id, self.parameter_masks(id, &values, masked[id.0])?))
         });
@@ -406,7 +406,7 @@ impl Session {
     /// As [`Session::masks`].
     pub fn pruned_weights(&mut self) -> Result<Vec<(ParameterId, Mask, Values)>, SessionError> {
         let masks = self.masks()?;
-        let pruned = masks.into_par_iter().filter_map(|(id, masks)| {
+        let pruned = masks.into_iter().collect::<Vec<_>>().into_par_iter().with_max_len(1).filter_map(|(id, masks)| {
             let mut values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
             let zeroed = masks.zeroed();
             zeroed.apply(&mut values);

@@ -258,10 +258,8 @@ fn agree(session: &mut Session, reference: &Reference) {
         let bits: Vec<bool> = (0..found.mask.len()).map(|i| found.mask.is_pruned(i)).collect();
         assert_eq!(bits, masks[id.0], "mask of parameter {}", id.0);
     }
-    #[expect(clippy::needless_range_loop, reason = "four lists are walked together")]
-    for p in 0..masks.len() {
-        let is_left_out = !found.contains_key(&ParameterId(p));
-        assert!(!is_left_out || !masks[p].contains(&true), "parameter {p} is pruned and has no mask");
+    for (p, mask) in masks.iter().enumerate() {
+        assert!(found.contains_key(&ParameterId(p)) || !mask.contains(&true), "parameter {p} is pruned and has no mask");
     }
     assert_eq!(weights(session), reference.weights(&masks));
     let zeros: Vec<u64> = reference.weights(&masks).iter().map(|w| w.iter().filter(|b| **b << 33 == 0).count() as u64).collect();

@@ -1,7 +1,7 @@
 //! ONNX models of a few bytes, built field by field.
 #![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
 
-use onnx_ir::{AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
+use onnx_ir::{AttributeProto, AttributeType, GraphProto, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// `TensorProto.DataType.FLOAT`
 pub(crate) const FLOAT: i32 = 1;
@@ -41,20 +41,24 @@ pub(crate) fn gemm(inputs: &[&str], output: &str) -> NodeProto {
     node
 }
 
+fn value(name: &str) -> ValueInfoProto {
+    let mut value = ValueInfoProto::new();
+    name.clone_into(&mut value.name);
+    value
+}
+
 /// From input `x` to output `y`.
 pub(crate) fn model(nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> ModelProto {
     let mut graph = GraphProto::new();
     graph.node = nodes;
     graph.initializer = initializers;
-    graph.input.push(Default::default());
-    "x".clone_into(&mut graph.input[0].name);
-    graph.output.push(Default::default());
-    "y".clone_into(&mut graph.output[0].name);
+    graph.input = vec![value("x")];
+    graph.output = vec![value("y")];
     let mut model = ModelProto::new();
     model.ir_version = 10;
     "tiny".clone_into(&mut model.producer_name);
-    model.opset_import.push(Default::default());
-    model.opset_import[0].version = 20;
+    // A message whose type has no public name: field 2 of an empty one, the version, is 20.
+    model.merge_from_bytes(&[8 << 3 | 2, 2, 2 << 3, 20]).unwrap();
     model.graph = Some(graph).into();
     model
 }

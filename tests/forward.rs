@@ -1,4 +1,5 @@
-//! The forward pass against what PyTorch and ONNX Runtime worked out.
+//! The forward pass against what `PyTorch` and ONNX Runtime worked out.
+#![expect(clippy::float_cmp, clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail so, and its figures are worth reading")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -78,17 +79,31 @@ fn the_digits_networks_agree_with_pytorch_on_wgpu() {
     }
 }
 
-const GROUPS: [&str; 12] = [
-    "activations", "arithmetic", "convolution", "images", "linear", "normalisations", "old", "pools", "quantised", "recurrent", "reductions",
+const GROUPS: [&str; 13] = [
+    "activations",
+    "arithmetic",
+    "convolution",
+    "images",
+    "linear",
+    "normalisations",
+    "old",
+    "pools",
+    "quantised",
+    "recurrent",
+    "reductions",
     "shapes",
+    "transformer",
 ];
 
 /// An array as `make_operators.py` writes it.
 fn listed(value: &serde_json::Value) -> (String, Array) {
-    let (name, shape): (String, Vec<usize>) = (serde_json::from_value(value["name"].clone()).unwrap(), serde_json::from_value(value["shape"].clone()).unwrap());
+    let (name, shape): (String, Vec<usize>) =
+        (serde_json::from_value(value["name"].clone()).unwrap(), serde_json::from_value(value["shape"].clone()).unwrap());
     let data = value["data"].as_array().unwrap();
     let array = match value["type"].as_str().unwrap() {
-        "float32" => Array::f32(shape, data.iter().map(|v| v.as_f64().map_or_else(|| v.as_str().unwrap().parse().unwrap(), |v| v as f32)).collect()),
+        "float32" => {
+            Array::f32(shape, data.iter().map(|v| v.as_f64().map_or_else(|| v.as_str().unwrap().parse().unwrap(), |v| v as f32)).collect())
+        }
         "bool" => Array::bool(shape, data.iter().map(|v| v.as_bool().unwrap()).collect()),
         _ => Array::i64(shape, data.iter().map(|v| v.as_i64().unwrap()).collect()),
     };
@@ -98,7 +113,8 @@ fn listed(value: &serde_json::Value) -> (String, Array) {
 fn operators_agree(device: &Device) {
     for group in GROUPS {
         let network = open(format!("tests/operators/{group}.onnx"), device);
-        let case: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(format!("tests/operators/{group}.json")).unwrap()).unwrap();
+        let case: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(format!("tests/operators/{group}.json")).unwrap()).unwrap();
         let inputs: Vec<_> = case["inputs"].as_array().unwrap().iter().map(listed).collect();
         let wanted: Vec<_> = case["outputs"].as_array().unwrap().iter().map(listed).collect();
         let outputs = network.forward(&inputs).unwrap();
@@ -133,6 +149,50 @@ fn every_operator_agrees_with_onnx_runtime_on_wgpu() {
     }
 }
 
+/// Sums longer than the loops that Mesa's software adapter carries to their end.
+fn long_sums_are_whole(device: &Device) {
+    let n = 200_003;
+    let x: Vec<f32> = (0..n).map(|i| ((i * 7919) % 1009) as f32 / 504.0 - 0.5).collect();
+    let wide: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
+    let sum: f64 = wide.iter().sum();
+    let mean = sum / f64::from(n);
+    let deviation = (wide.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / f64::from(n) + 1e-5).sqrt();
+    let exp: f64 = wide.iter().map(|v| v.exp()).sum();
+    let most = wide.iter().copied().fold(f64::MIN, f64::max);
+    let outputs = open("tests/operators/long.onnx", device).forward(&[("x".to_owned(), Array::f32([1, n as usize], x))]).unwrap();
+    for (name, array) in outputs {
+        let have = array.as_f32().unwrap();
+        let want = |i: usize| match name.as_str() {
+            "ReduceSum" => sum,
+            "ReduceMean" => mean,
+            "ReduceMax" => most,
+            "ReduceLogSumExp" => exp.ln(),
+            "Softmax" => wide[i].exp() / exp,
+            "LayerNormalization" => (wide[i] - mean) / deviation,
+            _ => wide.iter().map(|v| v * v).sum(),
+        };
+        let many = matches!(name.as_str(), "Softmax" | "LayerNormalization");
+        assert_eq!(have.len(), if many { n as usize } else { 1 });
+        let scale = want(0).abs();
+        for (i, &have) in have.iter().enumerate() {
+            let error = (f64::from(have) - want(i)).abs() / scale;
+            assert!(error < 1e-3, "{name}[{i}] is {have} and should be {}", want(i));
+        }
+    }
+}
+
+#[test]
+fn long_sums_are_whole_on_flex() {
+    long_sums_are_whole(&Device::flex());
+}
+
+#[test]
+fn long_sums_are_whole_on_wgpu() {
+    if let Some(device) = wgpu() {
+        long_sums_are_whole(&device);
+    }
+}
+
 #[test]
 fn a_pruned_parameter_changes_the_result() {
     let device = Device::flex();
@@ -160,6 +220,17 @@ fn wrong_inputs_are_refused() {
     assert!(matches!(input("input", Array::f32([1, 3, 64], vec![0.0; 192])), Err(NetworkError::WrongInput { .. })));
     assert!(matches!(input("input", Array::f32([1, 3, 64, 64], vec![0.0; 5])), Err(NetworkError::WrongInput { .. })));
     assert!(matches!(input("input", Array::i64([1, 3, 64, 64], vec![0; 12288])), Err(NetworkError::WrongInput { .. })));
+}
+
+#[test]
+fn an_absurd_size_is_refused() {
+    let network = open("tests/operators/absurd.onnx", &Device::flex());
+    for shape in [vec![1 << 20, 1 << 20], vec![i64::MAX, 2], vec![-1], vec![1 << 28]] {
+        let result = network.forward(&[("shape".to_owned(), Array::i64([shape.len()], shape.clone()))]);
+        assert!(matches!(result, Err(NetworkError::Operator { .. })), "{shape:?}: {result:?}");
+    }
+    let outputs = network.forward(&[("shape".to_owned(), Array::i64([2], vec![2, 3]))]).unwrap();
+    assert_eq!(outputs[0].1, Array::f32([2, 3], vec![0.0; 6]));
 }
 
 #[test]

@@ -47,22 +47,29 @@ pub(super) fn einsum(call: &mut Call) -> Outcome {
         let labels = labels(part, Some(value.rank()))?;
         terms.push(diagonal(value, &labels)?);
     }
-    let output = match right {
-        Some(right) => {
-            let dots = terms.iter().flat_map(|t| &t.labels).filter(|l| matches!(l, Label::Dots(_))).collect::<BTreeSet<_>>().len();
-            labels(right, Some(right.replace("...", "").chars().count() + if right.contains("...") { dots } else { 0 }))?
-        }
-        None => {
-            // Axes under the dots, then letters that occur once, in alphabetical order.
-            let all: Vec<Label> = parts.iter().zip(&terms).flat_map(|(p, t)| p.chars().filter(char::is_ascii_alphabetic).map(Label::Letter).chain(t.labels.iter().copied().filter(|l| matches!(l, Label::Dots(_))))).collect();
-            let mut dots: Vec<Label> = all.iter().copied().filter(|l| matches!(l, Label::Dots(_))).collect();
-            dots.sort_unstable();
-            dots.dedup();
-            dots.reverse();
-            let mut once: Vec<Label> = all.iter().copied().filter(|l| matches!(l, Label::Letter(_)) && all.iter().filter(|m| *m == l).count() == 1).collect();
-            once.sort_unstable();
-            dots.into_iter().chain(once).collect()
-        }
+    let output = if let Some(right) = right {
+        let dots = terms.iter().flat_map(|t| &t.labels).filter(|l| matches!(l, Label::Dots(_))).collect::<BTreeSet<_>>().len();
+        labels(right, Some(right.replace("...", "").chars().count() + if right.contains("...") { dots } else { 0 }))?
+    } else {
+        // Axes under the dots, then letters that occur once, in alphabetical order.
+        let all: Vec<Label> = parts
+            .iter()
+            .zip(&terms)
+            .flat_map(|(p, t)| {
+                p.chars()
+                    .filter(char::is_ascii_alphabetic)
+                    .map(Label::Letter)
+                    .chain(t.labels.iter().copied().filter(|l| matches!(l, Label::Dots(_))))
+            })
+            .collect();
+        let mut dots: Vec<Label> = all.iter().copied().filter(|l| matches!(l, Label::Dots(_))).collect();
+        dots.sort_unstable();
+        dots.dedup();
+        dots.reverse();
+        let mut once: Vec<Label> =
+            all.iter().copied().filter(|l| matches!(l, Label::Letter(_)) && all.iter().filter(|m| *m == l).count() == 1).collect();
+        once.sort_unstable();
+        dots.into_iter().chain(once).collect()
     };
     if output.iter().any(|l| !terms.iter().any(|t| t.labels.contains(l))) {
         return fault!("“{equation}” puts out an axis that no input has");
@@ -79,7 +86,7 @@ pub(super) fn einsum(call: &mut Call) -> Outcome {
     for term in rest {
         later.pop();
         let needed = later.last().cloned().unwrap_or_default();
-        total = joined(call, total, term, &needed)?;
+        total = joined(call, &total, &term, &needed)?;
     }
     let needed = output.iter().copied().collect();
     let total = summed(call, total, &needed)?;
@@ -88,7 +95,11 @@ pub(super) fn einsum(call: &mut Call) -> Outcome {
 
 /// Names of the axes that a part of the equation gives to a value of this rank.
 fn labels(part: &str, rank: Option<usize>) -> Outcome<Vec<Label>> {
-    let letters = |s: &str| s.chars().map(|c| if c.is_ascii_alphabetic() { Ok(Label::Letter(c)) } else { fault!("“{c}” names no axis") }).collect::<Outcome<Vec<_>>>();
+    let letters = |s: &str| {
+        s.chars()
+            .map(|c| if c.is_ascii_alphabetic() { Ok(Label::Letter(c)) } else { fault!("“{c}” names no axis") })
+            .collect::<Outcome<Vec<_>>>()
+    };
     let rank = rank.unwrap_or(0);
     let out = match part.split_once("...") {
         Some((before, after)) => {
@@ -145,9 +156,9 @@ fn summed(call: &Call, term: Term, needed: &BTreeSet<Label>) -> Outcome<Term> {
 }
 
 /// The product of two terms, summed over what only they have: a stack of matrix products.
-fn joined(call: &Call, a: Term, b: Term, needed: &BTreeSet<Label>) -> Outcome<Term> {
+fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<Label>) -> Outcome<Term> {
     let wanted = |other: &Term| needed.iter().chain(&other.labels).copied().collect::<BTreeSet<_>>();
-    let (a, b) = (summed(call, a.shallow(), &wanted(&b))?, summed(call, b.shallow(), &wanted(&a))?);
+    let (a, b) = (summed(call, a.shallow(), &wanted(b))?, summed(call, b.shallow(), &wanted(a))?);
     let shared: Vec<Label> = a.labels.iter().copied().filter(|l| b.labels.contains(l)).collect();
     let (stack, inner): (Vec<Label>, Vec<Label>) = shared.iter().partition(|l| needed.contains(l));
     let rows: Vec<Label> = a.labels.iter().copied().filter(|l| !shared.contains(l)).collect();

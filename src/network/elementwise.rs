@@ -16,8 +16,8 @@ struct Unary {
     device: Box<dyn Fn(T) -> T>,
 }
 
-fn unary_of(host: impl Fn(f32) -> f32 + 'static, device: impl Fn(T) -> T + 'static) -> Option<Unary> {
-    Some(Unary { host: Box::new(host), device: Box::new(device) })
+fn unary_of(host: impl Fn(f32) -> f32 + 'static, device: impl Fn(T) -> T + 'static) -> Unary {
+    Unary { host: Box::new(host), device: Box::new(device) }
 }
 
 const NAMES: [&str; 38] = [
@@ -110,8 +110,10 @@ pub(super) fn erf(x: f32) -> f32 {
             fraction = f64::from(n) / 2.0 / (a + fraction);
         }
         1.0 - (-a * a).exp() / (a + fraction) / std::f64::consts::PI.sqrt()
+    } else if a.is_nan() {
+        a
     } else {
-        if a.is_nan() { a } else { 1.0 }
+        1.0
     };
     value.copysign(x) as f32
 }
@@ -120,7 +122,7 @@ pub(super) fn erf(x: f32) -> f32 {
 fn find(call: &Call) -> Option<Unary> {
     let alpha = |default| call.float_or("alpha", default);
     let bools = call.device.settings().bool_dtype;
-    match call.node.op.as_str() {
+    Some(match call.node.op.as_str() {
         "Abs" => unary_of(f32::abs, D::float_abs),
         "Acos" => unary_of(f32::acos, D::float_acos),
         "Acosh" => unary_of(f32::acosh, D::float_acosh),
@@ -232,8 +234,8 @@ fn find(call: &Call) -> Option<Unary> {
                 },
             )
         }
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 pub(super) fn unary(call: &mut Call) -> Outcome {

@@ -1,19 +1,21 @@
 //! Operators that make values from little or nothing.
 
 use super::arithmetic::spread;
-use super::call::{Call, Outcome, fault, size};
+use super::call::{Call, Outcome, because, fault, size};
 use super::cast::{convert, dtype_of};
-use super::value::{Floats, Ints, Value, elements};
+use super::value::{Floats, Ints, Value, made_elements};
 use crate::onnx::Dtype;
 
 /// One value, zero where none is given, repeated over a shape.
 pub(super) fn constant_of_shape(call: &mut Call) -> Outcome {
     let Some(target) = call.int_list(0)? else { return fault!("the shape is not given") };
     let shape = target.iter().map(|&d| size(d)).collect::<Outcome<Vec<_>>>()?;
-    let total = elements(&shape)?;
+    let total = made_elements(&shape)?;
     // The plan puts the value of the setting behind the inputs.
     match call.inputs.pop().flatten() {
-        Some(Value::Int(v)) if v.data.len() == 1 && call.node.attributes.get("value").is_some() => Ok(Ints::typed(shape, v.dtype, vec![v.data[0]; total]).into()),
+        Some(Value::Int(v)) if v.data.len() == 1 && call.node.attributes.get("value").is_some() => {
+            Ok(Ints::typed(shape, v.dtype, vec![v.data[0]; total]).into())
+        }
         Some(Value::Float(v)) if v.elements() == 1 => Ok(Floats::host(shape, v.dtype, vec![v.to_host()?[0]; total]).into()),
         _ if call.node.attributes.get("value").is_some() => fault!("its value is not one number"),
         _ => Ok(Floats::host(shape, Dtype::F32, vec![0.0; total]).into()),
@@ -31,8 +33,9 @@ pub(super) fn range(call: &mut Call) -> Outcome {
             return fault!("its step is 0");
         }
         let span = (i128::from(limit) - i128::from(start)) * i128::from(step.signum());
-        let count = usize::try_from((span.max(0) as u128).div_ceil(u128::from(step.unsigned_abs()))).or_else(|_| fault!("it is too long"))?;
-        elements(&[count])?;
+        let count =
+            usize::try_from((span.max(0) as u128).div_ceil(u128::from(step.unsigned_abs()))).map_err(|_| because!("it is too long"))?;
+        made_elements(&[count])?;
         return Ok(Ints::typed(vec![count], dtype, (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect()).into());
     }
     let dtype = call.value(0)?.dtype();
@@ -43,7 +46,7 @@ pub(super) fn range(call: &mut Call) -> Outcome {
     if !count.is_finite() {
         return fault!("its bounds are {start}, {limit} and {step}");
     }
-    let count = elements(&[count as usize])?;
+    let count = made_elements(&[count as usize])?;
     Ok(Floats::host(vec![count], dtype, (0..count).map(|i| start + i as f32 * step).collect()).into())
 }
 
@@ -98,7 +101,7 @@ pub(super) fn tile(call: &mut Call) -> Outcome {
         to.extend([r, d]);
         out.push(d.saturating_mul(r));
     }
-    elements(&out)?;
+    made_elements(&out)?;
     match value {
         Value::Int(v) => Ok(Ints::typed(out, v.dtype, spread(&v.data, &from, &to)).into()),
         Value::Float(v) if v.is_on_host() || out.contains(&0) => {
@@ -111,13 +114,14 @@ pub(super) fn tile(call: &mut Call) -> Outcome {
 
 /// A host value whose every element is repeated `block` times along an axis, up to the length in `shape`.
 pub(super) fn tile_rows(v: &Floats, at: usize, block: usize, shape: &[usize]) -> Outcome<Floats> {
-    let fits = (0..shape.len()).all(|d| if d == at { v.shape[d].saturating_mul(block) >= shape[d] && v.shape[d] > 0 } else { v.shape[d] == shape[d] });
+    let fits = (0..shape.len())
+        .all(|d| if d == at { v.shape[d].saturating_mul(block) >= shape[d] && v.shape[d] > 0 } else { v.shape[d] == shape[d] });
     if !fits {
         return fault!("blocks of {block} of {:?} do not fit {shape:?}", v.shape);
     }
     let data = v.to_host()?;
     let (outer, length, inner) = (shape[..at].iter().product::<usize>(), v.shape[at], shape[at + 1..].iter().product::<usize>());
-    let mut out = Vec::with_capacity(elements(shape)?);
+    let mut out = Vec::with_capacity(made_elements(shape)?);
     for o in 0..outer {
         for i in 0..shape[at] {
             let first = (o * length + i / block) * inner;

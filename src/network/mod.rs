@@ -12,6 +12,7 @@ mod array;
 mod attention;
 mod call;
 mod cast;
+mod columns;
 mod convolution;
 mod einsum;
 mod elementwise;

@@ -5,7 +5,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::Slice;
 
 use super::call::{Call, Outcome, axis, fault, size};
-use super::value::{Floats, Ints, MAX_ELEMENTS, Value, elements};
+use super::value::{Floats, Ints, MAX_ELEMENTS, Value, elements, made_elements};
 
 /// Strides of a row-major array.
 pub(super) fn row_strides(shape: &[usize]) -> Vec<isize> {
@@ -177,9 +177,10 @@ pub(super) fn slice(call: &mut Call) -> Outcome {
             return fault!("a step is 0");
         }
         let bound = |v: i64| if v < 0 { v.saturating_add(length) } else { v };
-        let (start, end) = match step > 0 {
-            true => (bound(starts[i]).clamp(0, length), bound(ends[i]).clamp(0, length)),
-            false => (bound(starts[i]).clamp(0, (length - 1).max(0)), bound(ends[i]).clamp(-1, length - 1)),
+        let (start, end) = if step > 0 {
+            (bound(starts[i]).clamp(0, length), bound(ends[i]).clamp(0, length))
+        } else {
+            (bound(starts[i]).clamp(0, (length - 1).max(0)), bound(ends[i]).clamp(-1, length - 1))
         };
         let distance = if step > 0 { end - start } else { start - end };
         let count = if distance <= 0 || length == 0 { 0 } else { (distance as u64).div_ceil(step.unsigned_abs()) as usize };
@@ -195,13 +196,12 @@ pub(super) fn split(call: &mut Call) -> Outcome<Vec<Value>> {
     let value = call.take(0)?;
     let at = axis(call.int_or("axis", 0), value.shape().len())?;
     let length = value.shape()[at];
-    let sizes = match sizes {
-        Some(sizes) => sizes.iter().map(|&s| size(s)).collect::<Outcome<Vec<_>>>()?,
-        None => {
-            let parts = usize::try_from(call.int_or("num_outputs", parts as i64)).unwrap_or(0).clamp(1, parts.max(1));
-            let each = length.div_ceil(parts);
-            (0..parts).map(|i| each.min(length.saturating_sub(i * each))).collect()
-        }
+    let sizes = if let Some(sizes) = sizes {
+        sizes.iter().map(|&s| size(s)).collect::<Outcome<Vec<_>>>()?
+    } else {
+        let parts = usize::try_from(call.int_or("num_outputs", parts as i64)).unwrap_or(0).clamp(1, parts.max(1));
+        let each = length.div_ceil(parts);
+        (0..parts).map(|i| each.min(length.saturating_sub(i * each))).collect()
     };
     if sizes.iter().try_fold(0_usize, |n, &s| n.checked_add(s)) != Some(length) {
         return fault!("{length} elements cannot be split into {sizes:?}");
@@ -243,7 +243,7 @@ pub(super) fn pad(call: &mut Call) -> Outcome {
         grow[at] = (before.max(0) as usize, after.max(0) as usize);
         out[at] = count + grow[at].0 + grow[at].1;
     }
-    elements(&out)?;
+    made_elements(&out)?;
     let mut value = cut(call, value, &cuts)?;
     if mode != "constant" {
         for (at, &(before, after)) in grow.iter().enumerate().filter(|(_, g)| **g != (0, 0)) {
@@ -328,9 +328,10 @@ pub(super) fn depth_space(call: &mut Call) -> Outcome {
             return fault!("{channels} channels cannot be blocks of {block} by {block}");
         }
         let depth = channels / (block * block);
-        let (split, order) = match by_column {
-            true => (vec![batch, depth, block, block, height, width], [0, 1, 4, 2, 5, 3]),
-            false => (vec![batch, block, block, depth, height, width], [0, 3, 4, 1, 5, 2]),
+        let (split, order) = if by_column {
+            (vec![batch, depth, block, block, height, width], [0, 1, 4, 2, 5, 3])
+        } else {
+            (vec![batch, block, block, depth, height, width], [0, 3, 4, 1, 5, 2])
         };
         let out = vec![batch, depth, height * block, width * block];
         return Ok(super::shape::permute(call, value.reshaped(split)?, &order)?.reshaped(out)?.into());

@@ -134,7 +134,11 @@ pub(super) fn recurrent(call: &mut Call) -> Outcome<Vec<Value>> {
         lengths: lengths.into_iter().map(|l| l.min(steps)).collect(),
     };
     let per = cell.activations().len();
-    let names = call.node.attributes.strings("activations").map_or_else(|| cell.activations().repeat(directions), |s| s.iter().map(String::as_str).collect());
+    let names = call
+        .node
+        .attributes
+        .strings("activations")
+        .map_or_else(|| cell.activations().repeat(directions), |s| s.iter().map(String::as_str).collect());
     if names.len() != per * directions {
         return fault!("{} activations are named", names.len());
     }

@@ -1,5 +1,7 @@
 //! Operators that draw the elements along some axes together.
 
+use std::cmp::Ordering;
+
 use burn::backend::ops::{ActivationOps, FloatTensorOps};
 use burn::backend::{Dispatch, DispatchTensor, Scalar, TensorMetadata};
 use burn::tensor::{Shape, Slice};
@@ -211,6 +213,9 @@ pub(super) fn global(v: &Floats) -> Outcome<(usize, usize, Vec<usize>)> {
     }
     let mut shape = v.shape.clone();
     shape[2..].fill(1);
+    if v.elements() == 0 && !shape.contains(&0) {
+        return fault!("{:?} has empty planes", v.shape);
+    }
     Ok((v.shape[0] * v.shape[1], v.shape[2..].iter().product(), shape))
 }
 
@@ -239,14 +244,10 @@ pub(super) fn softmax(call: &mut Call) -> Outcome {
     let rows = turned.elements() / length;
     let t = softmax_rows(turned.shaped(call.device, &[rows, length])?, log);
     let back: Vec<usize> = (0..rank)
-        .map(|i| {
-            if i < at {
-                i
-            } else if i == at {
-                rank - 1
-            } else {
-                i - 1
-            }
+        .map(|i| match i.cmp(&at) {
+            Ordering::Less => i,
+            Ordering::Equal => rank - 1,
+            Ordering::Greater => i - 1,
         })
         .collect();
     Ok(permute(call, Floats::on_device(wide, dtype, t), &back)?.into())

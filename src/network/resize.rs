@@ -2,7 +2,7 @@
 
 use super::call::{Call, Outcome, axis, fault};
 use super::gather::select;
-use super::value::{Floats, Value, elements};
+use super::value::{Floats, Value, made_elements};
 use crate::onnx::Dtype;
 
 /// What is asked for along one axis.
@@ -75,8 +75,12 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
     for axis in &axes {
         shape[axis.at] = axis.result;
     }
-    if elements(&shape)? == 0 || value.elements() == 0 {
-        return if shape.contains(&0) { Ok(Floats::empty(shape, value.dtype).into()) } else { fault!("{:?} cannot be resized", value.shape) };
+    if made_elements(&shape)? == 0 || value.elements() == 0 {
+        return if shape.contains(&0) {
+            Ok(Floats::empty(shape, value.dtype).into())
+        } else {
+            fault!("{:?} cannot be resized", value.shape)
+        };
     }
     let dtype = value.dtype;
     let mut inside = Floats::host(Vec::new(), Dtype::F32, vec![1.0]);
@@ -93,7 +97,7 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
             let mask = Floats::host(wide, Dtype::F32, taps.outside.iter().map(|&o| if o { 0.0 } else { 1.0 }).collect());
             inside = super::arithmetic::floats(call, "Mul", inside, mask)?;
         }
-        out = apply(call, out, axis, &taps)?;
+        out = apply(call, &out, axis, &taps)?;
     }
     if inside.elements() > 1 {
         let keep = inside.to_host()?;
@@ -106,7 +110,14 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
 
 /// Lengths and scales along the named axes.
 fn asked(value: &Floats, list: &[usize], scales: Option<&[f32]>, sizes: Option<&[i64]>, policy: &str) -> Outcome<Vec<Axis>> {
-    let plain = |at: usize, result: usize, scale: f32| Axis { at, length: value.shape[at], result, wanted: result as f32, scale, region: (0.0, 1.0) };
+    let plain = |at: usize, result: usize, scale: f32| Axis {
+        at,
+        length: value.shape[at],
+        result,
+        wanted: result as f32,
+        scale,
+        region: (0.0, 1.0),
+    };
     if let Some(sizes) = sizes {
         if sizes.len() != list.len() || sizes.iter().any(|&s| s < 0) {
             return fault!("sizes {sizes:?} for {} axes", list.len());
@@ -146,14 +157,18 @@ fn position(axis: &Axis, style: &Style, i: usize) -> Outcome<f32> {
             length / 2.0 * (1.0 - adjustment) + (x + 0.5) / scale - 0.5
         }
         "pytorch_half_pixel" if axis.result > 1 => (x + 0.5) / scale - 0.5,
-        "pytorch_half_pixel" => 0.0,
         "align_corners" if axis.wanted > 1.0 => x * (length - 1.0) / (axis.wanted - 1.0),
-        "align_corners" => 0.0,
+        // A result of one element.
+        "pytorch_half_pixel" | "align_corners" => 0.0,
         "asymmetric" => x / scale,
         "tf_half_pixel_for_nn" => (x + 0.5) / scale,
         "tf_crop_and_resize" => {
             let (start, end) = axis.region;
-            if axis.result > 1 { start * (length - 1.0) + x * (end - start) * (length - 1.0) / (result - 1.0) } else { 0.5 * (start + end) * (length - 1.0) }
+            if axis.result > 1 {
+                start * (length - 1.0) + x * (end - start) * (length - 1.0) / (result - 1.0)
+            } else {
+                0.5 * (start + end) * (length - 1.0)
+            }
         }
         other => return fault!("the coordinates “{other}” are not known"),
     })
@@ -175,6 +190,9 @@ fn taps(axis: &Axis, style: &Style) -> Outcome<Taps> {
     let mut outside = Vec::with_capacity(axis.result);
     for i in 0..axis.result {
         let at = position(axis, style, i)?;
+        if !at.is_finite() || at.abs() > (1 << 30) as f32 {
+            return fault!("a place of {at} is out of bounds");
+        }
         outside.push(style.coordinates == "tf_crop_and_resize" && (at < 0.0 || at > last as f32));
         if style.mode == "nearest" {
             let nearest = match style.nearest.as_str() {
@@ -205,7 +223,9 @@ fn taps(axis: &Axis, style: &Style) -> Outcome<Taps> {
             total = 1.0;
         }
         if (style.exclude_outside || style.antialias) && total != 0.0 {
-            row.iter_mut().for_each(|(_, w)| *w /= total);
+            for (_, weight) in &mut row {
+                *weight /= total;
+            }
         }
         rows.push(row);
     }
@@ -229,7 +249,7 @@ fn cubic(x: f32, a: f32) -> f32 {
     }
 }
 
-fn apply(call: &Call, value: Value, axis: &Axis, taps: &Taps) -> Outcome {
+fn apply(call: &Call, value: &Value, axis: &Axis, taps: &Taps) -> Outcome {
     let rank = value.shape().len();
     let mut wide = vec![1; rank];
     wide[axis.at] = axis.result;

@@ -116,7 +116,9 @@ pub(super) fn cumulative(call: &mut Call) -> Outcome {
             Ok(Floats::host(v.shape, v.dtype, data).into())
         }
         Value::Int(v) => {
-            let data = accumulate(&lanes, &v.data, i64::from(product), exclusive, reverse, |a: i64, b| if product { a.wrapping_mul(b) } else { a.wrapping_add(b) });
+            let data = accumulate(&lanes, &v.data, i64::from(product), exclusive, reverse, |a: i64, b| {
+                if product { a.wrapping_mul(b) } else { a.wrapping_add(b) }
+            });
             Ok(super::cast::wrap(Ints::typed(v.shape, v.dtype, data)).into())
         }
     }

@@ -1,6 +1,6 @@
 //! Pools: the largest, the mean or the norm of what a window shows.
 
-use burn::backend::ops::{FloatTensorOps, ModuleOps};
+use burn::backend::ops::ModuleOps;
 use burn::backend::{Dispatch, DispatchTensor};
 
 use super::call::{Call, Outcome, fault};

@@ -54,8 +54,6 @@ fn activation(name: &str, alpha: Option<f32>, beta: Option<f32>) -> Outcome<Acti
 /// Sizes, weights and settings of one call.
 struct Cells {
     cell: Cell,
-    steps: usize,
-    batch: usize,
     inputs: usize,
     hidden: usize,
     clip: f32,
@@ -124,8 +122,6 @@ pub(super) fn recurrent(call: &mut Call) -> Outcome<Vec<Value>> {
     let p = if cell == Cell::Lstm { optional(call, 7, &[directions, 3 * hidden])? } else { None };
     let cells = Cells {
         cell,
-        steps,
-        batch,
         inputs,
         hidden,
         clip: call.float_or("clip", f32::INFINITY),

@@ -6,7 +6,7 @@ use burn::tensor::Shape;
 
 use super::arithmetic::{aligned, spread};
 use super::call::{Call, Outcome, axes, axis, broadcast, fault, size as size_of};
-use super::movement::{permuted, row_strides, strided};
+use super::movement::{permuted, strided};
 use super::value::{Floats, Ints, Value, made_elements};
 
 pub(super) fn reshape(call: &mut Call) -> Outcome {
@@ -175,9 +175,4 @@ pub(super) fn dropout(call: &mut Call) -> Outcome<Vec<Value>> {
     }
     let mask = Ints::bools(shape.clone(), vec![1; shape.iter().product()]);
     Ok(vec![value, mask.into()])
-}
-
-/// Strides of a row-major shape, for those who walk through elements on the host.
-pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
-    row_strides(shape).into_iter().map(|s| s as usize).collect()
 }

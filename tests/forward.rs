@@ -1,5 +1,5 @@
-//! The forward pass against what PyTorch and ONNX Runtime worked out.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it skips")]
+//! The forward pass against what `PyTorch` and ONNX Runtime worked out.
+#![expect(clippy::float_cmp, clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail so, and its figures are worth reading")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ fn the_digits_networks_agree_with_pytorch_on_wgpu() {
     }
 }
 
-const GROUPS: [&str; 12] = [
+const GROUPS: [&str; 13] = [
     "activations",
     "arithmetic",
     "convolution",
@@ -92,6 +92,7 @@ const GROUPS: [&str; 12] = [
     "recurrent",
     "reductions",
     "shapes",
+    "transformer",
 ];
 
 /// An array as `make_operators.py` writes it.
@@ -148,6 +149,50 @@ fn every_operator_agrees_with_onnx_runtime_on_wgpu() {
     }
 }
 
+/// Sums longer than the loops that Mesa's software adapter carries to their end.
+fn long_sums_are_whole(device: &Device) {
+    let n = 200_003;
+    let x: Vec<f32> = (0..n).map(|i| ((i * 7919) % 1009) as f32 / 504.0 - 0.5).collect();
+    let wide: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
+    let sum: f64 = wide.iter().sum();
+    let mean = sum / f64::from(n);
+    let deviation = (wide.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / f64::from(n) + 1e-5).sqrt();
+    let exp: f64 = wide.iter().map(|v| v.exp()).sum();
+    let most = wide.iter().copied().fold(f64::MIN, f64::max);
+    let outputs = open("tests/operators/long.onnx", device).forward(&[("x".to_owned(), Array::f32([1, n as usize], x))]).unwrap();
+    for (name, array) in outputs {
+        let have = array.as_f32().unwrap();
+        let want = |i: usize| match name.as_str() {
+            "ReduceSum" => sum,
+            "ReduceMean" => mean,
+            "ReduceMax" => most,
+            "ReduceLogSumExp" => exp.ln(),
+            "Softmax" => wide[i].exp() / exp,
+            "LayerNormalization" => (wide[i] - mean) / deviation,
+            _ => wide.iter().map(|v| v * v).sum(),
+        };
+        let many = matches!(name.as_str(), "Softmax" | "LayerNormalization");
+        assert_eq!(have.len(), if many { n as usize } else { 1 });
+        let scale = want(0).abs();
+        for (i, &have) in have.iter().enumerate() {
+            let error = (f64::from(have) - want(i)).abs() / scale;
+            assert!(error < 1e-3, "{name}[{i}] is {have} and should be {}", want(i));
+        }
+    }
+}
+
+#[test]
+fn long_sums_are_whole_on_flex() {
+    long_sums_are_whole(&Device::flex());
+}
+
+#[test]
+fn long_sums_are_whole_on_wgpu() {
+    if let Some(device) = wgpu() {
+        long_sums_are_whole(&device);
+    }
+}
+
 #[test]
 fn a_pruned_parameter_changes_the_result() {
     let device = Device::flex();
@@ -178,8 +223,45 @@ fn wrong_inputs_are_refused() {
 }
 
 #[test]
+fn an_absurd_size_is_refused() {
+    let network = open("tests/operators/absurd.onnx", &Device::flex());
+    for shape in [vec![1 << 20, 1 << 20], vec![i64::MAX, 2], vec![-1], vec![1 << 28]] {
+        let result = network.forward(&[("shape".to_owned(), Array::i64([shape.len()], shape.clone()))]);
+        assert!(matches!(result, Err(NetworkError::Operator { .. })), "{shape:?}: {result:?}");
+    }
+    let outputs = network.forward(&[("shape".to_owned(), Array::i64([2], vec![2, 3]))]).unwrap();
+    assert_eq!(outputs[0].1, Array::f32([2, 3], vec![0.0; 6]));
+}
+
+#[test]
 fn no_images_give_no_logits() {
     let network = open("assets/mobilenetv4_digits.onnx", &Device::flex());
     let outputs = network.forward(&[("input".to_owned(), Array::f32([0, 3, 64, 64], Vec::new()))]).unwrap();
     assert_eq!(outputs[0].1.shape, [0, 10]);
+}
+
+/// Run with `--ignored --nocapture` for the figures.
+#[test]
+#[ignore = "a measurement"]
+fn time_of_all_digits() {
+    let mut paths = Vec::new();
+    for class in 0..10 {
+        for entry in std::fs::read_dir(format!("assets/digits/{class}")).unwrap() {
+            paths.push(format!("{class}/{}", entry.unwrap().file_name().to_string_lossy()));
+        }
+    }
+    let batches: Vec<_> = paths.chunks(60).map(|p| vec![("input".to_owned(), digits(p))]).collect();
+    for model in &DIGITS[..4] {
+        let network = open(model, &Device::flex());
+        network.forward(&batches[0]).unwrap();
+        let mut best = f64::INFINITY;
+        for _ in 0..5 {
+            let start = std::time::Instant::now();
+            for batch in &batches {
+                network.forward(batch).unwrap();
+            }
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        println!("{model}: {} digits in {best:.3} s", paths.len());
+    }
 }

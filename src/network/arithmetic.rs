@@ -154,6 +154,7 @@ fn f(v: f32) -> Scalar {
     Scalar::Float(f64::from(v))
 }
 
+#[expect(clippy::float_cmp, reason = "these very exponents, and no others near them")]
 fn with_scalar(op: &str, x: DispatchTensor, y: f32) -> Option<DispatchTensor> {
     Some(match op {
         "Add" | "Sum" | "Mean" => D::float_add_scalar(x, f(y)),
@@ -204,6 +205,7 @@ pub(super) fn variadic(call: &mut Call) -> Outcome {
 }
 
 /// Comparisons and logic; the result is on the host.
+#[expect(clippy::float_cmp, reason = "the operator asks for it")]
 pub(super) fn compare(call: &mut Call) -> Outcome {
     let (a, b) = (call.take(0)?, call.take(1)?);
     let shape = broadcast([a.shape(), b.shape()])?;

@@ -4,7 +4,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, Scalar};
 
 use super::arithmetic::{floats, spread};
-use super::call::{Call, Outcome, fault, size};
+use super::call::{Call, Outcome, because, fault, size};
 use super::linear::product;
 use super::reduce::softmax_rows;
 use super::shape::{expanded, permute};
@@ -12,6 +12,9 @@ use super::value::{Floats, Value};
 use crate::onnx::Dtype;
 
 type D = Dispatch;
+
+/// What is added to the scores, and for every query whether it sees any key.
+type Bias = (Vec<f32>, Vec<bool>);
 
 /// Queries, keys or values as batch × heads × sequence × width.
 fn heads(call: &Call, v: Floats, count: usize) -> Outcome<Floats> {
@@ -48,7 +51,7 @@ fn repeated(call: &Call, v: Floats, queries: usize) -> Outcome<Floats> {
     if count == queries {
         return Ok(v);
     }
-    if count == 0 || !queries.is_multiple_of(count) {
+    if !queries.is_multiple_of(count) {
         return fault!("{queries} heads of queries cannot share {count} heads of keys");
     }
     let times = queries / count;
@@ -57,13 +60,13 @@ fn repeated(call: &Call, v: Floats, queries: usize) -> Outcome<Floats> {
 }
 
 fn four(v: &Floats) -> Outcome<[usize; 4]> {
-    <[usize; 4]>::try_from(v.shape.as_slice()).or_else(|_| fault!("{:?} has not four dimensions", v.shape))
+    <[usize; 4]>::try_from(v.shape.as_slice()).map_err(|_| because!("{:?} has not four dimensions", v.shape))
 }
 
 /// What is added to the scores: 0 where a query may see a key, −∞ where it may not, and the model's own bias.
 ///
 /// With it, for every query, whether it may see anything at all; one that may not puts out zeros.
-fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<(Vec<f32>, Vec<bool>)>> {
+fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<Bias>> {
     let causal = call.flag("is_causal");
     let (left, right) = (call.int_or("left_window_size", -1), call.int_or("right_window_size", -1));
     let lengths = call.int_list(6)?;
@@ -98,7 +101,7 @@ fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<(Vec
         let (key, query, n) = (i % keys, i / keys % queries, i / keys / queries / count);
         let beyond = lengths.as_ref().is_some_and(|l| l.get(n).is_some_and(|&l| key as i64 >= l));
         let offset = match &lengths {
-            Some(l) => l.get(n).map_or(0, |&l| l - queries as i64),
+            Some(l) => l.get(n).map_or(0, |&l| l.saturating_sub(queries as i64)),
             None => past as i64,
         };
         let distance = (key as i64).saturating_sub((query as i64).saturating_add(offset));

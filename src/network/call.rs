@@ -14,6 +14,12 @@ pub(super) struct Fault(pub(super) String);
 /// What an operator gives.
 pub(super) type Outcome<T = Value> = Result<T, Fault>;
 
+/// A [`Fault`] with this message.
+macro_rules! because {
+    ($($arg:tt)*) => { $crate::network::call::Fault(format!($($arg)*)) };
+}
+pub(super) use because;
+
 /// Returns a [`Fault`] with this message.
 macro_rules! fault {
     ($($arg:tt)*) => { Err($crate::network::call::Fault(format!($($arg)*))) };
@@ -116,7 +122,7 @@ impl Call<'_> {
     /// A list of sizes; `default` where the setting is not there.
     pub(super) fn sizes_or(&self, name: &str, default: &[usize]) -> Outcome<Vec<usize>> {
         let Some(list) = self.node.attributes.ints(name) else { return Ok(default.to_vec()) };
-        list.iter().map(|&v| usize::try_from(v).or_else(|_| fault!("{name} is {list:?}"))).collect()
+        list.iter().map(|&v| usize::try_from(v).map_err(|_| because!("{name} is {list:?}"))).collect()
     }
 
     /// Integers from input `i` or, in old operator sets, from the setting of this name.
@@ -151,7 +157,7 @@ pub(super) fn axes(list: &[i64], rank: usize) -> Outcome<Vec<usize>> {
 
 /// A size that a model gives as an integer.
 pub(super) fn size(value: i64) -> Outcome<usize> {
-    usize::try_from(value).or_else(|_| fault!("{value} is no size"))
+    usize::try_from(value).map_err(|_| because!("{value} is no size"))
 }
 
 /// The shape that these shapes are broadcast to, as `NumPy` does it.

@@ -5,8 +5,9 @@ use burn::backend::{Dispatch, DispatchTensor, TensorMetadata};
 use burn::tensor::Slice;
 use burn::tensor::ops::PadMode;
 
-use super::call::{Call, Outcome, fault};
-use super::value::{Floats, elements};
+use super::call::{Call, Outcome, because, fault};
+use super::columns;
+use super::value::{Floats, elements, made_elements};
 
 type D = Dispatch;
 
@@ -67,6 +68,12 @@ pub(super) fn windows(call: &Call, kernel: &[usize], spatial: &[usize]) -> Outco
     Ok((0..n).map(window).collect())
 }
 
+/// [`elements`] of a result, with less patience where pads make most of it.
+pub(super) fn seen_elements(shape: &[usize], windows: &[Window]) -> Outcome<usize> {
+    let wide = windows.iter().any(|w| w.pads.0.max(w.pads.1) > w.extent());
+    if wide { made_elements(shape) } else { elements(shape) }
+}
+
 /// Adds `pads` before and after each of the last axes, filled with `fill`.
 pub(super) fn padded(t: DispatchTensor, pads: &[(usize, usize)], fill: f32) -> DispatchTensor {
     if pads.iter().all(|&p| p == (0, 0)) {
@@ -78,12 +85,12 @@ pub(super) fn padded(t: DispatchTensor, pads: &[(usize, usize)], fill: f32) -> D
     D::float_pad(t, &all, PadMode::Constant(fill))
 }
 
-fn bias(call: &mut Call, channels: usize) -> Outcome<Option<DispatchTensor>> {
+fn bias(call: &mut Call, channels: usize) -> Outcome<Option<Floats>> {
     let Some(bias) = call.optional_floats(2)? else { return Ok(None) };
     if bias.shape != [channels] {
         return fault!("the bias {:?} does not fit {channels} channels", bias.shape);
     }
-    bias.into_device(call.device).map(Some)
+    Ok(Some(bias))
 }
 
 pub(super) fn conv(call: &mut Call) -> Outcome {
@@ -109,9 +116,13 @@ pub(super) fn conv(call: &mut Call) -> Outcome {
     }
     let bias = bias(call, filters)?;
     let dtype = x.dtype;
-    if elements(&shape)? == 0 || x.elements() == 0 {
+    if seen_elements(&shape, &windows)? == 0 || x.elements() == 0 {
         return Ok(Floats::host(shape.clone(), dtype, vec![0.0; elements(&shape)?]).into());
     }
+    if columns::suits(call.device, &windows, groups, &shape[2..]) {
+        return Ok(columns::convolve(call.device, &x, &w, bias.as_ref(), &windows, &shape)?.into());
+    }
+    let bias = bias.map(|b| b.into_device(call.device)).transpose()?;
     let (x, w) = (x.into_device(call.device)?, w.into_device(call.device)?);
     let t = match *windows.as_slice() {
         [a] => D::conv1d(x, w, bias, options(&[a], groups)),
@@ -178,12 +189,12 @@ pub(super) fn conv_transpose(call: &mut Call) -> Outcome {
         let small = total.max(0) / 2;
         (pads[i], pads[n + i]) = if auto == "SAME_UPPER" || total < 0 { (small, total - small) } else { (total - small, small) };
     }
-    elements(&full)?;
-    let bias = bias(call, filters)?;
+    made_elements(&full)?;
+    let bias = bias(call, filters)?.map(|b| b.into_device(call.device)).transpose()?;
     let mut shape = full[..2].to_vec();
     for i in 0..n {
         let length = full[2 + i] as i64 - pads[i] - pads[n + i];
-        shape.push(usize::try_from(length).or_else(|_| fault!("its pads {pads:?} are larger than its result {full:?}"))?);
+        shape.push(usize::try_from(length).map_err(|_| because!("its pads {pads:?} are larger than its result {full:?}"))?);
     }
     let dtype = x.dtype;
     if elements(&shape)? == 0 || x.elements() == 0 || w.elements() == 0 {
@@ -208,6 +219,6 @@ pub(super) fn conv_transpose(call: &mut Call) -> Outcome {
 }
 
 fn transposed<const N: usize>(strides: &[usize], extra: &[usize], dilations: &[usize], groups: usize) -> Outcome<ConvTransposeOptions<N>> {
-    let array = |v: &[usize]| <[usize; N]>::try_from(v).or_else(|_| fault!("{} spatial dimensions", v.len()));
+    let array = |v: &[usize]| <[usize; N]>::try_from(v).map_err(|_| because!("{} spatial dimensions", v.len()));
     Ok(ConvTransposeOptions::new(array(strides)?, [0; N], array(extra)?, array(dilations)?, groups))
 }

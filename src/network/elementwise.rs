@@ -16,9 +16,8 @@ struct Unary {
     device: Box<dyn Fn(T) -> T>,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "each is the whole arm of a table of optional entries")]
-fn unary_of(host: impl Fn(f32) -> f32 + 'static, device: impl Fn(T) -> T + 'static) -> Option<Unary> {
-    Some(Unary { host: Box::new(host), device: Box::new(device) })
+fn unary_of(host: impl Fn(f32) -> f32 + 'static, device: impl Fn(T) -> T + 'static) -> Unary {
+    Unary { host: Box::new(host), device: Box::new(device) }
 }
 
 const NAMES: [&str; 38] = [
@@ -123,7 +122,7 @@ pub(super) fn erf(x: f32) -> f32 {
 fn find(call: &Call) -> Option<Unary> {
     let alpha = |default| call.float_or("alpha", default);
     let bools = call.device.settings().bool_dtype;
-    match call.node.op.as_str() {
+    Some(match call.node.op.as_str() {
         "Abs" => unary_of(f32::abs, D::float_abs),
         "Acos" => unary_of(f32::acos, D::float_acos),
         "Acosh" => unary_of(f32::acosh, D::float_acosh),
@@ -235,8 +234,8 @@ fn find(call: &Call) -> Option<Unary> {
                 },
             )
         }
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 pub(super) fn unary(call: &mut Call) -> Outcome {

@@ -9,7 +9,7 @@ use burn::tensor::TensorData;
 use super::call::{Call, Outcome, axis, fault, size};
 use super::movement::row_strides;
 use super::sort::Lanes;
-use super::value::{Floats, Ints, Value, elements};
+use super::value::{Floats, Ints, Value, elements, made_elements};
 
 /// Elements of a value on the host, of either type, with what makes a value of others again.
 enum Hosted {
@@ -138,11 +138,11 @@ pub(super) fn gather_nd(call: &mut Call) -> Outcome {
     take_places(&value, shape, &places)
 }
 
-/// From what is there and what comes to what is there then.
-type Join<T> = fn(T, T) -> T;
+/// One way to join two elements, for floats and for integers.
+type Reduction = (fn(f32, f32) -> f32, fn(i64, i64) -> i64);
 
 /// How an element that is put somewhere is joined with what is there.
-fn reductions(name: &str) -> Outcome<(Join<f32>, Join<i64>)> {
+fn reductions(name: &str) -> Outcome<Reduction> {
     Ok(match name {
         "none" => (|_, b| b, |_, b| b),
         "add" => (|a, b| a + b, i64::wrapping_add),
@@ -225,7 +225,7 @@ pub(super) fn one_hot(call: &mut Call) -> Outcome {
     let mut shape = indices.shape.clone();
     shape.insert(at, depth);
     let lanes = Lanes::of(&shape, at);
-    let mut places = vec![0; elements(&shape)?];
+    let mut places = vec![0; made_elements(&shape)?];
     for (start, &i) in lanes.starts().zip(indices.data.iter()) {
         let i = if i < 0 { i.saturating_add(depth as i64) } else { i };
         if let Some(i) = usize::try_from(i).ok().filter(|&i| i < depth) {

@@ -1,16 +1,16 @@
 //! Operators that make values from little or nothing.
 
 use super::arithmetic::spread;
-use super::call::{Call, Outcome, fault, size};
+use super::call::{Call, Outcome, because, fault, size};
 use super::cast::{convert, dtype_of};
-use super::value::{Floats, Ints, Value, elements};
+use super::value::{Floats, Ints, Value, made_elements};
 use crate::onnx::Dtype;
 
 /// One value, zero where none is given, repeated over a shape.
 pub(super) fn constant_of_shape(call: &mut Call) -> Outcome {
     let Some(target) = call.int_list(0)? else { return fault!("the shape is not given") };
     let shape = target.iter().map(|&d| size(d)).collect::<Outcome<Vec<_>>>()?;
-    let total = elements(&shape)?;
+    let total = made_elements(&shape)?;
     // The plan puts the value of the setting behind the inputs.
     match call.inputs.pop().flatten() {
         Some(Value::Int(v)) if v.data.len() == 1 && call.node.attributes.get("value").is_some() => {
@@ -34,8 +34,8 @@ pub(super) fn range(call: &mut Call) -> Outcome {
         }
         let span = (i128::from(limit) - i128::from(start)) * i128::from(step.signum());
         let count =
-            usize::try_from((span.max(0) as u128).div_ceil(u128::from(step.unsigned_abs()))).or_else(|_| fault!("it is too long"))?;
-        elements(&[count])?;
+            usize::try_from((span.max(0) as u128).div_ceil(u128::from(step.unsigned_abs()))).map_err(|_| because!("it is too long"))?;
+        made_elements(&[count])?;
         return Ok(Ints::typed(vec![count], dtype, (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect()).into());
     }
     let dtype = call.value(0)?.dtype();
@@ -46,7 +46,7 @@ pub(super) fn range(call: &mut Call) -> Outcome {
     if !count.is_finite() {
         return fault!("its bounds are {start}, {limit} and {step}");
     }
-    let count = elements(&[count as usize])?;
+    let count = made_elements(&[count as usize])?;
     Ok(Floats::host(vec![count], dtype, (0..count).map(|i| start + i as f32 * step).collect()).into())
 }
 
@@ -101,7 +101,7 @@ pub(super) fn tile(call: &mut Call) -> Outcome {
         to.extend([r, d]);
         out.push(d.saturating_mul(r));
     }
-    elements(&out)?;
+    made_elements(&out)?;
     match value {
         Value::Int(v) => Ok(Ints::typed(out, v.dtype, spread(&v.data, &from, &to)).into()),
         Value::Float(v) if v.is_on_host() || out.contains(&0) => {
@@ -121,7 +121,7 @@ pub(super) fn tile_rows(v: &Floats, at: usize, block: usize, shape: &[usize]) ->
     }
     let data = v.to_host()?;
     let (outer, length, inner) = (shape[..at].iter().product::<usize>(), v.shape[at], shape[at + 1..].iter().product::<usize>());
-    let mut out = Vec::with_capacity(elements(shape)?);
+    let mut out = Vec::with_capacity(made_elements(shape)?);
     for o in 0..outer {
         for i in 0..shape[at] {
             let first = (o * length + i / block) * inner;

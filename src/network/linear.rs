@@ -67,7 +67,7 @@ pub(super) fn matmul(call: &mut Call) -> Outcome {
     }
 }
 
-/// The product as `NumPy`'s `matmul` defines it: the last two axes are matrices, those before are broadcast, a vector is a row
+/// The product as `numpy.matmul` defines it: the last two axes are matrices, those before are broadcast, a vector is a row
 /// on the left and a column on the right.
 pub(super) fn product(call: &Call, a: Floats, b: Floats) -> Outcome<Floats> {
     let (Some(&_), Some(&_)) = (a.shape.last(), b.shape.last()) else { return fault!("a single number cannot be multiplied so") };

@@ -7,14 +7,12 @@
 //!
 //! What a prune does to the weights is left to [`crate::prune`]; this folder takes weights and runs.
 
-#![allow(clippy::bind_instead_of_map, reason = "`fault!` makes a whole `Result`, to be returned as well as mapped to")]
-#![allow(clippy::large_enum_variant, reason = "values are few and move rarely; a box each would cost more")]
-
 mod arithmetic;
 mod array;
 mod attention;
 mod call;
 mod cast;
+mod columns;
 mod convolution;
 mod einsum;
 mod elementwise;

@@ -5,7 +5,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::Slice;
 
 use super::call::{Call, Outcome, axis, fault, size};
-use super::value::{Floats, Ints, MAX_ELEMENTS, Value, elements};
+use super::value::{Floats, Ints, MAX_ELEMENTS, Value, elements, made_elements};
 
 /// Strides of a row-major array.
 pub(super) fn row_strides(shape: &[usize]) -> Vec<isize> {
@@ -243,7 +243,7 @@ pub(super) fn pad(call: &mut Call) -> Outcome {
         grow[at] = (before.max(0) as usize, after.max(0) as usize);
         out[at] = count + grow[at].0 + grow[at].1;
     }
-    elements(&out)?;
+    made_elements(&out)?;
     let mut value = cut(call, value, &cuts)?;
     if mode != "constant" {
         for (at, &(before, after)) in grow.iter().enumerate().filter(|(_, g)| **g != (0, 0)) {

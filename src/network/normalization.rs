@@ -43,6 +43,47 @@ pub(super) fn batch(call: &mut Call) -> Outcome {
     Ok(Floats::on_device(shape, dtype, t).into())
 }
 
+/// As [`batch`], with the statistics of the value itself; exporters write standardised weights so.
+///
+/// With the result go the running mean and variance that training would keep.
+pub(super) fn batch_in_training(call: &mut Call) -> Outcome<Vec<Value>> {
+    let (epsilon, momentum) = (call.float_or("epsilon", 1e-5), call.float_or("momentum", 0.9));
+    let x = call.take_floats(0)?;
+    let (scale, bias) = (call.take_floats(1)?, call.take_floats(2)?);
+    let running = [call.take_floats(3)?, call.take_floats(4)?];
+    let (rank, dtype) = (x.rank(), x.dtype);
+    if rank < 2 || x.elements() == 0 {
+        return fault!("{:?} has no statistics", x.shape);
+    }
+    let channels = x.shape[1];
+    if [&scale, &bias, &running[0], &running[1]].iter().any(|v| v.shape != [channels]) {
+        return fault!("its statistics do not fit the {channels} channels of {:?}", x.shape);
+    }
+    let order: Vec<usize> = [1, 0].into_iter().chain(2..rank).collect();
+    let turned = permute(call, x, &order)?;
+    let wide = turned.shape.clone();
+    let rows = turned.shaped(call.device, &[channels, turned.elements() / channels])?;
+    let mut out = vec![Value::from(Floats::host(vec![0], dtype, Vec::new()))];
+    if call.node.outputs.len() > 1 {
+        let by = Scalar::Float(1.0 / rows.shape()[1] as f64);
+        let mean = D::float_mul_scalar(fold_rows(rows.clone(), Fold::Sum), by);
+        let centred = D::float_sub(rows.clone(), mean.clone());
+        let variance = D::float_mul_scalar(fold_rows(D::float_mul(centred.clone(), centred), Fold::Sum), by);
+        for (old, new) in running.into_iter().zip([mean, variance]) {
+            let of = |v| Floats::host(Vec::new(), Dtype::F32, vec![v]);
+            let new = floats(call, "Mul", Floats::on_device(vec![channels], dtype, new), of(1.0 - momentum))?;
+            let old = floats(call, "Mul", old, of(momentum))?;
+            out.push(floats(call, "Add", old, new)?.into());
+        }
+    }
+    let standard = Floats::on_device(wide, dtype, standard_rows(rows, epsilon));
+    let mut column = vec![1; rank];
+    column[0] = channels;
+    let y = affine(call, standard, Some(scale.reshaped(column.clone())?), Some(bias.reshaped(column)?))?;
+    out[0] = permute(call, y, &order)?.into();
+    Ok(out)
+}
+
 /// Rows of a matrix brought to mean 0 and variance 1.
 fn standard_rows(t: DispatchTensor, epsilon: f32) -> DispatchTensor {
     let scale = Scalar::Float(1.0 / t.shape()[1] as f64);

@@ -48,7 +48,7 @@ pub(super) fn find(node: &Node) -> Option<Operator> {
         "Einsum" => One(einsum::einsum),
         "Attention" => Many(attention::attention),
         "LSTM" | "GRU" | "RNN" => Many(recurrent::recurrent),
-        "BatchNormalization" if node.attributes.int("training_mode").unwrap_or(0) != 0 => return None,
+        "BatchNormalization" if node.attributes.int("training_mode").unwrap_or(0) != 0 => Many(normalization::batch_in_training),
         "BatchNormalization" => One(normalization::batch),
         "LayerNormalization" => Many(normalization::layer),
         "RMSNormalization" => One(normalization::rms),
@@ -120,5 +120,27 @@ pub(super) fn takes_quantized(op: &str) -> bool {
     matches!(
         op,
         "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Slice" | "MaxPool" | "Shape"
+    )
+}
+
+/// Whether an operator can make a large value from small ones.
+pub(super) fn makes_much(op: &str) -> bool {
+    matches!(
+        op,
+        "ConstantOfShape"
+            | "Expand"
+            | "Tile"
+            | "Range"
+            | "OneHot"
+            | "Pad"
+            | "Resize"
+            | "Upsample"
+            | "Gather"
+            | "GatherND"
+            | "Einsum"
+            | "MatMul"
+            | "Gemm"
+            | "Conv"
+            | "ConvTranspose"
     )
 }

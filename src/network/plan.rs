@@ -171,9 +171,7 @@ impl Plan {
         if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {
             inputs.push(self.constants.get(&fill_of(output, &self.graph)).cloned());
         }
-        let run = operator::find(node).ok_or_else(|| failed("it cannot be run".into()))?;
-        let mut call = Call { node, opset: self.graph.opset, device: &self.device, inputs };
-        let outputs = catch_unwind(AssertUnwindSafe(|| run.call(&mut call)))
+        let outputs = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs)))
             .map_err(|panic| NetworkError::Internal {
                 place: format!("{} at node “{}”", node.full_op(), node.name),
                 message: message(&*panic),
@@ -193,6 +191,7 @@ impl Plan {
         Ok(())
     }
 
+    /// Carries one node out on these inputs.
     fn call(&self, node: &Node, mut inputs: Vec<Option<Value>>) -> Outcome<Vec<Value>> {
         let Some(operator) = operator::find(node) else { return fault!("it cannot be run") };
         if !operator::takes_quantized(&node.op) {
@@ -213,16 +212,10 @@ impl Plan {
             if node.op == "Constant" || node.inputs.is_empty() || !node.inputs.iter().all(known) {
                 continue;
             }
-            let mut inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(|id| self.constants.get(&id).cloned())).collect();
+            let inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(|id| self.constants.get(&id).cloned())).collect();
             let largest = inputs.iter().flatten().map(|v| v.shape().iter().product::<usize>()).max().unwrap_or(0);
-            if largest > budget
-                || matches!(node.op.as_str(), "ConstantOfShape" | "Expand" | "Tile" | "Range" | "OneHot" | "Pad" | "Resize" | "Upsample")
-                    && largest > 16
-            {
+            if largest > budget || operator::makes_much(&node.op) {
                 continue;
-            }
-            if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {
-                inputs.push(self.constants.get(&fill_of(output, &graph)).cloned());
             }
             let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs))) else { continue };
             let size: usize = outputs.iter().map(|v| v.shape().iter().product::<usize>()).sum();
@@ -270,11 +263,12 @@ fn constant(file: &OnnxFile, id: TensorId, device: &Device) -> Result<Value, Net
         if let Some(values) = file.floats(id) {
             let values = values.into_f32();
             let large = values.len() > MAX_HOST_CONSTANT;
-            return Ok(if large {
-                Floats::on_device(shape, tensor.dtype, upload(values, device)).into()
+            let value = if large {
+                Floats::on_device(shape, tensor.dtype, upload(values, device))
             } else {
-                Floats::host(shape, tensor.dtype, values).into()
-            });
+                Floats::host(shape, tensor.dtype, values)
+            };
+            return Ok(value.into());
         }
         if let Some(values) = file.ints(id) {
             return Ok(Ints::typed(shape, tensor.dtype, values).into());

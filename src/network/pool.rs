@@ -4,12 +4,15 @@ use burn::backend::ops::ModuleOps;
 use burn::backend::{Dispatch, DispatchTensor};
 
 use super::call::{Call, Outcome, fault};
-use super::convolution::{Window, padded, windows};
+use super::convolution::{Window, padded, seen_elements, windows};
 use super::reduce::{Fold, fold_rows, global};
-use super::value::{Floats, Ints, Value, elements};
+use super::value::{Floats, Ints, Value};
 use crate::onnx::Dtype;
 
 type D = Dispatch;
+
+/// Elements that all windows of a pool may show together.
+const MAX_LOOKS: usize = 1 << 36;
 
 /// A pool over a value: windows whose end pads reach as far as the last window, and how many places each axis has.
 struct Pool {
@@ -50,7 +53,11 @@ fn pool(call: &mut Call) -> Outcome<Pool> {
     }
     let mut shape = x.shape[..2].to_vec();
     shape.extend_from_slice(&places);
-    elements(&shape)?;
+    let looks = kernel.iter().chain(&shape).try_fold(1_usize, |n, &v| n.checked_mul(v));
+    if looks.is_none_or(|looks| looks > MAX_LOOKS) {
+        return fault!("windows of {kernel:?} over {:?} are too much work", x.shape);
+    }
+    seen_elements(&shape, &windows)?;
     Ok(Pool { x, windows, ends, places, shape })
 }
 

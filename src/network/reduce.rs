@@ -213,6 +213,9 @@ pub(super) fn global(v: &Floats) -> Outcome<(usize, usize, Vec<usize>)> {
     }
     let mut shape = v.shape.clone();
     shape[2..].fill(1);
+    if v.elements() == 0 && !shape.contains(&0) {
+        return fault!("{:?} has empty planes", v.shape);
+    }
     Ok((v.shape[0] * v.shape[1], v.shape[2..].iter().product(), shape))
 }
 

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Outcome, axis, fault};
 use super::gather::select;
-use super::value::{Floats, Value, elements};
+use super::value::{Floats, Value, made_elements};
 use crate::onnx::Dtype;
 
 /// What is asked for along one axis.
@@ -75,7 +75,7 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
     for axis in &axes {
         shape[axis.at] = axis.result;
     }
-    if elements(&shape)? == 0 || value.elements() == 0 {
+    if made_elements(&shape)? == 0 || value.elements() == 0 {
         return if shape.contains(&0) {
             Ok(Floats::empty(shape, value.dtype).into())
         } else {
@@ -157,9 +157,9 @@ fn position(axis: &Axis, style: &Style, i: usize) -> Outcome<f32> {
             length / 2.0 * (1.0 - adjustment) + (x + 0.5) / scale - 0.5
         }
         "pytorch_half_pixel" if axis.result > 1 => (x + 0.5) / scale - 0.5,
-        "pytorch_half_pixel" => 0.0,
         "align_corners" if axis.wanted > 1.0 => x * (length - 1.0) / (axis.wanted - 1.0),
-        "align_corners" => 0.0,
+        // A result of one element.
+        "pytorch_half_pixel" | "align_corners" => 0.0,
         "asymmetric" => x / scale,
         "tf_half_pixel_for_nn" => (x + 0.5) / scale,
         "tf_crop_and_resize" => {
@@ -190,6 +190,9 @@ fn taps(axis: &Axis, style: &Style) -> Outcome<Taps> {
     let mut outside = Vec::with_capacity(axis.result);
     for i in 0..axis.result {
         let at = position(axis, style, i)?;
+        if !at.is_finite() || at.abs() > (1 << 30) as f32 {
+            return fault!("a place of {at} is out of bounds");
+        }
         outside.push(style.coordinates == "tf_crop_and_resize" && (at < 0.0 || at > last as f32));
         if style.mode == "nearest" {
             let nearest = match style.nearest.as_str() {
@@ -220,8 +223,8 @@ fn taps(axis: &Axis, style: &Style) -> Outcome<Taps> {
             total = 1.0;
         }
         if (style.exclude_outside || style.antialias) && total != 0.0 {
-            for (_, w) in &mut *row {
-                *w /= total;
+            for (_, weight) in &mut row {
+                *weight /= total;
             }
         }
         rows.push(row);

@@ -7,7 +7,7 @@ use burn::tensor::Shape;
 use super::arithmetic::{aligned, spread};
 use super::call::{Call, Outcome, axes, axis, broadcast, fault, size as size_of};
 use super::movement::{permuted, strided};
-use super::value::{Floats, Ints, Value};
+use super::value::{Floats, Ints, Value, made_elements};
 
 pub(super) fn reshape(call: &mut Call) -> Outcome {
     let Some(target) = call.ints_from(1, "shape")? else { return fault!("the shape is not given") };
@@ -116,6 +116,7 @@ pub(super) fn expand(call: &mut Call) -> Outcome {
     match call.take(0)? {
         Value::Int(v) => {
             let shape = broadcast([v.shape.as_slice(), &target])?;
+            made_elements(&shape)?;
             let data = spread(&v.data, &v.shape, &shape);
             Ok(Ints::typed(shape, v.dtype, data).into())
         }
@@ -126,6 +127,7 @@ pub(super) fn expand(call: &mut Call) -> Outcome {
 /// Floats broadcast to `target`.
 pub(super) fn expanded(call: &Call, v: Floats, target: &[usize]) -> Outcome<Floats> {
     let shape = broadcast([v.shape.as_slice(), target])?;
+    made_elements(&shape)?;
     let dtype = v.dtype;
     if shape == v.shape {
         return Ok(v);

@@ -17,10 +17,14 @@ use crate::onnx::Dtype;
 /// No value may have more elements than this.
 pub(super) const MAX_ELEMENTS: usize = 1 << 31;
 
+/// No value that is made from little may have more.
+const MAX_MADE: usize = 1 << 27;
+
 /// Highest rank that is handed to the device.
 const MAX_RANK: usize = 16;
 
 /// One value.
+#[expect(clippy::large_enum_variant, reason = "a device tensor is moved about, never kept in numbers")]
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Float(Floats),
@@ -43,6 +47,7 @@ pub(super) struct Floats {
     place: Place,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a device tensor is moved about, never kept in numbers")]
 #[derive(Debug, Clone)]
 enum Place {
     /// The elements, and their copy on the device once it was wanted, as a flat tensor.
@@ -58,6 +63,14 @@ const MAX_HOST: usize = 1 << 14;
 pub(super) fn elements(shape: &[usize]) -> Outcome<usize> {
     match shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) {
         Some(n) if n <= MAX_ELEMENTS => Ok(n),
+        _ => fault!("a result of shape {shape:?} is too large"),
+    }
+}
+
+/// [`elements`] for results that are made from little, by repeating: what a file asks for here costs it nothing.
+pub(super) fn made_elements(shape: &[usize]) -> Outcome<usize> {
+    match elements(shape)? {
+        n if n <= MAX_MADE => Ok(n),
         _ => fault!("a result of shape {shape:?} is too large"),
     }
 }

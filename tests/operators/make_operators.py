@@ -53,7 +53,7 @@ class Group:
         value = lambda name, v: helper.make_tensor_value_info(name, TYPES[v.dtype], v.shape)
         outputs = [onnx.ValueInfoProto(name=name) for name in self.outputs]
         graph = helper.make_graph(self.nodes, self.name, [value(n, v) for n, v in self.inputs.items()], outputs, self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10 if self.opset > 21 else 8)
         inferred = onnx.shape_inference.infer_shapes(model)
         known = {v.name: v for v in list(inferred.graph.output) + list(inferred.graph.value_info)}
         for i, name in enumerate(self.outputs):
@@ -326,6 +326,46 @@ def old():
     return g
 
 
+def transformer():
+    g = Group("transformer", opset=23)
+    q, k, v = g.normal("q", 2, 4, 3, 8), g.normal("k", 2, 2, 5, 8), g.normal("v", 2, 2, 5, 6)
+    g.node("Attention", [q, k, v])
+    g.node("Attention", [q, k, v], is_causal=1, scale=0.3)
+    g.node("Attention", [q, k, v, g.weight(3, 5)], softcap=2.0)
+    g.node("Attention", [q, k, v, np.array([[1, 0, 1, 1, 1], [1, 1, 0, 0, 1], [0, 1, 1, 1, 0]], bool)])
+    flat = g.normal("flat", 2, 3, 12)
+    g.node("Attention", [flat, flat, flat], q_num_heads=3, kv_num_heads=3)
+    g.node("RMSNormalization", [q, g.weight(8)])
+    g.node("RMSNormalization", [q, g.weight(3, 8)], axis=-2, epsilon=1e-3)
+    return g
+
+
+def absurd():
+    """A model whose result is as large as its input says."""
+    shape = helper.make_tensor_value_info("shape", TensorProto.INT64, ["rank"])
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, None)
+    model = helper.make_model(helper.make_graph([helper.make_node("ConstantOfShape", ["shape"], ["output"])], "absurd", [shape], [output]), opset_imports=[helper.make_opsetid("", 20)], ir_version=8)
+    onnx.save(model, HERE / "absurd.onnx")
+
+
+def long():
+    """Sums over more elements than a shader loop of a software adapter has rounds; the test knows the results."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, "n"])
+    names = ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceLogSumExp", "Softmax", "LayerNormalization", "dot"]
+    nodes = [helper.make_node(op, ["x"], [op]) for op in names[:5]]
+    nodes.append(helper.make_node("Shape", ["x"], ["shape"], start=1))
+    nodes.append(helper.make_node("ConstantOfShape", ["shape"], ["ones"], value=numpy_helper.from_array(np.ones(1, np.float32))))
+    nodes.append(helper.make_node("LayerNormalization", ["x", "ones"], ["LayerNormalization"]))
+    nodes.append(helper.make_node("Transpose", ["x"], ["column"]))
+    nodes.append(helper.make_node("MatMul", ["x", "column"], ["dot"]))
+    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, "n" if n in names[4:6] else 1]) for n in names]
+    model = helper.make_model(helper.make_graph(nodes, "long", [x], outputs), opset_imports=[helper.make_opsetid("", 20)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, HERE / "long.onnx")
+
+
 if __name__ == "__main__":
-    for make in (activations, arithmetic, convolution, pools, normalisations, linear, reductions, shapes, images, quantised, recurrent, old):
+    absurd()
+    long()
+    for make in (activations, arithmetic, convolution, pools, normalisations, linear, reductions, shapes, images, quantised, recurrent, transformer, old):
         make().write()

@@ -33,7 +33,7 @@ fn a_named_file_opens() {
 #[test]
 fn a_file_that_is_missing_or_no_model_is_told_and_the_model_stays() {
     let mut window = Window::start(Harness::builder().with_size(SIZE), Some("no/such/model.onnx"));
-    window.wait("a notice", |s| !s.notices.is_empty());
+    window.wait("a notice", |s| !s.notices.is_empty() && s.progress.is_none());
     window.step_twice();
     assert!(window.says("no/such/model.onnx") && window.state().model.is_none());
     assert!(window.says("Open an ONNX model, or drop one here"));

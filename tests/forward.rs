@@ -239,29 +239,3 @@ fn no_images_give_no_logits() {
     let outputs = network.forward(&[("input".to_owned(), Array::f32([0, 3, 64, 64], Vec::new()))]).unwrap();
     assert_eq!(outputs[0].1.shape, [0, 10]);
 }
-
-/// Run with `--ignored --nocapture` for the figures.
-#[test]
-#[ignore = "a measurement"]
-fn time_of_all_digits() {
-    let mut paths = Vec::new();
-    for class in 0..10 {
-        for entry in std::fs::read_dir(format!("assets/digits/{class}")).unwrap() {
-            paths.push(format!("{class}/{}", entry.unwrap().file_name().to_string_lossy()));
-        }
-    }
-    let batches: Vec<_> = paths.chunks(60).map(|p| vec![("input".to_owned(), digits(p))]).collect();
-    for model in &DIGITS[..4] {
-        let network = open(model, &Device::flex());
-        network.forward(&batches[0]).unwrap();
-        let mut best = f64::INFINITY;
-        for _ in 0..5 {
-            let start = std::time::Instant::now();
-            for batch in &batches {
-                network.forward(batch).unwrap();
-            }
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        println!("{model}: {} digits in {best:.3} s", paths.len());
-    }
-}

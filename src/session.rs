@@ -382,6 +382,11 @@ impl Session {
     /// # Errors
     /// As [`Session::outcome`]; an empty scope is no error when something was pruned before.
     pub fn host_masks(&self) -> Result<Masks, SessionError> {
+        Ok(self.host_each(|id, _, masks| (id, masks))?.into_iter().collect())
+    }
+
+    /// What `make` makes of every parameter that is in the scope or changed, of its values as opened and its masks.
+    fn host_each<T: Send>(&self, make: impl Fn(ParameterId, Values, ParameterMasks) -> T + Sync) -> Result<Vec<T>, SessionError> {
         let state = self.state();
         let scope = state.settings.scope(&self.model.graph);
         let masked = match self.outcome() {
@@ -393,11 +398,12 @@ impl Session {
             .map(ParameterId)
             .filter(|id| scope.binary_search(id).is_ok() || masked[id.0] > 0 || state.fixed[id.0] > 0)
             .collect();
-        let masks = wanted.into_par_iter().with_max_len(1).filter_map(|id| {
+        let made = wanted.into_par_iter().with_max_len(1).filter_map(|id| {
             let values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
-            Some((id, self.parameter_masks(id, &values, masked[id.0])?))
+            let masks = self.parameter_masks(id, &values, masked[id.0])?;
+            Some(make(id, values, masks))
         });
-        Ok(masks.collect::<Vec<_>>().into_iter().collect())
+        Ok(made.collect())
     }
 
     /// Weights of all parameters in the scope or changed, masked at the present settings.
@@ -405,13 +411,18 @@ impl Session {
     /// # Errors
     /// As [`Session::masks`].
     pub fn pruned_weights(&mut self) -> Result<Vec<(ParameterId, Mask, Values)>, SessionError> {
-        let masks = self.masks()?;
-        let pruned = masks.into_iter().collect::<Vec<_>>().into_par_iter().with_max_len(1).filter_map(|(id, masks)| {
-            let mut values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+        let prune = |id, mut values, masks: &ParameterMasks| {
             let zeroed = masks.zeroed();
             zeroed.apply(&mut values);
-            Some((id, zeroed, values))
-        });
+            (id, zeroed, values)
+        };
+        if self.mask_device().is_none() {
+            return self.host_each(|id, values, masks| prune(id, values, &masks));
+        }
+        let masks = self.masks()?;
+        let pruned = masks
+            .into_iter()
+            .filter_map(|(id, masks)| Some(prune(id, self.model.file.floats(self.model.graph.parameter(id).tensor)?, &masks)));
         Ok(pruned.collect())
     }
 

@@ -234,6 +234,7 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
     };
     let share = |part: u64, whole: u64| text::percent(if whole == 0 { 0.0 } else { part as f64 / whole as f64 });
     let mut parts = vec![
+        format!("{} of {} pruned", text::count(outcome.pruned), text::count(figures.scope_elements)),
         format!("{} of the scope is zero", share(outcome.scope_zeros, figures.scope_elements)),
         format!("{} of the model", share(outcome.model_zeros, figures.model_elements)),
     ];

@@ -11,6 +11,8 @@ use burn::tensor::wgpu::wgpu::{Backends, DeviceType, Instance, InstanceDescripto
 use burn::tensor::{Device, DeviceKind};
 use thiserror::Error;
 
+use crate::panics;
+
 /// Which device the user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
@@ -125,11 +127,5 @@ fn init() -> Result<(Device, WgpuSetup), OpenError> {
 
 /// Runs `action`; a panic inside a driver's or the runtime's code becomes an error.
 fn guarded<T>(action: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
-    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(OpenError::Unusable { reason: panic_message(&*panic) }))
-}
-
-/// What a caught panic said.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "a panic without a message".to_owned())
+    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(OpenError::Unusable { reason: panics::text(&*panic) }))
 }

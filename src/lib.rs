@@ -36,9 +36,3 @@ mod panics;
 pub mod prune;
 pub mod session;
 pub mod worker;
-
-/// What a caught panic said.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without a message").to_owned()
-}

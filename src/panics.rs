@@ -1,5 +1,6 @@
 //! Panics of libraries that know no other way to refuse: caught, and told as text instead of on standard error.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -22,7 +23,13 @@ pub(crate) fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     let before = IS_QUIET.replace(true);
     let result = catch_unwind(AssertUnwindSafe(act));
     IS_QUIET.set(before);
-    result.map_err(|panic| crate::panic_text(&*panic).lines().map(str::trim).collect::<Vec<_>>().join(" "))
+    result.map_err(|panic| text(&*panic).lines().map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
+/// What a caught panic said.
+pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
 }
 
 #[cfg(test)]

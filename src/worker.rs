@@ -242,7 +242,7 @@ fn work(jobs: &Receiver<Errand>, outlet: &Outlet, choice: DeviceChoice) {
                 None => outlet.send(Event::Failed { what, message: error.to_string() }),
             },
             Err(panic) => {
-                let message = format!("internal error: {}; the model is as it was before", crate::panic_text(&*panic));
+                let message = format!("internal error: {}; the model is as it was before", crate::panics::text(&*panic));
                 outlet.send(Event::Failed { what, message });
             }
         }

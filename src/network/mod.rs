@@ -32,7 +32,6 @@ mod shape;
 mod sort;
 mod value;
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -45,6 +44,7 @@ pub use array::{Array, ArrayData};
 
 use crate::graph::{Graph, ParameterId};
 use crate::onnx::OnnxFile;
+use crate::panics;
 use plan::Plan;
 
 /// Why a network could not be built or run. The network itself stays as it was.
@@ -195,10 +195,5 @@ impl Network {
 /// Turns a panic of a library below into an error.
 fn guarded<T>(place: &str, work: impl FnOnce() -> Result<T, NetworkError>) -> Result<T, NetworkError> {
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(NetworkError::Internal { place: place.into(), message: message(&*panic) }))
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("no message").to_owned()
+        .unwrap_or_else(|panic| Err(NetworkError::Internal { place: place.into(), message: panics::text(&*panic) }))
 }

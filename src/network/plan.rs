@@ -9,13 +9,14 @@ use burn::Tensor;
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, TensorData};
 
+use super::NetworkError;
 use super::array::Array;
 use super::call::{Call, Outcome, fault};
 use super::operator;
 use super::value::{Floats, Ints, MAX_ELEMENTS, Value, upload};
-use super::{NetworkError, message};
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
 use crate::onnx::{OnnxFile, TensorId};
+use crate::panics;
 
 /// Constants with more elements than this do not keep a copy on the host.
 const MAX_HOST_CONSTANT: usize = 1 << 16;
@@ -174,7 +175,7 @@ impl Plan {
         let outputs = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs)))
             .map_err(|panic| NetworkError::Internal {
                 place: format!("{} at node “{}”", node.full_op(), node.name),
-                message: message(&*panic),
+                message: panics::text(&*panic),
             })?
             .map_err(|fault| failed(fault.0))?;
         let mut outputs = outputs.into_iter();

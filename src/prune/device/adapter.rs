@@ -13,7 +13,7 @@ use burn::cubecl::{CubeCount, Device as CubeDevice};
 use burn::tensor::{Bytes, Device, Shape, Tensor};
 
 use super::DeviceError;
-use crate::device::panic_message;
+use crate::panics;
 
 /// Workgroups along x; further ones go along y. WebGPU grants 65,535 along each.
 const GROUPS_X: u32 = 32_768;
@@ -125,7 +125,7 @@ impl Words {
 }
 
 fn attempt<T>(adapter: &str, step: &'static str, action: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
-    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(failed(adapter, step, &panic_message(&*panic))))
+    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(failed(adapter, step, &panics::text(&*panic))))
 }
 
 /// The error of a runtime that failed; its text without the backtrace that `CubeCL` appends.

@@ -13,13 +13,16 @@ use rayon::prelude::*;
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
-use crate::graph::{self, BatchNorm, Graph, ParameterId};
+use crate::graph::{self, BatchNorm, Graph, Parameter, ParameterId};
 use crate::measure::{self, Detail, Figures, Outcome, Subject, Weights};
 use crate::network::{Array, Network, NetworkError};
 use crate::onnx::{Dtype, OnnxFile, OpenError, Values};
 use crate::prune::device::DeviceError;
 use crate::prune::{self, History, Mask, Method, Order, PruneError, Settings, State, Step};
 use gpu::DeviceMasks;
+
+/// Values of at most so many elements are in memory at once, beyond what is kept: 256 MB.
+const BATCH_ELEMENTS: usize = 1 << 26;
 
 /// How long work reports, and is stopped.
 pub trait Watch: Sync {
@@ -104,36 +107,55 @@ impl Model {
     }
 
     /// Zeros of every parameter in the file; 0 for those that are not floats.
-    #[must_use]
-    pub fn zeros(&self) -> Vec<u64> {
-        let zeros = |tensor| match self.file.floats(tensor) {
-            Some(Values::F32(v)) => v.iter().filter(|x| **x == 0.0).count() as u64,
-            Some(Values::F64(v)) => v.iter().filter(|x| **x == 0.0).count() as u64,
-            None => 0,
-        };
-        self.graph.parameters.par_iter().map(|p| zeros(p.tensor)).collect()
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub fn zeros(&self) -> Result<Vec<u64>, OpenError> {
+        self.each_parameter(|p| Ok(self.file.floats(p.tensor)?.map_or(0, |values| values.zeros())))
     }
 
     /// Sorts the magnitudes of every parameter, so that any cut is found at once.
     ///
     /// # Errors
-    /// [`SessionError::Cancelled`]
+    /// [`SessionError::Cancelled`], or external data that can no longer be read.
     pub fn prepare(&self, watch: &dyn Watch) -> Result<Vec<Option<Order>>, SessionError> {
         let total = self.graph.elements().max(1);
         let done = std::sync::atomic::AtomicUsize::new(0);
-        self.graph
-            .parameters
-            .par_iter()
-            .map(|p| {
-                if watch.is_cancelled() {
-                    return Err(SessionError::Cancelled);
-                }
-                let order = self.file.floats(p.tensor).map(|values| Order::new(&values));
-                let before = done.fetch_add(p.elements, std::sync::atomic::Ordering::Relaxed);
-                watch.progress((before + p.elements) as f32 / total as f32, "Sorting magnitudes");
-                Ok(order)
-            })
-            .collect()
+        self.each_parameter(|p| {
+            if watch.is_cancelled() {
+                return Err(SessionError::Cancelled);
+            }
+            let order = self.file.floats(p.tensor)?.map(|values| Order::new(&values));
+            let before = done.fetch_add(p.elements, std::sync::atomic::Ordering::Relaxed);
+            watch.progress((before + p.elements) as f32 / total as f32, "Sorting magnitudes");
+            Ok(order)
+        })
+    }
+
+    /// What `make` makes of every parameter, in parallel.
+    fn each_parameter<T: Send, E: Send>(&self, make: impl Fn(&Parameter) -> Result<T, E> + Sync) -> Result<Vec<T>, E> {
+        let all: Vec<ParameterId> = (0..self.graph.parameters.len()).map(ParameterId).collect();
+        let mut made = Vec::with_capacity(all.len());
+        for batch in self.batches(&all) {
+            made.extend(batch.par_iter().map(|id| make(self.graph.parameter(*id))).collect::<Result<Vec<T>, E>>()?);
+        }
+        Ok(made)
+    }
+
+    /// Parameters in runs whose values may be in memory together, however many threads there are.
+    fn batches<'a>(&self, ids: &'a [ParameterId]) -> impl Iterator<Item = &'a [ParameterId]> {
+        let mut rest = ids;
+        std::iter::from_fn(move || {
+            let mut elements = 0;
+            let fits = |id: &&ParameterId| {
+                elements += self.graph.parameter(**id).elements;
+                elements <= BATCH_ELEMENTS
+            };
+            let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            let (batch, behind) = rest.split_at(count);
+            rest = behind;
+            (!batch.is_empty()).then_some(batch)
+        })
     }
 }
 
@@ -398,12 +420,15 @@ impl Session {
             .map(ParameterId)
             .filter(|id| scope.binary_search(id).is_ok() || masked[id.0] > 0 || state.fixed[id.0] > 0)
             .collect();
-        let made = wanted.into_par_iter().with_max_len(1).filter_map(|id| {
-            let values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
-            let masks = self.parameter_masks(id, &values, masked[id.0])?;
-            Some(make(id, values, masks))
-        });
-        Ok(made.collect())
+        let one = |&id: &ParameterId| -> Result<Option<T>, SessionError> {
+            let Some(values) = self.model.file.floats(self.model.graph.parameter(id).tensor)? else { return Ok(None) };
+            Ok(self.parameter_masks(id, &values, masked[id.0]).map(|masks| make(id, values, masks)))
+        };
+        let mut made = Vec::with_capacity(wanted.len());
+        for batch in self.model.batches(&wanted) {
+            made.extend(batch.par_iter().with_max_len(1).filter_map(|id| one(id).transpose()).collect::<Result<Vec<T>, _>>()?);
+        }
+        Ok(made)
     }
 
     /// Weights of all parameters in the scope or changed, masked at the present settings.
@@ -420,10 +445,10 @@ impl Session {
             return self.host_each(|id, values, masks| prune(id, values, &masks));
         }
         let masks = self.masks()?;
-        let pruned = masks
-            .into_iter()
-            .filter_map(|(id, masks)| Some(prune(id, self.model.file.floats(self.model.graph.parameter(id).tensor)?, &masks)));
-        Ok(pruned.collect())
+        let one = |(id, masks): (ParameterId, ParameterMasks)| -> Result<_, SessionError> {
+            Ok(self.model.file.floats(self.model.graph.parameter(id).tensor)?.map(|values| prune(id, values, &masks)))
+        };
+        masks.into_iter().filter_map(|pair| one(pair).transpose()).collect()
     }
 
     /// Runs the network as pruned at the present settings, on the device in use. Returns all outputs by name.
@@ -470,14 +495,15 @@ impl Session {
         Ok(network.forward(inputs)?)
     }
 
-    /// A close look at one parameter under the chosen method; `None` where it has no float elements. What does not depend on the
+    /// A close look at one parameter under the chosen method; `None` where it has no float elements, or where they can no longer
+    /// be read. What does not depend on the
     /// mask is kept for the next look at the same parameter.
     pub fn detail(&mut self, id: ParameterId) -> Option<Detail> {
         let masked = self.outcome().map_or(self.state().masked[id.0], |o| o.masked[id.0]);
         let key = (id, self.state().fixed[id.0]);
         if self.subject.as_ref().is_none_or(|(known, _)| *known != key) {
             let parameter = self.model.graph.parameter(id);
-            let mut values = self.model.file.floats(parameter.tensor)?;
+            let mut values = self.model.file.floats(parameter.tensor).ok()??;
             self.parameter_masks(id, &values, masked)?.fixed.apply(&mut values);
             self.subject = Some((key, Subject::new(parameter, values)));
         }
@@ -492,7 +518,7 @@ impl Session {
         if fixed == 0 {
             return Some(prune::smallest(values, order, masked));
         }
-        let originals = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+        let originals = self.model.file.floats(self.model.graph.parameter(id).tensor).ok()??;
         Some(self.parameter_masks(id, &originals, masked)?.mask)
     }
 

@@ -105,7 +105,7 @@ fn differences(a: &[u8], b: &[u8]) -> usize {
 fn reload(session: &Session, report: &Report) {
     let (graph, outcome) = (session.model().graph.clone(), session.outcome().unwrap());
     let again = open(&report.files[0]);
-    assert_eq!(again.model().zeros(), outcome.zeros);
+    assert_eq!(again.model().zeros().unwrap(), outcome.zeros);
     let dtypes = |graph: &Graph| graph.parameters.iter().map(|p| (p.name.clone(), p.dtype, p.shape.clone())).collect::<Vec<_>>();
     assert_eq!(dtypes(&again.model().graph), dtypes(&graph));
     assert_eq!((report.zeros, report.elements), (outcome.model_zeros, graph.elements() as u64));

@@ -57,7 +57,7 @@ fn bits(values: &Values) -> Vec<u64> {
 /// Every parameter as it is saved, bit for bit.
 fn weights(session: &mut Session) -> Vec<Vec<u64>> {
     let model = session.model().clone();
-    let mut all: Vec<Vec<u64>> = model.graph.parameters.iter().map(|p| bits(&model.file.floats(p.tensor).unwrap())).collect();
+    let mut all: Vec<Vec<u64>> = model.graph.parameters.iter().map(|p| bits(&model.file.floats(p.tensor).unwrap().unwrap())).collect();
     for (id, _, values) in session.pruned_weights().unwrap() {
         all[id.0] = bits(&values);
     }
@@ -75,7 +75,8 @@ struct Reference {
 impl Reference {
     fn new(session: &Session) -> Self {
         let model = session.model();
-        let values: Vec<Vec<f32>> = model.graph.parameters.iter().map(|p| model.file.floats(p.tensor).unwrap().into_f32()).collect();
+        let values: Vec<Vec<f32>> =
+            model.graph.parameters.iter().map(|p| model.file.floats(p.tensor).unwrap().unwrap().into_f32()).collect();
         let masks = values.iter().map(|v| vec![false; v.len()]).collect();
         Self { settings: session.state().settings.clone(), values, masks }
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::print_json;
 use crate::graph::{BatchNorm, Kind, ModuleId, ParameterId};
+use crate::onnx::OpenError;
 use crate::session::Model;
 
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let model = Model::open(&self.file).context("cannot open the model")?;
-        let report = Inspection::of(&model, &self.file);
+        let report = Inspection::of(&model, &self.file).context("cannot read the weights")?;
         if self.json {
             return print_json(out, &report);
         }
@@ -83,9 +84,9 @@ struct ParameterRow<'a> {
 }
 
 impl<'a> Inspection<'a> {
-    fn of(model: &'a Model, file: &Path) -> Self {
+    fn of(model: &'a Model, file: &Path) -> Result<Self, OpenError> {
         let graph = &model.graph;
-        let zeros = model.zeros();
+        let zeros = model.zeros()?;
         let elements = |modules: &[ModuleId]| {
             modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| graph.parameter(p).elements as u64).sum()
         };
@@ -100,7 +101,7 @@ impl<'a> Inspection<'a> {
                 zeros: zeros[id.0],
             }
         };
-        Self {
+        Ok(Self {
             file: file.display().to_string(),
             producer: &model.file.producer,
             opset: graph.opset,
@@ -122,7 +123,7 @@ impl<'a> Inspection<'a> {
                 })
                 .collect(),
             unsupported_operators: &model.unsupported,
-        }
+        })
     }
 }
 

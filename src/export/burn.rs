@@ -15,9 +15,9 @@ use crate::panics;
 pub(super) fn save_pack(file: &OnnxFile, graph: &Graph, masks: &Masks, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
     let encode = |reason: String| ExportError::Encode { format: "burnpack", reason };
     let differs = |reason: String| ExportError::ReadBack { reason, path: path.to_owned() };
-    let names: Vec<String> =
-        named(file, graph, masks, Convention::Burn).iter().take(graph.parameters.len()).map(|t| t.name.clone()).collect();
-    let tensors = named(file, graph, masks, Convention::Burn)
+    let tensors = named(file, graph, masks, Convention::Burn)?;
+    let names: Vec<String> = tensors.iter().take(graph.parameters.len()).map(|t| t.name.clone()).collect();
+    let tensors = tensors
         .into_iter()
         .enumerate()
         .map(|(i, t)| Tensor::new(t.name, dtype(t.dtype), t.shape, Some(i as u64), Bytes::from_bytes_vec(t.bytes)))
@@ -62,7 +62,7 @@ pub(super) fn save_source(
     ])?;
     let reader = Reader::from_file(&weights).map_err(|e| ExportError::ReadBack { reason: e.to_string(), path: weights.clone() })?;
     drop(reader);
-    let (zeros, elements) = OnnxFile::open(&input).map(|again| count_zeros(&again, graph)).map_err(onnx::SaveError::from)?;
+    let (zeros, elements) = OnnxFile::open(&input).and_then(|again| count_zeros(&again, graph)).map_err(onnx::SaveError::from)?;
     Ok(Report { bytes: (source.len() + pack.len()) as u64, files: vec![path.to_owned(), weights], zeros, elements })
 }
 

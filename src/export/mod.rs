@@ -12,7 +12,7 @@ pub use tensors::{Form, Masks, ParameterMasks};
 
 use crate::atomic::{Overwrite, WriteError};
 use crate::graph::Graph;
-use crate::onnx::{self, OnnxFile, SaveError, Zeros};
+use crate::onnx::{self, OnnxFile, OpenError, SaveError, Zeros};
 
 /// A file format to save as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,9 @@ pub enum ExportError {
         /// Which file.
         path: PathBuf,
     },
+    /// The opened model's own data can no longer be read.
+    #[error("nothing was written: {0}")]
+    Source(#[from] OpenError),
     /// A weight format cannot hold this model.
     #[error("cannot save as {format}: {reason}")]
     Encode {
@@ -130,7 +133,7 @@ pub fn save(
         Format::Onnx => {
             let saved = onnx::write(file, &zeros(graph, masks), path, overwrite)?;
             let again = OnnxFile::open(path).map_err(SaveError::from)?;
-            let (zeros, elements) = tensors::count_zeros(&again, &crate::graph::build(&again));
+            let (zeros, elements) = tensors::count_zeros(&again, &crate::graph::build(&again)).map_err(SaveError::from)?;
             Ok(Report { files: saved.files, bytes: saved.bytes, zeros, elements })
         }
         Format::Safetensors(form) => safetensors::save(file, graph, masks, form, path, overwrite),

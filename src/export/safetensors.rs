@@ -20,7 +20,7 @@ pub(super) fn save(
     overwrite: Overwrite,
 ) -> Result<Report, ExportError> {
     let encode = |reason: String| ExportError::Encode { format: "safetensors", reason };
-    let tensors = named(file, graph, masks, Convention::Torch(form));
+    let tensors = named(file, graph, masks, Convention::Torch(form))?;
     let views: Vec<(&str, TensorView)> = tensors
         .iter()
         .map(|t| Ok((t.name.as_str(), TensorView::new(dtype(t.dtype), t.shape.clone(), &t.bytes).map_err(|e| encode(e.to_string()))?)))

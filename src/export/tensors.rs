@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::graph::{Graph, Layout, Parameter, ParameterId, Role};
-use crate::onnx::{Dtype, OnnxFile, TensorId, Values};
+use crate::onnx::{Dtype, OnnxFile, OpenError};
 use crate::prune::Mask;
 
 /// What happens to one parameter.
@@ -57,11 +57,14 @@ pub(super) enum Convention {
 }
 
 /// All parameters, buffers and other float initializers of the model.
-pub(super) fn named(file: &OnnxFile, graph: &Graph, masks: &Masks, convention: Convention) -> Vec<Named> {
+///
+/// # Errors
+/// External data that can no longer be read.
+pub(super) fn named(file: &OnnxFile, graph: &Graph, masks: &Masks, convention: Convention) -> Result<Vec<Named>, OpenError> {
     let mut out = Vec::new();
     for (i, parameter) in graph.parameters.iter().enumerate() {
         let id = ParameterId(i);
-        let Some(mut bytes) = file.float_bytes(parameter.tensor) else { continue };
+        let Some(mut bytes) = file.float_bytes(parameter.tensor)? else { continue };
         let size = bytes.len() / parameter.elements.max(1);
         let name = name(graph, id, convention);
         let entry = |name: String, bytes: Vec<u8>| {
@@ -88,11 +91,11 @@ pub(super) fn named(file: &OnnxFile, graph: &Graph, masks: &Masks, convention: C
     for (name, id) in buffers.chain(others) {
         let tensor = file.tensor(id);
         let known = out.iter().any(|n| n.name == name);
-        if let Some(bytes) = file.float_bytes(id).filter(|_| !known) {
+        if let Some(bytes) = file.float_bytes(id)?.filter(|_| !known) {
             out.push(Named { name, dtype: tensor.dtype, shape: tensor.shape.clone(), bytes });
         }
     }
-    out
+    Ok(out)
 }
 
 fn name(graph: &Graph, id: ParameterId, convention: Convention) -> String {
@@ -143,13 +146,12 @@ fn one(dtype: Dtype) -> Vec<u8> {
 }
 
 /// Zeros and elements of all float parameters of an opened model.
-pub(super) fn count_zeros(file: &OnnxFile, graph: &Graph) -> (u64, u64) {
-    let count = |id: TensorId| match file.floats(id) {
-        Some(Values::F32(v)) => v.iter().filter(|x| **x == 0.0).count(),
-        Some(Values::F64(v)) => v.iter().filter(|x| **x == 0.0).count(),
-        None => 0,
-    };
-    (graph.parameters.iter().map(|p| count(p.tensor) as u64).sum(), graph.elements() as u64)
+pub(super) fn count_zeros(file: &OnnxFile, graph: &Graph) -> Result<(u64, u64), OpenError> {
+    let mut zeros = 0;
+    for parameter in &graph.parameters {
+        zeros += file.floats(parameter.tensor)?.map_or(0, |values| values.zeros());
+    }
+    Ok((zeros, graph.elements() as u64))
 }
 
 /// Zeros of a little-endian float tensor.

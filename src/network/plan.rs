@@ -11,11 +11,11 @@ use burn::tensor::{Device, TensorData};
 
 use super::NetworkError;
 use super::array::Array;
-use super::call::{Call, Outcome, fault};
+use super::call::{Call, Fault, Outcome, fault};
 use super::operator;
 use super::value::{Floats, Ints, MAX_ELEMENTS, Value, upload};
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
-use crate::onnx::{OnnxFile, TensorId};
+use crate::onnx::{OnnxFile, OpenError, TensorId};
 use crate::panics;
 
 /// Constants with more elements than this do not keep a copy on the host.
@@ -42,9 +42,9 @@ pub(super) struct Plan {
 /// The weights of a graph on the device, flat, in graph order.
 pub(super) fn parameters(graph: &Graph, file: &OnnxFile, device: &Device) -> Result<Vec<Param<Tensor<1>>>, NetworkError> {
     let load = |id: TensorId| -> Outcome<Tensor<1>> {
-        let values = match file.floats(id) {
+        let values = match file.floats(id).map_err(unreadable)? {
             Some(values) => values.into_f32(),
-            None => match file.ints(id) {
+            None => match file.ints(id).map_err(unreadable)? {
                 Some(values) => values.into_iter().map(|v| v as f32).collect(),
                 None => return fault!("its elements are {}", file.tensor(id).dtype),
             },
@@ -257,11 +257,17 @@ fn last_uses(graph: &Graph) -> Vec<Vec<ValueId>> {
     out
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "maps an error")]
+fn unreadable(error: OpenError) -> Fault {
+    Fault(error.to_string())
+}
+
 fn constant(file: &OnnxFile, id: TensorId, device: &Device) -> Result<Value, NetworkError> {
     let tensor = file.tensor(id);
     let shape = tensor.shape.clone();
     if tensor.elements <= MAX_ELEMENTS {
-        if let Some(values) = file.floats(id) {
+        let failed = |e| NetworkError::Tensor { tensor: tensor.name.clone(), reason: unreadable(e).0 };
+        if let Some(values) = file.floats(id).map_err(failed)? {
             let values = values.into_f32();
             let large = values.len() > MAX_HOST_CONSTANT;
             let value = if large {
@@ -271,7 +277,7 @@ fn constant(file: &OnnxFile, id: TensorId, device: &Device) -> Result<Value, Net
             };
             return Ok(value.into());
         }
-        if let Some(values) = file.ints(id) {
+        if let Some(values) = file.ints(id).map_err(failed)? {
             return Ok(Ints::typed(shape, tensor.dtype, values).into());
         }
     }

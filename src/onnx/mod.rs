@@ -8,7 +8,10 @@ mod external;
 mod wire;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,6 +98,14 @@ pub enum OpenError {
         /// The model file.
         path: PathBuf,
     },
+    /// Somebody wrote to a data file while its model was open.
+    #[error("“{location}” was changed after this model was opened, so its weights are no longer known; open the model again: {}", path.display())]
+    Changed {
+        /// The name that the model gives.
+        location: String,
+        /// The data file.
+        path: PathBuf,
+    },
 }
 
 /// Which of the opened files a tensor's bytes lie in.
@@ -156,6 +167,16 @@ impl Values {
         self.len() == 0
     }
 
+    /// Number of zeros of either sign.
+    #[must_use]
+    pub fn zeros(&self) -> u64 {
+        let zeros = match self {
+            Self::F32(v) => v.iter().filter(|x| **x == 0.0).count(),
+            Self::F64(v) => v.iter().filter(|x| **x == 0.0).count(),
+        };
+        zeros as u64
+    }
+
     /// As f32; doubles are rounded to the nearest.
     #[must_use]
     pub fn into_f32(self) -> Vec<f32> {
@@ -166,7 +187,8 @@ impl Values {
     }
 }
 
-/// An ONNX file in memory, with the external data that it refers to.
+/// An ONNX file in memory. External data that it refers to stays on disk and is read when it is asked for; it must not change
+/// meanwhile, and when it did, reading says so.
 #[derive(Debug)]
 pub struct OnnxFile {
     /// Where it was opened.
@@ -187,17 +209,22 @@ pub struct OnnxFile {
 }
 
 impl OnnxFile {
-    /// Reads and checks `path` and every external data file that it names.
+    /// Reads and checks `path`, and opens every external data file that it names.
     ///
     /// # Errors
     /// [`OpenError`] tells what is missing or damaged.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let read = |source| OpenError::Read { source, path: path.to_owned() };
-        let length = std::fs::metadata(path).map_err(read)?.len();
-        if length > MAX_MODEL_BYTES {
+        let metadata = std::fs::metadata(path).map_err(read)?;
+        // A pipe or a device has no length, and reading it might never end.
+        if !metadata.is_file() {
+            return Err(read(std::io::Error::other("not a regular file")));
+        }
+        if metadata.len() > MAX_MODEL_BYTES {
             return Err(OpenError::TooLarge { path: path.to_owned() });
         }
-        let bytes = std::fs::read(path).map_err(read)?;
+        let mut bytes = Vec::with_capacity(metadata.len() as usize);
+        File::open(path).and_then(|file| file.take(metadata.len()).read_to_end(&mut bytes)).map_err(read)?;
         Self::parse(path, Bytes::from(bytes))
     }
 
@@ -346,7 +373,7 @@ impl OnnxFile {
     /// Bytes of the model and of its external data, together.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.bytes.len() as u64 + self.external.iter().map(|e| e.bytes.len() as u64).sum::<u64>()
+        self.bytes.len() as u64 + self.external.iter().map(External::len).sum::<u64>()
     }
 
     /// The files that make up this model: its own name, then the external data files, relative to its folder.
@@ -355,81 +382,102 @@ impl OnnxFile {
         self.external.iter().map(|e| e.location.as_str()).collect()
     }
 
-    fn source_bytes(&self, source: Source) -> &[u8] {
+    /// `length` bytes from `offset`: borrowed from the model, or read from external data.
+    fn range(&self, source: Source, offset: usize, length: usize) -> Result<Cow<'_, [u8]>, OpenError> {
         match source {
-            Source::Model => &self.bytes,
-            Source::External(i) => &self.external[i].bytes,
+            Source::Model => Ok(Cow::Borrowed(self.bytes.get(offset..offset + length).unwrap_or_default())),
+            Source::External(i) => {
+                let mut out = vec![0; length];
+                self.external[i].read(offset as u64, &mut out)?;
+                Ok(Cow::Owned(out))
+            }
         }
     }
 
     /// The plain bytes of a tensor, little-endian, where it has such.
-    #[must_use]
-    pub fn raw(&self, id: TensorId) -> Option<&[u8]> {
+    fn raw(&self, id: TensorId) -> Result<Option<Cow<'_, [u8]>>, OpenError> {
         let tensor = self.tensor(id);
-        let size = tensor.dtype.size()?;
-        match tensor.span? {
-            Span::Raw { offset, length } => self.source_bytes(tensor.source).get(offset..offset + length),
-            Span::Fixed { offset, stride, elements } if stride == size => {
-                self.source_bytes(tensor.source).get(offset..offset + stride * elements)
+        let Some(size) = tensor.dtype.size() else { return Ok(None) };
+        match tensor.span {
+            Some(Span::Raw { offset, length }) => self.range(tensor.source, offset, length).map(Some),
+            Some(Span::Fixed { offset, stride, elements }) if stride == size => {
+                self.range(tensor.source, offset, stride * elements).map(Some)
             }
-            _ => None,
+            _ => Ok(None),
         }
     }
 
     /// The bytes of a floating tensor in its own type, little-endian, however the file encodes them; `None` for other types.
-    #[must_use]
-    pub fn float_bytes(&self, id: TensorId) -> Option<Vec<u8>> {
-        if let Some(raw) = self.raw(id).filter(|_| self.tensor(id).dtype.is_float()) {
-            return Some(raw.to_vec());
-        }
+    ///
+    /// # Errors
+    /// External data that changed since the model was opened, or that the disk does not give.
+    pub fn float_bytes(&self, id: TensorId) -> Result<Option<Vec<u8>>, OpenError> {
         let dtype = self.tensor(id).dtype;
-        Some(match self.floats(id)? {
+        if !dtype.is_float() {
+            return Ok(None);
+        }
+        if let Some(raw) = self.raw(id)? {
+            return Ok(Some(raw.into_owned()));
+        }
+        Ok(self.floats(id)?.map(|values| match values {
             Values::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Values::F32(v) => match dtype {
                 Dtype::F16 => v.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
                 Dtype::Bf16 => v.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
                 _ => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
             },
-        })
+        }))
     }
 
     /// The elements of a floating tensor; `None` for other types.
-    #[must_use]
-    pub fn floats(&self, id: TensorId) -> Option<Values> {
+    ///
+    /// # Errors
+    /// External data that changed since the model was opened, or that the disk does not give.
+    pub fn floats(&self, id: TensorId) -> Result<Option<Values>, OpenError> {
         let tensor = self.tensor(id);
         if !tensor.dtype.is_float() {
-            return None;
+            return Ok(None);
         }
         if let Some(Decoded::Floats(values)) = &tensor.decoded {
-            return Some(Values::F32(values.to_vec()));
+            return Ok(Some(Values::F32(values.to_vec())));
         }
-        let bytes = self.source_bytes(tensor.source);
-        let (offset, stride) = match tensor.span {
-            Some(Span::Raw { offset, .. }) => (offset, tensor.dtype.size()?),
-            Some(Span::Fixed { offset, stride, .. }) => (offset, stride),
-            _ => return (tensor.elements == 0).then(|| Values::F32(Vec::new())),
+        let (offset, stride) = match (tensor.span, tensor.dtype.size()) {
+            (Some(Span::Raw { offset, .. }), Some(size)) => (offset, size),
+            (Some(Span::Fixed { offset, stride, .. }), _) => (offset, stride),
+            _ => return Ok((tensor.elements == 0).then(|| Values::F32(Vec::new()))),
         };
-        let chunks = || bytes[offset..].chunks(stride).take(tensor.elements);
-        Some(match tensor.dtype {
-            Dtype::F32 => Values::F32(chunks().map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-            Dtype::F16 => Values::F32(chunks().map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
-            Dtype::Bf16 => Values::F32(chunks().map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
-            _ => Values::F64(chunks().map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect()),
-        })
+        let mut values = match tensor.dtype {
+            Dtype::F64 => Values::F64(Vec::with_capacity(tensor.elements)),
+            _ => Values::F32(Vec::with_capacity(tensor.elements)),
+        };
+        // Piece by piece: only the numbers are ever there as a whole, not their bytes beside them.
+        let pieces = match tensor.source {
+            Source::Model => tensor.elements.max(1),
+            Source::External(_) => PIECE_ELEMENTS,
+        };
+        for first in (0..tensor.elements).step_by(pieces) {
+            let count = pieces.min(tensor.elements - first);
+            // The last element of a packed list may have nothing behind it.
+            let length = stride * (count - 1) + tensor.dtype.size().unwrap_or(stride);
+            append(&mut values, tensor.dtype, &self.range(tensor.source, offset + first * stride, length)?, stride);
+        }
+        Ok(Some(values))
     }
 
     /// The elements of an integer or bool tensor; `None` for other types.
-    #[must_use]
-    pub fn ints(&self, id: TensorId) -> Option<Vec<i64>> {
+    ///
+    /// # Errors
+    /// External data that changed since the model was opened, or that the disk does not give.
+    pub fn ints(&self, id: TensorId) -> Result<Option<Vec<i64>>, OpenError> {
         let tensor = self.tensor(id);
         if let Some(Decoded::Ints(values)) = &tensor.decoded {
-            return Some(values.to_vec());
+            return Ok(Some(values.to_vec()));
         }
         if tensor.elements == 0 {
-            return Some(Vec::new());
+            return Ok(Some(Vec::new()));
         }
-        let bytes = self.raw(id)?;
-        Some(match tensor.dtype {
+        let Some(bytes) = self.raw(id)? else { return Ok(None) };
+        Ok(Some(match tensor.dtype {
             Dtype::I64 => bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
             Dtype::I32 => bytes.chunks_exact(4).map(|b| i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
             Dtype::I8 => bytes.iter().map(|&b| i64::from(b as i8)).collect(),
@@ -441,8 +489,24 @@ impl OnnxFile {
             Dtype::Other(13) => {
                 bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect()
             }
-            _ => return None,
-        })
+            _ => return Ok(None),
+        }))
+    }
+}
+
+/// Elements of external data that are read at once.
+const PIECE_ELEMENTS: usize = 1 << 18;
+
+/// Appends the little-endian numbers in `bytes`, `stride` bytes from one to the next.
+fn append(values: &mut Values, dtype: Dtype, bytes: &[u8], stride: usize) {
+    let chunks = bytes.chunks(stride);
+    match values {
+        Values::F32(out) => match dtype {
+            Dtype::F16 => out.extend(chunks.map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())),
+            Dtype::Bf16 => out.extend(chunks.map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())),
+            _ => out.extend(chunks.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+        },
+        Values::F64(out) => out.extend(chunks.map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::external::External;
 use super::wire;
 use super::{Dtype, OnnxFile, OpenError, Source, Span, TensorId};
 use crate::atomic::{self, Overwrite, WriteError};
@@ -50,9 +52,43 @@ pub enum SaveError {
         /// Which file.
         path: PathBuf,
     },
+    /// The opened model's own data can no longer be read.
+    #[error("nothing was written: {0}")]
+    Source(OpenError),
     /// The written file could not be opened again.
     #[error("the file was written, but cannot be opened again: {0}")]
     Reopen(#[from] OpenError),
+}
+
+/// Bytes of a file that are in memory at once while it is copied.
+const PIECE: usize = 1 << 20;
+
+/// What one of the opened files holds.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Memory(&'a [u8]),
+    Disk(&'a External),
+}
+
+impl Content<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::Disk(external) => external.len() as usize,
+        }
+    }
+
+    fn read(self, range: Range<usize>, out: &mut Vec<u8>) -> Result<(), OpenError> {
+        out.clear();
+        match self {
+            Self::Memory(bytes) => out.extend_from_slice(&bytes[range]),
+            Self::Disk(external) => {
+                out.resize(range.len(), 0);
+                external.read(range.start as u64, out)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A change of one tensor, with its place.
@@ -63,7 +99,7 @@ struct Patch<'a> {
 }
 
 impl Patch<'_> {
-    fn range(&self) -> std::ops::Range<usize> {
+    fn range(&self) -> Range<usize> {
         match self.span {
             Span::Raw { offset, length } | Span::Varints { offset, length } => offset..offset + length,
             // The last element has no tag after it.
@@ -71,20 +107,29 @@ impl Patch<'_> {
         }
     }
 
-    /// Zeros the chosen elements in `bytes`, a copy of this patch's range.
-    fn apply(&self, bytes: &mut [u8]) {
+    /// Zeros the chosen elements in `piece`, the bytes of the file from `start` on. Varints must lie in it whole.
+    fn apply(&self, piece: &mut [u8], start: usize) {
+        let range = self.range();
         let stride = match self.span {
             Span::Raw { .. } => self.size,
             Span::Fixed { stride, .. } => stride,
-            Span::Varints { length, .. } => return zero_varints(bytes, length, self.words),
+            Span::Varints { length, .. } => return zero_varints(&mut piece[range.start - start..range.end - start], length, self.words),
         };
-        for (w, &word) in self.words.iter().enumerate() {
-            let mut rest = word;
+        let (from, to) = (range.start.max(start), range.end.min(start + piece.len()));
+        if from >= to {
+            return;
+        }
+        let (first, last) = ((from - range.start) / stride, (to - range.start).div_ceil(stride));
+        for w in first / 64..last.div_ceil(64).min(self.words.len()) {
+            let mut rest = self.words[w];
             while rest != 0 {
-                let element = w * 64 + rest.trailing_zeros() as usize;
+                let at = range.start + (w * 64 + rest.trailing_zeros() as usize) * stride;
                 rest &= rest - 1;
-                let at = element * stride;
-                bytes[at..at + self.size].fill(0);
+                // An element can lie across the ends of a piece.
+                let (a, b) = (at.max(from), (at + self.size).min(to));
+                if a < b {
+                    piece[a - start..b - start].fill(0);
+                }
             }
         }
     }
@@ -102,28 +147,65 @@ fn zero_varints(bytes: &mut [u8], length: usize, words: &[u64]) {
     }
 }
 
-/// Passes the content of one opened file, patched, to `sink`, piece by piece.
-fn stream(bytes: &[u8], patches: &mut [Patch], sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    patches.sort_by_key(|p| p.range().start);
-    let overlap = patches.windows(2).any(|w| w[1].range().start < w[0].range().end);
-    if overlap {
-        // Two tensors share bytes: rare enough for one whole copy.
-        let mut copy = bytes.to_vec();
-        for patch in patches.iter() {
-            patch.apply(&mut copy[patch.range()]);
+/// Why a copy ended.
+enum CopyError {
+    Source(OpenError),
+    Sink(io::Error),
+}
+
+impl CopyError {
+    /// `path` is what was written, or read back.
+    fn at(self, path: &Path) -> SaveError {
+        match self {
+            Self::Source(e) => SaveError::Source(e),
+            Self::Sink(source) => WriteError::Io { source, path: path.to_owned() }.into(),
         }
-        return sink(&copy);
     }
-    let mut at = 0;
-    for patch in patches.iter() {
-        let range = patch.range();
-        sink(&bytes[at..range.start])?;
-        let mut copy = bytes[range.clone()].to_vec();
-        patch.apply(&mut copy);
-        sink(&copy)?;
-        at = range.end;
+}
+
+/// Passes the content of one opened file, patched, to `sink`, piece by piece.
+fn stream(content: Content, patches: &mut [Patch], sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), CopyError> {
+    patches.sort_by_key(|p| p.range().start);
+    let mut waiting = patches.iter().peekable();
+    let mut active: Vec<&Patch> = Vec::new();
+    let mut buffer = Vec::new();
+    let mut start = 0;
+    while start < content.len() {
+        let mut end = content.len().min(start + PIECE);
+        while let Some(patch) = waiting.next_if(|p| p.range().start < end) {
+            if matches!(patch.span, Span::Varints { .. }) {
+                end = end.max(patch.range().end);
+            }
+            active.push(patch);
+        }
+        content.read(start..end, &mut buffer).map_err(CopyError::Source)?;
+        for patch in &active {
+            patch.apply(&mut buffer, start);
+        }
+        sink(&buffer).map_err(CopyError::Sink)?;
+        active.retain(|p| p.range().end > end);
+        start = end;
     }
-    sink(&bytes[at..])
+    Ok(())
+}
+
+/// Writes one of the opened files, patched, under a temporary name, and compares what is on disk with what was meant.
+fn stage(content: Content, patches: &mut [Patch], path: &Path, overwrite: Overwrite) -> Result<atomic::Staged, SaveError> {
+    let mut failure = None;
+    let staged = atomic::stage(path, overwrite, |out| match stream(content, patches, &mut |piece| out.write_all(piece)) {
+        Ok(()) => Ok(()),
+        Err(CopyError::Sink(e)) => Err(e),
+        Err(CopyError::Source(e)) => {
+            failure = Some(e);
+            Err(io::Error::other("the opened model cannot be read"))
+        }
+    });
+    if let Some(error) = failure {
+        return Err(SaveError::Source(error));
+    }
+    let staged = staged?;
+    check(staged.temporary_path(), path, content, patches)?;
+    Ok(staged)
 }
 
 /// Writes `file` with `zeros` to `target`, with its external data beside it, and reads both back.
@@ -157,26 +239,20 @@ pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwri
     for (i, (external, path)) in file.external.iter().zip(&places.paths).enumerate() {
         let own = patches.entry(Some(i)).or_default();
         let permission = if places.replaces_itself { Overwrite::Allow } else { overwrite };
-        let data = atomic::stage(path, permission, |out| stream(&external.bytes, own, &mut |piece| out.write_all(piece)))?;
-        check(data.temporary_path(), path, &external.bytes, own)?;
-        staged.push(data);
+        staged.push(stage(Content::Disk(external), own, path, permission)?);
     }
     let own = patches.entry(None).or_default();
     if places.renamed.is_empty() {
-        let model = atomic::stage(target, overwrite, |out| stream(&file.bytes, own, &mut |piece| out.write_all(piece)))?;
-        check(model.temporary_path(), target, &file.bytes, own)?;
-        staged.push(model);
+        staged.push(stage(Content::Memory(&file.bytes), own, target, overwrite)?);
     } else {
         let mut patched = Vec::with_capacity(file.bytes.len());
-        stream(&file.bytes, own, &mut |piece| {
+        stream(Content::Memory(&file.bytes), own, &mut |piece| {
             patched.extend_from_slice(piece);
             Ok(())
         })
-        .map_err(|source| WriteError::Io { source, path: target.to_owned() })?;
+        .map_err(|e| e.at(target))?;
         let moved = wire::relocate(&patched, &places.renamed).map_err(|_| SaveError::NotInPlace { tensor: "external data".into() })?;
-        let model = atomic::stage(target, overwrite, |out| out.write_all(&moved))?;
-        check(model.temporary_path(), target, &moved, &mut [])?;
-        staged.push(model);
+        staged.push(stage(Content::Memory(&moved), &mut [], target, overwrite)?);
     }
     atomic::commit(staged)?;
     let files = std::iter::once(target.to_owned()).chain(places.keep()).collect();
@@ -257,19 +333,19 @@ pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Compares what is on disk with what was meant, byte for byte; `path` is its name in messages.
-fn check(on_disk: &Path, path: &Path, bytes: &[u8], patches: &mut [Patch]) -> Result<(), SaveError> {
+fn check(on_disk: &Path, path: &Path, content: Content, patches: &mut [Patch]) -> Result<(), SaveError> {
     let failed = |source| WriteError::Io { source, path: path.to_owned() };
     let mut disk = io::BufReader::with_capacity(1 << 20, std::fs::File::open(on_disk).map_err(failed)?);
     let mut buffer = vec![0; 1 << 20];
     let mut same = true;
-    stream(bytes, patches, &mut |piece| {
+    stream(content, patches, &mut |piece| {
         for part in piece.chunks(buffer.len()) {
             disk.read_exact(&mut buffer[..part.len()])?;
             same &= buffer[..part.len()] == *part;
         }
         Ok(())
     })
-    .map_err(failed)?;
+    .map_err(|e| e.at(path))?;
     let whole = disk.read(&mut buffer).map_err(failed)? == 0;
     if same && whole { Ok(()) } else { Err(SaveError::Differs { reason: "other bytes".into(), path: path.to_owned() }) }
 }
@@ -284,7 +360,7 @@ fn read_back(file: &OnnxFile, zeros: &[Zeros], files: Vec<PathBuf>) -> Result<Sa
     }
     let mut total = 0;
     for z in zeros {
-        let values = again.floats(z.tensor).ok_or_else(|| differs(format!("“{}” is no float tensor", again.tensor(z.tensor).name)))?;
+        let values = again.floats(z.tensor)?.ok_or_else(|| differs(format!("“{}” is no float tensor", again.tensor(z.tensor).name)))?;
         let is_zero: Box<dyn Fn(usize) -> bool> = match &values {
             super::Values::F32(v) => Box::new(move |i| v[i] == 0.0),
             super::Values::F64(v) => Box::new(move |i| v[i] == 0.0),
@@ -315,7 +391,7 @@ mod tests {
         let mut bytes = vec![1, 2, 3, 4, 0x25, 5, 6, 7, 8];
         let patch = Patch { span: Span::Fixed { offset: 0, stride: 5, elements: 2 }, size: 4, words: &[0b10] };
         assert_eq!(patch.range(), 0..9);
-        patch.apply(&mut bytes);
+        patch.apply(&mut bytes, 0);
         assert_eq!(bytes, [1, 2, 3, 4, 0x25, 0, 0, 0, 0]);
     }
 
@@ -328,11 +404,33 @@ mod tests {
             ]
         };
         let mut out = Vec::new();
-        stream(&[9, 8, 7, 6], &mut patches(), &mut |p| {
+        stream(Content::Memory(&[9, 8, 7, 6]), &mut patches(), &mut |p| {
             out.extend_from_slice(p);
             Ok(())
         })
+        .ok()
         .unwrap();
         assert_eq!(out, [9, 0, 0, 6]);
+    }
+
+    #[test]
+    fn elements_across_the_ends_of_pieces_are_zeroed_whole() {
+        // Elements of 8 bytes that start at 3: the one over the first piece's end lies in both.
+        let bytes: Vec<u8> = (0..2 * PIECE + 100).map(|i| (i % 251 + 1) as u8).collect();
+        let elements = (bytes.len() - 3) / 8;
+        let words = vec![0x9249_2492_4924_9249; elements.div_ceil(64)];
+        let patch = || [Patch { span: Span::Raw { offset: 3, length: elements * 8 }, size: 8, words: &words }];
+        let mut out = Vec::new();
+        stream(Content::Memory(&bytes), &mut patch(), &mut |p| {
+            out.extend_from_slice(p);
+            Ok(())
+        })
+        .ok()
+        .unwrap();
+        let mut wanted = bytes.clone();
+        for e in (0..elements).filter(|e| words[e / 64] >> (e % 64) & 1 == 1) {
+            wanted[3 + e * 8..11 + e * 8].fill(0);
+        }
+        assert!(out == wanted);
     }
 }

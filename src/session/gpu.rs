@@ -31,12 +31,13 @@ pub(super) struct Found {
 impl DeviceMasks {
     /// Copies every parameter that is no double to the device.
     pub(super) fn new(model: &Model, device: &ComputeDevice) -> Result<Self, DeviceError> {
-        let floats = |i: usize| model.file.floats(model.graph.parameters[i].tensor);
-        let narrow = |i: usize| match floats(i)? {
-            Values::F32(values) => Some((ParameterId(i), values)),
-            Values::F64(_) => None,
-        };
-        let (parameters, values): (Vec<ParameterId>, Vec<Vec<f32>>) = (0..model.graph.parameters.len()).filter_map(narrow).unzip();
+        let (mut parameters, mut values) = (Vec::new(), Vec::new());
+        for (i, parameter) in model.graph.parameters.iter().enumerate() {
+            if let Some(Values::F32(narrow)) = model.file.floats(parameter.tensor)? {
+                parameters.push(ParameterId(i));
+                values.push(narrow);
+            }
+        }
         let weights = DeviceWeights::upload(values.iter().map(Vec::as_slice), &device.device)?;
         Ok(Self { weights, parameters, fixed: vec![0; model.graph.parameters.len()].into(), device: device.clone() })
     }
@@ -96,7 +97,7 @@ impl DeviceMasks {
                 count => session
                     .model
                     .file
-                    .floats(graph.parameter(*id).tensor)
+                    .floats(graph.parameter(*id).tensor)?
                     .map_or_else(|| Mask::from_words(Vec::new(), elements), |v| prune::smallest(&v, order, count)),
             };
             masks.insert(*id, ParameterMasks { fixed, mask: Mask::from_words(words, elements) });

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::device::DeviceChoice;
+use crate::escaped::Escaping;
 use inspect::Inspect;
 use prune::Prune;
 
@@ -109,6 +110,8 @@ pub fn usage_exit_code(error: &clap::Error) -> u8 {
 /// # Errors
 /// What failed, ready to be printed; exit code 2.
 pub fn run(command: Headless, out: &mut dyn Write) -> anyhow::Result<()> {
+    // Names from the file reach a terminal escaped.
+    let out: &mut dyn Write = &mut Escaping(out);
     match command.0 {
         Command::Inspect(inspect) => inspect.run(out),
         Command::Prune(prune) => prune.run(out),

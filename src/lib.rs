@@ -27,6 +27,7 @@ pub mod app;
 pub mod atomic;
 pub mod cli;
 pub mod device;
+pub mod escaped;
 pub mod export;
 pub mod graph;
 pub mod measure;

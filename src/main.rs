@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use secateur::cli::{self, Plan};
+use secateur::escaped::escaped;
 
 /// The command failed.
 const FAILED: u8 = 2;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "secateur: {}", told(&error));
+            let _ = writeln!(std::io::stderr(), "secateur: {}", escaped(&told(&error)));
             ExitCode::from(FAILED)
         }
     }

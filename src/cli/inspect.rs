@@ -8,7 +8,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::print_json;
-use crate::graph::{BatchNorm, Kind, ModuleId, ParameterId};
+use crate::escaped::escaped;
+use crate::graph::{BatchNorm, Kind, ModuleId, ParameterId, rest_obstacle};
 use crate::onnx::OpenError;
 use crate::session::Model;
 
@@ -35,10 +36,19 @@ impl Inspect {
         for group in &report.types {
             writeln!(out, "\n{} ({}, {})", group.kind, count(group.modules as u64, "module"), count(group.elements, "element"))?;
             for module in report.modules.iter().filter(|m| m.kind == group.kind) {
+                let name = escaped(module.name);
                 let weight = module.parameters.first();
                 let shape = weight.map(|w| w.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")).unwrap_or_default();
-                writeln!(out, "  {:<40} {:>20}  {}", module.name, shape, module.role)?;
+                writeln!(out, "  {:<40} {:>20}  {}", name, shape, module.role)?;
+                for line in module.remarks() {
+                    writeln!(out, "    {}", escaped(&line))?;
+                }
             }
+        }
+        writeln!(out, "\n{}", report.sum())?;
+        for row in &report.rest {
+            let shape = row.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
+            writeln!(out, "  {:<40} {:>20}  {}", escaped(row.name), shape, row.dtype)?;
         }
         Ok(())
     }
@@ -53,7 +63,20 @@ struct Inspection<'a> {
     elements: u64,
     types: Vec<TypeRow<'a>>,
     modules: Vec<ModuleRow<'a>>,
+    buffer_elements: u64,
+    rest_elements: u64,
+    rest: Vec<RestRow<'a>>,
     unsupported_operators: &'a std::collections::BTreeMap<String, usize>,
+}
+
+/// A tensor that no module owns.
+#[derive(Serialize)]
+struct RestRow<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    dtype: String,
+    elements: usize,
+    obstacle: String,
 }
 
 #[derive(Serialize)]
@@ -81,6 +104,19 @@ struct ParameterRow<'a> {
     dtype: String,
     elements: usize,
     zeros: u64,
+    /// The nodes that use it.
+    users: Vec<String>,
+    /// Why it cannot be pruned.
+    obstacle: Option<String>,
+}
+
+impl ModuleRow<'_> {
+    /// What is unusual about its parameters.
+    fn remarks(&self) -> impl Iterator<Item = String> {
+        let shared = self.parameters.iter().filter(|p| p.users.len() > 1);
+        let shared = shared.map(|p| format!("{} is used by {}", p.name, p.users.join(", ")));
+        shared.chain(self.parameters.iter().filter_map(|p| Some(format!("{} cannot be pruned: {}", p.name, p.obstacle.as_ref()?))))
+    }
 }
 
 impl<'a> Inspection<'a> {
@@ -99,6 +135,8 @@ impl<'a> Inspection<'a> {
                 dtype: p.dtype.to_string(),
                 elements: p.elements,
                 zeros: zeros[id.0],
+                users: graph.user_names(id),
+                obstacle: p.obstacle(),
             }
         };
         Ok(Self {
@@ -122,8 +160,35 @@ impl<'a> Inspection<'a> {
                     parameters: m.parameters.iter().map(parameter).collect(),
                 })
                 .collect(),
+            buffer_elements: graph.buffers().iter().map(|&id| model.file.tensor(id).elements as u64).sum(),
+            rest_elements: graph.rest.iter().map(|&id| model.file.tensor(id).elements as u64).sum(),
+            rest: graph
+                .rest
+                .iter()
+                .map(|&id| model.file.tensor(id))
+                .map(|t| RestRow {
+                    name: &t.name,
+                    shape: &t.shape,
+                    dtype: t.dtype.to_string(),
+                    elements: t.elements,
+                    obstacle: rest_obstacle(t.dtype),
+                })
+                .collect(),
             unsupported_operators: &model.unsupported,
         })
+    }
+
+    /// Where the file's elements are, so that they add up.
+    fn sum(&self) -> String {
+        let mut parts = vec![format!("{} in modules", count(self.elements, "parameter element"))];
+        if self.buffer_elements > 0 {
+            parts.push(format!("{} of running statistics", count(self.buffer_elements, "element")));
+        }
+        if !self.rest.is_empty() {
+            let tensors = count(self.rest.len() as u64, "tensor");
+            parts.push(format!("{} in {tensors} that no module owns", count(self.rest_elements, "element")));
+        }
+        parts.join(", ")
     }
 }
 

@@ -23,6 +23,7 @@ pub fn build(file: &OnnxFile) -> Graph {
         producer: HashMap::new(),
         readers: HashMap::new(),
         owned: HashMap::new(),
+        names: HashMap::new(),
     };
     builder.inputs();
     builder.nodes();
@@ -41,6 +42,8 @@ struct Builder<'a> {
     readers: HashMap<ValueId, Vec<usize>>,
     /// The parameter that stands for a tensor.
     owned: HashMap<TensorId, ParameterId>,
+    /// The names of modules, each with the number that the next of its name gets.
+    names: HashMap<String, usize>,
 }
 
 /// A parameter's tensor, and whether it was turned round on its way.
@@ -260,6 +263,11 @@ impl Builder<'_> {
 
     /// Enters a module with its parameters. A tensor that has an owner already stays with it.
     fn add(&mut self, n: usize, kind: &str, role: Role, parts: &[(Kind, &str, Weight, Layout)]) -> Option<ModuleId> {
+        for (.., weight, _) in parts {
+            if let Some(&parameter) = self.owned.get(&weight.tensor) {
+                self.graph.users[parameter.0].push(n);
+            }
+        }
         let shared = parts.iter().find(|(k, ..)| *k == Kind::Weight).and_then(|(_, _, w, _)| self.owned.get(&w.tensor));
         if let Some(&parameter) = shared {
             let module = self.graph.parameter(parameter).module;
@@ -283,6 +291,7 @@ impl Builder<'_> {
             let parameter = ParameterId(self.graph.parameters.len());
             self.owned.insert(weight.tensor, parameter);
             module.parameters.push(parameter);
+            self.graph.users.push(vec![n]);
             self.graph.parameters.push(Parameter {
                 module: id,
                 kind,
@@ -299,13 +308,25 @@ impl Builder<'_> {
         Some(id)
     }
 
-    fn unique(&self, name: String) -> String {
-        let taken = |name: &str| self.graph.modules.iter().any(|m| m.name == name);
-        if !taken(&name) {
-            return name;
-        }
-        // One more number than there are modules is enough.
-        (2..=self.graph.modules.len() + 2).map(|i| format!("{name}#{i}")).find(|n| !taken(n)).unwrap_or(name)
+    fn unique(&mut self, name: String) -> String {
+        let mut number = match self.names.get(&name) {
+            None => {
+                self.names.insert(name.clone(), 2);
+                return name;
+            }
+            Some(&number) => number,
+        };
+        // Ends: there are fewer names than numbers.
+        let unique = loop {
+            let candidate = format!("{name}#{number}");
+            number += 1;
+            if !self.names.contains_key(&candidate) {
+                break candidate;
+            }
+        };
+        self.names.insert(name, number);
+        self.names.insert(unique.clone(), 2);
+        unique
     }
 
     fn finish(mut self) -> Graph {
@@ -315,11 +336,12 @@ impl Builder<'_> {
         }
         self.graph.batch_norm = Some(self.batch_norm());
         let buffers: HashSet<TensorId> = self.graph.modules.iter().flat_map(|m| m.buffers.iter().map(|(_, t)| *t)).collect();
-        self.graph.unowned = (0..self.file.tensors.len())
+        self.graph.rest = (0..self.file.tensors.len())
             .map(TensorId)
             .filter(|id| self.file.is_initializer(*id) && !self.owned.contains_key(id) && !buffers.contains(id))
-            .filter(|id| self.file.tensor(*id).dtype.is_float() && !names::is_made_up(&self.file.tensor(*id).name))
             .collect();
+        let is_kept = |id: &TensorId| self.file.tensor(*id).dtype.is_float() && !names::is_made_up(&self.file.tensor(*id).name);
+        self.graph.unowned = self.graph.rest.iter().copied().filter(is_kept).collect();
         self.graph
     }
 

@@ -8,7 +8,7 @@ mod names;
 mod node;
 
 pub use build::build;
-pub use module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role, Stage, stages};
+pub use module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role, Stage, rest_obstacle, stages};
 pub use node::{Attribute, Attributes, Node, ValueId};
 
 use crate::onnx::{Dtype, TensorId};
@@ -49,6 +49,11 @@ pub struct Graph {
     pub batch_norm: Option<BatchNorm>,
     /// Float initializers that no module owns, less the constants that an exporter made and numbered.
     pub unowned: Vec<TensorId>,
+    /// All initializers that are neither a parameter nor a buffer of a module, of any type, in the file's order. With the
+    /// elements of parameters and buffers theirs make the file's sum.
+    pub rest: Vec<TensorId>,
+    /// The nodes that use a parameter, by index, for every parameter; more than one where it is shared.
+    pub users: Vec<Vec<usize>>,
 }
 
 impl Graph {
@@ -80,6 +85,20 @@ impl Graph {
     #[must_use]
     pub fn torch_name(&self, id: ParameterId) -> String {
         format!("{}.{}", self.owner(id).name, self.parameter(id).attribute)
+    }
+
+    /// The running statistics of all modules, each tensor once.
+    #[must_use]
+    pub fn buffers(&self) -> std::collections::BTreeSet<TensorId> {
+        let parameters: std::collections::BTreeSet<TensorId> = self.parameters.iter().map(|p| p.tensor).collect();
+        self.modules.iter().flat_map(|m| m.buffers.iter().map(|(_, id)| *id)).filter(|id| !parameters.contains(id)).collect()
+    }
+
+    /// The nodes that use a parameter, by name; where a node has none, by operator and number.
+    #[must_use]
+    pub fn user_names(&self, id: ParameterId) -> Vec<String> {
+        let name = |&n: &usize| self.nodes.get(n).map_or_else(String::new, |node| node.shown_name(n));
+        self.users.get(id.0).map(|users| users.iter().map(name).collect()).unwrap_or_default()
     }
 
     /// Module types in order of first appearance, each with its modules.

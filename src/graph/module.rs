@@ -126,12 +126,18 @@ impl Parameter {
     /// Why this parameter can never be pruned; `None` where it can.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
-        if self.dtype.is_float() {
-            None
-        } else {
-            Some(format!("its elements are {}: pruning by magnitude needs float weights", self.dtype))
-        }
+        (!self.dtype.is_float()).then(|| not_float(self.dtype))
     }
+}
+
+/// Why a tensor that no module owns is not pruned.
+#[must_use]
+pub fn rest_obstacle(dtype: Dtype) -> String {
+    if dtype.is_float() { "no module owns it".to_owned() } else { format!("no module owns it, and {}", not_float(dtype)) }
+}
+
+fn not_float(dtype: Dtype) -> String {
+    format!("its elements are {dtype}: pruning by magnitude needs float weights")
 }
 
 /// What happened to the network's batch normalisation when the file was exported.

@@ -36,6 +36,12 @@ impl Node {
         self.outputs.get(i).copied().flatten()
     }
 
+    /// Its name, or its operator and `number`, its place in the graph: `MatMul 17`.
+    #[must_use]
+    pub fn shown_name(&self, number: usize) -> String {
+        if self.name.is_empty() { format!("{} {number}", self.op) } else { self.name.clone() }
+    }
+
     /// Operator with its domain, for messages: `Conv`, `com.microsoft.FusedConv`.
     #[must_use]
     pub fn full_op(&self) -> String {

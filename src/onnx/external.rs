@@ -18,6 +18,10 @@ use super::OpenError;
 /// and some exporters write one file per tensor.
 const MAX_HELD: usize = 128;
 
+/// How many times over the tensors of a model may use the bytes of a data file: each has memory of its own later, and tensors
+/// that share bytes are rare.
+const MAX_SHARING: u64 = 8;
+
 /// What tells that a file is the one that was opened, and as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
@@ -107,11 +111,13 @@ pub(super) struct Files {
     model: PathBuf,
     list: Vec<External>,
     by_location: HashMap<String, usize>,
+    /// Bytes that the tensors met so far take from each file.
+    taken: Vec<u64>,
 }
 
 impl Files {
     pub(super) fn new(model: &Path) -> Self {
-        Self { model: model.to_owned(), list: Vec::new(), by_location: HashMap::new() }
+        Self { model: model.to_owned(), list: Vec::new(), by_location: HashMap::new(), taken: Vec::new() }
     }
 
     pub(super) fn into_list(self) -> Vec<External> {
@@ -120,9 +126,9 @@ impl Files {
 
     /// Finds the `wanted` bytes of `tensor`, opening the file that holds them if it is new.
     pub(super) fn place(&mut self, tensor: &str, entries: &[(&str, &str)], wanted: usize) -> Result<Place, OpenError> {
-        let path = || self.model.clone();
+        let path = self.model.clone();
         let value = |key: &str| entries.iter().find(|e| e.0 == key).map(|e| e.1);
-        let bad = |reason: String| OpenError::BadTensor { tensor: tensor.to_owned(), reason, path: path() };
+        let bad = |reason: String| OpenError::BadTensor { tensor: tensor.to_owned(), reason, path: path.clone() };
         let number = |key: &str| {
             value(key).map(|v| v.parse::<u64>().map_err(|_| bad(format!("{key} “{v}” of its external data is no number")))).transpose()
         };
@@ -138,6 +144,12 @@ impl Files {
         };
         let available = self.list[file].len();
         let end = offset.saturating_add(wanted as u64);
+        self.taken[file] = self.taken[file].saturating_add(wanted as u64);
+        if end <= available && self.taken[file] > available.saturating_mul(MAX_SHARING) {
+            return Err(bad(format!(
+                "together with other tensors it uses the {available} bytes of “{location}” more than {MAX_SHARING} times"
+            )));
+        }
         match usize::try_from(offset) {
             Ok(offset) if end <= available => Ok(Place { file, offset }),
             _ => Err(OpenError::ExternalTruncated {
@@ -179,6 +191,7 @@ impl Files {
             return Err(irregular());
         }
         let handle = (self.list.len() < MAX_HELD).then_some(handle);
+        self.taken.push(0);
         self.by_location.insert(location.clone(), self.list.len());
         self.list.push(External { location, path: real, handle, stamp: Stamp::of(&metadata) });
         Ok(self.list.len() - 1)

@@ -304,7 +304,12 @@ impl OnnxFile {
             .try_fold(1_usize, |n, &d| n.checked_mul(d))
             .ok_or_else(|| bad(format!("its shape {shape:?} is beyond any memory")))?;
         let mut tensor = Tensor { name: name.to_owned(), dtype, shape, elements, source: Source::Model, span, decoded: None };
-        let wanted = dtype.size().and_then(|size| elements.checked_mul(size));
+        let too_large = || bad(format!("its shape {:?} is beyond any memory", proto.dims));
+        let wanted = dtype.size().map(|size| elements.checked_mul(size).ok_or_else(too_large)).transpose()?;
+        // Elements of no whole bytes are at most eight to a byte of the file.
+        if wanted.is_none() && elements / 8 > self.bytes.len() {
+            return Err(too_large());
+        }
         if proto.data_location.value() == 1 {
             let Some(wanted) = wanted else { return Err(bad(format!("external data of {dtype}"))) };
             let entries: Vec<(&str, &str)> = proto.external_data.iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();

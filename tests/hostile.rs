@@ -1,0 +1,10 @@
+//! Files that lie: whatever the bytes, the answer is a model or a message, soon, in little memory, from the model's own folder.
+
+#![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
+
+#[path = "hostile/files.rs"]
+mod files;
+#[path = "hostile/mutations.rs"]
+mod mutations;
+#[path = "tiny/mod.rs"]
+mod tiny;

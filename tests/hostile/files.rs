@@ -1,0 +1,369 @@
+//! One test per way in which a file can lie.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use onnx_ir::{Message, ModelProto, TensorProto};
+use secateur::graph;
+use secateur::onnx::{OnnxFile, OpenError, TensorId, Values};
+use secateur::prune::{Amount, Method, Settings, Step};
+use secateur::session::{Session, SessionError, Unwatched};
+use tempfile::TempDir;
+
+use super::tiny;
+
+/// A folder with `model.onnx` in it.
+fn folder(model: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, model).unwrap();
+    (folder, path)
+}
+
+fn written(model: &ModelProto) -> (TempDir, PathBuf) {
+    folder(&model.write_to_bytes().unwrap())
+}
+
+fn weight(values: &[f32]) -> TensorProto {
+    tiny::tensor("w", &[values.len() / 2, 2], tiny::FLOAT, tiny::bytes(values))
+}
+
+/// One MatMul by a weight of 2×2 whose data lies in `location`.
+fn external(location: &str, offset: &str, length: &str) -> ModelProto {
+    let mut w = weight(&[0.0; 4]);
+    w.raw_data = Vec::new().into();
+    // data_location (field 14) is external, and three entries of external_data (field 13), each a key and a value.
+    let mut fields = vec![14 << 3, 1];
+    for (key, value) in [("location", location), ("offset", offset), ("length", length)] {
+        let entry = [vec![1 << 3 | 2, key.len() as u8], key.into(), vec![2 << 3 | 2, value.len() as u8], value.into()].concat();
+        fields.extend([13 << 3 | 2, entry.len() as u8]);
+        fields.extend(entry);
+    }
+    w.merge_from_bytes(&fields).unwrap();
+    tiny::model(vec![tiny::node("MatMul", &["x", "w"], "y")], vec![w])
+}
+
+fn refused(path: &Path) -> OpenError {
+    OnnxFile::open(path).unwrap_err()
+}
+
+/// The program itself, ended after a while.
+fn secateur(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_secateur"))
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("{arguments:?} hangs");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let out = child.wait_with_output().unwrap();
+    (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+}
+
+#[test]
+fn a_file_cut_anywhere_is_a_model_or_a_message() {
+    let whole = tiny::model(vec![tiny::gemm(&["x", "w"], "y")], vec![weight(&[1.0, 2.0, 3.0, 4.0])]).write_to_bytes().unwrap();
+    for length in 0..whole.len() {
+        let (_folder, path) = folder(&whole[..length]);
+        if let Ok(file) = OnnxFile::open(&path) {
+            let _ = graph::build(&file);
+        }
+    }
+}
+
+#[test]
+fn a_length_that_lies_asks_for_no_memory() {
+    // A graph of 2^62 bytes; a raw_data of 2^40 in a small file.
+    let huge = |tag: u8, bits: usize| {
+        let mut out = vec![tag];
+        out.extend(vec![0x80; bits / 7]);
+        out.push(1 << (bits % 7));
+        out
+    };
+    let (_folder, path) = folder(&huge(7 << 3 | 2, 62));
+    assert!(matches!(refused(&path), OpenError::NotOnnx { .. }));
+    let tensor = [vec![8, 2, 16, 1], huge(9 << 3 | 2, 40)].concat();
+    let graph = [vec![5 << 3 | 2, tensor.len() as u8], tensor].concat();
+    let model = [vec![8 << 3 | 2, 2, 2 << 3, 20, 7 << 3 | 2, graph.len() as u8], graph].concat();
+    let (_folder, path) = folder(&model);
+    assert!(matches!(refused(&path), OpenError::NotOnnx { .. }));
+}
+
+#[test]
+fn absurd_dimensions_are_refused() {
+    for dims in [vec![-1_i64, 2], vec![i64::MAX, 2], vec![1 << 40, 1 << 40], vec![1 << 31, 1 << 31], vec![1 << 33]] {
+        let mut w = weight(&[1.0, 2.0, 3.0, 4.0]);
+        w.dims.clone_from(&dims);
+        let (_folder, path) = written(&tiny::model(vec![tiny::gemm(&["x", "w"], "y")], vec![w]));
+        assert!(matches!(refused(&path), OpenError::BadTensor { .. }), "{dims:?}");
+    }
+}
+
+#[test]
+fn a_network_that_runs_in_a_circle_opens_and_does_not_run() {
+    let nodes = vec![tiny::node("MatMul", &["b", "w"], "a"), tiny::node("Identity", &["a"], "b"), tiny::node("Identity", &["y"], "y")];
+    let (_folder, path) = written(&tiny::model(nodes, vec![weight(&[1.0, 2.0, 3.0, 4.0])]));
+    let mut session = Session::open(&path, &Unwatched).unwrap();
+    assert_eq!(session.model().graph.parameters.len(), 1);
+    assert!(session.forward(&[]).is_err());
+    // A weight that comes from itself.
+    let nodes = vec![tiny::node("Identity", &["c"], "c"), tiny::node("MatMul", &["x", "c"], "y")];
+    let (_folder, path) = written(&tiny::model(nodes, vec![]));
+    assert_eq!(Session::open(&path, &Unwatched).unwrap().model().graph.parameters.len(), 0);
+}
+
+#[test]
+fn of_tensors_with_one_name_the_first_counts() {
+    let nodes = vec![tiny::gemm(&["x", "w"], "y"), tiny::gemm(&["y", "w"], "y")];
+    let twice = vec![weight(&[1.0, 2.0, 3.0, 4.0]), weight(&[5.0, 6.0])];
+    let (_folder, path) = written(&tiny::model(nodes, twice));
+    let file = OnnxFile::open(&path).unwrap();
+    let graph = graph::build(&file);
+    assert_eq!(graph.parameters.len(), 1);
+    assert_eq!(graph.parameters[0].shape, [2, 2]);
+    assert_eq!(file.floats(graph.parameters[0].tensor).unwrap(), Some(Values::F32(vec![1.0, 2.0, 3.0, 4.0])));
+}
+
+#[test]
+fn external_data_outside_the_folder_is_not_opened() {
+    let outside = tempfile::tempdir().unwrap();
+    let secret = outside.path().join("secret");
+    std::fs::write(&secret, [1; 64]).unwrap();
+    for location in ["../secret", "sub/../../secret", "/etc/passwd", secret.to_str().unwrap(), ".."] {
+        let (_folder, path) = written(&external(location, "0", "16"));
+        assert!(matches!(refused(&path), OpenError::ExternalEscapes { .. }), "{location}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_symbolic_link_is_followed_inside_the_folder_alone() {
+    use std::os::unix::fs::symlink;
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), [1; 64]).unwrap();
+    let (folder, path) = written(&external("link", "0", "16"));
+    symlink(outside.path().join("secret"), folder.path().join("link")).unwrap();
+    assert!(matches!(refused(&path), OpenError::ExternalEscapes { .. }));
+    // A folder that is a link is no way out either.
+    let (folder, path) = written(&external("sub/secret", "0", "16"));
+    symlink(outside.path(), folder.path().join("sub")).unwrap();
+    assert!(matches!(refused(&path), OpenError::ExternalEscapes { .. }));
+    let (folder, path) = written(&external("link", "0", "16"));
+    std::fs::write(folder.path().join("real"), tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+    symlink(folder.path().join("real"), folder.path().join("link")).unwrap();
+    let file = OnnxFile::open(&path).unwrap();
+    assert_eq!(file.floats(TensorId(0)).unwrap(), Some(Values::F32(vec![1.0, 2.0, 3.0, 4.0])));
+    // A link to itself ends.
+    let (folder, path) = written(&external("link", "0", "16"));
+    symlink(folder.path().join("link"), folder.path().join("link")).unwrap();
+    assert!(matches!(refused(&path), OpenError::Read { .. }));
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_devices_and_folders_are_no_files() {
+    let (folder, path) = written(&external("pipe", "0", "16"));
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(matches!(refused(&path), OpenError::Read { .. }));
+    for path in [pipe.as_path(), folder.path(), Path::new("/dev/zero"), Path::new("/dev/null")] {
+        let error = refused(path);
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    }
+    let (folder, path) = written(&external("data", "0", "16"));
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    assert!(refused(&path).to_string().contains("not a regular file"));
+}
+
+#[test]
+fn external_data_past_the_end_is_refused() {
+    for (offset, length) in
+        [("1", "16"), ("18446744073709551615", "16"), ("9223372036854775807", "16"), ("0", "17"), ("-1", "16"), ("x", "16")]
+    {
+        let (folder, path) = written(&external("data", offset, length));
+        std::fs::write(folder.path().join("data"), [0; 16]).unwrap();
+        assert!(matches!(refused(&path), OpenError::ExternalTruncated { .. } | OpenError::BadTensor { .. }), "{offset} {length}");
+    }
+}
+
+#[test]
+fn external_data_past_four_gigabytes_is_read() {
+    let offset = 5_u64 << 30;
+    let (folder, path) = written(&external("data", &offset.to_string(), "16"));
+    // Sparse on disk where the system can: nobody writes the first five gigabytes.
+    let data = std::fs::File::create(folder.path().join("data")).unwrap();
+    data.set_len(offset + 16).unwrap();
+    let mut data = data;
+    std::io::Seek::seek(&mut data, std::io::SeekFrom::Start(offset)).unwrap();
+    std::io::Write::write_all(&mut data, &tiny::bytes(&[1.0, -2.0, 3.0, 4.0])).unwrap();
+    drop(data);
+    let file = OnnxFile::open(&path).unwrap();
+    assert_eq!(file.floats(TensorId(0)).unwrap(), Some(Values::F32(vec![1.0, -2.0, 3.0, 4.0])));
+}
+
+#[test]
+fn external_data_that_changes_while_its_model_is_open_is_told() {
+    let (folder, path) = written(&external("data", "0", "16"));
+    let data = folder.path().join("data");
+    std::fs::write(&data, tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let settings = Settings { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().settings.clone() };
+    session.set(settings, Step::Amount).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(8).unwrap();
+    let error = session.pruned_weights().unwrap_err();
+    assert!(matches!(error, SessionError::Open(OpenError::Changed { .. })), "{error}");
+    let out = folder.path().join("out.onnx");
+    assert!(session.save(&out, secateur::export::Format::Onnx, secateur::atomic::Overwrite::Refuse).is_err());
+    assert!(!out.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_takes_the_datas_name_changes_nothing() {
+    let (folder, path) = written(&external("data", "0", "16"));
+    std::fs::write(folder.path().join("data"), tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+    let file = OnnxFile::open(&path).unwrap();
+    std::fs::write(folder.path().join("new"), [0; 16]).unwrap();
+    std::fs::rename(folder.path().join("new"), folder.path().join("data")).unwrap();
+    assert_eq!(file.floats(TensorId(0)).unwrap(), Some(Values::F32(vec![1.0, 2.0, 3.0, 4.0])));
+}
+
+#[test]
+fn nan_everywhere_is_pruned_last_and_to_zero() {
+    let (_folder, path) =
+        written(&tiny::model(vec![tiny::gemm(&["x", "w"], "y")], vec![weight(&[f32::NAN, f32::NAN, -f32::NAN, f32::NAN])]));
+    let mut session = Session::open(&path, &Unwatched).unwrap();
+    for method in Method::ALL {
+        let settings = Settings { method, amount: Amount::Fraction(0.5), ..session.state().settings.clone() };
+        session.set(settings, Step::Amount).unwrap();
+        let (_, mask, values) = session.pruned_weights().unwrap().remove(0);
+        assert_eq!(mask.pruned(), 2);
+        let values = values.into_f32();
+        assert!(values[..2].iter().all(|v| v.to_bits() == 0) && values[2..].iter().all(|v| v.is_nan()));
+        assert!(session.detail(secateur::graph::ParameterId(0)).is_some());
+    }
+}
+
+#[test]
+fn tensors_without_elements_and_scalars_open() {
+    let empty = tiny::tensor("w", &[0, 2], tiny::FLOAT, Vec::new());
+    let scalar = tiny::tensor("s", &[], tiny::FLOAT, tiny::bytes(&[2.0]));
+    for (nodes, tensors) in [
+        (vec![tiny::gemm(&["x", "w"], "y")], vec![empty]),
+        (vec![tiny::node("PRelu", &["x", "s"], "y")], vec![scalar.clone()]),
+        (vec![tiny::gemm(&["x", "s"], "y")], vec![scalar]),
+    ] {
+        let (_folder, path) = written(&tiny::model(nodes, tensors));
+        let mut session = Session::open(&path, &Unwatched).unwrap();
+        for method in Method::ALL {
+            for amount in [0.0, 0.5, 1.0] {
+                let settings = Settings { method, amount: Amount::Fraction(amount), ..session.state().settings.clone() };
+                let _ = session.set(settings, Step::Amount);
+                let _ = (session.figures(), session.pruned_weights());
+                for id in 0..session.model().graph.parameters.len() {
+                    let _ = session.detail(secateur::graph::ParameterId(id));
+                }
+            }
+        }
+        let _ = session.forward(&[("x".into(), secateur::network::Array::f32(Vec::new(), vec![1.0]))]);
+    }
+}
+
+#[test]
+fn control_characters_in_names_reach_no_terminal() {
+    let name = "w\u{1b}[2J\u{7}\n\u{9b}31m\u{202e}";
+    let mut w = weight(&[1.0, 2.0, 3.0, 4.0]);
+    name.clone_into(&mut w.name);
+    let mut model = tiny::model(
+        vec![tiny::gemm(&["x", name], "y"), tiny::node("\u{1b}[31mOdd", &["y"], "z")],
+        vec![w.clone(), {
+            let mut other = w;
+            "o\u{1b}[5m".clone_into(&mut other.name);
+            other
+        }],
+    );
+    "evil\u{1b}]0;title\u{7}".clone_into(&mut model.producer_name);
+    let (_folder, path) = written(&model);
+    let file = path.to_str().unwrap();
+    let prune = ["prune", file, "--method", "global", "--amount", "0.5", "--device", "cpu"];
+    let bad = [&prune[..], &["--types", "\u{1b}[1mNone"]].concat();
+    for arguments in [&["inspect", file][..], &["inspect", file, "--json"], &prune, &bad] {
+        let (_, text) = secateur(arguments);
+        let raw: Vec<char> = text.chars().filter(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}').collect();
+        assert!(raw.is_empty(), "{arguments:?}: {raw:?} in {text:?}");
+        assert!(!text.is_empty());
+    }
+}
+
+#[test]
+fn a_million_empty_nodes_open_in_seconds() {
+    // Field 1 of the graph, length 0.
+    let nodes = [1 << 3 | 2, 0].repeat(1_000_000);
+    let mut model = tiny::model(vec![], vec![weight(&[1.0, 2.0, 3.0, 4.0])]).write_to_bytes().unwrap();
+    // A second graph field is merged into the first.
+    model.push(7 << 3 | 2);
+    let mut length = nodes.len();
+    while length >= 0x80 {
+        model.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    model.push(length as u8);
+    model.extend(nodes);
+    let (_folder, path) = folder(&model);
+    let start = Instant::now();
+    let mut session = Session::open(&path, &Unwatched).unwrap();
+    assert_eq!(session.model().graph.nodes.len(), 1_000_000);
+    let _ = session.forward(&[]);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[test]
+fn many_modules_of_one_name_open_in_seconds() {
+    let mut nodes = Vec::new();
+    let mut tensors = Vec::new();
+    for i in 0..20_000 {
+        let name = format!("onnx::w_{i}");
+        let mut node = tiny::node("MatMul", &["x", &name], "y");
+        "/same/MatMul".clone_into(&mut node.name);
+        nodes.push(node);
+        tensors.push(tiny::tensor(&name, &[1, 1], tiny::FLOAT, tiny::bytes(&[1.0])));
+    }
+    let (_folder, path) = written(&tiny::model(nodes, tensors));
+    let start = Instant::now();
+    let file = OnnxFile::open(&path).unwrap();
+    assert_eq!(graph::build(&file).modules.len(), 20_000);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn graphs_within_graphs_end() {
+    // A node (field 1) with an attribute (field 5) with a graph (field 6) with a node, and so on.
+    let mut bytes: Vec<u8> = Vec::new();
+    let wrap = |tag: u8, content: &[u8]| {
+        let mut out = vec![tag];
+        let mut length = content.len();
+        while length >= 0x80 {
+            out.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        out.push(length as u8);
+        out.extend(content);
+        out
+    };
+    for _ in 0..10_000 {
+        bytes = wrap(1 << 3 | 2, &wrap(5 << 3 | 2, &wrap(6 << 3 | 2, &bytes)));
+    }
+    let model = [vec![8 << 3 | 2, 2, 2 << 3, 20], wrap(7 << 3 | 2, &bytes)].concat();
+    let (_folder, path) = folder(&model);
+    // Known by its exit code: a stack that overflows ends the whole program.
+    let (code, text) = secateur(&["inspect", path.to_str().unwrap()]);
+    assert!(matches!(code, Some(0 | 2)), "{code:?} {text}");
+}

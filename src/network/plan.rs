@@ -13,6 +13,7 @@ use super::NetworkError;
 use super::array::Array;
 use super::call::{Call, Outcome, fault};
 use super::operator;
+use super::pass::Pass;
 use super::value::{Floats, Ints, MAX_ELEMENTS, Value, upload};
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
 use crate::onnx::{OnnxFile, TensorId};
@@ -109,7 +110,8 @@ impl Plan {
         self.constants.get(&value).cloned()
     }
 
-    pub(super) fn run(&self, parameters: &[Param<Tensor<1>>], inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, NetworkError> {
+    /// A pass that stands before the first node.
+    pub(super) fn begin(&self, inputs: &[(String, Array)]) -> Result<Pass, NetworkError> {
         let graph = &self.graph;
         let mut values: Vec<Option<Value>> = vec![None; graph.values.len()];
         for (name, array) in inputs {
@@ -133,16 +135,43 @@ impl Plan {
         if let Some(missing) = graph.inputs.iter().find(|i| values[i.value.0].is_none()) {
             return Err(NetworkError::MissingInput { name: missing.name.clone() });
         }
-        for (n, node) in graph.nodes.iter().enumerate() {
-            self.step(n, node, parameters, &mut values)?;
+        Ok(Pass { values, next: 0 })
+    }
+
+    /// Carries out the nodes before `end` that the pass has before it.
+    pub(super) fn advance(
+        &self,
+        parameters: &[Param<Tensor<1>>],
+        pass: &mut Pass,
+        end: usize,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), NetworkError> {
+        while let Some(node) = self.graph.nodes.get(pass.next).filter(|_| pass.next < end) {
+            if is_cancelled() {
+                return Err(NetworkError::Cancelled);
+            }
+            self.step(pass.next, node, parameters, &mut pass.values)?;
+            pass.next += 1;
         }
+        Ok(())
+    }
+
+    /// Reads the outputs of the graph from a pass that has no node before it.
+    pub(super) fn outputs(&self, parameters: &[Param<Tensor<1>>], pass: &Pass) -> Result<Vec<(String, Array)>, NetworkError> {
         let read = |(name, id): &(String, ValueId)| {
             let failed = |reason: String| NetworkError::Output { name: name.clone(), reason };
             let value =
-                values[id.0].clone().or_else(|| self.constant(parameters, *id)).ok_or_else(|| failed("nothing writes it".into()))?;
+                pass.values[id.0].clone().or_else(|| self.constant(parameters, *id)).ok_or_else(|| failed("nothing writes it".into()))?;
             Ok((name.clone(), value.to_array().map_err(|fault| failed(fault.0))?))
         };
-        graph.outputs.iter().map(read).collect()
+        self.graph.outputs.iter().map(read).collect()
+    }
+
+    /// Index of the first node that reads this parameter, or the number of nodes where only an output does.
+    pub(super) fn first_use(&self, id: ParameterId) -> Option<usize> {
+        let reads = |value: &ValueId| self.parameters.get(value) == Some(&id);
+        let node = self.graph.nodes.iter().position(|node| node.inputs.iter().flatten().any(reads));
+        node.or_else(|| self.graph.outputs.iter().any(|(_, value)| reads(value)).then_some(self.graph.nodes.len()))
     }
 
     /// Runs one node: takes its inputs from `values`, puts its outputs there.

@@ -224,6 +224,14 @@ impl Value {
         }
     }
 
+    /// Bytes of its elements as they are held here.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Float(v) => v.elements() * size_of::<f32>(),
+            Self::Int(v) => v.data.len() * size_of::<i64>(),
+        }
+    }
+
     pub(super) fn dtype(&self) -> Dtype {
         match self {
             Self::Float(v) => v.dtype,

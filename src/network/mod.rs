@@ -7,15 +7,19 @@
 //!
 //! What a prune does to the weights is left to [`crate::prune`]; this folder takes weights and runs.
 
+mod activation;
 mod arithmetic;
 mod array;
 mod attention;
 mod call;
 mod cast;
-mod columns;
+mod chain;
 mod convolution;
+mod dense;
+mod depthwise;
 mod einsum;
 mod elementwise;
+mod epilogue;
 mod gather;
 mod generate;
 mod linear;
@@ -32,6 +36,7 @@ mod resize;
 mod shape;
 mod sort;
 mod value;
+mod vector;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

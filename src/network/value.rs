@@ -6,8 +6,9 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::Tensor;
+use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Dispatch, DispatchTensor};
+use burn::backend::{Dispatch, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{Device, Shape, TensorData};
 
 use super::array::{Array, ArrayData};
@@ -54,6 +55,24 @@ enum Place {
     Host(Arc<Vec<f32>>, Arc<OnceLock<DispatchTensor>>),
     /// Shaped as the value; a scalar has one dimension.
     Device(DispatchTensor),
+}
+
+/// Elements of a value that the host reads.
+pub(super) enum Elements {
+    Host(Arc<Vec<f32>>),
+    /// Of the CPU backend, one after the other.
+    Flex(FlexTensor),
+}
+
+impl std::ops::Deref for Elements {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Host(data) => data,
+            Self::Flex(tensor) => tensor.as_slice().unwrap_or_default(),
+        }
+    }
 }
 
 /// Results of host operators with more elements than this go to the device.
@@ -158,6 +177,17 @@ impl Floats {
                 Ok(Arc::new(data))
             }
         }
+    }
+
+    /// The elements where the host can read them: as they are where that is possible, else copied.
+    pub(super) fn read(&self) -> Outcome<Elements> {
+        if let Place::Device(tensor) = &self.place
+            && let DispatchTensorKind::Flex(tensor) = &tensor.kind
+            && tensor.as_float().as_slice::<f32>().is_some_and(|data| data.len() == self.elements())
+        {
+            return Ok(Elements::Flex(tensor.as_float().clone()));
+        }
+        self.to_host().map(Elements::Host)
     }
 
     /// The value on the device, in its shape (a scalar as one dimension of 1).

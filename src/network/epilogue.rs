@@ -1,0 +1,43 @@
+//! What is done to the result of a convolution before it is written: bias, batch normalisation, activation, a sum.
+
+use super::activation::Activation;
+
+/// Steps on the way from a sum of products to the result, in this order; each may be absent.
+#[derive(Default)]
+pub(super) struct Epilogue<'a> {
+    /// One factor per filter.
+    pub(super) scale: Option<Vec<f32>>,
+    /// One summand per filter.
+    pub(super) shift: Option<Vec<f32>>,
+    pub(super) first: Option<Activation>,
+    /// Added element by element; of the result's shape.
+    pub(super) residual: Option<&'a [f32]>,
+    pub(super) second: Option<Activation>,
+}
+
+impl Epilogue<'_> {
+    /// Carries it out on `data`, elements of one plane of `filter` that start at element `at` of the result. Part of a
+    /// [`super::vector::Loop`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
+    pub(super) fn apply<const FUSED: bool>(&self, filter: usize, at: usize, data: &mut [f32]) {
+        let scale = self.scale.as_ref().map_or(1.0, |scale| scale[filter]);
+        let shift = self.shift.as_ref().map_or(0.0, |shift| shift[filter]);
+        if self.scale.is_some() || self.shift.is_some() {
+            for x in &mut *data {
+                *x = super::vector::multiply_add::<FUSED>(*x, scale, shift);
+            }
+        }
+        if let Some(activation) = self.first {
+            activation.apply::<FUSED>(data);
+        }
+        if let Some(residual) = self.residual {
+            for (x, r) in data.iter_mut().zip(&residual[at..]) {
+                *x += r;
+            }
+        }
+        if let Some(activation) = self.second {
+            activation.apply::<FUSED>(data);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench forward` times the demo on all 360 digits in batches of 60, and the 224x224 network where
 //! `SECATEUR_R224` names its file, at batch 1 and 16; any other model of images is timed with `SECATEUR_MODELS=a.onnx:b.onnx`.
-//! `SECATEUR_PROFILE=1` prints for each how the time divides among its operators. `compare_forward.py` beside this puts the
+//! `SECATEUR_PROFILE=1` prints for each how the time divides among its operators, `SECATEUR_PROFILE=nodes` among its nodes. `compare_forward.py` beside this puts the
 //! figures beside PyTorch's and ONNX Runtime's. Nothing is asserted, because machines are shared.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot run has nothing to say")]
 #![allow(missing_docs, reason = "criterion's macros define public items")]
@@ -73,6 +73,7 @@ fn profile(name: &str, network: &Network, inputs: &[(String, Array)]) {
                     [_, _, h, w] => format!("{} {h}x{w}", node.op),
                     _ => node.op.clone(),
                 };
+                let key = if var("SECATEUR_PROFILE").is_ok_and(|v| v == "nodes") { format!("{i:3} {key} {kernel:?}") } else { key };
                 let entry = spent.entry(key).or_default();
                 entry.0 += 1;
                 entry.1 += start.elapsed();

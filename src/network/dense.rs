@@ -173,22 +173,26 @@ impl Source<'_> {
     /// Copies these columns together: for each row of the matrix [`COLUMNS`] elements, zeros after the last.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
-    fn copy(&self, starts: &[usize], to: &mut Vec<f32>) {
+    fn copy(&self, starts: &[usize], to: &mut [[f32; COLUMNS]]) {
         let whole = starts.len() == COLUMNS;
         let step = |step: usize| whole && starts.windows(2).all(|pair| pair[0] + step == pair[1]);
         let first = starts.first().copied().unwrap_or(0);
+        let lines = to.iter_mut().zip(&self.rows);
         if step(1) {
-            self.rows.iter().for_each(|row| to.extend_from_slice(&self.data[first + row..first + row + COLUMNS]));
+            lines.for_each(|(to, row)| to.copy_from_slice(&self.data[first + row..][..COLUMNS]));
         } else if step(2) {
-            for row in &self.rows {
-                let from = &self.data[first + row..first + row + 2 * COLUMNS - 1];
-                to.extend_from_slice(&std::array::from_fn::<f32, COLUMNS, _>(|i| from[2 * i]));
+            for (to, row) in lines {
+                let from = &self.data[first + row..][..2 * COLUMNS - 1];
+                *to = std::array::from_fn(|i| from[2 * i]);
+            }
+        } else if whole {
+            for (to, row) in lines {
+                to.iter_mut().zip(starts).for_each(|(to, start)| *to = self.data[start + row]);
             }
         } else {
-            for row in &self.rows {
-                let mut line = [0.0; COLUMNS];
-                line.iter_mut().zip(starts).for_each(|(to, start)| *to = self.data[start + row]);
-                to.extend_from_slice(&line);
+            for (to, row) in lines {
+                *to = [0.0; COLUMNS];
+                to.iter_mut().zip(starts).for_each(|(to, start)| *to = self.data[start + row]);
             }
         }
     }
@@ -213,23 +217,24 @@ impl vector::Loop for Work<'_, '_> {
             .map(|(i, place)| self.source.start(self.part.image + i, place))
             .collect();
         let block = (BLOCK / (depth * COLUMNS).max(1)).max(1) * COLUMNS;
-        let mut columns = Vec::with_capacity(depth * block.min(count.next_multiple_of(COLUMNS)));
+        let mut columns = vec![[0.0; COLUMNS]; depth * (block.min(count.next_multiple_of(COLUMNS)) / COLUMNS)];
         let group = self.part.image % self.of.groups;
         let filters = self.of.filters / self.of.groups;
         let weights = &self.of.weights[group * filters * depth..][..filters * depth];
         for first in (0..count).step_by(block) {
-            columns.clear();
-            starts[first..count.min(first + block)].chunks(COLUMNS).for_each(|starts| self.source.copy(starts, &mut columns));
+            let starts = &starts[first..count.min(first + block)];
+            starts.chunks(COLUMNS).zip(columns.chunks_exact_mut(depth)).for_each(|(starts, to)| self.source.copy(starts, to));
             for row in self.part.rows.clone().step_by(ROWS) {
                 let height = ROWS.min(self.part.rows.end - row);
                 // Where fewer filters are left, the last is worked out several times.
                 let lines: [&[f32]; ROWS] = std::array::from_fn(|i| &weights[(row + i.min(height - 1)) * depth..][..depth]);
-                for (i, columns) in columns.chunks_exact((depth * COLUMNS).max(1)).enumerate() {
-                    let mut sums = tile::<FUSED>(lines, columns);
-                    let first = first + i * COLUMNS;
-                    for (i, sums) in sums.iter_mut().take(height).enumerate() {
-                        self.put::<FUSED>(row + i, first, &mut sums[..COLUMNS.min(count - first)]);
+                for (i, columns) in columns.chunks_exact(depth).take(starts.len().div_ceil(COLUMNS)).enumerate() {
+                    let mut sums = vector::run(Tile { rows: lines, columns });
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        self.of.epilogue.scale::<FUSED, _>(group * filters + row + i.min(height - 1), sums);
                     }
+                    self.of.epilogue.activate::<FUSED, { ROWS * COLUMNS }>(bytemuck::cast_mut(&mut sums));
+                    self.put::<FUSED>(row, height, first + i * COLUMNS, &mut sums);
                 }
             }
         }
@@ -237,47 +242,59 @@ impl vector::Loop for Work<'_, '_> {
 }
 
 impl Work<'_, '_> {
-    /// Finishes sums of one row, for columns from `first` on, and writes them.
+    /// Finishes a tile, whose columns are those from `first` on, and writes it.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
-    fn put<const FUSED: bool>(&mut self, row: usize, first: usize, sums: &mut [f32]) {
+    fn put<const FUSED: bool>(&mut self, row: usize, height: usize, first: usize, sums: &mut [[f32; COLUMNS]; ROWS]) {
         let (places, plane) = (self.part.places.len(), self.of.places[0] * self.of.places[1]);
         let filters = self.of.filters / self.of.groups;
-        let (mut done, mut column) = (0, first);
-        while done < sums.len() {
-            let (image, place) = (column / places, column % places);
-            let count = (places - place).min(sums.len() - done);
-            let sums = &mut sums[done..done + count];
-            let whole = self.part.image + image;
-            let filter = whole % self.of.groups * filters + row;
-            let at = (whole * filters + row) * plane + self.part.places.start + place;
-            self.of.epilogue.apply::<FUSED>(filter, at, sums);
-            let local = row - self.part.rows.start;
-            let to = match &mut self.part.out {
-                Lines::Whole(out) => &mut out[(image * self.part.rows.len() + local) * places + place..][..count],
-                Lines::Split(lines) => &mut lines[local][place..place + count],
-            };
-            to.copy_from_slice(sums);
-            done += count;
-            column += count;
+        let (rows, local) = (self.part.rows.len(), row - self.part.rows.start);
+        let count = COLUMNS.min(self.part.images * places - first);
+        let (mut done, mut image, mut place) = (0, first / places, first % places);
+        while done < count {
+            let some = (places - place).min(count - done);
+            let at = ((self.part.image + image) * filters + row) * plane + self.part.places.start + place;
+            for (i, sums) in sums[..height].iter_mut().enumerate() {
+                if self.of.epilogue.adds() {
+                    self.of.epilogue.add::<FUSED>(at + i * plane, &mut sums[done..done + some]);
+                }
+                let to = match &mut self.part.out {
+                    Lines::Whole(out) => &mut out[(image * rows + local + i) * places + place..][..some],
+                    Lines::Split(lines) => &mut lines[local + i][place..place + some],
+                };
+                match <&mut [f32; COLUMNS]>::try_from(&mut *to) {
+                    Ok(to) => *to = *sums,
+                    Err(_) => to.copy_from_slice(&sums[done..done + some]),
+                }
+            }
+            done += some;
+            (image, place) = (image + 1, 0);
         }
     }
 }
 
 /// Products of [`ROWS`] rows with [`COLUMNS`] columns, summed.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
-fn tile<const FUSED: bool>(rows: [&[f32]; ROWS], columns: &[f32]) -> [[f32; COLUMNS]; ROWS] {
-    let mut sums = [[0.0; COLUMNS]; ROWS];
-    let (columns, _) = columns.as_chunks::<COLUMNS>();
-    let [a, b, c, d, e, f] = rows.map(|row| &row[..columns.len()]);
-    for (k, column) in columns.iter().enumerate() {
-        let factors = [a[k], b[k], c[k], d[k], e[k], f[k]];
-        for (sums, factor) in sums.iter_mut().zip(factors) {
-            for (sum, &x) in sums.iter_mut().zip(column) {
-                *sum = multiply_add::<FUSED>(factor, x, *sum);
+struct Tile<'t> {
+    rows: [&'t [f32]; ROWS],
+    columns: &'t [[f32; COLUMNS]],
+}
+
+impl vector::Loop for Tile<'_> {
+    type Output = [[f32; COLUMNS]; ROWS];
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> Self::Output {
+        let mut sums = [[0.0; COLUMNS]; ROWS];
+        let columns = self.columns;
+        let [a, b, c, d, e, f] = self.rows.map(|row| &row[..columns.len()]);
+        for (k, column) in columns.iter().enumerate() {
+            let factors = [a[k], b[k], c[k], d[k], e[k], f[k]];
+            for (sums, factor) in sums.iter_mut().zip(factors) {
+                for (sum, &x) in sums.iter_mut().zip(column) {
+                    *sum = multiply_add::<FUSED>(factor, x, *sum);
+                }
             }
         }
+        sums
     }
-    sums
 }

@@ -118,15 +118,19 @@ impl vector::Loop for Work<'_, '_> {
             }
             let filter = (first + f) % of.filters;
             let weights = &of.weights[filter * layout.taps.len()..][..layout.taps.len()];
-            convolve::<FUSED>(&lines, &layout.taps, weights, &mut sums);
+            vector::run(Shifts { lines: &lines, taps: &layout.taps, weights, sums: &mut sums });
+            vector::run(Finish { epilogue: &of.epilogue, filter, sums: &mut sums });
             for image in 0..images {
+                // A part with several images has all their filters.
                 let local = image * filters + f;
                 let to = &mut out[local * plane..(local + 1) * plane];
                 let from = &sums[image * layout.rows * layout.columns..];
                 for (to, from) in to.chunks_exact_mut(of.places[1]).zip(from.chunks(layout.columns)) {
                     to.copy_from_slice(&from[..of.places[1]]);
                 }
-                of.epilogue.apply::<FUSED>(filter, (first + image * of.filters + f) * plane, to);
+                if of.epilogue.adds() {
+                    of.epilogue.add::<FUSED>((first + local) * plane, to);
+                }
             }
         }
     }
@@ -163,19 +167,49 @@ impl Depthwise<'_> {
 }
 
 /// Every tap's shift of the lines, times its weight, summed.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
-fn convolve<const FUSED: bool>(lines: &[f32], taps: &[usize], weights: &[f32], sums: &mut [f32]) {
-    let (sums, _) = sums.as_chunks_mut::<WIDTH>();
-    for (i, to) in sums.iter_mut().enumerate() {
-        let lines = &lines[i * WIDTH..];
-        let mut sum = [0.0; WIDTH];
-        for (&tap, &weight) in taps.iter().zip(weights) {
-            let Some(from) = lines.get(tap..tap + WIDTH) else { continue };
-            for (sum, &x) in sum.iter_mut().zip(from) {
-                *sum = multiply_add::<FUSED>(weight, x, *sum);
+struct Shifts<'s> {
+    lines: &'s [f32],
+    taps: &'s [usize],
+    weights: &'s [f32],
+    sums: &'s mut [f32],
+}
+
+impl vector::Loop for Shifts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let (sums, _) = self.sums.as_chunks_mut::<WIDTH>();
+        for (i, to) in sums.iter_mut().enumerate() {
+            let lines = &self.lines[i * WIDTH..];
+            let mut sum = [0.0; WIDTH];
+            for (&tap, &weight) in self.taps.iter().zip(self.weights) {
+                let from = &lines[tap..tap + WIDTH];
+                for (sum, &x) in sum.iter_mut().zip(from) {
+                    *sum = multiply_add::<FUSED>(weight, x, *sum);
+                }
             }
+            *to = sum;
         }
-        *to = sum;
+    }
+}
+
+/// Factor, summand and activation, over a whole line.
+struct Finish<'s> {
+    epilogue: &'s Epilogue<'s>,
+    filter: usize,
+    sums: &'s mut [f32],
+}
+
+impl vector::Loop for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let (sums, _) = self.sums.as_chunks_mut::<WIDTH>();
+        for sums in sums {
+            self.epilogue.scale::<FUSED, WIDTH>(self.filter, sums);
+            self.epilogue.activate::<FUSED, WIDTH>(sums);
+        }
     }
 }

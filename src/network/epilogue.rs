@@ -16,21 +16,31 @@ pub(super) struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
-    /// Carries it out on `data`, elements of one plane of `filter` that start at element `at` of the result. Part of a
-    /// [`super::vector::Loop`].
+    /// Carries out what needs no position: factor and summand. The number of elements
+    /// is fixed, so that all of it stays in registers. Part of a [`super::vector::Loop`].
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
-    pub(super) fn apply<const FUSED: bool>(&self, filter: usize, at: usize, data: &mut [f32]) {
+    pub(super) fn scale<const FUSED: bool, const N: usize>(&self, filter: usize, data: &mut [f32; N]) {
         let scale = self.scale.as_ref().map_or(1.0, |scale| scale[filter]);
         let shift = self.shift.as_ref().map_or(0.0, |shift| shift[filter]);
-        if self.scale.is_some() || self.shift.is_some() {
-            for x in &mut *data {
-                *x = super::vector::multiply_add::<FUSED>(*x, scale, shift);
-            }
+        for x in data {
+            *x = super::vector::multiply_add::<FUSED>(*x, scale, shift);
         }
+    }
+
+    /// The first activation.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
+    pub(super) fn activate<const FUSED: bool, const N: usize>(&self, data: &mut [f32; N]) {
         if let Some(activation) = self.first {
             activation.apply::<FUSED>(data);
         }
+    }
+
+    /// Carries out the rest on `data`, elements of the result from `at` on.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
+    pub(super) fn add<const FUSED: bool>(&self, at: usize, data: &mut [f32]) {
         if let Some(residual) = self.residual {
             for (x, r) in data.iter_mut().zip(&residual[at..]) {
                 *x += r;
@@ -39,5 +49,10 @@ impl Epilogue<'_> {
         if let Some(activation) = self.second {
             activation.apply::<FUSED>(data);
         }
+    }
+
+    /// Whether [`Self::add`] does anything.
+    pub(super) fn adds(&self) -> bool {
+        self.residual.is_some() || self.second.is_some()
     }
 }

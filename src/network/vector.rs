@@ -19,11 +19,13 @@ pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Carries `work` out with the widest vectors there are.
+/// Carries `work` out with the widest vectors there are, in a function of its own: what a caller does with the result does not
+/// keep it from staying in registers.
 pub(super) fn run<L: Loop>(work: L) -> L::Output {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
         fn wide<L: Loop>(work: L) -> L::Output {
             work.run::<true>()
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Device, DeviceKind, DeviceType};
-use secateur::graph;
+use secateur::graph::{self, ParameterId};
 use secateur::network::{Array, Network, NetworkError};
 use secateur::onnx::OnnxFile;
 
@@ -200,15 +200,53 @@ fn a_pruned_parameter_changes_the_result() {
     let input = vec![("input".to_owned(), digits(&["0/0078.png".to_owned()]))];
     let dense = network.forward(&input).unwrap();
     let classifier = network.graph().parameters.iter().position(|p| p.name == "classifier.weight").unwrap();
-    let id = secateur::graph::ParameterId(classifier);
+    let id = ParameterId(classifier);
     let zeros = network.parameter(id).zeros_like();
     let kept = network.clone();
     network.set_parameter(id, zeros);
     let pruned = network.forward(&input).unwrap();
     let bias = network.graph().parameters.iter().position(|p| p.name == "classifier.bias").unwrap();
-    let bias = network.parameter(secateur::graph::ParameterId(bias)).into_data().try_into_vec::<f32>().unwrap();
+    let bias = network.parameter(ParameterId(bias)).into_data().try_into_vec::<f32>().unwrap();
     assert_eq!(pruned[0].1.as_f32().unwrap(), bias);
     assert_eq!(kept.forward(&input).unwrap(), dense, "a clone keeps its weights");
+}
+
+#[test]
+fn a_pass_is_carried_on_by_other_weights() {
+    let network = open("assets/mobilenetv4_digits.onnx", &Device::flex());
+    let input = [("input".to_owned(), digits(&["0/0078.png".to_owned()]))];
+    let mut pass = network.begin(&input).unwrap();
+    let begun = pass.bytes();
+    assert_eq!(begun, 3 * 64 * 64 * 4, "the image alone");
+    let mut last = 0;
+    for i in 0..network.graph().parameters.len() {
+        let id = ParameterId(i);
+        let node = network.first_use(id).unwrap();
+        assert!(node >= last, "this file's parameters are in the order of their use");
+        last = node;
+        network.advance(&mut pass, node, &|| false).unwrap();
+        let mut pruned = network.clone();
+        pruned.set_parameter(id, network.parameter(id).mul_scalar(0.5));
+        assert_eq!(pruned.finish(pass.clone(), &|| false).unwrap(), pruned.forward(&input).unwrap(), "{}", network.graph().torch_name(id));
+    }
+    assert_eq!(network.finish(pass.clone(), &|| false).unwrap(), network.forward(&input).unwrap());
+    // Before the last layer one vector of 1280 is left of all that was worked out.
+    assert_eq!(pass.bytes(), 1280 * 4);
+}
+
+#[test]
+fn a_pass_stops_when_it_is_told_to() {
+    let network = open("assets/mobilenetv4_digits.onnx", &Device::flex());
+    let input = [("input".to_owned(), digits(&["0/0078.png".to_owned()]))];
+    let asked = std::cell::Cell::new(0);
+    let third = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 3
+    };
+    assert!(matches!(network.finish(network.begin(&input).unwrap(), &third), Err(NetworkError::Cancelled)));
+    assert_eq!(asked.get(), 3);
+    let mut pass = network.begin(&input).unwrap();
+    assert!(matches!(network.advance(&mut pass, 5, &|| true), Err(NetworkError::Cancelled)));
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Convolutions over one, two or three dimensions, and their transposes.
 
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions, FloatTensorOps, ModuleOps};
-use burn::backend::{Dispatch, DispatchTensor, TensorMetadata};
+use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata};
 use burn::tensor::Slice;
 use burn::tensor::ops::PadMode;
 
+use super::activation::Activation;
 use super::call::{Call, Outcome, because, fault};
-use super::columns;
-use super::value::{Floats, elements, made_elements};
+use super::dense::{self, Dense};
+use super::depthwise::Depthwise;
+use super::epilogue::Epilogue;
+use super::value::{Floats, elements, made_elements, upload};
 
 type D = Dispatch;
 
@@ -93,7 +96,18 @@ fn bias(call: &mut Call, channels: usize) -> Outcome<Option<Floats>> {
     Ok(Some(bias))
 }
 
-pub(super) fn conv(call: &mut Call) -> Outcome {
+/// A convolution that was checked: everything fits.
+struct Conv {
+    x: Floats,
+    w: Floats,
+    bias: Option<Floats>,
+    groups: usize,
+    windows: Vec<Window>,
+    /// Of the result.
+    shape: Vec<usize>,
+}
+
+fn checked(call: &mut Call) -> Outcome<Conv> {
     let (x, w) = (call.take_floats(0)?, call.take_floats(1)?);
     if x.rank() != w.rank() || !(3..=5).contains(&x.rank()) {
         return fault!("{:?} and a kernel of {:?} are no convolution", x.shape, w.shape);
@@ -115,22 +129,90 @@ pub(super) fn conv(call: &mut Call) -> Outcome {
         }
     }
     let bias = bias(call, filters)?;
-    let dtype = x.dtype;
-    if seen_elements(&shape, &windows)? == 0 || x.elements() == 0 {
-        return Ok(Floats::host(shape.clone(), dtype, vec![0.0; elements(&shape)?]).into());
+    seen_elements(&shape, &windows)?;
+    Ok(Conv { x, w, bias, groups, windows, shape })
+}
+
+pub(super) fn conv(call: &mut Call) -> Outcome {
+    let conv = checked(call)?;
+    let dtype = conv.x.dtype;
+    if elements(&conv.shape)? == 0 || conv.x.elements() == 0 {
+        return Ok(Floats::host(conv.shape.clone(), dtype, vec![0.0; elements(&conv.shape)?]).into());
     }
-    if columns::suits(call.device, &windows, groups, &shape[2..]) {
-        return Ok(columns::convolve(call.device, &x, &w, bias.as_ref(), &windows, &shape)?.into());
+    if let Some(result) = conv.on_host(call, &Tail::default())? {
+        return Ok(result.into());
     }
-    let bias = bias.map(|b| b.into_device(call.device)).transpose()?;
-    let (x, w) = (x.into_device(call.device)?, w.into_device(call.device)?);
-    let t = match *windows.as_slice() {
-        [a] => D::conv1d(x, w, bias, options(&[a], groups)),
-        [a, b] => D::conv2d(x, w, bias, options(&[a, b], groups)),
-        [a, b, c] => D::conv3d(x, w, bias, options(&[a, b, c], groups)),
-        _ => return fault!("{} spatial dimensions", windows.len()),
+    let bias = conv.bias.map(|b| b.into_device(call.device)).transpose()?;
+    let (x, w) = (conv.x.into_device(call.device)?, conv.w.into_device(call.device)?);
+    let t = match *conv.windows.as_slice() {
+        [a] => D::conv1d(x, w, bias, options(&[a], conv.groups)),
+        [a, b] => D::conv2d(x, w, bias, options(&[a, b], conv.groups)),
+        [a, b, c] => D::conv3d(x, w, bias, options(&[a, b, c], conv.groups)),
+        _ => return fault!("{} spatial dimensions", conv.windows.len()),
     };
-    Ok(Floats::on_device(shape, dtype, t).into())
+    Ok(Floats::on_device(conv.shape, dtype, t).into())
+}
+
+/// What is done to the result of a convolution before it is written.
+#[derive(Default)]
+pub(super) struct Tail {
+    /// Scale, bias, mean and variance of a batch normalisation, and its ε.
+    pub(super) norm: Option<([Floats; 4], f32)>,
+    pub(super) first: Option<Activation>,
+    pub(super) residual: Option<Floats>,
+    pub(super) second: Option<Activation>,
+}
+
+/// A convolution and its tail in one; `None` where they have to be carried out one by one.
+pub(super) fn conv_with(call: &mut Call, tail: &Tail) -> Outcome<Option<Floats>> {
+    let conv = checked(call)?;
+    let filters = conv.shape[1];
+    let fits = conv.x.elements() > 0
+        && elements(&conv.shape)? > 0
+        && tail.norm.iter().flat_map(|(norm, _)| norm).all(|v| v.shape == [filters])
+        && tail.residual.as_ref().is_none_or(|v| v.shape == conv.shape);
+    if fits { conv.on_host(call, tail) } else { Ok(None) }
+}
+
+impl Conv {
+    /// The convolution by loops of our own, where they suit: on the CPU, over lines and planes.
+    fn on_host(&self, call: &Call, tail: &Tail) -> Outcome<Option<Floats>> {
+        const LINE: Window = Window { kernel: 1, stride: 1, dilation: 1, pads: (0, 0) };
+        let (windows, size, places) = match *self.windows.as_slice() {
+            [a] => ([LINE, a], [1, self.x.shape[2]], [1, self.shape[2]]),
+            [a, b] => ([a, b], [self.x.shape[2], self.x.shape[3]], [self.shape[2], self.shape[3]]),
+            _ => return Ok(None),
+        };
+        let shape = [self.x.shape[0], self.x.shape[1], size[0], size[1]];
+        let filters = self.shape[1];
+        if !matches!(call.device.as_dispatch(), DispatchDevice::Flex(_)) || !dense::fits(shape, &windows, self.shape.iter().product()) {
+            return Ok(None);
+        }
+        let residual = tail.residual.as_ref().map(Floats::read).transpose()?;
+        let (scale, shift) = self.scale_and_shift(tail)?;
+        let epilogue = Epilogue { scale, shift, first: tail.first, residual: residual.as_deref(), second: tail.second };
+        let (x, weights) = (self.x.read()?, self.w.read()?);
+        // One row of a matrix product would be worked out six times.
+        let out = if self.w.shape[1] == 1 && (self.groups > 1 || filters == 1) && windows[0].kernel * windows[1].kernel > 1 {
+            Depthwise { x: &x, shape, weights: &weights, filters, windows, places, epilogue }.run()
+        } else {
+            Dense { x: &x, shape, weights: &weights, filters, groups: self.groups, windows, places, epilogue }.run()
+        };
+        Ok(Some(Floats::on_device(self.shape.clone(), self.x.dtype, upload(out, call.device))))
+    }
+
+    /// Bias and batch normalisation as one factor and one summand per filter.
+    fn scale_and_shift(&self, tail: &Tail) -> Outcome<(Option<Vec<f32>>, Option<Vec<f32>>)> {
+        let bias = self.bias.as_ref().map(|bias| bias.read().map(|bias| bias.to_vec())).transpose()?;
+        let Some((norm, epsilon)) = &tail.norm else { return Ok((None, bias)) };
+        let [gamma, beta, mean, variance] = [norm[0].read()?, norm[1].read()?, norm[2].read()?, norm[3].read()?];
+        let scale: Vec<f32> = gamma.iter().zip(variance.iter()).map(|(gamma, variance)| gamma / (variance + epsilon).sqrt()).collect();
+        let mut shift: Vec<f32> = scale.iter().zip(mean.iter()).zip(beta.iter()).map(|((scale, mean), beta)| beta - mean * scale).collect();
+        if let Some(bias) = bias {
+            shift.iter_mut().zip(&scale).zip(&bias).for_each(|((shift, scale), bias)| *shift += scale * bias);
+        }
+        Ok((Some(scale), Some(shift)))
+    }
 }
 
 fn options<const N: usize>(windows: &[Window; N], groups: usize) -> ConvOptions<N> {

@@ -7,21 +7,26 @@
 //!
 //! What a prune does to the weights is left to [`crate::prune`]; this folder takes weights and runs.
 
+mod activation;
 mod arithmetic;
 mod array;
 mod attention;
 mod call;
 mod cast;
-mod columns;
+mod chain;
 mod convolution;
+mod dense;
+mod depthwise;
 mod einsum;
 mod elementwise;
+mod epilogue;
 mod gather;
 mod generate;
 mod linear;
 mod movement;
 mod normalization;
 mod operator;
+mod pass;
 mod plan;
 mod pool;
 mod quantize;
@@ -31,6 +36,7 @@ mod resize;
 mod shape;
 mod sort;
 mod value;
+mod vector;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,6 +47,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Device;
 
 pub use array::{Array, ArrayData};
+pub use pass::Pass;
 
 use crate::graph::{Graph, ParameterId};
 use crate::onnx::OnnxFile;
@@ -96,6 +103,9 @@ pub enum NetworkError {
         /// What is wrong.
         reason: String,
     },
+    /// The caller wanted it to stop.
+    #[error("cancelled")]
+    Cancelled,
     /// A library below panicked: a fault of this program, not of the model.
     #[error("internal error in {place}: {message}")]
     Internal {
@@ -188,7 +198,44 @@ impl Network {
     /// # Errors
     /// [`NetworkError`] tells which input or which node is at fault.
     pub fn forward(&self, inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, NetworkError> {
-        guarded("the forward pass", || self.plan.run(&self.parameters, inputs))
+        self.finish(self.begin(inputs)?, &|| false)
+    }
+
+    /// Index of the first node that reads this parameter as it is now; the number of nodes where only an output does, `None`
+    /// where nothing does.
+    ///
+    /// # Panics
+    /// Where `id` is not of this network's graph.
+    #[must_use]
+    pub fn first_use(&self, id: ParameterId) -> Option<usize> {
+        assert!(id.0 < self.parameters.len(), "a parameter of this network");
+        self.plan.first_use(id)
+    }
+
+    /// Begins a forward pass, which then stands before the first node.
+    ///
+    /// # Errors
+    /// [`NetworkError`] tells which input is at fault.
+    pub fn begin(&self, inputs: &[(String, Array)]) -> Result<Pass, NetworkError> {
+        guarded("the forward pass", || self.plan.begin(inputs))
+    }
+
+    /// Carries `pass` on until it stands before `node`. One that stands there or behind stays as it is.
+    ///
+    /// # Errors
+    /// [`NetworkError`] tells which node is at fault; [`NetworkError::Cancelled`] as soon as `is_cancelled`, which is asked
+    /// before every node. The pass is then of no more use.
+    pub fn advance(&self, pass: &mut Pass, node: usize, is_cancelled: &dyn Fn() -> bool) -> Result<(), NetworkError> {
+        guarded("the forward pass", || self.plan.advance(&self.parameters, pass, node, is_cancelled))
+    }
+
+    /// Carries `pass` on to the end and returns all outputs of the graph, in the graph's order.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub fn finish(&self, mut pass: Pass, is_cancelled: &dyn Fn() -> bool) -> Result<Vec<(String, Array)>, NetworkError> {
+        self.advance(&mut pass, usize::MAX, is_cancelled)?;
+        guarded("the forward pass", || self.plan.outputs(&self.parameters, &pass))
     }
 }
 

@@ -6,13 +6,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use burn::Tensor;
+use burn::backend::DispatchDevice;
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, TensorData};
 
 use super::NetworkError;
 use super::array::Array;
 use super::call::{Call, Fault, Outcome, fault};
+use super::chain::{Chain, Chains};
+use super::convolution::{self, Tail};
 use super::operator;
+use super::pass::Pass;
 use super::value::{Floats, Ints, MAX_ELEMENTS, Value, upload};
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
 use crate::onnx::{OnnxFile, OpenError, TensorId};
@@ -37,6 +41,8 @@ pub(super) struct Plan {
     folded: HashSet<ValueId>,
     /// For every node, the values that nobody reads after it.
     last_uses: Vec<Vec<ValueId>>,
+    /// Convolutions with what follows them, where the device has loops of ours for both in one.
+    chains: Chains,
 }
 
 /// The weights of a graph on the device, flat, in graph order.
@@ -68,6 +74,7 @@ impl Plan {
             parameters: HashMap::new(),
             folded: HashSet::new(),
             last_uses: last_uses(&graph),
+            chains: Chains::default(),
             graph,
         };
         let graph = Arc::clone(&plan.graph);
@@ -94,6 +101,14 @@ impl Plan {
             }
         }
         plan.fold();
+        if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
+            let known = |value| plan.constants.contains_key(&value) || plan.parameters.contains_key(&value);
+            let number = |value| match plan.constants.get(&value) {
+                Some(Value::Float(v)) => v.host_scalar(),
+                _ => None,
+            };
+            plan.chains = Chains::find(&graph, &known, &number);
+        }
         Ok(plan)
     }
 
@@ -109,7 +124,8 @@ impl Plan {
         self.constants.get(&value).cloned()
     }
 
-    pub(super) fn run(&self, parameters: &[Param<Tensor<1>>], inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, NetworkError> {
+    /// A pass that stands before the first node.
+    pub(super) fn begin(&self, inputs: &[(String, Array)]) -> Result<Pass, NetworkError> {
         let graph = &self.graph;
         let mut values: Vec<Option<Value>> = vec![None; graph.values.len()];
         for (name, array) in inputs {
@@ -133,16 +149,45 @@ impl Plan {
         if let Some(missing) = graph.inputs.iter().find(|i| values[i.value.0].is_none()) {
             return Err(NetworkError::MissingInput { name: missing.name.clone() });
         }
-        for (n, node) in graph.nodes.iter().enumerate() {
-            self.step(n, node, parameters, &mut values)?;
+        Ok(Pass { values, next: 0 })
+    }
+
+    /// Carries out the nodes before `end` that the pass has before it.
+    pub(super) fn advance(
+        &self,
+        parameters: &[Param<Tensor<1>>],
+        pass: &mut Pass,
+        end: usize,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), NetworkError> {
+        while let Some(node) = self.graph.nodes.get(pass.next).filter(|_| pass.next < end) {
+            if is_cancelled() {
+                return Err(NetworkError::Cancelled);
+            }
+            self.step(pass.next, node, parameters, &mut pass.values)?;
+            pass.next += 1;
         }
+        Ok(())
+    }
+
+    /// Reads the outputs of the graph from a pass that has no node before it.
+    pub(super) fn outputs(&self, parameters: &[Param<Tensor<1>>], pass: &Pass) -> Result<Vec<(String, Array)>, NetworkError> {
         let read = |(name, id): &(String, ValueId)| {
             let failed = |reason: String| NetworkError::Output { name: name.clone(), reason };
             let value =
-                values[id.0].clone().or_else(|| self.constant(parameters, *id)).ok_or_else(|| failed("nothing writes it".into()))?;
+                pass.values[id.0].clone().or_else(|| self.constant(parameters, *id)).ok_or_else(|| failed("nothing writes it".into()))?;
             Ok((name.clone(), value.to_array().map_err(|fault| failed(fault.0))?))
         };
-        graph.outputs.iter().map(read).collect()
+        self.graph.outputs.iter().map(read).collect()
+    }
+
+    /// Index of the first node that reads this parameter, or the number of nodes where only an output does.
+    pub(super) fn first_use(&self, id: ParameterId) -> Option<usize> {
+        let reads = |value: &ValueId| self.parameters.get(value) == Some(&id);
+        let uses = self.graph.nodes.iter().enumerate().filter(|(_, node)| node.inputs.iter().flatten().any(reads));
+        // What follows a convolution is carried out with it.
+        let node = uses.map(|(n, _)| self.chains.first_of.get(&n).copied().unwrap_or(n)).min();
+        node.or_else(|| self.graph.outputs.iter().any(|(_, value)| reads(value)).then_some(self.graph.nodes.len()))
     }
 
     /// Runs one node: takes its inputs from `values`, puts its outputs there.
@@ -156,6 +201,20 @@ impl Plan {
             return Ok(());
         }
         let last = self.last_uses.get(n).map_or(&[][..], Vec::as_slice);
+        let start = self.chains.first_of.get(&n).copied().unwrap_or(n);
+        if let Some(chain) = self.chains.by_first.get(&start)
+            && let Some(output) = chain.output
+        {
+            if start == n
+                && let Some(value) = self.chain(n, chain, parameters, values).map_err(|fault| failed(fault.0))?
+            {
+                values[output.0] = Some(value);
+            }
+            if values[output.0].is_some() {
+                last.iter().for_each(|id| values[id.0] = None);
+                return Ok(());
+            }
+        }
         let mut inputs = Vec::with_capacity(node.inputs.len() + 1);
         for (i, input) in node.inputs.iter().enumerate() {
             let Some(id) = input else {
@@ -190,6 +249,38 @@ impl Plan {
             values[id.0] = None;
         }
         Ok(())
+    }
+
+    /// Carries a convolution out with what follows it; `None` where they have to be carried out one by one.
+    fn chain(&self, n: usize, chain: &Chain, parameters: &[Param<Tensor<1>>], values: &[Option<Value>]) -> Outcome<Option<Value>> {
+        let graph = &self.graph;
+        let get = |id: ValueId| values[id.0].clone().or_else(|| self.constant(parameters, id));
+        let floats = |id: Option<ValueId>| match id.and_then(get) {
+            Some(Value::Float(v)) => Some(v),
+            _ => None,
+        };
+        let mut tail = Tail { first: chain.first, second: chain.second, ..Tail::default() };
+        if let Some(norm) = chain.norm.map(|m| &graph.nodes[m]) {
+            let [Some(scale), Some(bias), Some(mean), Some(variance)] = [1, 2, 3, 4].map(|i| floats(norm.input(i))) else {
+                return Ok(None);
+            };
+            tail.norm = Some(([scale, bias, mean, variance], norm.attributes.float("epsilon").unwrap_or(1e-5)));
+        }
+        if chain.residual.is_some() {
+            tail.residual = floats(chain.residual);
+            if tail.residual.is_none() {
+                return Ok(None);
+            }
+        }
+        let inputs: Vec<Option<Value>> = graph.nodes[n].inputs.iter().map(|id| id.and_then(get)).collect();
+        // One that is missing is told where nodes are carried out one by one.
+        if inputs.iter().zip(&graph.nodes[n].inputs).any(|(value, id)| value.is_none() && id.is_some()) {
+            return Ok(None);
+        }
+        let mut call = Call { node: &graph.nodes[n], opset: graph.opset, device: &self.device, inputs };
+        catch_unwind(AssertUnwindSafe(|| convolution::conv_with(&mut call, &tail)))
+            .unwrap_or_else(|panic| fault!("internal error: {}", panics::text(&*panic)))
+            .map(|result| result.map(Value::from))
     }
 
     /// Carries one node out on these inputs.

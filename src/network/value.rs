@@ -6,8 +6,9 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::Tensor;
+use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Dispatch, DispatchTensor};
+use burn::backend::{Dispatch, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{Device, Shape, TensorData};
 
 use super::array::{Array, ArrayData};
@@ -54,6 +55,24 @@ enum Place {
     Host(Arc<Vec<f32>>, Arc<OnceLock<DispatchTensor>>),
     /// Shaped as the value; a scalar has one dimension.
     Device(DispatchTensor),
+}
+
+/// Elements of a value that the host reads.
+pub(super) enum Elements {
+    Host(Arc<Vec<f32>>),
+    /// Of the CPU backend, one after the other.
+    Flex(FlexTensor),
+}
+
+impl std::ops::Deref for Elements {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Host(data) => data,
+            Self::Flex(tensor) => tensor.as_slice().unwrap_or_default(),
+        }
+    }
 }
 
 /// Results of host operators with more elements than this go to the device.
@@ -160,6 +179,17 @@ impl Floats {
         }
     }
 
+    /// The elements where the host can read them: as they are where that is possible, else copied.
+    pub(super) fn read(&self) -> Outcome<Elements> {
+        if let Place::Device(tensor) = &self.place
+            && let DispatchTensorKind::Flex(tensor) = &tensor.kind
+            && tensor.as_float().as_slice::<f32>().is_some_and(|data| data.len() == self.elements())
+        {
+            return Ok(Elements::Flex(tensor.as_float().clone()));
+        }
+        self.to_host().map(Elements::Host)
+    }
+
     /// The value on the device, in its shape (a scalar as one dimension of 1).
     pub(super) fn to_device(&self, device: &Device) -> Outcome<DispatchTensor> {
         if self.elements() == 0 {
@@ -221,6 +251,14 @@ impl Value {
         match self {
             Self::Float(v) => &v.shape,
             Self::Int(v) => &v.shape,
+        }
+    }
+
+    /// Bytes of its elements as they are held here.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Float(v) => v.elements() * size_of::<f32>(),
+            Self::Int(v) => v.data.len() * size_of::<i64>(),
         }
     }
 

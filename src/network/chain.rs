@@ -1,0 +1,181 @@
+//! Convolutions with what follows them: operators that are carried out on a convolution's result before it is written.
+
+use std::collections::{HashMap, HashSet};
+
+use super::activation::Activation;
+use crate::graph::{Graph, Node, ValueId};
+
+/// A convolution and the nodes whose results it works out with its own.
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    /// The nodes after the convolution.
+    pub(super) absorbed: Vec<usize>,
+    /// The node of a batch normalisation.
+    pub(super) norm: Option<usize>,
+    pub(super) first: Option<Activation>,
+    /// A value of the result's shape that is added.
+    pub(super) residual: Option<ValueId>,
+    pub(super) second: Option<Activation>,
+    /// Where the result goes; the convolution's own output where nothing is absorbed.
+    pub(super) output: Option<ValueId>,
+}
+
+/// All chains of a graph.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    /// By the convolution's node.
+    pub(super) by_first: HashMap<usize, Chain>,
+    /// For an absorbed node, the convolution's.
+    pub(super) first_of: HashMap<usize, usize>,
+}
+
+/// What has to be known of a graph to find them.
+struct Edges<'g> {
+    graph: &'g Graph,
+    readers: HashMap<ValueId, Vec<usize>>,
+    writers: HashMap<ValueId, Vec<usize>>,
+    kept: HashSet<ValueId>,
+    /// Values that are there before any node runs.
+    is_constant: &'g dyn Fn(ValueId) -> bool,
+    /// The one number of a constant.
+    number: &'g dyn Fn(ValueId) -> Option<f32>,
+}
+
+impl Chains {
+    /// `number` gives the one element of a constant.
+    pub(super) fn find(graph: &Graph, is_constant: &dyn Fn(ValueId) -> bool, number: &dyn Fn(ValueId) -> Option<f32>) -> Self {
+        let mut edges = Edges {
+            graph,
+            readers: HashMap::new(),
+            writers: HashMap::new(),
+            kept: graph.outputs.iter().map(|(_, value)| *value).collect(),
+            is_constant,
+            number,
+        };
+        for (n, node) in graph.nodes.iter().enumerate() {
+            node.inputs.iter().flatten().for_each(|value| edges.readers.entry(*value).or_default().push(n));
+            node.outputs.iter().flatten().for_each(|value| edges.writers.entry(*value).or_default().push(n));
+        }
+        for input in &graph.inputs {
+            edges.writers.entry(input.value).or_default().push(0);
+        }
+        let mut chains = Self::default();
+        for (n, node) in graph.nodes.iter().enumerate() {
+            if node.op == "Conv"
+                && is_plain(node)
+                && let Some(chain) = edges.chain(n)
+            {
+                chains.first_of.extend(chain.absorbed.iter().map(|m| (*m, n)));
+                chains.by_first.insert(n, chain);
+            }
+        }
+        chains
+    }
+}
+
+fn is_plain(node: &Node) -> bool {
+    matches!(node.domain.as_str(), "" | "ai.onnx")
+}
+
+impl Edges<'_> {
+    /// What follows the convolution at node `n`; `None` where nothing can be absorbed.
+    fn chain(&self, n: usize) -> Option<Chain> {
+        let mut chain = Chain::default();
+        let mut value = self.graph.nodes[n].output(0)?;
+        while let Some(next) = self.next(n, value, &mut chain) {
+            value = next;
+            chain.output = Some(value);
+        }
+        chain.output.map(|_| chain)
+    }
+
+    /// Absorbs what reads `value`, and gives what it writes.
+    fn next(&self, first: usize, value: ValueId, chain: &mut Chain) -> Option<ValueId> {
+        if self.kept.contains(&value) || self.writers.get(&value)?.len() != 1 || (self.is_constant)(value) {
+            return None;
+        }
+        let readers = self.readers.get(&value)?;
+        if let &[a, b] = readers.as_slice() {
+            return self.gate(value, a, b, chain);
+        }
+        let &[reader] = readers.as_slice() else { return None };
+        let node = &self.graph.nodes[reader];
+        let output = node.output(0).filter(|output| reader > first && self.writers.get(output).is_some_and(|w| w.len() == 1))?;
+        if !is_plain(node) || node.outputs.iter().skip(1).any(Option::is_some) || (self.is_constant)(output) {
+            return None;
+        }
+        let untouched = chain.first.is_none() && chain.residual.is_none();
+        match node.op.as_str() {
+            "BatchNormalization" if untouched && chain.norm.is_none() => {
+                let training = node.attributes.int("training_mode").unwrap_or(0) != 0;
+                let known = (1..5).all(|i| node.input(i).is_some_and(self.is_constant));
+                if training || !known || node.input(0) != Some(value) {
+                    return None;
+                }
+                chain.norm = Some(reader);
+            }
+            "Add" if chain.residual.is_none() => {
+                let (a, b) = (node.input(0)?, node.input(1)?);
+                let other = if a == value { b } else { a };
+                // It must be there when the convolution runs, and be no weight: those are broadcast.
+                let before = self.writers.get(&other).is_some_and(|writers| writers.iter().all(|w| *w < first));
+                if other == value || !before || (self.is_constant)(other) {
+                    return None;
+                }
+                chain.residual = Some(other);
+            }
+            _ if node.input(0) == Some(value) => self.absorb(self.activation(node)?, chain)?,
+            _ => return None,
+        }
+        chain.absorbed.push(reader);
+        Some(output)
+    }
+
+    fn activation(&self, node: &Node) -> Option<Activation> {
+        if node.op != "Clip" {
+            return Activation::of(node);
+        }
+        let limit = |i: usize, name: &str, none: f32| match node.input(i) {
+            Some(value) => (self.number)(value),
+            None => Some(node.attributes.float(name).unwrap_or(none)),
+        };
+        let (low, high) = (limit(1, "min", f32::NEG_INFINITY)?, limit(2, "max", f32::INFINITY)?);
+        (low <= high).then_some(Activation::Clip(low, high))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as the others do")]
+    fn absorb(&self, activation: Activation, chain: &mut Chain) -> Option<()> {
+        let place = if chain.first.is_none() && chain.residual.is_none() { &mut chain.first } else { &mut chain.second };
+        if place.is_some() {
+            return None;
+        }
+        *place = Some(activation);
+        Some(())
+    }
+
+    /// x · sigmoid(x) and x · hardsigmoid(x), as exporters write them: one reader works the gate out, the other multiplies.
+    fn gate(&self, value: ValueId, a: usize, b: usize, chain: &mut Chain) -> Option<ValueId> {
+        let (gate, product) = (&self.graph.nodes[a], &self.graph.nodes[b]);
+        let activation = match Activation::of(gate)? {
+            Activation::Sigmoid => Activation::Swish(1.0),
+            Activation::HardSigmoid(alpha, beta) if (alpha - 1.0 / 6.0).abs() < 1e-7 && (beta - 0.5).abs() < 1e-7 => Activation::HardSwish,
+            _ => return None,
+        };
+        let opened = gate.output(0)?;
+        let output = product.output(0)?;
+        let factors = [product.input(0)?, product.input(1)?];
+        let fits = product.op == "Mul"
+            && is_plain(product)
+            && a < b
+            && (factors == [value, opened] || factors == [opened, value])
+            && !self.kept.contains(&opened)
+            && self.readers.get(&opened).is_some_and(|readers| *readers == [b])
+            && [opened, output].iter().all(|v| self.writers.get(v).is_some_and(|w| w.len() == 1) && !(self.is_constant)(*v));
+        if !fits {
+            return None;
+        }
+        self.absorb(activation, chain)?;
+        chain.absorbed.extend([a, b]);
+        Some(output)
+    }
+}

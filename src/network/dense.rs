@@ -1,0 +1,300 @@
+//! Convolutions on the CPU, dense and in groups, as products of matrices that are never written down.
+//!
+//! The weights are one matrix, a filter to a row. What the windows show is the other, a place to a column: tiles of it are
+//! copied together just before they are multiplied, across the images of a batch where planes are small, and the result goes
+//! through the [`Epilogue`] while it is still in registers. Burn's flex backend 0.22.1 goes image by image and writes what the
+//! windows show into memory; bias, normalisation and activation are passes of their own there.
+
+use rayon::prelude::*;
+
+use super::convolution::Window;
+use super::epilogue::Epilogue;
+use super::vector::{self, multiply_add};
+
+/// Rows and columns of a tile: their sums fill twelve vector registers of eight, and leave room for what is multiplied.
+const ROWS: usize = 6;
+const COLUMNS: usize = 16;
+
+/// Elements of the second matrix that are copied together at a time: they stay in the second level of cache.
+const BLOCK: usize = 1 << 16;
+
+/// Columns that one task takes at least, where a batch has them.
+const FEW: usize = 256;
+
+/// A padded value has at most this many times the elements of the value, or of the result.
+const MAX_PADDED: usize = 8;
+
+/// A convolution over planes, of which the caller has checked that everything fits.
+pub(super) struct Dense<'a> {
+    pub(super) x: &'a [f32],
+    /// Images, channels, height, width.
+    pub(super) shape: [usize; 4],
+    /// Filters × channels of a group × kernel.
+    pub(super) weights: &'a [f32],
+    pub(super) filters: usize,
+    pub(super) groups: usize,
+    pub(super) windows: [Window; 2],
+    /// Places of the windows, down and across.
+    pub(super) places: [usize; 2],
+    pub(super) epilogue: Epilogue<'a>,
+}
+
+/// The value with its pads, and where in it the elements of the second matrix lie.
+struct Source<'a> {
+    data: std::borrow::Cow<'a, [f32]>,
+    /// From the first place of a window to what its row shows, by row.
+    rows: Vec<usize>,
+    /// Elements of an image of one group.
+    image: usize,
+    width: usize,
+    strides: [usize; 2],
+    across: usize,
+}
+
+/// Part of the result that one task works out.
+struct Part<'o> {
+    /// The first image; images of different groups count apart.
+    image: usize,
+    images: usize,
+    /// Rows of the result: filters of the group.
+    rows: std::ops::Range<usize>,
+    places: std::ops::Range<usize>,
+    out: Lines<'o>,
+}
+
+/// Where a part's results go.
+enum Lines<'o> {
+    /// All images, rows and places, one after the other.
+    Whole(&'o mut [f32]),
+    /// One line for each row.
+    Split(Vec<&'o mut [f32]>),
+}
+
+/// Whether [`Dense::run`] would hold too much: pads make most of the value.
+pub(super) fn fits(shape: [usize; 4], windows: &[Window; 2], result: usize) -> bool {
+    let [images, channels, ..] = shape;
+    let [height, width] = padded(shape, windows);
+    let whole: usize = shape.iter().product();
+    height.checked_mul(width).and_then(|plane| plane.checked_mul(images * channels)).is_some_and(|n| n / MAX_PADDED <= whole.max(result))
+}
+
+fn padded([_, _, height, width]: [usize; 4], windows: &[Window; 2]) -> [usize; 2] {
+    [height + windows[0].pads.0 + windows[0].pads.1, width + windows[1].pads.0 + windows[1].pads.1]
+}
+
+impl Dense<'_> {
+    pub(super) fn run(&self) -> Vec<f32> {
+        let plane = self.places[0] * self.places[1];
+        let rows = self.filters / self.groups;
+        let mut out = vec![0.0; self.shape[0] * self.filters * plane];
+        let source = self.source();
+        self.parts(&mut out, rows, plane).into_par_iter().for_each(|part| vector::run(Work { of: self, source: &source, part }));
+        out
+    }
+
+    fn source(&self) -> Source<'_> {
+        let [images, channels, height, width] = self.shape;
+        let [v, h] = self.windows;
+        let [high, wide] = padded(self.shape, &self.windows);
+        let data = if (high, wide) == (height, width) {
+            std::borrow::Cow::Borrowed(self.x)
+        } else {
+            let mut data = vec![0.0; images * channels * high * wide];
+            data.par_chunks_mut(high * wide).zip(self.x.par_chunks(height * width)).for_each(|(to, from)| {
+                for (to, from) in to[v.pads.0 * wide..].chunks_mut(wide).zip(from.chunks(width)) {
+                    to[h.pads.0..h.pads.0 + width].copy_from_slice(from);
+                }
+            });
+            std::borrow::Cow::Owned(data)
+        };
+        let channels = channels / self.groups;
+        let kernel = |c: usize| {
+            let across = move |y: usize| (0..h.kernel).map(move |x| (c * high + y * v.dilation) * wide + x * h.dilation);
+            (0..v.kernel).flat_map(across)
+        };
+        let rows = (0..channels).flat_map(kernel).collect();
+        Source { data, rows, image: channels * high * wide, width: wide, strides: [v.stride, h.stride], across: self.places[1] }
+    }
+
+    /// Divides the result among tasks: by images where there are many, else by places, else by filters.
+    fn parts<'o>(&self, out: &'o mut [f32], rows: usize, plane: usize) -> Vec<Part<'o>> {
+        let images = self.shape[0] * self.groups;
+        let tasks = 2 * rayon::current_num_threads();
+        if images >= tasks || tasks <= 2 {
+            let most = if self.groups == 1 { images.div_ceil(tasks) } else { 1 };
+            let together = FEW.div_ceil(plane).clamp(1, most);
+            let part = |(i, out): (usize, &'o mut [f32])| Part {
+                image: i * together,
+                images: out.len() / (rows * plane),
+                rows: 0..rows,
+                places: 0..plane,
+                out: Lines::Whole(out),
+            };
+            return out.chunks_mut(together * rows * plane).enumerate().map(part).collect();
+        }
+        let wanted = tasks.div_ceil(images);
+        let image_parts = |(image, out): (usize, &'o mut [f32])| -> Vec<Part<'o>> {
+            if plane >= wanted * FEW {
+                let length = plane.div_ceil(wanted).next_multiple_of(COLUMNS);
+                let mut lines: Vec<Vec<&'o mut [f32]>> = (0..plane.div_ceil(length)).map(|_| Vec::with_capacity(rows)).collect();
+                for row in out.chunks_mut(plane) {
+                    row.chunks_mut(length).zip(&mut lines).for_each(|(line, part)| part.push(line));
+                }
+                let part = |(i, lines): (usize, Vec<&'o mut [f32]>)| Part {
+                    image,
+                    images: 1,
+                    rows: 0..rows,
+                    places: i * length..((i + 1) * length).min(plane),
+                    out: Lines::Split(lines),
+                };
+                return lines.into_iter().enumerate().map(part).collect();
+            }
+            let length = rows.div_ceil(wanted).next_multiple_of(ROWS);
+            let part = |(i, out): (usize, &'o mut [f32])| Part {
+                image,
+                images: 1,
+                rows: i * length..((i + 1) * length).min(rows),
+                places: 0..plane,
+                out: Lines::Whole(out),
+            };
+            out.chunks_mut(length * plane).enumerate().map(part).collect()
+        };
+        out.chunks_mut(rows * plane).enumerate().flat_map(image_parts).collect()
+    }
+}
+
+impl Source<'_> {
+    /// Where the window of a column begins.
+    fn start(&self, image: usize, place: usize) -> usize {
+        let (y, x) = (place / self.across, place % self.across);
+        image * self.image + y * self.strides[0] * self.width + x * self.strides[1]
+    }
+
+    /// Copies these columns together: for each row of the matrix [`COLUMNS`] elements, zeros after the last.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
+    fn copy(&self, starts: &[usize], to: &mut [[f32; COLUMNS]]) {
+        let whole = starts.len() == COLUMNS;
+        let step = |step: usize| whole && starts.windows(2).all(|pair| pair[0] + step == pair[1]);
+        let first = starts.first().copied().unwrap_or(0);
+        let lines = to.iter_mut().zip(&self.rows);
+        if step(1) {
+            lines.for_each(|(to, row)| to.copy_from_slice(&self.data[first + row..][..COLUMNS]));
+        } else if step(2) {
+            for (to, row) in lines {
+                let from = &self.data[first + row..][..2 * COLUMNS - 1];
+                *to = std::array::from_fn(|i| from[2 * i]);
+            }
+        } else if whole {
+            for (to, row) in lines {
+                to.iter_mut().zip(starts).for_each(|(to, start)| *to = self.data[start + row]);
+            }
+        } else {
+            for (to, row) in lines {
+                *to = [0.0; COLUMNS];
+                to.iter_mut().zip(starts).for_each(|(to, start)| *to = self.data[start + row]);
+            }
+        }
+    }
+}
+
+struct Work<'w, 'o> {
+    of: &'w Dense<'w>,
+    source: &'w Source<'w>,
+    part: Part<'o>,
+}
+
+impl vector::Loop for Work<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(mut self) {
+        let depth = self.source.rows.len();
+        let places = self.part.places.len();
+        let count = self.part.images * places;
+        let starts: Vec<usize> = (0..self.part.images)
+            .flat_map(|i| self.part.places.clone().map(move |place| (i, place)))
+            .map(|(i, place)| self.source.start(self.part.image + i, place))
+            .collect();
+        let block = (BLOCK / (depth * COLUMNS).max(1)).max(1) * COLUMNS;
+        let mut columns = vec![[0.0; COLUMNS]; depth * (block.min(count.next_multiple_of(COLUMNS)) / COLUMNS)];
+        let group = self.part.image % self.of.groups;
+        let filters = self.of.filters / self.of.groups;
+        let weights = &self.of.weights[group * filters * depth..][..filters * depth];
+        for first in (0..count).step_by(block) {
+            let starts = &starts[first..count.min(first + block)];
+            starts.chunks(COLUMNS).zip(columns.chunks_exact_mut(depth)).for_each(|(starts, to)| self.source.copy(starts, to));
+            for row in self.part.rows.clone().step_by(ROWS) {
+                let height = ROWS.min(self.part.rows.end - row);
+                // Where fewer filters are left, the last is worked out several times.
+                let lines: [&[f32]; ROWS] = std::array::from_fn(|i| &weights[(row + i.min(height - 1)) * depth..][..depth]);
+                for (i, columns) in columns.chunks_exact(depth).take(starts.len().div_ceil(COLUMNS)).enumerate() {
+                    let mut sums = vector::run(Tile { rows: lines, columns });
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        self.of.epilogue.scale::<FUSED, _>(group * filters + row + i.min(height - 1), sums);
+                    }
+                    self.of.epilogue.activate::<FUSED, { ROWS * COLUMNS }>(bytemuck::cast_mut(&mut sums));
+                    self.put::<FUSED>(row, height, first + i * COLUMNS, &mut sums);
+                }
+            }
+        }
+    }
+}
+
+impl Work<'_, '_> {
+    /// Finishes a tile, whose columns are those from `first` on, and writes it.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
+    fn put<const FUSED: bool>(&mut self, row: usize, height: usize, first: usize, sums: &mut [[f32; COLUMNS]; ROWS]) {
+        let (places, plane) = (self.part.places.len(), self.of.places[0] * self.of.places[1]);
+        let filters = self.of.filters / self.of.groups;
+        let (rows, local) = (self.part.rows.len(), row - self.part.rows.start);
+        let count = COLUMNS.min(self.part.images * places - first);
+        let (mut done, mut image, mut place) = (0, first / places, first % places);
+        while done < count {
+            let some = (places - place).min(count - done);
+            let at = ((self.part.image + image) * filters + row) * plane + self.part.places.start + place;
+            for (i, sums) in sums[..height].iter_mut().enumerate() {
+                if self.of.epilogue.adds() {
+                    self.of.epilogue.add::<FUSED>(at + i * plane, &mut sums[done..done + some]);
+                }
+                let to = match &mut self.part.out {
+                    Lines::Whole(out) => &mut out[(image * rows + local + i) * places + place..][..some],
+                    Lines::Split(lines) => &mut lines[local + i][place..place + some],
+                };
+                match <&mut [f32; COLUMNS]>::try_from(&mut *to) {
+                    Ok(to) => *to = *sums,
+                    Err(_) => to.copy_from_slice(&sums[done..done + some]),
+                }
+            }
+            done += some;
+            (image, place) = (image + 1, 0);
+        }
+    }
+}
+
+/// Products of [`ROWS`] rows with [`COLUMNS`] columns, summed.
+struct Tile<'t> {
+    rows: [&'t [f32]; ROWS],
+    columns: &'t [[f32; COLUMNS]],
+}
+
+impl vector::Loop for Tile<'_> {
+    type Output = [[f32; COLUMNS]; ROWS];
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> Self::Output {
+        let mut sums = [[0.0; COLUMNS]; ROWS];
+        let columns = self.columns;
+        let [a, b, c, d, e, f] = self.rows.map(|row| &row[..columns.len()]);
+        for (k, column) in columns.iter().enumerate() {
+            let factors = [a[k], b[k], c[k], d[k], e[k], f[k]];
+            for (sums, factor) in sums.iter_mut().zip(factors) {
+                for (sum, &x) in sums.iter_mut().zip(column) {
+                    *sum = multiply_add::<FUSED>(factor, x, *sum);
+                }
+            }
+        }
+        sums
+    }
+}

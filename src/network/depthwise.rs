@@ -1,0 +1,215 @@
+//! Convolutions on the CPU in which every filter sees one channel.
+//!
+//! A plane with its pads is laid out as one line, rows one after the other, so that a tap of the kernel is one shift of the
+//! whole line and the loop runs over it in full vectors, whatever the width; what it works out between two rows is thrown away.
+//! Strides of s make s² such lines, of every s-th column of every s-th row. Planes of several images are laid side by side
+//! where they are small.
+
+use rayon::prelude::*;
+
+use super::convolution::Window;
+use super::epilogue::Epilogue;
+use super::vector::{self, multiply_add};
+
+/// Elements that are summed together.
+const WIDTH: usize = 32;
+
+/// Elements that a line has at least, where a batch has them.
+const LINE: usize = 256;
+
+/// A depthwise convolution, of which the caller has checked that everything fits.
+pub(super) struct Depthwise<'a> {
+    pub(super) x: &'a [f32],
+    /// Images, channels, height, width.
+    pub(super) shape: [usize; 4],
+    /// Filters × kernel.
+    pub(super) weights: &'a [f32],
+    /// A multiple of the channels: each is seen by as many filters.
+    pub(super) filters: usize,
+    pub(super) windows: [Window; 2],
+    /// Places of the windows, down and across.
+    pub(super) places: [usize; 2],
+    pub(super) epilogue: Epilogue<'a>,
+}
+
+/// How a plane is laid out.
+struct Layout {
+    /// Rows and columns of a line.
+    rows: usize,
+    columns: usize,
+    /// Elements of the lines of all phases of one image, and of one line with all images.
+    phase: usize,
+    /// From an element of the result's line to what each tap sees, in the order of the weights.
+    taps: Vec<usize>,
+    /// Elements of the lines together, with room for the last vector to run over.
+    room: usize,
+}
+
+impl Depthwise<'_> {
+    pub(super) fn run(&self) -> Vec<f32> {
+        let plane = self.places[0] * self.places[1];
+        let (images, tasks) = (self.shape[0], 2 * rayon::current_num_threads());
+        let mut out = vec![0.0; images * self.filters * plane];
+        let rows = self.rows_and_columns();
+        if images >= tasks {
+            let together = LINE.div_ceil(rows[0] * rows[1]).clamp(1, images.div_ceil(tasks));
+            let layout = self.layout(rows, together);
+            out.par_chunks_mut(together * self.filters * plane).enumerate().for_each(|(i, out)| {
+                vector::run(Work { of: self, layout: &layout, first: i * together * self.filters, filters: self.filters, out });
+            });
+        } else {
+            let layout = self.layout(rows, 1);
+            let filters = (images * self.filters).div_ceil(tasks).max(1);
+            out.par_chunks_mut(filters * plane).enumerate().for_each(|(i, out)| {
+                let count = out.len() / plane;
+                vector::run(Work { of: self, layout: &layout, first: i * filters, filters: count, out });
+            });
+        }
+        out
+    }
+
+    /// Rows and columns of the line of a phase.
+    fn rows_and_columns(&self) -> [usize; 2] {
+        std::array::from_fn(|i| (self.windows[i].pads.0 + self.shape[2 + i] + self.windows[i].pads.1).div_ceil(self.windows[i].stride))
+    }
+
+    fn layout(&self, [rows, columns]: [usize; 2], images: usize) -> Layout {
+        let [v, h] = self.windows;
+        let phase = images * rows * columns;
+        let tap = |y: usize, x: usize| (y % v.stride * h.stride + x % h.stride) * phase + y / v.stride * columns + x / h.stride;
+        let taps: Vec<usize> = (0..v.kernel).flat_map(|y| (0..h.kernel).map(move |x| tap(y * v.dilation, x * h.dilation))).collect();
+        let furthest = taps.iter().max().copied().unwrap_or(0);
+        let room = (v.stride * h.stride * phase).max(furthest + phase.next_multiple_of(WIDTH));
+        Layout { rows, columns, phase, taps, room }
+    }
+}
+
+/// Planes of the result that one task works out: all filters of some images, or some filters of one after the other.
+struct Work<'w, 'o> {
+    of: &'w Depthwise<'w>,
+    layout: &'w Layout,
+    /// The first plane of the result.
+    first: usize,
+    /// Filters that the part has of each image.
+    filters: usize,
+    out: &'o mut [f32],
+}
+
+impl vector::Loop for Work<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Self { of, layout, first, filters, out } = self;
+        let plane = of.places[0] * of.places[1];
+        let images = (out.len() / (filters * plane)).max(1);
+        let each = of.filters / of.shape[1];
+        let mut lines = vec![0.0; layout.room];
+        let used = images * layout.rows * layout.columns;
+        let mut sums = vec![0.0; used.next_multiple_of(WIDTH)];
+        let mut shown = usize::MAX;
+        for f in 0..filters {
+            let channel = (first + f) / each;
+            if shown != channel {
+                shown = channel;
+                for image in 0..images {
+                    of.show(channel + image * of.shape[1], image, layout, &mut lines);
+                }
+            }
+            let filter = (first + f) % of.filters;
+            let weights = &of.weights[filter * layout.taps.len()..][..layout.taps.len()];
+            vector::run(Shifts { lines: &lines, taps: &layout.taps, weights, sums: &mut sums });
+            vector::run(Finish { epilogue: &of.epilogue, filter, sums: &mut sums });
+            for image in 0..images {
+                // A part with several images has all their filters.
+                let local = image * filters + f;
+                let to = &mut out[local * plane..(local + 1) * plane];
+                let from = &sums[image * layout.rows * layout.columns..];
+                for (to, from) in to.chunks_exact_mut(of.places[1]).zip(from.chunks(layout.columns)) {
+                    to.copy_from_slice(&from[..of.places[1]]);
+                }
+                if of.epilogue.adds() {
+                    of.epilogue.add::<FUSED>((first + local) * plane, to);
+                }
+            }
+        }
+    }
+}
+
+impl Depthwise<'_> {
+    /// Lays the plane of a channel of an image out in `lines`. Pads are never written: they stay zero.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
+    fn show(&self, plane: usize, image: usize, layout: &Layout, lines: &mut [f32]) {
+        let [v, h] = self.windows;
+        let (height, width) = (self.shape[2], self.shape[3]);
+        let from = &self.x[plane * height * width..][..height * width];
+        for (y, from) in from.chunks_exact(width).enumerate() {
+            let y = y + v.pads.0;
+            let row = (image * layout.rows + y / v.stride) * layout.columns + y % v.stride * h.stride * layout.phase;
+            if h.stride == 1 {
+                lines[row + h.pads.0..][..width].copy_from_slice(from);
+                continue;
+            }
+            for phase in 0..h.stride {
+                // The first column of this phase that is no pad.
+                let x = (phase + h.stride - h.pads.0 % h.stride) % h.stride;
+                let to = row + phase * layout.phase + (x + h.pads.0) / h.stride;
+                let count = width.saturating_sub(x).div_ceil(h.stride);
+                if h.stride == 2 {
+                    lines[to..to + count].iter_mut().zip(from[x.min(width)..].chunks(2)).for_each(|(to, from)| *to = from[0]);
+                } else {
+                    lines[to..to + count].iter_mut().zip(from[x.min(width)..].iter().step_by(h.stride)).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+}
+
+/// Every tap's shift of the lines, times its weight, summed.
+struct Shifts<'s> {
+    lines: &'s [f32],
+    taps: &'s [usize],
+    weights: &'s [f32],
+    sums: &'s mut [f32],
+}
+
+impl vector::Loop for Shifts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let (sums, _) = self.sums.as_chunks_mut::<WIDTH>();
+        for (i, to) in sums.iter_mut().enumerate() {
+            let lines = &self.lines[i * WIDTH..];
+            let mut sum = [0.0; WIDTH];
+            for (&tap, &weight) in self.taps.iter().zip(self.weights) {
+                let from = &lines[tap..tap + WIDTH];
+                for (sum, &x) in sum.iter_mut().zip(from) {
+                    *sum = multiply_add::<FUSED>(weight, x, *sum);
+                }
+            }
+            *to = sum;
+        }
+    }
+}
+
+/// Factor, summand and activation, over a whole line.
+struct Finish<'s> {
+    epilogue: &'s Epilogue<'s>,
+    filter: usize,
+    sums: &'s mut [f32],
+}
+
+impl vector::Loop for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let (sums, _) = self.sums.as_chunks_mut::<WIDTH>();
+        for sums in sums {
+            self.epilogue.scale::<FUSED, WIDTH>(self.filter, sums);
+            self.epilogue.activate::<FUSED, WIDTH>(sums);
+        }
+    }
+}

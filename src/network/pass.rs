@@ -1,0 +1,30 @@
+//! A forward pass that can be held between two nodes and carried on from there.
+
+use super::value::Value;
+
+/// A forward pass that stands before a node: the inputs, and what was worked out so far and is still to be read.
+///
+/// Clones are cheap: they share their tensors. A pass belongs to the plan of the network that began it, not to its weights: a
+/// clone of that network with other weights may carry it on, and gives what it would have given from the start wherever those
+/// weights are first read at or after the node that the pass stands before (see [`super::Network::first_use`]).
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// By value; `None` before it is written and after it was read for the last time.
+    pub(super) values: Vec<Option<Value>>,
+    /// The node that comes next.
+    pub(super) next: usize,
+}
+
+impl Pass {
+    /// Index of the node that it stands before; the number of nodes at the end.
+    #[must_use]
+    pub fn node(&self) -> usize {
+        self.next
+    }
+
+    /// Bytes of the values that it holds; one that several names share counts for each of them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.values.iter().flatten().map(Value::bytes).sum()
+    }
+}

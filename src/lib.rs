@@ -29,6 +29,7 @@ pub mod cli;
 pub mod device;
 pub mod export;
 pub mod graph;
+pub mod images;
 pub mod measure;
 pub mod network;
 pub mod onnx;

@@ -30,6 +30,7 @@ pub mod device;
 pub mod escaped;
 pub mod export;
 pub mod graph;
+pub mod images;
 pub mod measure;
 pub mod network;
 pub mod onnx;

@@ -1,0 +1,16 @@
+//! A person's own pictures, as a network gets them: a folder or an array file, decoded, resized, cropped and normalised.
+//!
+//! What a picture becomes is what Pillow and torchvision make of it, because that is what the networks were trained on. What the
+//! network makes of them is left to [`crate::measure`].
+
+mod config;
+mod decode;
+mod picture;
+mod preprocess;
+mod set;
+
+pub use config::Provenance;
+pub use decode::ImageError;
+pub use picture::{Filter, Picture, Resize};
+pub use preprocess::{Channels, IMAGENET_MEAN, IMAGENET_STD, Layout, MAX_EDGE, Preprocess, PreprocessError};
+pub use set::{ImageRef, ImageSet, ImagesError, Source};

@@ -1,0 +1,239 @@
+//! What is done to a picture before the network gets it, and the numbers that come of it.
+
+use std::path::Path;
+
+use super::config::{self, Provenance};
+use super::decode::{self, ImageError};
+use super::picture::{Filter, Picture, Resize};
+use super::set::{ImageRef, Source};
+use crate::graph::Graph;
+
+/// No edge of a network's input may be longer.
+pub const MAX_EDGE: usize = 8192;
+/// Mean of ImageNet's red, green and blue, from 0 to 1.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Deviation of ImageNet's red, green and blue.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Which of a picture's colours a network gets, and in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Channels {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+    /// The grey value three times.
+    GreyInThree,
+    /// The grey value, one channel.
+    Grey,
+}
+
+/// Order of a network's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// Channels, rows, columns.
+    #[default]
+    Nchw,
+    /// Rows, columns, channels.
+    Nhwc,
+}
+
+/// How pictures become a network's input: resize, crop, channels, `(v / divisor - mean) / std`, layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preprocess {
+    /// Height and width of the network's input.
+    pub size: [usize; 2],
+    /// Share of the resized picture's edge that the crop keeps, in 0..=1 and not 0: timm's `crop_pct`.
+    pub crop: f64,
+    /// What keeps, or loses, the proportions.
+    pub resize: Resize,
+    /// How pixels are mixed.
+    pub filter: Filter,
+    /// 255 to have values from 0 to 1 before `mean` and `std`; 1 to leave them from 0 to 255.
+    pub divisor: f32,
+    /// Taken off, in the order of the network's channels; of one channel the first counts.
+    pub mean: [f32; 3],
+    /// Divides, in the order of the network's channels.
+    pub std: [f32; 3],
+    /// Colours.
+    pub channels: Channels,
+    /// Order of the numbers.
+    pub layout: Layout,
+}
+
+impl Default for Preprocess {
+    /// What timm does for ImageNet at 224 × 224.
+    fn default() -> Self {
+        Self {
+            size: [224, 224],
+            crop: 0.875,
+            resize: Resize::Shortest,
+            filter: Filter::Bicubic,
+            divisor: 255.0,
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+            channels: Channels::Rgb,
+            layout: Layout::Nchw,
+        }
+    }
+}
+
+impl Channels {
+    /// All of them, in the order in which they are offered.
+    pub const ALL: [Self; 4] = [Self::Rgb, Self::Bgr, Self::GreyInThree, Self::Grey];
+
+    /// As on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rgb => "rgb",
+            Self::Bgr => "bgr",
+            Self::GreyInThree => "grey3",
+            Self::Grey => "grey",
+        }
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            _ => 3,
+        }
+    }
+
+    /// Which byte of a pixel the network's channel number `channel` is.
+    const fn byte(self, channel: usize) -> usize {
+        match self {
+            Self::Bgr => 2 - channel,
+            _ => channel,
+        }
+    }
+}
+
+impl Layout {
+    /// All of them, in the order in which they are offered.
+    pub const ALL: [Self; 2] = [Self::Nchw, Self::Nhwc];
+
+    /// As on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nchw => "nchw",
+            Self::Nhwc => "nhwc",
+        }
+    }
+}
+
+/// Why preprocessing cannot be done as it is set.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PreprocessError {
+    /// No pixels, or too many.
+    #[error("the size {height} × {width} is not possible: each edge has to be from 1 to {MAX_EDGE}")]
+    Size {
+        /// As set.
+        height: usize,
+        /// As set.
+        width: usize,
+    },
+    /// Not a share.
+    #[error("the crop {crop} is not possible: it has to be above 0 and at most 1")]
+    Crop {
+        /// As set.
+        crop: f64,
+    },
+    /// Nothing that can divide, or that can be taken off.
+    #[error("{what} {value} is not possible: {limit}")]
+    Number {
+        /// Which number.
+        what: &'static str,
+        /// As set.
+        value: f32,
+        /// What it has to be.
+        limit: &'static str,
+    },
+}
+
+impl Preprocess {
+    /// Whether every number is one that can be calculated with.
+    ///
+    /// # Errors
+    /// [`PreprocessError`]
+    pub fn check(&self) -> Result<(), PreprocessError> {
+        let [height, width] = self.size;
+        if ![height, width].iter().all(|edge| (1..=MAX_EDGE).contains(edge)) {
+            return Err(PreprocessError::Size { height, width });
+        }
+        if !(self.crop > 0.0 && self.crop <= 1.0) {
+            return Err(PreprocessError::Crop { crop: self.crop });
+        }
+        let divides = |v: f32| v.is_normal() && v > 0.0;
+        let number = |what, value, limit| Err(PreprocessError::Number { what, value, limit });
+        if !divides(self.divisor) {
+            return number("the divisor", self.divisor, "it has to be above 0");
+        }
+        if let Some(&std) = self.std.iter().find(|v| !divides(**v)) {
+            return number("the deviation", std, "it has to be above 0");
+        }
+        match self.mean.iter().find(|v| !v.is_finite()) {
+            Some(&mean) => number("the mean", mean, "it has to be a number"),
+            None => Ok(()),
+        }
+    }
+
+    /// What the files beside the model at `path` say, else what its input's shape says with ImageNet's numbers. Which of both is
+    /// in the second value.
+    #[must_use]
+    pub fn for_model(graph: &Graph, path: &Path) -> (Self, Provenance) {
+        config::for_model(graph, path)
+    }
+
+    /// Shape of one picture's numbers, without the batch.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        let [height, width] = self.size;
+        match self.layout {
+            Layout::Nchw => [self.channels.count(), height, width],
+            Layout::Nhwc => [height, width, self.channels.count()],
+        }
+    }
+
+    /// One picture as the network sees it, before `mean` and `std`: resized, cropped, grey where it gets grey. Red stays red for a
+    /// network that gets blue first. Rows that are preprocessed already are turned back.
+    ///
+    /// # Errors
+    /// [`ImageError`]
+    pub fn view(&self, image: &ImageRef) -> Result<Picture, ImageError> {
+        self.check()?;
+        let picture = match &image.source {
+            Source::File(path) => decode::decode(path)?,
+        };
+        let picture = match self.channels {
+            Channels::Grey | Channels::GreyInThree => picture.into_grey(),
+            Channels::Rgb | Channels::Bgr => picture,
+        };
+        picture.fitted(self.size, self.crop, self.resize, self.filter)
+    }
+
+    /// The network's numbers for one picture, of [`Preprocess::shape`].
+    ///
+    /// # Errors
+    /// [`ImageError`]
+    pub fn apply(&self, image: &ImageRef) -> Result<Vec<f32>, ImageError> {
+        Ok(self.numbers(&self.view(image)?))
+    }
+
+    /// `(v / divisor - mean) / std` in float32, in the order of torchvision's `ToTensor` and `Normalize`.
+    fn numbers(&self, picture: &Picture) -> Vec<f32> {
+        let count = self.channels.count();
+        let value = |channel: usize, v: u8| (f32::from(v) / self.divisor - self.mean[channel]) / self.std[channel];
+        let tables: Vec<[f32; 256]> = (0..count).map(|c| std::array::from_fn(|v| value(c, v as u8))).collect();
+        let pixels = || picture.rgb.chunks_exact(3);
+        let number = |pixel: &[u8], c: usize| tables[c][usize::from(pixel[self.channels.byte(c)])];
+        match self.layout {
+            Layout::Nchw => (0..count).flat_map(|c| pixels().map(move |p| number(p, c))).collect(),
+            Layout::Nhwc => pixels().flat_map(|p| (0..count).map(move |c| number(p, c))).collect(),
+        }
+    }
+}

@@ -24,10 +24,12 @@
 
 #[cfg(feature = "gui")]
 pub mod app;
+pub mod arrays;
 pub mod atomic;
 pub mod cli;
 pub mod device;
 pub mod escaped;
+pub mod evaluate;
 pub mod export;
 pub mod graph;
 pub mod images;

@@ -163,7 +163,7 @@ impl Model {
 #[derive(Debug)]
 pub struct Session {
     model: Arc<Model>,
-    orders: Vec<Option<Order>>,
+    orders: Arc<[Option<Order>]>,
     history: History,
     device: Option<ComputeDevice>,
     gpu: Option<DeviceMasks>,
@@ -189,6 +189,10 @@ impl Session {
     /// From a model and what [`Model::prepare`] made of it.
     #[must_use]
     pub fn new(model: Arc<Model>, orders: Vec<Option<Order>>) -> Self {
+        Self::shared(model, orders.into())
+    }
+
+    fn shared(model: Arc<Model>, orders: Arc<[Option<Order>]>) -> Self {
         let none: Arc<[u64]> = vec![0; orders.len()].into();
         let state = State { settings: Settings::new(&model.graph), masked: none.clone(), fixed: none.clone() };
         Self {
@@ -201,6 +205,32 @@ impl Session {
             subject: None,
             saved: (none.clone(), none),
         }
+    }
+
+    /// A session on the same model and device with this one's state and a history of its own. The weights are shared.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut fork = Self::shared(self.model.clone(), self.orders.clone());
+        fork.device.clone_from(&self.device);
+        fork.network.clone_from(&self.network);
+        fork.set_state(self.state().clone());
+        fork
+    }
+
+    /// Puts a state of the same model in place of the present one, without a step that could be undone.
+    pub fn set_state(&mut self, state: State) {
+        self.history = History::new(state);
+    }
+
+    /// A parameter's elements as opened, the `count` smallest of them zero; `None` where it cannot be pruned.
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub fn pruned_alone(&self, id: ParameterId, count: u64) -> Result<Option<Values>, OpenError> {
+        let Some(order) = self.orders[id.0].as_ref() else { return Ok(None) };
+        let Some(mut values) = self.model.file.floats(self.model.graph.parameter(id).tensor)? else { return Ok(None) };
+        prune::smallest(&values, order, count).apply(&mut values);
+        Ok(Some(values))
     }
 
     /// The model.
@@ -456,11 +486,30 @@ impl Session {
     /// # Errors
     /// [`SessionError::Network`], [`SessionError::Device`], and as [`Session::outcome`].
     pub fn forward(&mut self, inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, SessionError> {
-        let device = self.device.as_ref().map_or_else(Device::flex, |d| d.device.clone());
-        if self.network.is_none() {
-            self.network = Some(Network::build(self.model.graph.clone(), &self.model.file, &device)?);
+        Ok(self.pruned_network()?.forward(inputs)?)
+    }
+
+    /// The network as opened, on the device in use.
+    ///
+    /// # Errors
+    /// [`SessionError::Network`]
+    pub fn dense_network(&mut self) -> Result<Network, SessionError> {
+        if let Some(network) = &self.network {
+            return Ok(network.clone());
         }
-        let Some(mut network) = self.network.clone() else { return Ok(Vec::new()) };
+        let device = self.device.as_ref().map_or_else(Device::flex, |d| d.device.clone());
+        let network = Network::build(self.model.graph.clone(), &self.model.file, &device)?;
+        self.network = Some(network.clone());
+        Ok(network)
+    }
+
+    /// The network as pruned at the present settings, on the device in use.
+    ///
+    /// # Errors
+    /// As [`Session::forward`].
+    pub fn pruned_network(&mut self) -> Result<Network, SessionError> {
+        let mut network = self.dense_network()?;
+        let device = network.device().clone();
         let outcome = match self.outcome() {
             Ok(outcome) => Some(outcome),
             Err(PruneError::EmptyScope) => None,
@@ -492,7 +541,7 @@ impl Session {
                 }
             }
         }
-        Ok(network.forward(inputs)?)
+        Ok(network)
     }
 
     /// A close look at one parameter under the chosen method; `None` where it has no float elements, or where they can no longer

@@ -77,6 +77,14 @@ pub enum ImageError {
         /// Of the input.
         expected: usize,
     },
+    /// Not in the array.
+    #[error("there is no row {index} among {count}")]
+    NoRow {
+        /// As asked for.
+        index: usize,
+        /// Rows in the file.
+        count: usize,
+    },
     /// The settings are at fault, not the picture.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),

@@ -5,12 +5,17 @@
 
 mod config;
 mod decode;
+mod labels;
+mod loader;
 mod picture;
 mod preprocess;
+mod rows;
 mod set;
 
 pub use config::Provenance;
 pub use decode::ImageError;
+pub use loader::{Batch, Broken, Loader};
 pub use picture::{Filter, Picture, Resize};
 pub use preprocess::{Channels, IMAGENET_MEAN, IMAGENET_STD, Layout, MAX_EDGE, Preprocess, PreprocessError};
+pub use rows::Rows;
 pub use set::{ImageRef, ImageSet, ImagesError, Source};

@@ -208,6 +208,10 @@ impl Preprocess {
         self.check()?;
         let picture = match &image.source {
             Source::File(path) => decode::decode(path)?,
+            Source::Row { rows, index } => match rows.numbers(*index) {
+                Some(numbers) => return Ok(self.turned_back(self.fitting(numbers)?)),
+                None => rows.picture(*index).ok_or(ImageError::NoRow { index: *index, count: rows.count })?,
+            },
         };
         let picture = match self.channels {
             Channels::Grey | Channels::GreyInThree => picture.into_grey(),
@@ -221,7 +225,35 @@ impl Preprocess {
     /// # Errors
     /// [`ImageError`]
     pub fn apply(&self, image: &ImageRef) -> Result<Vec<f32>, ImageError> {
+        if let Source::Row { rows, index } = &image.source
+            && let Some(numbers) = rows.numbers(*index)
+        {
+            return self.fitting(numbers).map(<[f32]>::to_vec);
+        }
         Ok(self.numbers(&self.view(image)?))
+    }
+
+    /// Preprocessed numbers, where they are as many as the network takes.
+    fn fitting<'a>(&self, numbers: &'a [f32]) -> Result<&'a [f32], ImageError> {
+        let expected = self.shape().iter().product();
+        if numbers.len() == expected { Ok(numbers) } else { Err(ImageError::Row { found: numbers.len(), expected }) }
+    }
+
+    /// The picture that preprocessed numbers came from, as near as 8 bits allow.
+    fn turned_back(&self, numbers: &[f32]) -> Picture {
+        let [height, width] = self.size;
+        let count = self.channels.count();
+        let byte = |pixel: usize, colour: usize| {
+            let channel = if count == 1 { 0 } else { self.channels.byte(colour) };
+            let number = match self.layout {
+                Layout::Nchw => numbers[channel * height * width + pixel],
+                Layout::Nhwc => numbers[pixel * count + channel],
+            };
+            // `as` keeps within 0..=255 and makes 0 of NaN.
+            ((number * self.std[channel] + self.mean[channel]) * self.divisor).round() as u8
+        };
+        let rgb = (0..height * width).flat_map(|p| [byte(p, 0), byte(p, 1), byte(p, 2)]).collect();
+        Picture { width: width as u32, height: height as u32, rgb }
     }
 
     /// `(v / divisor - mean) / std` in float32, in the order of torchvision's `ToTensor` and `Normalize`.

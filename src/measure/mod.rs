@@ -1,7 +1,10 @@
-//! What pruning did: sparsity per parameter and in all, histograms and statistics of one parameter.
+//! What pruning did: sparsity per parameter and in all, histograms and statistics of one parameter; and what it costs: what
+//! became of the network's answers.
 
 mod detail;
+mod effect;
 mod outcome;
 
 pub use detail::{Detail, Histogram, Picture, Statistics, Subject};
+pub use effect::{Answers, Changed, Effect, Tally};
 pub use outcome::{Figures, Outcome, Weights, figures, outcome};

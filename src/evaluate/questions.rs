@@ -1,0 +1,271 @@
+//! What the networks are asked: a person's images, or noise where there are none, in batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::graph::{Graph, Input};
+use crate::images::{Batch as Pictures, ImageSet, Layout, Loader, Preprocess};
+use crate::network::Array;
+
+/// Images that are made into the network's numbers once and kept, in bytes of those numbers: 1 GiB. What is beyond is decoded
+/// again whenever it is asked for.
+const KEPT_BYTES: usize = 1 << 30;
+
+/// Noise images, when there are no others.
+const NOISE_IMAGES: usize = 8;
+
+/// Some questions.
+#[derive(Debug)]
+pub struct Batch {
+    /// All inputs by name.
+    pub inputs: Vec<(String, Array)>,
+    /// Which images of the set.
+    pub images: Vec<usize>,
+    /// Their classes, where known.
+    pub labels: Vec<Option<usize>>,
+}
+
+/// A picture that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name in the set.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why there is nothing to ask.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QuestionsError {
+    /// The model takes something else than images.
+    #[error(
+        "the model cannot be shown images: it wants {wanted}, and images fit one input of 3 or 1 channels, [batch, channels, height, width]"
+    )]
+    NotForImages {
+        /// Its inputs.
+        wanted: String,
+    },
+    /// An input that noise does not fit.
+    #[error("the input “{name}” of the model has no number of dimensions: noise cannot be made for it")]
+    NoShape {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Everything that is asked, always in the same order: a set of images is gone through with a stride, so that a part of it has
+/// all classes that it can.
+#[derive(Debug)]
+pub struct Questions {
+    source: Source,
+    kept: Vec<Arc<Batch>>,
+    is_whole: bool,
+    broken: Vec<Broken>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Images { set: Arc<ImageSet>, preprocess: Preprocess, order: Vec<usize>, batch: usize, input: String },
+    Noise,
+}
+
+impl Questions {
+    /// The images of `set`, at most `limit` of them, `batch` at a time; where the model's batch is fixed, that many.
+    ///
+    /// # Errors
+    /// [`QuestionsError::NotForImages`]
+    pub fn images(
+        graph: &Graph,
+        set: Arc<ImageSet>,
+        preprocess: Preprocess,
+        limit: Option<usize>,
+        batch: usize,
+    ) -> Result<Self, QuestionsError> {
+        let wanted = || graph.inputs.iter().map(|i| format!("“{}” {}", i.name, shape_text(&i.shape))).collect::<Vec<_>>().join(", ");
+        let [input] = &graph.inputs[..] else { return Err(QuestionsError::NotForImages { wanted: wanted() }) };
+        let [_, height, width] = match preprocess.layout {
+            Layout::Nchw => preprocess.shape(),
+            Layout::Nhwc => {
+                let [h, w, c] = preprocess.shape();
+                [c, h, w]
+            }
+        };
+        let fits = input.shape.is_empty() || (input.shape.len() == 4 && input.dtype.is_float() && height > 0 && width > 0);
+        if !fits {
+            return Err(QuestionsError::NotForImages { wanted: wanted() });
+        }
+        let batch = input.shape.first().copied().flatten().unwrap_or(batch).max(1);
+        let mut order = strided(set.images.len());
+        order.truncate(limit.unwrap_or(usize::MAX));
+        let source = Source::Images { set, preprocess, order, batch, input: input.name.clone() };
+        Ok(Self { source, kept: Vec::new(), is_whole: false, broken: Vec::new() })
+    }
+
+    /// Seeded noise, standard normal, for every float input; integers are 0.
+    ///
+    /// # Errors
+    /// [`QuestionsError::NoShape`]
+    pub fn noise(graph: &Graph, seed: u64) -> Result<Self, QuestionsError> {
+        let mut random = seed;
+        let inputs = graph.inputs.iter().map(|input| noise(input, &mut random)).collect::<Result<Vec<_>, _>>()?;
+        let images = inputs.first().map_or(1, |(_, array)| array.shape.first().copied().unwrap_or(1));
+        let batch = Batch { inputs, images: (0..images).collect(), labels: vec![None; images] };
+        Ok(Self { source: Source::Noise, kept: vec![Arc::new(batch)], is_whole: true, broken: Vec::new() })
+    }
+
+    /// Whether this is noise, and no images of a person.
+    #[must_use]
+    pub fn is_noise(&self) -> bool {
+        matches!(self.source, Source::Noise)
+    }
+
+    /// Images in all, broken ones included.
+    #[must_use]
+    pub fn num_images(&self) -> usize {
+        match &self.source {
+            Source::Images { order, .. } => order.len(),
+            Source::Noise => self.kept.iter().map(|b| b.images.len()).sum(),
+        }
+    }
+
+    /// Pictures that could not be used, as far as was looked.
+    #[must_use]
+    pub fn broken(&self) -> &[Broken] {
+        &self.broken
+    }
+
+    /// Hands all batches to `act` with their numbers, in order, until it returns an error. Those that do not fit in memory are
+    /// decoded beside it. Ends early, without an error, when `is_cancelled`.
+    ///
+    /// # Errors
+    /// The first of `act`.
+    pub fn each<E>(&mut self, is_cancelled: &dyn Fn() -> bool, act: &mut dyn FnMut(usize, &Arc<Batch>) -> Result<(), E>) -> Result<(), E> {
+        for (i, batch) in self.kept.iter().enumerate() {
+            if is_cancelled() {
+                return Ok(());
+            }
+            act(i, batch)?;
+        }
+        if self.is_whole {
+            return Ok(());
+        }
+        let Source::Images { set, preprocess, order, batch, input } = &self.source else { return Ok(()) };
+        let seen: usize = self.kept.iter().map(|b| b.images.len()).sum::<usize>() + self.broken.len();
+        let stop = Stop(Arc::new(AtomicBool::new(false)));
+        let is_first = !self.kept.iter().any(|b| b.images.len() < *batch) && self.kept_bytes() < KEPT_BYTES;
+        let rest = order.get(seen.min(order.len())..).unwrap_or_default().to_vec();
+        let loader = Loader::start(set, preprocess, rest, *batch, stop.0.clone());
+        let mut kept_bytes = self.kept_bytes();
+        let mut next = self.kept.len();
+        let mut keeps = is_first;
+        let mut went_through = true;
+        let mut broken = Vec::new();
+        for pictures in loader {
+            if is_cancelled() {
+                went_through = false;
+                break;
+            }
+            let Pictures { array, indices, broken: failed } = pictures;
+            broken.extend(failed.into_iter().map(|b| Broken { name: b.name, reason: b.error.to_string() }));
+            if keeps {
+                self.broken.append(&mut broken);
+            }
+            if indices.is_empty() {
+                continue;
+            }
+            let bytes = array.shape.iter().product::<usize>() * size_of::<f32>();
+            let labels = indices.iter().map(|&i| set.images[i].class).collect();
+            let batch = Arc::new(Batch { inputs: vec![(input.clone(), array)], images: indices, labels });
+            keeps = keeps && kept_bytes + bytes <= KEPT_BYTES;
+            if keeps {
+                kept_bytes += bytes;
+                self.kept.push(batch.clone());
+            }
+            act(next, &batch)?;
+            next += 1;
+        }
+        self.is_whole = keeps && went_through;
+        Ok(())
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.kept.iter().flat_map(|b| &b.inputs).map(|(_, a)| a.shape.iter().product::<usize>() * size_of::<f32>()).sum()
+    }
+}
+
+/// Ends the loader's threads whichever way its reader leaves.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// All numbers below `count`, far ones after one another: steps of about the golden section of the whole.
+fn strided(count: usize) -> Vec<usize> {
+    let mut step = (count as f64 * 0.618_034) as usize;
+    while step > 1 && gcd(step, count) != 1 {
+        step -= 1;
+    }
+    (0..count).map(|i| (i as u128 * step.max(1) as u128 % count.max(1) as u128) as usize).collect()
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn noise(input: &Input, random: &mut u64) -> Result<(String, Array), QuestionsError> {
+    if input.shape.is_empty() && !input.dtype.is_float() {
+        return Err(QuestionsError::NoShape { name: input.name.clone() });
+    }
+    // An open batch takes several images, another open dimension the size that networks are mostly trained at.
+    let open = |i: usize| if i == 0 { NOISE_IMAGES } else { 224 };
+    let shape: Vec<usize> = input.shape.iter().enumerate().map(|(i, d)| d.unwrap_or_else(|| open(i))).collect();
+    let elements: usize = shape.iter().product();
+    let array = if input.dtype.is_float() {
+        Array { shape, dtype: input.dtype, data: crate::network::ArrayData::F32((0..elements).map(|_| normal(random)).collect()) }
+    } else if input.dtype == crate::onnx::Dtype::Bool {
+        Array::bool(shape, vec![true; elements])
+    } else {
+        Array::i64(shape, vec![0; elements])
+    };
+    Ok((input.name.clone(), array))
+}
+
+/// Standard normal: the sum of twelve uniform numbers less six (Irwin-Hall).
+fn normal(random: &mut u64) -> f32 {
+    (0..12).map(|_| uniform(random)).sum::<f32>() - 6.0
+}
+
+/// Uniform in 0..1, by `SplitMix64` (Steele, Lea, Flood 2014).
+fn uniform(random: &mut u64) -> f32 {
+    *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *random;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 40) as f32 / (1_u64 << 24) as f32
+}
+
+fn shape_text(shape: &[Option<usize>]) -> String {
+    let dims: Vec<String> = shape.iter().map(|d| d.map_or("any".to_owned(), |d| d.to_string())).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stride_reaches_every_image_once_and_soon_every_class() {
+        for count in [0, 1, 2, 3, 10, 360, 1000] {
+            let mut order = strided(count);
+            if count == 360 {
+                let classes: std::collections::HashSet<usize> = order[..60].iter().map(|i| i / 36).collect();
+                assert_eq!(classes.len(), 10);
+            }
+            order.sort_unstable();
+            assert_eq!(order, (0..count).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Amounts worth measuring, and the largest one whose cost is bearable.
+
+use super::{EvaluateError, Evaluator, Observer};
+use crate::measure::Effect;
+use crate::prune::{Amount, Method, Settings, State};
+
+/// The finest step between two amounts of a search: half a percent.
+const FINEST: u32 = 200;
+
+/// What must not suffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Criterion {
+    /// Accuracy on labelled images.
+    Top1,
+    /// Agreement with the dense network.
+    Agreement,
+}
+
+impl Criterion {
+    /// The figure of an effect, 0..=1.
+    #[must_use]
+    pub fn of(self, effect: &Effect) -> Option<f64> {
+        match self {
+            Self::Top1 => effect.top1,
+            Self::Agreement => effect.agreement,
+        }
+    }
+}
+
+/// The end of a search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// By which method.
+    pub method: Method,
+    /// The largest amount found, 0..=1.
+    pub amount: f64,
+    /// What it costs.
+    pub effect: Effect,
+}
+
+impl Evaluator {
+    /// The largest amount, to half a percent, at which the criterion is at most `drop` (0..=1) below the dense network's. Found by
+    /// bisection: where the curve is not monotone it is the edge of one stretch that is good enough, measured as such.
+    ///
+    /// `None` where the model has no such figure.
+    ///
+    /// # Errors
+    /// As [`Evaluator::effect`].
+    pub fn largest_amount(
+        &mut self,
+        state: &State,
+        method: Method,
+        (criterion, drop): (Criterion, f64),
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Found>, EvaluateError> {
+        let Some(dense) = criterion.of(&self.dense(None, observer)?) else { return Ok(None) };
+        let at = |step: u32| f64::from(step) / f64::from(FINEST);
+        let mut effect_at = |step: u32| {
+            let settings = Settings { method, amount: Amount::Fraction(at(step)), ..state.settings.clone() };
+            self.effect_at(state, settings, observer)
+        };
+        // Rounding of shares must not refuse a drop that is exactly as large as was allowed.
+        let is_good = |effect: &Effect| criterion.of(effect).is_some_and(|value| value >= dense - drop - 1e-9);
+        let (mut low, mut high) = (0, FINEST);
+        let mut best = effect_at(low)?;
+        if !is_good(&best) {
+            return Ok(Some(Found { method, amount: 0.0, effect: best }));
+        }
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            let effect = effect_at(middle)?;
+            if is_good(&effect) {
+                (low, best) = (middle, effect);
+            } else {
+                high = middle;
+            }
+        }
+        Ok(Some(Found { method, amount: at(low), effect: best }))
+    }
+}
+
+/// Amounts from 0 to 1 in steps of `1 / 2^levels`, the coarse ones first: 0, 1, 1/2, 1/4, 3/4, 1/8, …
+#[must_use]
+pub fn coarse_to_fine(levels: u32) -> Vec<f64> {
+    let mut amounts = vec![0.0, 1.0];
+    for level in 1..=levels {
+        let parts = 1_u32 << level;
+        amounts.extend((1..parts).step_by(2).map(|i| f64::from(i) / f64::from(parts)));
+    }
+    amounts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coarse_amounts_come_first_and_none_twice() {
+        let amounts = coarse_to_fine(4);
+        assert_eq!(amounts[..5], [0.0, 1.0, 0.5, 0.25, 0.75]);
+        let mut sorted = amounts.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.dedup();
+        assert_eq!(sorted, (0..=16).map(|i| f64::from(i) / 16.0).collect::<Vec<_>>());
+        assert_eq!(amounts.len(), sorted.len());
+    }
+}

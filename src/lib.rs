@@ -34,6 +34,7 @@ pub mod export;
 pub mod graph;
 pub mod images;
 pub mod measure;
+pub mod measurer;
 pub mod network;
 pub mod onnx;
 mod panics;

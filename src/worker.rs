@@ -15,6 +15,7 @@ use crate::device::{ComputeDevice, DeviceChoice};
 use crate::export::{ExportError, Format, Report};
 use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
+use crate::measurer::{Measure, Measured, Measurer};
 use crate::onnx::SaveError;
 use crate::prune::{Settings, Step};
 use crate::session::{Model, Session, SessionError, Watch};
@@ -47,6 +48,23 @@ pub enum Job {
     Save(PathBuf, Format, Overwrite),
     /// Save the table of figures.
     SaveTable(PathBuf, Overwrite),
+    /// Measure something; it is done beside what is done here.
+    Measure(Measurement),
+}
+
+/// What a person asks the [`Measurer`] for.
+#[derive(Debug, Clone)]
+pub enum Measurement {
+    /// See [`Measure::Images`].
+    Images(PathBuf),
+    /// See [`Measure::Noise`].
+    Noise,
+    /// See [`Measure::Curve`].
+    Curve,
+    /// See [`Measure::Scan`].
+    Scan,
+    /// See [`Measure::Search`].
+    Search(f64),
 }
 
 /// Something that happened.
@@ -80,6 +98,8 @@ pub enum Event {
         /// What went wrong and what to do.
         message: String,
     },
+    /// Something was measured.
+    Measured(Measured),
     /// No job is left.
     Idle,
 }
@@ -117,6 +137,7 @@ pub struct Worker {
     /// Models that the window has seen opened.
     seen: u64,
     cancel: Arc<AtomicBool>,
+    measurer: Arc<Measurer>,
 }
 
 impl Worker {
@@ -129,9 +150,12 @@ impl Worker {
         // Events are bounded by jobs: a few for each, and progress is dropped when nobody reads.
         let (event_sender, events) = sync_channel(MAX_WAITING * 8);
         let cancel = Arc::new(AtomicBool::new(false));
-        let outlet = Outlet { events: event_sender, wake: Box::new(wake), cancel: cancel.clone() };
-        std::thread::Builder::new().name("gpu-worker".into()).spawn(move || work(&job_receiver, &outlet, choice))?;
-        Ok(Self { jobs, events, waiting: VecDeque::new(), seen: 0, cancel })
+        let outlet = Arc::new(Outlet { events: event_sender, wake: Box::new(wake), cancel: cancel.clone() });
+        let outside = outlet.clone();
+        let measurer = Arc::new(Measurer::start(move |measured| outside.send(Event::Measured(measured)))?);
+        let inside = measurer.clone();
+        std::thread::Builder::new().name("gpu-worker".into()).spawn(move || work(&job_receiver, &outlet, choice, inside))?;
+        Ok(Self { jobs, events, waiting: VecDeque::new(), seen: 0, cancel, measurer })
     }
 
     /// Asks for a job. Never blocks.
@@ -160,6 +184,7 @@ impl Worker {
     /// Stops the long job that is going on; a short one is not worth it.
     pub fn cancel(&self) {
         self.cancel.store(true, Ordering::Relaxed);
+        self.measurer.send(Measure::Stop);
     }
 }
 
@@ -193,8 +218,8 @@ impl Watch for Outlet {
     }
 }
 
-fn work(jobs: &Receiver<Errand>, outlet: &Outlet, choice: DeviceChoice) {
-    let mut desk = Desk { session: None, opened: 0, looked: None, device: None };
+fn work(jobs: &Receiver<Errand>, outlet: &Outlet, choice: DeviceChoice, measurer: Arc<Measurer>) {
+    let mut desk = Desk { session: None, opened: 0, looked: None, device: None, measurer };
     let mut queue = VecDeque::new();
     let mut pending_choice = Some(choice);
     loop {
@@ -272,6 +297,7 @@ impl Job {
             Self::Look(_) => "Look at a parameter",
             Self::Save(..) => "Save",
             Self::SaveTable(..) => "Save the table",
+            Self::Measure(_) => "Measure",
         }
     }
 
@@ -293,6 +319,7 @@ struct Desk {
     opened: u64,
     looked: Option<ParameterId>,
     device: Option<Arc<ComputeDevice>>,
+    measurer: Arc<Measurer>,
 }
 
 impl Desk {
@@ -302,6 +329,8 @@ impl Desk {
                 let device = Arc::new(device);
                 if let Some(session) = &mut self.session {
                     session.use_device((*device).clone());
+                    self.measurer.send(Measure::Model(Box::new(session.fork())));
+                    self.measurer.send(Measure::Position(session.state().clone()));
                 }
                 self.device = Some(device.clone());
                 outlet.send(Event::DeviceChosen(device));
@@ -347,6 +376,16 @@ impl Desk {
                 outlet.send(Event::TableSaved(path));
                 return Ok(());
             }
+            Job::Measure(errand) => {
+                self.measurer.send(match errand {
+                    Measurement::Images(path) => Measure::Images(path),
+                    Measurement::Noise => Measure::Noise,
+                    Measurement::Curve => Measure::Curve,
+                    Measurement::Scan => Measure::Scan,
+                    Measurement::Search(drop) => Measure::Search(drop),
+                });
+                return Ok(());
+            }
         }
         self.show(outlet);
         Ok(())
@@ -361,6 +400,7 @@ impl Desk {
         if let Some(device) = &self.device {
             session.use_device((**device).clone());
         }
+        self.measurer.send(Measure::Model(Box::new(session.fork())));
         self.session = Some(session);
         self.opened += 1;
         self.looked = None;
@@ -372,6 +412,7 @@ impl Desk {
     fn show(&mut self, outlet: &Outlet) {
         let Some(session) = &self.session else { return };
         let state = session.state();
+        self.measurer.send(Measure::Position(state.clone()));
         outlet.send(Event::Changed(Box::new(View {
             figures: session.figures(),
             undoable: session.history().undoable(),

@@ -205,7 +205,7 @@ fn keep_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
 fn status_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        if let Some(progress) = &state.progress {
+        if let Some(progress) = &state.work() {
             widgets::action_button(ui, Action::Cancel, true, commands);
             ui.add(egui::ProgressBar::new(progress.done).desired_width(140.0).desired_height(6.0).fill(palette.weak));
             ui.label(egui::RichText::new(&progress.what).color(palette.weak));
@@ -220,7 +220,7 @@ fn status_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
 fn sentence_ui(ui: &mut Ui, state: &AppState) {
     let palette = theme::palette(ui);
     let Some((model, figures)) = state.shown() else {
-        let text = if state.progress.is_some() { "" } else { "Open a model, or drop one on this window" };
+        let text = if state.work().is_some() { "" } else { "Open a model, or drop one on this window" };
         ui.label(egui::RichText::new(text).color(palette.weak));
         return;
     };

@@ -24,6 +24,12 @@ pub(super) enum Command {
     Search(String),
     Fold(String),
     SortBy(Column),
+    /// Points of accuracy that may be lost.
+    Bearable(f64),
+    /// Points that a module may lose before it is protected.
+    ProtectsFrom(f64),
+    /// The most sensitive weights first.
+    SortScan(bool),
     ShowOriginal(bool),
     ShowZeros(bool),
     PercentText(Option<String>),
@@ -62,6 +68,12 @@ pub(super) enum Action {
     Fix,
     Apply,
     Reset,
+    ChooseImages,
+    UseNoise,
+    MeasureCurve,
+    ScanSensitivity,
+    FindAmount,
+    CopyScan,
     Cancel,
     ToggleTheme,
     ToggleMethod,
@@ -85,7 +97,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -101,6 +113,12 @@ impl Action {
         Self::Fix,
         Self::Apply,
         Self::Reset,
+        Self::ChooseImages,
+        Self::UseNoise,
+        Self::MeasureCurve,
+        Self::ScanSensitivity,
+        Self::FindAmount,
+        Self::CopyScan,
         Self::Cancel,
         Self::ToggleTheme,
         Self::ToggleMethod,
@@ -142,6 +160,12 @@ impl Action {
                 Some(key(COMMAND_SHIFT, Key::Enter)),
             ),
             Self::Reset => ("Reset", "Forget masks and amount; what is fixed stays fixed", Some(key(COMMAND_SHIFT, Key::R))),
+            Self::ChooseImages => ("Choose images…", "A folder of images: one subfolder per class, or flat", None),
+            Self::UseNoise => ("Use noise", "Show the networks noise: how far the outputs drift, without any image", None),
+            Self::MeasureCurve => ("Measure the curve", "Both methods at all amounts, from coarse to fine", None),
+            Self::ScanSensitivity => ("Scan", "Prune every weight alone at 10 to 90 %; goes on where it was stopped", None),
+            Self::FindAmount => ("Find", "Search for each method's largest amount that loses no more", None),
+            Self::CopyScan => ("Copy as CSV", "The scan to the clipboard, as CSV", None),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),
             Self::ToggleMethod => ("Change the method", "Change between layer-wise and global", Some(key(Modifiers::COMMAND, Key::M))),

@@ -14,6 +14,8 @@ pub enum Purpose {
     Save(Format),
     /// Save the table.
     Table,
+    /// Choose a folder of images.
+    Images,
     /// Save a picture of the charts.
     Chart,
 }
@@ -26,6 +28,7 @@ impl Purpose {
             Self::Save(Format::Burnpack) => ("Burn weights", &["bpk"]),
             Self::Save(Format::RustSource) => ("Rust source", &["rs"]),
             Self::Table => ("CSV table", &["csv"]),
+            Self::Images => ("Images", &["npz", "npy"]),
             Self::Chart => ("PNG picture", &["png"]),
         }
     }
@@ -71,6 +74,7 @@ impl FileDialogs for SystemDialogs {
         // Made here, because macOS wants that on the main thread; waited for elsewhere.
         let answer: std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> = match purpose {
             Purpose::Open => Box::pin(dialog.pick_file()),
+            Purpose::Images => Box::pin(dialog.pick_folder()),
             _ => Box::pin(dialog.set_file_name(name).save_file()),
         };
         let (sender, wake) = (self.sender.clone(), (self.wake)());

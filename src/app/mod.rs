@@ -7,7 +7,9 @@ mod bottom;
 mod chart;
 mod commands;
 mod compare;
+mod costs;
 mod dialogs;
+mod effect;
 mod messages;
 mod module;
 mod sparsity;
@@ -29,7 +31,7 @@ use crate::atomic::Overwrite;
 use crate::device::DeviceChoice;
 use crate::export;
 use crate::prune::{Settings, Step};
-use crate::worker::{Event, Job, Worker};
+use crate::worker::{Event, Job, Measurement, Worker};
 
 use commands::{Action, Answer, Command};
 pub use dialogs::{FileDialogs, Purpose, SystemDialogs};
@@ -40,6 +42,14 @@ pub use state::{AppState, Grouping, Tab};
 const DEMO: &[u8] = include_bytes!("../../assets/mobilenetv4_digits.onnx");
 /// Name under which the demo is unpacked.
 const DEMO_NAME: &str = "mobilenetv4_digits.onnx";
+/// Images that the demo was not trained on, with their classes.
+const DIGITS: &[u8] = include_bytes!("../../assets/digits.npz");
+/// Name under which they are unpacked.
+const DIGITS_NAME: &str = "digits.npz";
+/// How the demo's images are preprocessed.
+const CONFIG: &[u8] = include_bytes!("../../assets/mobilenetv4_digits.config.json");
+/// Name under which that is unpacked.
+const CONFIG_NAME: &str = "mobilenetv4_digits.config.json";
 /// Where settings are kept, in eframe's storage.
 const STORAGE_KEY: &str = "secateur";
 
@@ -162,7 +172,9 @@ impl App {
     fn open_demo(&mut self) {
         let unpack = || -> std::io::Result<tempfile::TempDir> {
             let folder = tempfile::Builder::new().prefix("secateur-demo-").tempdir()?;
-            std::fs::write(folder.path().join(DEMO_NAME), DEMO)?;
+            for (name, bytes) in [(DEMO_NAME, DEMO), (DIGITS_NAME, DIGITS), (CONFIG_NAME, CONFIG)] {
+                std::fs::write(folder.path().join(name), bytes)?;
+            }
             Ok(folder)
         };
         let unpacked = match self.demo.take() {
@@ -180,6 +192,13 @@ impl App {
                 title: "Open the demo failed".into(),
                 text: format!("no room for temporary files: {e}"),
             }),
+        }
+    }
+
+    /// Shows the demo its digits.
+    fn show_digits(&mut self) {
+        if let Some(folder) = &self.demo {
+            self.worker.send(Job::Measure(Measurement::Images(folder.path().join(DIGITS_NAME))));
         }
     }
 
@@ -222,6 +241,9 @@ impl App {
                     _ => Some((column, false)),
                 };
             }
+            Command::Bearable(points) => state.costs.bearable = points,
+            Command::ProtectsFrom(points) => state.costs.protects_from = points,
+            Command::SortScan(on) => state.costs.is_sorted = on,
             Command::ShowOriginal(on) => state.shows_original = on,
             Command::ShowZeros(on) => state.shows_zeros = on,
             Command::PercentText(text) => state.percent_text = text,
@@ -249,6 +271,21 @@ impl App {
                         tone: Tone::Success,
                         title: "Copied".into(),
                         text: "the table is in the clipboard, as CSV".into(),
+                    });
+                }
+            }
+            Action::ChooseImages if has_model => self.ask(Purpose::Images),
+            Action::UseNoise => self.worker.send(Job::Measure(Measurement::Noise)),
+            Action::MeasureCurve => self.worker.send(Job::Measure(Measurement::Curve)),
+            Action::ScanSensitivity => self.worker.send(Job::Measure(Measurement::Scan)),
+            Action::FindAmount => self.worker.send(Job::Measure(Measurement::Search(self.state.costs.bearable / 100.0))),
+            Action::CopyScan => {
+                if let Some((model, _)) = self.state.shown() {
+                    ctx.copy_text(self.state.costs.scan_csv(model));
+                    self.state.tell(Notice {
+                        tone: Tone::Success,
+                        title: "Copied".into(),
+                        text: "the scan is in the clipboard, as CSV".into(),
                     });
                 }
             }
@@ -312,11 +349,12 @@ impl App {
         // Some dialogs give back what was typed, without the extension. A dialog that confirmed replacing that other name did
         // not ask for this one.
         let path = match (purpose, path.extension()) {
-            (Purpose::Open, _) | (_, Some(_)) => path,
+            (Purpose::Open | Purpose::Images, _) | (_, Some(_)) => path,
             _ => path.with_extension(purpose.extension()),
         };
         match purpose {
             Purpose::Open => self.open_path(path),
+            Purpose::Images => self.worker.send(Job::Measure(Measurement::Images(path))),
             Purpose::Save(format) => self.worker.send(Job::Save(path, format, Overwrite::Refuse)),
             Purpose::Table => self.worker.send(Job::SaveTable(path, Overwrite::Refuse)),
             Purpose::Chart => self.picture(ctx, path),
@@ -376,7 +414,7 @@ impl App {
         if action == Action::Cancel {
             // Menus, questions and fields close by themselves.
             let is_typing = self.state.percent_text.is_some() || self.state.count_text.is_some();
-            return self.state.progress.is_some() && self.state.question.is_none() && !is_typing && !egui::Popup::is_any_open(ctx);
+            return self.state.work().is_some() && self.state.question.is_none() && !is_typing && !egui::Popup::is_any_open(ctx);
         }
         let is_asked = self.state.question.is_some() && !matches!(action, Action::Quit | Action::ToggleTheme);
         let is_typing = ctx.text_edit_focused() && shortcut.logical_key == egui::Key::Z;
@@ -415,6 +453,7 @@ impl eframe::App for App {
             if is_demo {
                 // It has an entry of its own, and its folder goes when the window closes.
                 self.state.kept.recent.remove(0);
+                self.show_digits();
             }
             if let Some(id) = look {
                 self.worker.send(Job::Look(Some(id)));

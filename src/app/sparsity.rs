@@ -10,7 +10,7 @@ use crate::session::Model;
 
 use super::commands::Command;
 use super::state::AppState;
-use super::{chart, text, theme, widgets};
+use super::{chart, effect, text, theme, widgets};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
     if figures.scope.is_empty() {
@@ -32,7 +32,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     differences_ui(ui, state, model, figures, lower, commands);
     ui.add_space(8.0);
     ui.separator();
-    results_ui(ui, figures);
+    results_ui(ui, state, figures);
 }
 
 /// The column that is hovered: last frame's pointer is good enough to draw a band under the bars.
@@ -181,9 +181,22 @@ fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figure
 }
 
 /// The few figures that matter, of both methods.
-fn results_ui(ui: &mut Ui, figures: &Figures) {
+fn results_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
     let palette = theme::palette(ui);
     ui.add_space(4.0);
+    if let Some(results) = effect::results(&state.costs, figures) {
+        ui.columns(4, |columns| {
+            for (column, (method, figure, is_worse)) in columns.iter_mut().zip(results) {
+                let name = method.map_or("Dense", |m| if m == Method::Global { "Global" } else { "Layer-wise" });
+                let color = if is_worse { palette.warning } else { palette.text };
+                chart::result_ui(column, name, method.map(|m| palette.method(m)), &figure, color);
+            }
+            let zero =
+                figures.chosen().map_or("–".into(), |o| text::percent(o.model_zeros as f64 / figures.model_elements.max(1) as f64));
+            chart::result_ui(&mut columns[3], "Model zeroed", None, &zero, palette.text);
+        });
+        return;
+    }
     ui.columns(4, |columns| {
         let model = |method| {
             figures.of(method).map_or("–".into(), |o| text::percent(o.model_zeros as f64 / figures.model_elements.max(1) as f64))

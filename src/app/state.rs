@@ -12,6 +12,7 @@ use crate::prune::{Amount, Method, Settings};
 use crate::session::Model;
 use crate::worker::{Event, Job, View};
 
+use super::costs::Costs;
 use super::text;
 
 /// The views in the middle.
@@ -26,10 +27,12 @@ pub enum Tab {
     Compare,
     /// All figures.
     Table,
+    /// What it costs.
+    Effect,
 }
 
 impl Tab {
-    pub(super) const ALL: [Self; 4] = [Self::Sparsity, Self::Weights, Self::Compare, Self::Table];
+    pub(super) const ALL: [Self; 5] = [Self::Sparsity, Self::Weights, Self::Compare, Self::Table, Self::Effect];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -37,6 +40,7 @@ impl Tab {
             Self::Weights => "Weights",
             Self::Compare => "Compare",
             Self::Table => "Table",
+            Self::Effect => "Effect",
         }
     }
 
@@ -46,6 +50,7 @@ impl Tab {
             Self::Weights => "Histogram of the selected parameter with both cuts",
             Self::Compare => "What each method prunes that the other leaves",
             Self::Table => "All figures of both methods",
+            Self::Effect => "What pruning costs on your own images",
         }
     }
 }
@@ -177,6 +182,8 @@ pub struct AppState {
     pub closed: HashSet<String>,
     /// Long work.
     pub progress: Option<Progress>,
+    /// What pruning costs, as far as it was measured.
+    pub costs: Costs,
     /// Messages, the latest last.
     pub notices: VecDeque<Notice>,
     /// What must be answered first.
@@ -206,6 +213,12 @@ impl AppState {
     /// Whether work would be lost by closing.
     pub(super) fn is_unsaved(&self) -> bool {
         self.view.as_ref().is_some_and(|v| v.is_unsaved)
+    }
+
+    /// Long work: what holds up the model, else what is measured beside it.
+    pub(super) fn work(&self) -> Option<Progress> {
+        let measured = || self.costs.progress.map(|(done, what)| Progress { done, what: what.to_owned() });
+        self.progress.clone().or_else(measured)
     }
 
     /// The slider's position, 0..=1.
@@ -254,6 +267,7 @@ impl AppState {
                 self.settings = self.view.as_ref().map(|v| v.figures.settings.clone());
                 self.tell(Notice { tone: Tone::Failure, title: format!("{what} failed"), text: message });
             }
+            Event::Measured(measured) => self.costs.take(measured),
             Event::Idle => self.progress = None,
         }
         None

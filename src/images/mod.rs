@@ -11,6 +11,7 @@ mod picture;
 mod preprocess;
 mod rows;
 mod set;
+mod words;
 
 pub use config::Provenance;
 pub use decode::ImageError;

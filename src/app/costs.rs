@@ -1,0 +1,130 @@
+//! What is known of the cost of pruning, as plain data: part of the window's state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::evaluate::{Criterion, Found, Sensitivity};
+use crate::graph::ModuleId;
+use crate::images::Picture;
+use crate::measure::Effect;
+use crate::measurer::{Cost, Curve, Measured, Shown};
+use crate::prune::Settings;
+use crate::session::Model;
+
+/// Everything that was measured on the model on screen.
+#[derive(Debug, Clone)]
+pub struct Costs {
+    /// What the networks are shown.
+    pub shown: Option<Shown>,
+    /// What a position of the slider costs; perhaps not the present one's, see [`Self::is_of`].
+    pub cost: Option<Box<Cost>>,
+    /// Pictures by number of the image.
+    pub pictures: Arc<Vec<(usize, Picture)>>,
+    /// Accuracy or agreement against the amount.
+    pub curve: Option<Arc<Curve>>,
+    /// Every weight alone.
+    pub scan: Option<Arc<Sensitivity>>,
+    /// Rows of the scan in graph order, or the most sensitive first.
+    pub is_sorted: bool,
+    /// The largest amounts that lose no more than so much.
+    pub found: Option<(f64, Vec<Found>)>,
+    /// Work that was asked for: how far, and what.
+    pub progress: Option<(f32, &'static str)>,
+    /// Why the last measurement failed.
+    pub failure: Option<String>,
+    /// Images asked for before the measurer had the model.
+    pub wanted: Option<PathBuf>,
+    /// Points of accuracy that may be lost, as typed.
+    pub bearable: f64,
+    /// Points that a module may lose before it is protected, as typed.
+    pub protects_from: f64,
+}
+
+impl Default for Costs {
+    fn default() -> Self {
+        Self {
+            shown: None,
+            cost: None,
+            pictures: Arc::default(),
+            curve: None,
+            scan: None,
+            is_sorted: false,
+            found: None,
+            progress: None,
+            failure: None,
+            wanted: None,
+            bearable: 1.0,
+            protects_from: 5.0,
+        }
+    }
+}
+
+impl Costs {
+    /// Takes in what was measured.
+    pub(super) fn take(&mut self, measured: Measured) {
+        match measured {
+            Measured::Shown(shown) => {
+                *self = Self { shown, bearable: self.bearable, protects_from: self.protects_from, ..Self::default() };
+            }
+            Measured::Cost(cost) => {
+                self.failure = None;
+                self.cost = Some(cost);
+            }
+            Measured::Pictures(pictures) => self.pictures = pictures,
+            Measured::Curve(curve) => self.curve = Some(curve),
+            Measured::Scan(scan) => self.scan = Some(scan),
+            Measured::Found(drop, found) => self.found = Some((drop, found)),
+            Measured::Progress(progress) => self.progress = progress,
+            Measured::Failed(why) => self.failure = Some(why),
+        }
+    }
+
+    /// Whether the cost on screen belongs to these settings; the method is measured both ways.
+    pub(super) fn is_of(&self, settings: &Settings) -> bool {
+        self.cost.as_ref().is_some_and(|cost| Settings { method: settings.method, ..cost.settings.clone() } == *settings)
+    }
+
+    /// The figure that curves and scans show: accuracy where there are labels, else agreement.
+    pub(super) fn criterion(&self) -> Criterion {
+        if self.shown.as_ref().is_some_and(|s| s.is_labelled) { Criterion::Top1 } else { Criterion::Agreement }
+    }
+
+    /// What an effect lost of the agreement with the dense network, 0..=1; for networks that do not classify the relative error of
+    /// the first output, at most 1.
+    pub(super) fn loss(effect: &Effect) -> f64 {
+        match effect.agreement {
+            Some(agreement) => 1.0 - agreement,
+            None => effect.relative_errors.first().map_or(0.0, |(_, error)| error.min(1.0)),
+        }
+    }
+
+    /// Modules of which a weight lost more than `limit` at the scanned amount nearest to a half.
+    pub(super) fn sensitive(&self, model: &Model, limit: f64) -> Vec<ModuleId> {
+        let Some(scan) = &self.scan else { return Vec::new() };
+        let middle = scan.amounts.len() / 2;
+        let mut modules: Vec<ModuleId> = scan
+            .parameters
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| scan.case(*i, middle).is_some_and(|case| Self::loss(&case.effect) > limit))
+            .map(|(_, id)| model.graph.parameter(*id).module)
+            .collect();
+        modules.sort_unstable();
+        modules.dedup();
+        modules
+    }
+
+    /// The scan as CSV: one row per parameter and amount.
+    pub(super) fn scan_csv(&self, model: &Model) -> String {
+        let mut text = String::from("parameter,amount,top1,agreement,mean_cosine,mean_kl,images\n");
+        for case in self.scan.iter().flat_map(|s| &s.cases) {
+            let name = &model.graph.parameter(case.parameter).name;
+            let figure = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
+            let Effect { top1, agreement, mean_cosine, mean_kl, images, .. } = &case.effect;
+            let name = if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() };
+            text +=
+                &format!("{name},{},{},{},{mean_cosine},{},{images}\n", case.amount, figure(*top1), figure(*agreement), figure(*mean_kl));
+        }
+        text
+    }
+}

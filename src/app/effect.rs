@@ -1,0 +1,450 @@
+//! Tab “Effect”: what pruning costs on a person's own images, at the slider's position and over all amounts, and which weights
+//! can bear it.
+
+use eframe::egui::{self, Align, Color32, Layout, Rect, Sense, TextureHandle, Ui, WidgetInfo, pos2, vec2};
+use egui_plot::{HLine, Line, LineStyle, PlotBounds, PlotPoints, Points, VLine};
+
+use crate::evaluate::{Criterion, Sensitivity};
+use crate::measure::{Effect, Figures};
+use crate::measurer::Cost;
+use crate::prune::{Amount, Method, Settings, Step};
+use crate::session::Model;
+
+use super::commands::{Action, Command};
+use super::costs::Costs;
+use super::state::AppState;
+use super::{chart, text, theme, widgets};
+
+/// Height of a row of the heat map.
+const CELL_HEIGHT: f32 = 13.0;
+/// Edge of a picture.
+const PICTURE: f32 = 52.0;
+
+pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
+    let costs = &state.costs;
+    images_ui(ui, costs, commands);
+    if let Some(why) = &costs.failure {
+        ui.add_space(4.0);
+        ui.label(egui::RichText::new(why).color(theme::palette(ui).warning));
+    }
+    if costs.shown.is_none() {
+        ui.add_space(16.0);
+        ui.weak("Choose a folder with images: one subfolder per class, or flat. PNG, JPEG, WebP, BMP, or an array in .npy or .npz.");
+        ui.weak("Without images, noise shows how far the outputs drift, which says little about accuracy.");
+        return;
+    }
+    ui.add_space(10.0);
+    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        cost_ui(ui, costs, figures);
+        ui.add_space(16.0);
+        curve_ui(ui, state, figures, commands);
+        ui.add_space(16.0);
+        scan_ui(ui, state, model, figures, commands);
+        ui.add_space(16.0);
+        pictures_ui(ui, costs, figures.settings.method);
+        ui.add_space(8.0);
+    });
+}
+
+/// What is shown to the networks, and the buttons that change it.
+fn images_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
+    ui.horizontal(|ui| {
+        if widgets::hint(ui.button(Action::ChooseImages.entry().label), Action::ChooseImages).clicked() {
+            commands.push(Command::Do(Action::ChooseImages));
+        }
+        if widgets::hint(ui.button(Action::UseNoise.entry().label), Action::UseNoise).clicked() {
+            commands.push(Command::Do(Action::UseNoise));
+        }
+        ui.add_space(6.0);
+        let Some(shown) = &costs.shown else { return };
+        let line = match &shown.path {
+            None => format!("Noise, {} inputs: drift, not accuracy", text::count(shown.images as u64)),
+            Some(path) => {
+                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+                let classes = if shown.is_labelled { format!(" · {} classes", shown.classes.len()) } else { " · no labels".to_owned() };
+                format!("{name} · {} images{classes} · {}", text::count(shown.images as u64), shown.preprocessing)
+            }
+        };
+        let weak = theme::palette(ui).weak;
+        ui.add(egui::Label::new(egui::RichText::new(&line).color(weak)).truncate()).on_hover_text(line);
+    });
+}
+
+/// A figure of an effect by name, as text, and whether it is worse than the dense network's.
+type Row = (&'static str, &'static str, fn(&Effect) -> Option<String>);
+
+const ROWS: [Row; 5] = [
+    ("Top-1 accuracy", "Share of the labelled images whose class is the first answer", |e| e.top1.map(text::percent)),
+    ("Top-5 accuracy", "Share of the labelled images whose class is among the first five answers", |e| e.top5.map(text::percent)),
+    ("Agreement", "Share of the images with the dense network's first answer", |e| e.agreement.map(text::percent)),
+    ("Mean cosine", "Cosine between the outputs of pruned and dense network", |e| Some(format!("{:.4}", e.mean_cosine))),
+    ("Mean KL divergence", "Of the pruned network's classes from the dense one's, in nats", |e| e.mean_kl.map(|kl| format!("{kl:.4}"))),
+];
+
+/// Dense, layer-wise and global side by side.
+fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
+    let palette = theme::palette(ui);
+    let is_present = costs.is_of(&figures.settings);
+    let Some(cost) = &costs.cost else {
+        widgets::section_title(ui, "Effect");
+        ui.weak("Measuring …");
+        return;
+    };
+    let total = costs.shown.as_ref().map_or(0, |s| s.images);
+    let seen = format!("{} of {} images", text::count(cost.dense.images as u64), text::count(total as u64));
+    let broken = if cost.broken.is_empty() { String::new() } else { format!(" · {} could not be read", cost.broken.len()) };
+    let waiting = if is_present { "" } else { " · measuring the present position …" };
+    let title = format!("Effect of {} · {seen}{broken}{waiting}", amount_text(cost.settings.amount));
+    let response = ui.scope(|ui| widgets::section_title(ui, &title)).response;
+    if !cost.broken.is_empty() {
+        let list: Vec<String> = cost.broken.iter().take(12).map(|b| format!("{}: {}", b.name, b.reason)).collect();
+        response.on_hover_text(list.join("\n"));
+    }
+    ui.add_space(4.0);
+    let strength = if is_present { 1.0 } else { 0.5 };
+    let color = |color: Color32| color.gamma_multiply(strength);
+    ui.spacing_mut().item_spacing.x = 12.0;
+    ui.columns(3, |columns| {
+        let headline = |e: &Effect| headline(e).map_or("–".into(), text::percent);
+        chart::result_ui(&mut columns[0], "Dense", None, &headline(&cost.dense), color(palette.text));
+        for (column, method) in columns[1..].iter_mut().zip(Method::ALL) {
+            let is_worse = cost.of(method).is_some_and(|e| falls_short(e, &cost.dense));
+            let tone = if is_worse { palette.warning } else { palette.text };
+            let figure = cost.of(method).map_or("–".into(), headline);
+            chart::result_ui(column, method_name(method), Some(palette.method(method)), &figure, color(tone));
+        }
+    });
+    ui.add_space(6.0);
+    for (name, tooltip, figure) in ROWS {
+        let cells = [Some(&cost.dense), cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.and_then(figure));
+        if cells.iter().any(Option::is_some) {
+            row_ui(ui, name, tooltip, &cells.map(|c| c.unwrap_or_else(|| "–".into())), strength);
+        }
+    }
+    let changed = [None, cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.map(|e| text::count(e.changed.len() as u64)));
+    if cost.dense.agreement.is_some() {
+        row_ui(
+            ui,
+            "Answers that changed",
+            "Images that the pruned network takes for another class",
+            &changed.map(|c| c.unwrap_or_else(|| "–".into())),
+            strength,
+        );
+    }
+    for (i, (name, _)) in cost.dense.relative_errors.iter().enumerate().take(6) {
+        let error = |e: &Effect| e.relative_errors.get(i).map_or("–".into(), |(_, error)| text::percent(*error));
+        let cells = [None, cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.map_or("–".into(), error));
+        let label = format!("Relative error of “{name}”");
+        row_ui(ui, &label, "|pruned − dense| / |dense| over all images", &cells, strength);
+    }
+}
+
+fn headline(effect: &Effect) -> Option<f64> {
+    effect.top1.or(effect.agreement).or(Some(effect.mean_cosine))
+}
+
+/// Whether a method lost more than a point.
+fn falls_short(effect: &Effect, dense: &Effect) -> bool {
+    matches!((headline(effect), headline(dense)), (Some(a), Some(b)) if a < b - 0.01 || a.is_nan())
+}
+
+fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::LayerWise => "Layer-wise",
+        Method::Global => "Global",
+    }
+}
+
+fn amount_text(amount: Amount) -> String {
+    match amount {
+        Amount::Fraction(fraction) => text::percent(fraction),
+        Amount::Count(count) => format!("{} elements", text::count(count)),
+    }
+}
+
+/// A name and three figures, each under its heading.
+fn row_ui(ui: &mut Ui, name: &str, tooltip: &str, cells: &[String; 3], strength: f32) {
+    let palette = theme::palette(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 19.0), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, format!("{name}: {}", cells.join(", "))));
+    response.on_hover_text(tooltip);
+    let third = (rect.width() + 12.0) / 3.0;
+    let font = theme::normal();
+    for (i, cell) in cells.iter().enumerate() {
+        let right = rect.left() + third * (i as f32 + 1.0) - 12.0;
+        widgets::paint_right(ui, right.min(rect.right()), rect.center().y, cell, font.clone(), palette.text.gamma_multiply(strength));
+    }
+    let room = Rect::from_min_max(rect.min, pos2(rect.left() + third - 76.0, rect.bottom()));
+    widgets::paint_clipped(ui, room, name, font, palette.weak);
+}
+
+/// Accuracy, or agreement, against the amount.
+fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let costs = &state.costs;
+    let criterion = costs.criterion();
+    let name = if criterion == Criterion::Top1 { "Accuracy" } else { "Agreement" };
+    widgets::section_head(ui, &format!("{name} against amount"), |ui| {
+        if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
+            commands.push(Command::Do(Action::MeasureCurve));
+        }
+        chart::legend_ui(ui, figures.settings.method);
+    });
+    search_ui(ui, costs, figures, commands);
+    let Some(curve) = &costs.curve else {
+        ui.weak("Measure the curve to see how far pruning can go.");
+        return;
+    };
+    let dense = costs.cost.as_ref().and_then(|c| criterion.of(&c.dense));
+    let plot = chart::fixed_plot("curve", 170.0)
+        .show_axes([true, true])
+        .show_grid([false, true])
+        .grid_color(palette.line)
+        .y_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
+        .x_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
+        .x_axis_formatter(|mark, _| format!("{:.0} %", mark.value))
+        .y_axis_formatter(|mark, _| format!("{:.0} %", mark.value))
+        .label_formatter(|_| None);
+    let response = chart::with_axis_style(ui, |ui| {
+        plot.show(ui, |plot| {
+            plot.set_plot_bounds(PlotBounds::from_min_max([0.0, 0.0], [100.0, 104.0]));
+            if let Some(dense) = dense {
+                plot.hline(HLine::new("", dense * 100.0).color(palette.weak).width(1.0).style(LineStyle::Dotted { spacing: 5.0 }));
+            }
+            plot.vline(VLine::new("", state.fraction() * 100.0).color(palette.text).width(1.0));
+            for method in Method::ALL {
+                let color = palette.method(method);
+                let points: Vec<[f64; 2]> =
+                    curve.of(method).iter().filter_map(|(amount, e)| Some([amount * 100.0, criterion.of(e)? * 100.0])).collect();
+                let style = if method == figures.settings.method { LineStyle::Solid } else { LineStyle::Dashed { length: 6.0 } };
+                plot.line(Line::new("", PlotPoints::from(points.clone())).color(color).width(1.8).style(style).allow_hover(false));
+                plot.points(Points::new("", PlotPoints::from(points)).color(color).radius(2.4).allow_hover(false));
+            }
+        })
+    });
+    let amount = response.response.hover_pos().map(|at| (response.transform.value_from_position(at).x / 100.0).clamp(0.0, 1.0));
+    response.response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, format!("{name} against amount")));
+    if let Some(amount) = amount {
+        if response.response.clicked() {
+            set_amount(state, (amount * 200.0).round() / 200.0, None, commands);
+        }
+        response.response.on_hover_ui_at_pointer(|ui| {
+            ui.label(egui::RichText::new(text::percent(amount)).font(theme::bold()));
+            for method in Method::ALL {
+                let nearest = curve.of(method).iter().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
+                if let Some((at, value)) = nearest.and_then(|(at, e)| Some((at, criterion.of(e)?))) {
+                    ui.label(format!("{}, at {}: {}", method_name(method), text::percent(*at), text::percent(value)));
+                }
+            }
+            ui.weak("Click to put the slider here");
+        });
+    }
+}
+
+/// “Largest amount that loses at most …”.
+fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    ui.horizontal(|ui| {
+        ui.label(egui::RichText::new("Largest amount that loses at most").color(palette.weak));
+        let mut points = costs.bearable;
+        let field = ui.add(egui::DragValue::new(&mut points).range(0.0..=100.0).speed(0.1).fixed_decimals(1));
+        field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Points that may be lost"));
+        if field.changed() {
+            commands.push(Command::Bearable(points));
+        }
+        ui.label(egui::RichText::new("points").color(palette.weak));
+        if widgets::hint(ui.button(Action::FindAmount.entry().label), Action::FindAmount).clicked() {
+            commands.push(Command::Do(Action::FindAmount));
+        }
+        let Some((_, found)) = &costs.found else { return };
+        for found in found {
+            let value = costs.criterion().of(&found.effect).map_or(String::new(), |v| format!(" → {}", text::percent(v)));
+            let label = format!("{} {}{value}", method_name(found.method), text::percent(found.amount));
+            let button = ui.add(egui::Button::new(egui::RichText::new(label).color(palette.method(found.method))));
+            if button.on_hover_text("Prune this much with this method").clicked() {
+                let settings = Settings { method: found.method, amount: Amount::Fraction(found.amount), ..figures.settings.clone() };
+                commands.push(Command::Set(Box::new(settings), Step::Amount));
+                commands.push(Command::EndDrag);
+            }
+        }
+    });
+}
+
+fn set_amount(state: &AppState, amount: f64, method: Option<Method>, commands: &mut Vec<Command>) {
+    let Some(settings) = &state.settings else { return };
+    let settings = Settings { method: method.unwrap_or(settings.method), amount: Amount::Fraction(amount), ..settings.clone() };
+    commands.push(Command::Set(Box::new(settings), Step::Amount));
+    commands.push(Command::EndDrag);
+}
+
+/// Every weight alone at several amounts.
+fn scan_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let costs = &state.costs;
+    let is_done = costs.scan.as_ref().is_some_and(|s| s.is_done());
+    widgets::section_head(ui, "Sensitivity: every weight pruned alone, loss of agreement", |ui| {
+        if !is_done && widgets::hint(ui.button(Action::ScanSensitivity.entry().label), Action::ScanSensitivity).clicked() {
+            commands.push(Command::Do(Action::ScanSensitivity));
+        }
+        if costs.scan.is_some() {
+            if widgets::hint(ui.button(Action::CopyScan.entry().label), Action::CopyScan).clicked() {
+                commands.push(Command::Do(Action::CopyScan));
+            }
+            if widgets::tick(ui, costs.is_sorted, true, "Most sensitive first").clicked() {
+                commands.push(Command::SortScan(!costs.is_sorted));
+            }
+        }
+    });
+    let Some(scan) = &costs.scan else {
+        ui.weak("Scan to see which layers can bear pruning, and to protect those that cannot.");
+        return;
+    };
+    heat_ui(ui, state, model, scan, commands);
+    ui.horizontal(|ui| {
+        ui.label(egui::RichText::new("Protect modules that lose more than").color(palette.weak));
+        let mut points = costs.protects_from;
+        let field = ui.add(egui::DragValue::new(&mut points).range(0.0..=100.0).speed(0.1).fixed_decimals(1));
+        field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Points from which a module is protected"));
+        if field.changed() {
+            commands.push(Command::ProtectsFrom(points));
+        }
+        let middle = scan.amounts.get(scan.amounts.len() / 2).copied().unwrap_or(0.5);
+        ui.label(egui::RichText::new(format!("points at {}", text::percent(middle))).color(palette.weak));
+        let modules = costs.sensitive(model, points / 100.0);
+        let label = format!("Protect {}", modules.len());
+        let button = ui.add_enabled(!modules.is_empty(), egui::Button::new(label));
+        if button.on_hover_text("Lock these modules in the tree, so that nothing prunes them").clicked() {
+            let mut settings = figures.settings.clone();
+            for module in modules {
+                settings.locked[module.0] = true;
+            }
+            commands.push(Command::Set(Box::new(settings), Step::Lock));
+        }
+        if scan.nodes_run > 0 {
+            let saving = scan.nodes_from_start as f64 / scan.nodes_run as f64;
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                ui.weak(format!("{saving:.1} times less work")).on_hover_text(
+                    "Layers before the pruned one give what they gave: their results are kept. Operators run, beside running all of them for every case",
+                );
+            });
+        }
+    });
+}
+
+/// Columns are weights, rows are amounts, dark is harmless.
+fn heat_ui(ui: &mut Ui, state: &AppState, model: &Model, scan: &Sensitivity, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let rows = scan.amounts.len();
+    let loss = |p: usize, a: usize| scan.case(p, a).map(|case| Costs::loss(&case.effect));
+    let mut order: Vec<usize> = (0..scan.parameters.len()).collect();
+    if state.costs.is_sorted {
+        let total = |p: usize| (0..rows).filter_map(|a| loss(p, a)).sum::<f64>();
+        order.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
+    }
+    let axis = 44.0;
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), CELL_HEIGHT * rows as f32 + 4.0), Sense::click());
+    response.widget_info(|| {
+        WidgetInfo::labeled(egui::Role::Image, true, format!("Sensitivity, {} of {} cases", scan.cases.len(), scan.num_cases()))
+    });
+    let left = rect.left() + axis;
+    let width = (rect.right() - left) / order.len().max(1) as f32;
+    let painter = ui.painter_at(rect);
+    for (row, amount) in scan.amounts.iter().enumerate() {
+        let y = rect.top() + CELL_HEIGHT * row as f32;
+        if row % 2 == 0 {
+            widgets::paint_right(ui, left - 6.0, y + CELL_HEIGHT / 2.0, &format!("{:.0} %", amount * 100.0), theme::small(), palette.weak);
+        }
+        for (column, &p) in order.iter().enumerate() {
+            let cell = Rect::from_min_size(pos2(left + width * column as f32, y), vec2((width - 1.0).max(1.0), CELL_HEIGHT - 1.0));
+            let color = match loss(p, row) {
+                Some(loss) => palette.raised.lerp_to_gamma(palette.warning, (loss.clamp(0.0, 1.0) as f32).sqrt()),
+                None => palette.panel,
+            };
+            painter.rect_filled(cell, 1.0, color);
+        }
+    }
+    let column = response.hover_pos().map(|at| ((at.x - left) / width).floor()).filter(|c| *c >= 0.0 && *c < order.len() as f32);
+    let Some(p) = column.map(|c| order[c as usize]) else { return };
+    let row = response.hover_pos().map_or(0, |at| ((at.y - rect.top()) / CELL_HEIGHT) as usize).min(rows.saturating_sub(1));
+    let id = scan.parameters[p];
+    if response.clicked() {
+        commands.push(Command::Select(id));
+    }
+    response.on_hover_ui_at_pointer(|ui| {
+        ui.set_max_width(320.0);
+        ui.label(egui::RichText::new(&model.graph.parameter(id).name).font(theme::bold()));
+        match scan.case(p, row) {
+            Some(case) => {
+                ui.label(format!("{} pruned: loses {}", text::percent(case.amount), text::percent(Costs::loss(&case.effect))));
+                if let Some(kl) = case.effect.mean_kl {
+                    ui.weak(format!("KL divergence {kl:.4}"));
+                }
+            }
+            None => drop(ui.weak("not measured yet")),
+        }
+    });
+}
+
+/// Images as the network sees them: those whose answer changed, with both answers.
+fn pictures_ui(ui: &mut Ui, costs: &Costs, method: Method) {
+    let Some(effect) = costs.cost.as_ref().and_then(|c| Cost::of(c, method)) else { return };
+    if costs.pictures.is_empty() {
+        return;
+    }
+    let classes = costs.shown.as_ref().map_or(&[][..], |s| &s.classes);
+    let class = |i: usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
+    let textures = textures(ui, costs);
+    let has_changed = !effect.changed.is_empty();
+    let title = if has_changed {
+        format!("Answers that changed under {}, dense → pruned", method_name(method).to_lowercase())
+    } else {
+        "What the network sees".to_owned()
+    };
+    widgets::section_title(ui, &title);
+    ui.add_space(4.0);
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(8.0, 8.0);
+        for (image, texture) in &textures {
+            let changed = effect.changed.iter().find(|c| c.image == *image);
+            if has_changed && changed.is_none() {
+                continue;
+            }
+            ui.vertical(|ui| {
+                ui.set_width(PICTURE);
+                ui.add(egui::Image::new(texture).fit_to_exact_size(vec2(PICTURE, PICTURE)).corner_radius(3));
+                if let Some(changed) = changed {
+                    let answers = format!("{} → {}", class(changed.dense), class(changed.pruned));
+                    let label = egui::Label::new(egui::RichText::new(&answers).font(theme::small()).color(theme::palette(ui).weak));
+                    ui.add(label.truncate()).on_hover_text(answers);
+                }
+            });
+        }
+    });
+}
+
+/// The pictures on the graphics device, kept from frame to frame.
+fn textures(ui: &Ui, costs: &Costs) -> Vec<(usize, TextureHandle)> {
+    type Kept = (usize, Vec<(usize, TextureHandle)>);
+    let id = egui::Id::unique("effect pictures");
+    let key = std::sync::Arc::as_ptr(&costs.pictures) as usize;
+    if let Some((known, textures)) = ui.data(|d| d.get_temp::<Kept>(id))
+        && known == key
+    {
+        return textures;
+    }
+    let load = |(image, picture): &(usize, crate::images::Picture)| {
+        let pixels = egui::ColorImage::from_rgb([picture.width as usize, picture.height as usize], &picture.rgb);
+        (*image, ui.ctx().load_texture(format!("image {image}"), pixels, egui::TextureOptions::LINEAR))
+    };
+    let textures: Vec<(usize, TextureHandle)> = costs.pictures.iter().map(load).collect();
+    ui.data_mut(|d| d.insert_temp::<Kept>(id, (key, textures.clone())));
+    textures
+}
+
+/// The few results that matter, for the foot of another tab; `None` where nothing was measured for these settings.
+pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<[(Option<Method>, String, bool); 3]> {
+    let cost = costs.cost.as_ref().filter(|_| costs.is_of(&figures.settings))?;
+    let figure = |e: Option<&Effect>| e.and_then(headline).map_or("–".into(), text::percent);
+    let of = |method| (Some(method), figure(cost.of(method)), cost.of(method).is_some_and(|e| falls_short(e, &cost.dense)));
+    Some([(None, figure(Some(&cost.dense)), false), of(Method::LayerWise), of(Method::Global)])
+}

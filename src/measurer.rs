@@ -1,0 +1,512 @@
+//! The one thread that measures what pruning costs, beside the one that prunes.
+//!
+//! It has a session of its own on the opened model. The slider comes first: whenever it rests, the effect of its position is
+//! measured, and a curve or a scan that is going on waits for that and goes on behind it. A move of the slider stops what belongs
+//! to the position before, between two operators of the network.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::evaluate::{Broken, Criterion, EvaluateError, Evaluator, Found, Observer, Questions, Sensitivity, coarse_to_fine};
+use crate::graph::ParameterId;
+use crate::images::{ImageSet, Picture, Preprocess};
+use crate::measure::Effect;
+use crate::panics;
+use crate::prune::{Amount, Method, Settings, State};
+use crate::session::{Session, SessionError};
+
+/// The slider rests when nothing came for so long.
+const REST: Duration = Duration::from_millis(150);
+/// Images that go through the network at once.
+const BATCH: usize = 30;
+/// A curve's amounts are `1 / 2^4` apart at its finest.
+const CURVE_LEVELS: u32 = 4;
+/// Amounts of a scan, in tenths.
+const SCAN_TENTHS: std::ops::RangeInclusive<u32> = 1..=9;
+/// Pictures that are shown of the images whose answer changed.
+const MAX_PICTURES: usize = 24;
+
+/// Something to measure.
+#[derive(Debug)]
+pub enum Measure {
+    /// Another model, or another device; what was measured on the one before is over.
+    Model(Box<Session>),
+    /// Show the networks the images in this folder or array file from now on.
+    Images(PathBuf),
+    /// Show them noise.
+    Noise,
+    /// The slider is here.
+    Position(State),
+    /// Both methods over all amounts.
+    Curve,
+    /// Every parameter of the scope alone; goes on where it was stopped.
+    Scan,
+    /// The largest amounts that lose at most this share, 0..=1.
+    Search(f64),
+    /// Stop curve, scan and search.
+    Stop,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The folder or file; `None` for noise.
+    pub path: Option<PathBuf>,
+    /// Images.
+    pub images: usize,
+    /// Names of the classes, where known.
+    pub classes: Vec<String>,
+    /// Whether classes are known.
+    pub is_labelled: bool,
+    /// How they are preprocessed, in words; empty for noise.
+    pub preprocessing: String,
+}
+
+/// What a position of the slider costs.
+#[derive(Debug, Clone)]
+pub struct Cost {
+    /// The position.
+    pub settings: Settings,
+    /// The dense network.
+    pub dense: Effect,
+    /// Layer-wise; `None` where it cannot be applied here.
+    pub layer_wise: Option<Effect>,
+    /// Global; `None` where it cannot be applied here.
+    pub global: Option<Effect>,
+    /// Whether all images were seen.
+    pub is_whole: bool,
+    /// Images that could not be used.
+    pub broken: Vec<Broken>,
+}
+
+impl Cost {
+    /// The effect of a method.
+    #[must_use]
+    pub fn of(&self, method: Method) -> Option<&Effect> {
+        match method {
+            Method::LayerWise => self.layer_wise.as_ref(),
+            Method::Global => self.global.as_ref(),
+        }
+    }
+}
+
+/// Both methods over amounts, sorted; filled from coarse to fine.
+#[derive(Debug, Clone, Default)]
+pub struct Curve {
+    /// What the settings were, apart from method and amount.
+    pub settings: Option<Settings>,
+    /// Amount and effect.
+    pub layer_wise: Vec<(f64, Effect)>,
+    /// Amount and effect.
+    pub global: Vec<(f64, Effect)>,
+}
+
+impl Curve {
+    /// The points of a method.
+    #[must_use]
+    pub fn of(&self, method: Method) -> &[(f64, Effect)] {
+        match method {
+            Method::LayerWise => &self.layer_wise,
+            Method::Global => &self.global,
+        }
+    }
+}
+
+/// Something that was measured.
+#[derive(Debug, Clone)]
+pub enum Measured {
+    /// What the networks are shown from now on; `None` after another model came.
+    Shown(Option<Shown>),
+    /// What the slider's position costs, as far as was seen.
+    Cost(Box<Cost>),
+    /// Pictures as the network sees them, by number of the image.
+    Pictures(Arc<Vec<(usize, Picture)>>),
+    /// A curve so far.
+    Curve(Arc<Curve>),
+    /// A scan so far.
+    Scan(Arc<Sensitivity>),
+    /// The largest bearable amounts, by method.
+    Found(f64, Vec<Found>),
+    /// How far work that was asked for is, 0..=1; `None` when none is left.
+    Progress(Option<(f32, &'static str)>),
+    /// It could not be measured.
+    Failed(String),
+}
+
+/// The other end of the thread. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct Measurer {
+    sender: Sender<Measure>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Measurer {
+    /// Starts the thread; `tell` is called from it.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(tell: impl Fn(Measured) + Send + 'static) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let inbox = Inbox { receiver, waiting: waiting.clone() };
+        std::thread::Builder::new().name("measurer".into()).spawn(move || Bench::new(inbox, Box::new(tell)).run())?;
+        Ok(Self { sender, waiting })
+    }
+
+    /// Asks for something. Never blocks.
+    pub fn send(&self, measure: Measure) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // A thread that is gone takes nothing; it goes with the window only.
+        let _ = self.sender.send(measure);
+    }
+}
+
+struct Inbox {
+    receiver: Receiver<Measure>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Inbox {
+    /// Whether something came that was not looked at.
+    fn has_news(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn took(&self, measure: Measure) -> Measure {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        measure
+    }
+}
+
+/// Long work that was asked for.
+#[derive(Debug)]
+enum Task {
+    Curve { state: State, left: Vec<(Method, f64)>, total: usize, curve: Curve },
+    Scan,
+    Search { state: State, drop: f64, found: Vec<Found> },
+}
+
+/// What the thread has in hand.
+struct Bench {
+    inbox: Inbox,
+    tell: Box<dyn Fn(Measured) + Send>,
+    session: Option<Session>,
+    evaluator: Option<Evaluator>,
+    images: Option<(Arc<ImageSet>, Preprocess)>,
+    position: Option<State>,
+    /// When the position is due to be measured.
+    due: Option<Instant>,
+    task: Option<Task>,
+    scan: Option<Sensitivity>,
+}
+
+/// Stops at news; tells what was seen.
+struct Watcher<'a> {
+    inbox: &'a Inbox,
+    seen: &'a mut dyn FnMut(&Effect),
+}
+
+impl Observer for Watcher<'_> {
+    fn seen(&mut self, so_far: &Effect) {
+        (self.seen)(so_far);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.inbox.has_news()
+    }
+}
+
+impl Bench {
+    fn new(inbox: Inbox, tell: Box<dyn Fn(Measured) + Send>) -> Self {
+        Self { inbox, tell, session: None, evaluator: None, images: None, position: None, due: None, task: None, scan: None }
+    }
+
+    fn run(&mut self) {
+        loop {
+            while let Ok(measure) = self.inbox.receiver.try_recv() {
+                let measure = self.inbox.took(measure);
+                self.take(measure);
+            }
+            let now = Instant::now();
+            let result = match self.due {
+                Some(due) if due <= now => {
+                    let result = self.guarded(Self::measure_position);
+                    // What was stopped by other news is measured behind it.
+                    if !matches!(result, Ok(false)) {
+                        self.due = None;
+                    }
+                    result.map(drop)
+                }
+                _ if self.task.is_some() => self.guarded(Self::work).map(drop),
+                due => {
+                    let wait = due.map_or(Duration::from_secs(3600), |due| due - now);
+                    match self.inbox.receiver.recv_timeout(wait) {
+                        Ok(measure) => {
+                            let measure = self.inbox.took(measure);
+                            self.take(measure);
+                        }
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                    Ok(())
+                }
+            };
+            if let Err(error) = result {
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Whether the work was done to its end, and not stopped by news.
+    fn guarded(&mut self, work: fn(&mut Self) -> Result<(), EvaluateError>) -> Result<bool, String> {
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(EvaluateError::Session(SessionError::Cancelled))) => Ok(false),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(panic) => Err(format!("internal error: {}", panics::text(&*panic))),
+        }
+    }
+
+    fn fail(&mut self, error: String) {
+        self.end_task();
+        (self.tell)(Measured::Failed(error));
+    }
+
+    fn end_task(&mut self) {
+        if self.task.take().is_some() {
+            (self.tell)(Measured::Progress(None));
+        }
+    }
+
+    fn take(&mut self, measure: Measure) {
+        match measure {
+            Measure::Model(session) => {
+                let is_same = self.session.as_ref().is_some_and(|old| Arc::ptr_eq(old.model(), session.model()));
+                self.end_task();
+                self.session = Some(*session);
+                self.evaluator = None;
+                if is_same {
+                    // Only the device is another: the same images go on.
+                    if let Err(error) = self.ask_again() {
+                        self.fail(error);
+                    }
+                } else {
+                    (self.images, self.scan, self.position, self.due) = (None, None, None, None);
+                    (self.tell)(Measured::Shown(None));
+                }
+            }
+            Measure::Images(path) => {
+                if let Err(error) = self.show(&path) {
+                    self.fail(error);
+                }
+            }
+            Measure::Noise => {
+                if let Err(error) = self.show_noise() {
+                    self.fail(error);
+                }
+            }
+            Measure::Position(state) => {
+                self.position = Some(state);
+                self.due = self.evaluator.as_ref().map(|_| Instant::now() + REST);
+            }
+            Measure::Curve => {
+                let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return };
+                let amounts = coarse_to_fine(CURVE_LEVELS);
+                let mut left: Vec<(Method, f64)> =
+                    amounts.into_iter().flat_map(|a| [(Method::LayerWise, a), (Method::Global, a)]).collect();
+                left.reverse();
+                let curve = Curve { settings: Some(state.settings.clone()), ..Curve::default() };
+                self.task = Some(Task::Curve { state, total: left.len(), left, curve });
+            }
+            Measure::Scan => self.task = self.evaluator.as_ref().map(|_| Task::Scan),
+            Measure::Search(drop) => {
+                let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return };
+                self.task = Some(Task::Search { state, drop, found: Vec::new() });
+            }
+            Measure::Stop => self.end_task(),
+        }
+    }
+
+    fn show(&mut self, path: &Path) -> Result<(), String> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let set = Arc::new(ImageSet::open(path, None).map_err(|e| e.to_string())?);
+        let (preprocess, provenance) = Preprocess::for_model(&session.model().graph, &session.model().file.path);
+        let shown = Shown {
+            path: Some(path.to_owned()),
+            images: set.images.len(),
+            classes: set.classes.clone(),
+            is_labelled: set.is_labelled(),
+            preprocessing: format!("{preprocess} · {provenance}"),
+        };
+        self.images = Some((set, preprocess));
+        self.ask_again()?;
+        (self.tell)(Measured::Shown(Some(shown)));
+        Ok(())
+    }
+
+    /// Makes the evaluator for the images in hand.
+    fn ask_again(&mut self) -> Result<(), String> {
+        let (Some(session), Some((set, preprocess))) = (&self.session, &self.images) else { return Ok(()) };
+        let questions =
+            Questions::images(&session.model().graph, set.clone(), preprocess.clone(), None, BATCH).map_err(|e| e.to_string())?;
+        self.evaluator = Some(Evaluator::new(session.fork(), questions));
+        self.renew();
+        Ok(())
+    }
+
+    fn show_noise(&mut self) -> Result<(), String> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let questions = Questions::noise(&session.model().graph, 0).map_err(|e| e.to_string())?;
+        let shown =
+            Shown { path: None, images: questions.num_images(), classes: Vec::new(), is_labelled: false, preprocessing: String::new() };
+        self.images = None;
+        self.evaluator = Some(Evaluator::new(session.fork(), questions));
+        self.renew();
+        (self.tell)(Measured::Shown(Some(shown)));
+        Ok(())
+    }
+
+    /// Other questions: what was measured with those before is over.
+    fn renew(&mut self) {
+        self.end_task();
+        self.scan = None;
+        self.due = self.position.as_ref().map(|_| Instant::now());
+    }
+
+    fn measure_position(&mut self) -> Result<(), EvaluateError> {
+        let (Some(evaluator), Some(state)) = (&mut self.evaluator, self.position.clone()) else { return Ok(()) };
+        let (inbox, tell) = (&self.inbox, &self.tell);
+        let total = evaluator.questions().num_images();
+        let mut cost = Cost {
+            settings: state.settings.clone(),
+            dense: Effect::default(),
+            layer_wise: None,
+            global: None,
+            is_whole: false,
+            broken: Vec::new(),
+        };
+        // A first look at a part, then everything.
+        for limit in [Some(BATCH), None] {
+            if limit.is_some_and(|limit| total <= limit) {
+                continue;
+            }
+            let mut observer = Watcher { inbox, seen: &mut |_| {} };
+            cost.dense = evaluator.dense(limit, &mut observer)?;
+            for method in [Method::LayerWise, Method::Global] {
+                let state = State { settings: Settings { method, ..state.settings.clone() }, ..state.clone() };
+                let effect = match evaluator.effect(&state, limit, &mut Watcher { inbox, seen: &mut |_| {} }) {
+                    Ok(effect) => Some(effect),
+                    Err(EvaluateError::Session(SessionError::Prune(_))) => None,
+                    Err(error) => return Err(error),
+                };
+                match method {
+                    Method::LayerWise => cost.layer_wise = effect,
+                    Method::Global => cost.global = effect,
+                }
+            }
+            cost.is_whole = limit.is_none();
+            cost.broken = evaluator.questions().broken().to_vec();
+            tell(Measured::Cost(Box::new(cost.clone())));
+        }
+        self.tell_pictures(&cost);
+        Ok(())
+    }
+
+    /// Pictures of the images whose answer changed, of the chosen method first.
+    fn tell_pictures(&self, cost: &Cost) {
+        let Some((set, preprocess)) = &self.images else { return };
+        let method = cost.settings.method;
+        let mut wanted: Vec<usize> = Vec::new();
+        for effect in [method, method.other()].into_iter().filter_map(|m| cost.of(m)) {
+            wanted.extend(effect.changed.iter().take(MAX_PICTURES).map(|c| c.image));
+        }
+        if wanted.is_empty() {
+            wanted = (0..set.images.len().min(MAX_PICTURES)).collect();
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut pictures = Vec::with_capacity(wanted.len());
+        for image in wanted {
+            if self.inbox.has_news() {
+                return;
+            }
+            if let Some(Ok(picture)) = set.images.get(image).map(|i| preprocess.view(i)) {
+                pictures.push((image, picture));
+            }
+        }
+        (self.tell)(Measured::Pictures(Arc::new(pictures)));
+    }
+
+    /// One step of the work that was asked for. What news interrupts is done again.
+    fn work(&mut self) -> Result<(), EvaluateError> {
+        let Some(evaluator) = &mut self.evaluator else {
+            self.task = None;
+            return Ok(());
+        };
+        let (inbox, tell) = (&self.inbox, &self.tell);
+        let mut observer = Watcher { inbox, seen: &mut |_| {} };
+        let is_done = match &mut self.task {
+            None => return Ok(()),
+            Some(Task::Curve { state, left, total, curve }) => {
+                if let Some(&(method, amount)) = left.last() {
+                    let settings = Settings { method, amount: Amount::Fraction(amount), ..state.settings.clone() };
+                    let effect = evaluator.effect_at(state, settings, &mut observer)?;
+                    let points = if method == Method::LayerWise { &mut curve.layer_wise } else { &mut curve.global };
+                    let place = points.partition_point(|(a, _)| *a < amount);
+                    points.insert(place, (amount, effect));
+                    left.pop();
+                    tell(Measured::Curve(Arc::new(curve.clone())));
+                }
+                tell(Measured::Progress(Some((1.0 - left.len() as f32 / (*total).max(1) as f32, "Curve"))));
+                left.is_empty()
+            }
+            Some(Task::Search { state, drop, found }) => {
+                let method = [Method::LayerWise, Method::Global][found.len().min(1)];
+                tell(Measured::Progress(Some((found.len() as f32 / 2.0, "Search"))));
+                let dense = evaluator.dense(None, &mut observer)?;
+                let criterion = if dense.top1.is_some() { Criterion::Top1 } else { Criterion::Agreement };
+                let best = evaluator.largest_amount(state, method, (criterion, *drop), &mut observer)?;
+                let is_over = best.is_none();
+                found.extend(best);
+                let is_done = found.len() == 2 || is_over;
+                if is_done {
+                    tell(Measured::Found(*drop, found.clone()));
+                }
+                is_done
+            }
+            Some(Task::Scan) => {
+                let mut scan = match self.scan.take() {
+                    Some(scan) => scan,
+                    None => {
+                        let graph = evaluator.session().model().graph.clone();
+                        let weights: Vec<ParameterId> =
+                            (0..graph.parameters.len()).map(ParameterId).filter(|&id| is_scanned(graph.parameter(id))).collect();
+                        evaluator.sensitivity(&weights, SCAN_TENTHS.map(|tenth| f64::from(tenth) / 10.0).collect())?
+                    }
+                };
+                let result = evaluator.scan(&mut scan, &|| inbox.has_news(), &mut |scan| {
+                    tell(Measured::Scan(Arc::new(scan.clone())));
+                    let done = scan.cases.len() as f32 / scan.num_cases().max(1) as f32;
+                    tell(Measured::Progress(Some((done, "Sensitivity"))));
+                });
+                let is_done = scan.is_done();
+                self.scan = Some(scan);
+                result?;
+                is_done
+            }
+        };
+        if is_done {
+            self.end_task();
+        }
+        Ok(())
+    }
+}
+
+/// Weights with more than one dimension: what the default scope ticks.
+fn is_scanned(parameter: &crate::graph::Parameter) -> bool {
+    parameter.kind == crate::graph::Kind::Weight && parameter.shape.len() > 1 && parameter.obstacle().is_none()
+}

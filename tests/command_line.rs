@@ -121,7 +121,19 @@ fn inspect_tells_the_modules_of_all_seven_files() {
         let report = json(&format!("inspect {file} --json"));
         assert_eq!(
             keys(&report),
-            set(&["file", "producer", "opset", "batch_norm", "elements", "types", "modules", "unsupported_operators"]),
+            set(&[
+                "file",
+                "producer",
+                "opset",
+                "batch_norm",
+                "elements",
+                "types",
+                "modules",
+                "buffer_elements",
+                "rest_elements",
+                "rest",
+                "unsupported_operators"
+            ]),
             "{file}"
         );
         assert_eq!(report["file"], file);
@@ -137,6 +149,15 @@ fn inspect_tells_the_modules_of_all_seven_files() {
         let elements: u64 = types.iter().map(|kind| kind["elements"].as_u64().unwrap()).sum();
         assert_eq!(report["elements"], elements, "{file}");
         modules_are_known(known, &report);
+        assert_eq!(report["buffer_elements"], if known.norm.is_some() { 25_088 } else { 0 }, "{file}");
+        // Parameters, buffers and the rest make the file's sum.
+        let opened = secateur::onnx::OnnxFile::open(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let initializers = (0..opened.tensors.len()).map(secateur::onnx::TensorId).filter(|&id| opened.is_initializer(id));
+        let sum: usize = initializers.map(|id| opened.tensor(id).elements).sum();
+        let told = |key: &str| report[key].as_u64().unwrap() as usize;
+        assert_eq!(told("elements") + told("buffer_elements") + told("rest_elements"), sum, "{file}");
+        let rest: u64 = report["rest"].as_array().unwrap().iter().map(|t| t["elements"].as_u64().unwrap()).sum();
+        assert_eq!(report["rest_elements"], rest, "{file}");
     }
 }
 
@@ -162,7 +183,7 @@ fn modules_are_known(known: &Known, report: &Value) {
     for module in modules {
         assert_eq!(keys(module), set(&["name", "type", "role", "parameters"]), "{file}");
         for parameter in module["parameters"].as_array().unwrap() {
-            assert_eq!(keys(parameter), set(&["kind", "name", "shape", "dtype", "elements", "zeros"]), "{file}");
+            assert_eq!(keys(parameter), set(&["kind", "name", "shape", "dtype", "elements", "zeros", "users", "obstacle"]), "{file}");
             let (name, kind) = (module["name"].as_str().unwrap(), parameter["kind"].as_str().unwrap());
             if let Some(shape) = shapes.get(&(name, kind)) {
                 assert_eq!(&&parameter["shape"], shape, "{file}: {name}.{kind}");
@@ -191,7 +212,7 @@ fn inspect_prints_every_type_then_its_modules() {
         assert_eq!(heads, wanted, "{}", known.file);
         assert!(text.contains(&format!("Conv2d (46 modules, {} elements)", known.convolution)), "{}: {text}", known.file);
         assert!(text.contains(&format!("Linear (1 module, {} elements)", known.linear)), "{}", known.file);
-        let below: Vec<&str> = text.lines().filter(|l| l.starts_with("  ")).collect();
+        let below: Vec<&str> = text.lines().take_while(|l| !l.contains(" in modules")).filter(|l| l.starts_with("  ")).collect();
         assert_eq!(below.len(), 47 + if known.norm.is_some() { 46 } else { 0 }, "{}", known.file);
         assert!(below[0].trim_start().starts_with("conv_stem ") && below[0].contains("32×3×3×3"), "{}", below[0]);
         // The note says what folding means for the masks, and how to export without it.

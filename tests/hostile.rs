@@ -2,6 +2,8 @@
 
 #![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
 
+#[path = "hostile/exercise.rs"]
+mod exercise;
 #[path = "hostile/files.rs"]
 mod files;
 #[path = "hostile/mutations.rs"]

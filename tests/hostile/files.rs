@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use onnx_ir::{Message, ModelProto, TensorProto};
+use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, TensorProto};
 use secateur::graph;
 use secateur::onnx::{OnnxFile, OpenError, TensorId, Values};
 use secateur::prune::{Amount, Method, Settings, Step};
@@ -42,6 +42,13 @@ fn external(location: &str, offset: &str, length: &str) -> ModelProto {
     }
     w.merge_from_bytes(&fields).unwrap();
     tiny::model(vec![tiny::node("MatMul", &["x", "w"], "y")], vec![w])
+}
+
+/// Says that `x` holds float32: `type` (field 2), `tensor_type` (1), `elem_type` (1).
+fn typed(mut model: ModelProto) -> ModelProto {
+    let graph = model.graph.as_mut().unwrap();
+    graph.input[0].merge_from_bytes(&[2 << 3 | 2, 4, 1 << 3 | 2, 2, 1 << 3, tiny::FLOAT as u8]).unwrap();
+    model
 }
 
 fn refused(path: &Path) -> OpenError {
@@ -110,10 +117,10 @@ fn absurd_dimensions_are_refused() {
 #[test]
 fn a_network_that_runs_in_a_circle_opens_and_does_not_run() {
     let nodes = vec![tiny::node("MatMul", &["b", "w"], "a"), tiny::node("Identity", &["a"], "b"), tiny::node("Identity", &["y"], "y")];
-    let (_folder, path) = written(&tiny::model(nodes, vec![weight(&[1.0, 2.0, 3.0, 4.0])]));
+    let (_folder, path) = written(&typed(tiny::model(nodes, vec![weight(&[1.0, 2.0, 3.0, 4.0])])));
     let mut session = Session::open(&path, &Unwatched).unwrap();
     assert_eq!(session.model().graph.parameters.len(), 1);
-    assert!(session.forward(&[]).is_err());
+    assert!(session.forward(&[("x".into(), secateur::network::Array::f32(vec![1], vec![1.0]))]).is_err());
     // A weight that comes from itself.
     let nodes = vec![tiny::node("Identity", &["c"], "c"), tiny::node("MatMul", &["x", "c"], "y")];
     let (_folder, path) = written(&tiny::model(nodes, vec![]));
@@ -366,4 +373,47 @@ fn graphs_within_graphs_end() {
     // Known by its exit code: a stack that overflows ends the whole program.
     let (code, text) = secateur(&["inspect", path.to_str().unwrap()]);
     assert!(matches!(code, Some(0 | 2)), "{code:?} {text}");
+}
+
+#[test]
+fn a_kernel_may_reach_past_a_narrow_image() {
+    let ints = |name: &str, values: &[i64]| {
+        let mut attribute = AttributeProto::new();
+        name.clone_into(&mut attribute.name);
+        attribute.type_ = AttributeType::INTS.into();
+        attribute.ints = values.to_vec();
+        attribute
+    };
+    let mut conv = tiny::node("Conv", &["x", "w"], "y");
+    conv.attribute = vec![ints("dilations", &[1, 2]), ints("pads", &[0, 0, 0, 2])];
+    let w = tiny::tensor("w", &[1, 1, 1, 2], tiny::FLOAT, tiny::bytes(&[3.0, 5.0]));
+    let (_folder, path) = written(&typed(tiny::model(vec![conv], vec![w])));
+    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let settings = Settings { amount: Amount::Count(0), ..session.state().settings.clone() };
+    session.set(settings, Step::Amount).unwrap();
+    let x = secateur::network::Array::f32(vec![1, 1, 1, 1], vec![2.0]);
+    let outputs = session.forward(&[("x".into(), x)]).unwrap();
+    assert_eq!(outputs[0].1, secateur::network::Array::f32(vec![1, 1, 1, 1], vec![6.0]));
+}
+
+#[test]
+fn a_shared_weight_is_listed_once_with_all_its_users() {
+    let mut first = tiny::gemm(&["x", "w", "b"], "h");
+    "first".clone_into(&mut first.name);
+    let nodes = vec![first, tiny::gemm(&["h", "w", "b"], "i"), tiny::node("MatMul", &["i", "v"], "y")];
+    let bias = tiny::tensor("b", &[2], tiny::FLOAT, tiny::bytes(&[1.0, 2.0]));
+    let v = tiny::tensor("v", &[2, 2], 3, vec![1, 2, 3, 4]);
+    let loose = tiny::tensor("loose", &[3], 7, [1_i64, 2, 3].iter().flat_map(|v| v.to_le_bytes()).collect());
+    let (_folder, path) = written(&tiny::model(nodes, vec![weight(&[1.0, 2.0, 3.0, 4.0]), bias, v, loose]));
+    let file = OnnxFile::open(&path).unwrap();
+    let graph = graph::build(&file);
+    let names: Vec<&str> = graph.parameters.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["w", "b", "v"]);
+    let users = |i| graph.user_names(secateur::graph::ParameterId(i));
+    assert_eq!([users(0), users(1), users(2)], [vec!["first", "Gemm 1"], vec!["first", "Gemm 1"], vec!["MatMul 2"]]);
+    assert!(graph.parameters[2].obstacle().unwrap().contains("int8"));
+    assert_eq!(graph.rest, [TensorId(3)]);
+    let (_, text) = secateur(&["inspect", path.to_str().unwrap()]);
+    assert!(text.contains("w is used by first, Gemm 1") && text.contains("v cannot be pruned: its elements are int8"), "{text}");
+    assert!(text.contains("10 parameter elements in modules, 3 elements in 1 tensor that no module owns"), "{text}");
 }

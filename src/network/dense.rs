@@ -21,8 +21,11 @@ const BLOCK: usize = 1 << 16;
 /// Columns that one task takes at least, where a batch has them.
 const FEW: usize = 256;
 
-/// A padded value has at most this many times the elements of the value, or of the result.
+/// A padded value has at most this many times the elements of the value, or of the result, where it is large.
 const MAX_PADDED: usize = 8;
+
+/// A padded value of so few elements is never too large.
+const MAX_SMALL: usize = 1 << 22;
 
 /// A convolution over planes, of which the caller has checked that everything fits.
 pub(super) struct Dense<'a> {
@@ -75,7 +78,10 @@ pub(super) fn fits(shape: [usize; 4], windows: &[Window; 2], result: usize) -> b
     let [images, channels, ..] = shape;
     let [height, width] = padded(shape, windows);
     let whole: usize = shape.iter().product();
-    height.checked_mul(width).and_then(|plane| plane.checked_mul(images * channels)).is_some_and(|n| n / MAX_PADDED <= whole.max(result))
+    height
+        .checked_mul(width)
+        .and_then(|plane| plane.checked_mul(images * channels))
+        .is_some_and(|n| n <= MAX_SMALL || n / MAX_PADDED <= whole.max(result))
 }
 
 fn padded([_, _, height, width]: [usize; 4], windows: &[Window; 2]) -> [usize; 2] {

@@ -144,6 +144,13 @@ impl Depthwise<'_> {
         let [v, h] = self.windows;
         let (height, width) = (self.shape[2], self.shape[3]);
         let from = &self.x[plane * height * width..][..height * width];
+        if v.stride == 1 && h.stride == 1 {
+            let first = (image * layout.rows + v.pads.0) * layout.columns + h.pads.0;
+            for (from, to) in from.chunks_exact(width).zip(lines[first..].chunks_mut(layout.columns)) {
+                to[..width].copy_from_slice(from);
+            }
+            return;
+        }
         for (y, from) in from.chunks_exact(width).enumerate() {
             let y = y + v.pads.0;
             let row = (image * layout.rows + y / v.stride) * layout.columns + y % v.stride * h.stride * layout.phase;

@@ -9,7 +9,7 @@ use secateur::prune::Method;
 
 use super::driver::{CONTROL, CONTROL_SHIFT, Window};
 
-const TABS: [&str; 4] = ["Sparsity", "Weights", "Compare", "Table"];
+const TABS: [&str; 5] = ["Sparsity", "Weights", "Compare", "Table", "Effect"];
 
 #[test]
 fn every_control_has_a_name() {
@@ -107,7 +107,7 @@ fn every_shortcut_does_what_help_says() {
     press(&mut window, CONTROL, Key::Enter, |s| s.view.as_ref().unwrap().is_fixed);
     window.set_percent("20");
     press(&mut window, CONTROL_SHIFT, Key::R, |s| s.view.as_ref().unwrap().figures.chosen().unwrap().pruned == 0);
-    for tab in [Tab::Weights, Tab::Compare, Tab::Table, Tab::Sparsity] {
+    for tab in [Tab::Weights, Tab::Compare, Tab::Table, Tab::Effect, Tab::Sparsity] {
         press(&mut window, Modifiers::CTRL, Key::Tab, |s| s.kept.tab == tab);
     }
     press(&mut window, CONTROL, Key::T, |_| true);

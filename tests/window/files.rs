@@ -23,7 +23,7 @@ fn half() -> Window {
 }
 
 fn zeros(path: &Path) -> u64 {
-    Model::open(path).unwrap().zeros().iter().sum()
+    Model::open(path).unwrap().zeros().unwrap().iter().sum()
 }
 
 #[test]

@@ -1,8 +1,15 @@
 //! The command line: raw arguments become a validated plan, and headless commands run on the same
 //! [`Session`](crate::session::Session) as the window.
 
+mod amounts;
+mod evaluate;
+mod images;
 mod inspect;
 mod prune;
+mod pruning;
+mod rows;
+mod sensitivity;
+mod sweep;
 mod terminal;
 
 use std::ffi::OsString;
@@ -14,8 +21,11 @@ use serde::Serialize;
 
 use crate::device::DeviceChoice;
 use crate::escaped::Escaping;
+use evaluate::Evaluate;
 use inspect::Inspect;
 use prune::Prune;
+use sensitivity::SensitivityCommand;
+use sweep::Sweep;
 
 /// Exit code for wrong usage, as in BSD's sysexits.
 pub const EX_USAGE: u8 = 64;
@@ -39,6 +49,12 @@ enum Command {
     Inspect(Inspect),
     /// Prune a model and say what that did; save it with -o
     Prune(Prune),
+    /// Show images to a model, dense and pruned, and compare the answers
+    Evaluate(Box<Evaluate>),
+    /// Show images to a model pruned by one amount after the other
+    Sweep(Box<Sweep>),
+    /// Show images to a model with one parameter pruned at a time
+    Sensitivity(Box<SensitivityCommand>),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -115,6 +131,9 @@ pub fn run(command: Headless, out: &mut dyn Write) -> anyhow::Result<()> {
     match command.0 {
         Command::Inspect(inspect) => inspect.run(out),
         Command::Prune(prune) => prune.run(out),
+        Command::Evaluate(evaluate) => evaluate.run(out),
+        Command::Sweep(sweep) => sweep.run(out),
+        Command::Sensitivity(sensitivity) => sensitivity.run(out),
     }
 }
 

@@ -115,6 +115,14 @@ impl Evaluator {
         self.compare(&network, limit, observer)
     }
 
+    /// Classes that the network tells apart, once it has answered; `None` where it does not classify.
+    #[must_use]
+    pub fn num_classes(&self) -> Option<usize> {
+        let (_, first) = self.dense.values().next()?.first()?;
+        let images = *first.shape.first()?;
+        (Answers::of(&self.session.model().graph, first, images) != Answers::Values).then(|| first.shape[1])
+    }
+
     fn compare(&mut self, network: &Network, limit: Option<usize>, observer: &mut dyn Observer) -> Result<Effect, EvaluateError> {
         let dense_network = self.session.dense_network()?;
         let Self { session, questions, dense, kept } = self;

@@ -8,6 +8,7 @@ mod tensors;
 use std::path::{Path, PathBuf};
 
 pub use table::csv;
+pub(crate) use table::quoted;
 pub use tensors::{Form, Masks, ParameterMasks};
 
 use crate::atomic::{Overwrite, WriteError};

@@ -45,7 +45,8 @@ pub fn csv(graph: &Graph, figures: &Figures) -> String {
     out
 }
 
-fn quoted(text: &str) -> String {
+/// A field of a table, in quotes where it needs them.
+pub(crate) fn quoted(text: &str) -> String {
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 

@@ -88,16 +88,6 @@ pub enum ImageError {
     /// The settings are at fault, not the picture.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
-    /// The resizer refused.
-    #[error("cannot resize {width} × {height} pixels: {reason}")]
-    Resize {
-        /// Of the picture.
-        width: u32,
-        /// Of the picture.
-        height: u32,
-        /// What it said.
-        reason: String,
-    },
 }
 
 /// Decodes the file at `path`.

@@ -9,6 +9,7 @@ mod labels;
 mod loader;
 mod picture;
 mod preprocess;
+mod resample;
 mod rows;
 mod set;
 mod words;

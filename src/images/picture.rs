@@ -1,10 +1,8 @@
 //! A picture of 8-bit RGB, and what becomes of it on the way to a network's size: resized and cropped as Pillow and torchvision
 //! do.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
 use super::decode::{ImageError, MAX_PIXELS};
+use super::resample::resample;
 
 /// 8-bit RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,15 +70,6 @@ impl Filter {
             Self::Lanczos => "lanczos",
         }
     }
-
-    const fn algorithm(self) -> ResizeAlg {
-        match self {
-            Self::Nearest => ResizeAlg::Nearest,
-            Self::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-            Self::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-            Self::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
-        }
-    }
 }
 
 impl Picture {
@@ -100,21 +89,15 @@ impl Picture {
         self.resized(width, height, filter).map(|p| p.cropped(size))
     }
 
-    /// Resized as Pillow's `resize` does: each row, then each column, rounded to 8 bits after both.
+    /// Resized as Pillow's `resize` does.
     fn resized(self, width: u64, height: u64, filter: Filter) -> Result<Self, ImageError> {
         if (width, height) == (self.width.into(), self.height.into()) {
             return Ok(self);
         }
-        let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else { return Err(self.too_narrow(width, height)) };
         if width.saturating_mul(height) > MAX_PIXELS {
             return Err(self.too_narrow(width, height));
         }
-        let refused = |reason: String| ImageError::Resize { width: self.width, height: self.height, reason };
-        let source = ImageRef::new(self.width, self.height, &self.rgb, PixelType::U8x3).map_err(|e| refused(e.to_string()))?;
-        let mut target = Image::new(w, h, PixelType::U8x3);
-        let options = ResizeOptions::new().resize_alg(filter.algorithm());
-        Resizer::new().resize(&source, &mut target, &options).map_err(|e| refused(e.to_string()))?;
-        Ok(Self { width: w, height: h, rgb: target.into_vec() })
+        Ok(resample(&self, width as usize, height as usize, filter))
     }
 
     fn too_narrow(&self, resized_width: u64, resized_height: u64) -> ImageError {

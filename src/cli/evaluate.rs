@@ -1,0 +1,48 @@
+//! `secateur evaluate`: what a model answers to images, dense and pruned.
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::images::{ImageArguments, Progress};
+use super::pruning::Pruning;
+use super::rows::{self, OutputArguments, Report, Row};
+use super::terminal::Terminal;
+
+#[derive(Debug, Args)]
+pub(super) struct Evaluate {
+    #[command(flatten)]
+    images: ImageArguments,
+    #[command(flatten)]
+    pruning: Pruning,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+impl Evaluate {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        self.output.check()?;
+        let prunes = self.pruning.is_given()?;
+        let watch = Terminal::new();
+        let mut measured = self.images.open(&watch, |session| self.pruning.apply(session).context("cannot prune the model"))?;
+        let parts = if prunes { 2.0 } else { 1.0 };
+        let images = measured.evaluator.questions().num_images();
+        let progress = |part: f32| Progress { terminal: &watch, what: "Evaluating", before: part / parts, share: 1.0 / parts, images };
+        let mut rows = vec![Row::of("dense", None, &measured.dense(&mut progress(0.0))?)];
+        if prunes {
+            let state = measured.evaluator.session().state().clone();
+            let effect = measured.evaluator.effect(&state, None, &mut progress(1.0)).context("cannot measure the pruned model")?;
+            rows.push(Row::of(state.settings.method.name(), Some(state.settings.amount), &effect));
+        }
+        watch.clear();
+        let report = Report { shown: measured.finish(), rows };
+        let csv = rows::csv("method,amount", report.rows.iter().map(|r| (format!("{},{}", r.method, rows::typed(r.amount)), r)));
+        self.output.put(out, &report, &csv, |out| {
+            for line in report.shown.lines() {
+                writeln!(out, "{line}")?;
+            }
+            rows::print(out, &report.rows)
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! Images and their preprocessing, as the commands that measure take them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::DeviceArgument;
+use super::terminal::Terminal;
+use crate::device::ComputeDevice;
+use crate::evaluate::{Evaluator, Observer, Questions};
+use crate::images::{Channels, Filter, ImageSet, Layout, Preprocess, Provenance, Resize};
+use crate::measure::Effect;
+use crate::session::{Session, Watch};
+
+/// A model and what it is shown.
+#[derive(Debug, Args)]
+pub(super) struct ImageArguments {
+    /// Model to measure
+    pub(super) file: PathBuf,
+    /// Folder with one folder per class, or a flat one; or .npy, .npz; or one picture
+    #[arg(long, value_name = "DIR", required_unless_present = "noise")]
+    images: Option<PathBuf>,
+    /// Measure on seeded noise, without images: what it says of real ones is little
+    #[arg(long, conflicts_with = "images")]
+    noise: bool,
+    /// Names of all classes in order (text, JSON), or a table of pictures and labels (.csv)
+    #[arg(long, value_name = "FILE", requires = "images")]
+    labels: Option<PathBuf>,
+    /// At most so many images, from all classes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Images at a time
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: u32,
+    #[command(flatten)]
+    preprocess: PreprocessArguments,
+    /// Where the network runs
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceArgument,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Preprocessing, where the files beside the model do not say it")]
+struct PreprocessArguments {
+    /// Height and width of the input (224, or 224x320)
+    #[arg(long, value_parser = size)]
+    size: Option<[usize; 2]>,
+    /// Share of the resized picture that the centre crop keeps
+    #[arg(long)]
+    crop: Option<f64>,
+    /// What the picture's edges become before the crop
+    #[arg(long, value_enum)]
+    resize: Option<Resize>,
+    /// How pixels are mixed
+    #[arg(long, value_enum)]
+    filter: Option<Filter>,
+    /// What values of 0 to 255 are divided by first: 255, or 1
+    #[arg(long)]
+    divisor: Option<f32>,
+    /// Then taken off: one number, or one per channel (0.485,0.456,0.406)
+    #[arg(long, value_parser = three, allow_hyphen_values = true)]
+    mean: Option<[f32; 3]>,
+    /// Then divides: one number, or one per channel
+    #[arg(long, value_parser = three)]
+    std: Option<[f32; 3]>,
+    /// Colours of the input
+    #[arg(long, value_enum)]
+    channels: Option<Channels>,
+    /// Order of the input
+    #[arg(long, value_enum)]
+    layout: Option<Layout>,
+}
+
+/// The values of `--channels` and its like are their names.
+macro_rules! named_values {
+    ($($type:ty),*) => {$(
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &Self::ALL
+            }
+
+            fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+                Some(clap::builder::PossibleValue::new(self.name()))
+            }
+        }
+    )*};
+}
+
+named_values!(Resize, Filter, Channels, Layout);
+
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let edge = |edge: &str| edge.trim().parse::<usize>().map_err(|_| format!("“{text}” is no size; write 224, or height x width: 224x320"));
+    match text.split_once(['x', '×', ',']) {
+        Some((height, width)) => Ok([edge(height)?, edge(width)?]),
+        None => edge(text).map(|e| [e, e]),
+    }
+}
+
+fn three(text: &str) -> Result<[f32; 3], String> {
+    let refused = |_| format!("“{text}” is not one number nor three, such as 0.485,0.456,0.406");
+    let numbers = text.split(',').map(|n| n.trim().parse::<f32>()).collect::<Result<Vec<_>, _>>().map_err(refused)?;
+    match numbers[..] {
+        [n] => Ok([n; 3]),
+        [a, b, c] => Ok([a, b, c]),
+        _ => Err(format!("“{text}” is not one number nor three, such as 0.485,0.456,0.406")),
+    }
+}
+
+impl PreprocessArguments {
+    fn apply(&self, (p, from): (Preprocess, Provenance)) -> (Preprocess, Provenance) {
+        let chosen = Preprocess {
+            size: self.size.unwrap_or(p.size),
+            crop: self.crop.unwrap_or(p.crop),
+            resize: self.resize.unwrap_or(p.resize),
+            filter: self.filter.unwrap_or(p.filter),
+            divisor: self.divisor.unwrap_or(p.divisor),
+            mean: self.mean.unwrap_or(p.mean),
+            std: self.std.unwrap_or(p.std),
+            channels: self.channels.unwrap_or(p.channels),
+            layout: self.layout.unwrap_or(p.layout),
+        };
+        let from = if chosen == p { from } else { Provenance::Chosen };
+        (chosen, from)
+    }
+}
+
+/// What the images were, in a report.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    model: String,
+    device: String,
+    /// `None` for noise.
+    images: Option<String>,
+    classes: usize,
+    preprocessing: Option<PreprocessReport>,
+    broken: Vec<BrokenReport>,
+}
+
+#[derive(Serialize)]
+struct PreprocessReport {
+    size: [usize; 2],
+    crop: f64,
+    resize: &'static str,
+    filter: &'static str,
+    divisor: f32,
+    mean: [f32; 3],
+    std: [f32; 3],
+    channels: &'static str,
+    layout: &'static str,
+    from: String,
+    #[serde(skip)]
+    words: String,
+}
+
+#[derive(Serialize)]
+struct BrokenReport {
+    name: String,
+    reason: String,
+}
+
+/// How many broken pictures are named on a terminal; JSON has them all.
+const NAMED: usize = 10;
+
+impl Shown {
+    /// Lines for a person.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        match (&self.images, &self.preprocessing) {
+            (Some(images), Some(p)) => {
+                let classes = if self.classes > 0 { format!("{} classes", self.classes) } else { "no labels".to_owned() };
+                lines.push(format!("{images}: {classes}; {} · crop {} · {}; {}", p.words, p.crop, p.filter, p.from));
+            }
+            _ => lines.push("Noise, not images: what it says of real ones is little".to_owned()),
+        }
+        for broken in self.broken.iter().take(NAMED) {
+            lines.push(format!("Left out: {}: {}", broken.name, broken.reason));
+        }
+        if self.broken.len() > NAMED {
+            lines.push(format!("Left out as well: {} more", self.broken.len() - NAMED));
+        }
+        lines
+    }
+}
+
+/// An evaluator, and what to say of its images once they have been seen.
+pub(super) struct Measured {
+    pub(super) evaluator: Evaluator,
+    shown: Shown,
+    set: Option<Arc<ImageSet>>,
+}
+
+impl ImageArguments {
+    /// Opens model and images. `prepare` prunes, or sets the scope, before the evaluator takes the session over.
+    pub(super) fn open(&self, watch: &Terminal, prepare: impl FnOnce(&mut Session) -> anyhow::Result<()>) -> anyhow::Result<Measured> {
+        // What is quick to refuse comes first.
+        let set =
+            self.images.as_ref().map(|path| ImageSet::open(path, self.labels.as_deref())).transpose().context("cannot use the images")?;
+        let device = ComputeDevice::open(self.device.into()).context("cannot start the device")?;
+        let device_name = device.name.clone();
+        let mut session = Session::open(&self.file, watch).context("cannot open the model")?;
+        session.use_device(device);
+        prepare(&mut session)?;
+        let graph = session.model().graph.clone();
+        let set = set.map(Arc::new);
+        let (questions, preprocessing) = match &set {
+            None => (Questions::noise(&graph, 0).context("cannot make noise")?, None),
+            Some(set) => {
+                let (preprocess, from) = self.preprocess.apply(Preprocess::for_model(&graph, &self.file));
+                preprocess.check().context("cannot use the images")?;
+                let report = PreprocessReport::of(&preprocess, &from);
+                let limit = self.limit.map(|n| n as usize);
+                let questions = Questions::images(&graph, set.clone(), preprocess, limit, self.batch as usize);
+                (questions.context("cannot use the images")?, Some(report))
+            }
+        };
+        let shown = Shown {
+            model: self.file.display().to_string(),
+            device: device_name,
+            images: self.images.as_ref().map(|path| path.display().to_string()),
+            classes: set.as_ref().map_or(0, |set| set.classes.len()),
+            preprocessing,
+            broken: Vec::new(),
+        };
+        Ok(Measured { evaluator: Evaluator::new(session, questions), shown, set })
+    }
+}
+
+impl PreprocessReport {
+    fn of(p: &Preprocess, from: &Provenance) -> Self {
+        Self {
+            size: p.size,
+            crop: p.crop,
+            resize: p.resize.name(),
+            filter: p.filter.name(),
+            divisor: p.divisor,
+            mean: p.mean,
+            std: p.std,
+            channels: p.channels.name(),
+            layout: p.layout.name(),
+            from: from.to_string(),
+            words: p.to_string(),
+        }
+    }
+}
+
+impl Measured {
+    /// The dense network's figures over all images, once its classes are known to be those of the labels.
+    pub(super) fn dense(&mut self, progress: &mut Progress<'_>) -> anyhow::Result<Effect> {
+        const CANNOT: &str = "cannot measure the model";
+        if let Some(set) = &self.set {
+            self.evaluator.dense(Some(1), &mut Progress { share: 0.0, ..*progress }).context(CANNOT)?;
+            if let Some(classes) = self.evaluator.num_classes() {
+                set.fits(classes).context("cannot use the labels")?;
+            }
+        }
+        self.evaluator.dense(None, progress).context(CANNOT)
+    }
+
+    /// What was shown, with the pictures that broke.
+    pub(super) fn finish(mut self) -> Shown {
+        let broken = self.evaluator.questions().broken().iter();
+        self.shown.broken = broken.map(|b| BrokenReport { name: b.name.clone(), reason: b.reason.clone() }).collect();
+        self.shown
+    }
+}
+
+/// Tells a terminal how far one of several evaluations is.
+pub(super) struct Progress<'a> {
+    pub(super) terminal: &'a Terminal,
+    pub(super) what: &'a str,
+    /// What was done before, 0..=1.
+    pub(super) before: f32,
+    /// What this evaluation is of the whole, 0..=1.
+    pub(super) share: f32,
+    pub(super) images: usize,
+}
+
+impl Observer for Progress<'_> {
+    fn seen(&mut self, so_far: &Effect) {
+        self.terminal.progress(self.before + self.share * so_far.images as f32 / self.images.max(1) as f32, self.what);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.terminal.is_cancelled()
+    }
+}

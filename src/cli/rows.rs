@@ -1,0 +1,177 @@
+//! Rows of figures: as JSON, as CSV, and as a table for a person.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::images::Shown;
+use super::print_json;
+use crate::atomic::{self, Overwrite};
+use crate::measure::Effect;
+use crate::prune::Amount;
+
+/// How rows are put out.
+#[derive(Debug, Args)]
+pub(super) struct OutputArguments {
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// Write the rows as CSV, to standard output with -
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Replace FILE where it exists
+    #[arg(long, requires = "csv")]
+    force: bool,
+}
+
+/// What one state of the network costs. Shares are 0..=1; what cannot be measured is null.
+#[derive(Serialize)]
+pub(super) struct Row {
+    pub(super) method: &'static str,
+    pub(super) amount: Option<Amount>,
+    top1: Option<f64>,
+    top5: Option<f64>,
+    agreement: Option<f64>,
+    mean_cosine: f64,
+    mean_kl: Option<f64>,
+    images: usize,
+    /// Of networks that do not classify: every output with its relative error.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    relative_errors: Vec<(String, f64)>,
+}
+
+impl Row {
+    pub(super) fn of(method: &'static str, amount: Option<Amount>, effect: &Effect) -> Self {
+        let classifies = effect.agreement.is_some();
+        Self {
+            method,
+            amount,
+            top1: effect.top1,
+            top5: effect.top5,
+            agreement: effect.agreement,
+            mean_cosine: effect.mean_cosine,
+            mean_kl: effect.mean_kl,
+            images: effect.images,
+            relative_errors: if classifies { Vec::new() } else { effect.relative_errors.clone() },
+        }
+    }
+
+    fn figures(&self) -> String {
+        let number = |v: Option<f64>| v.map(|v| v.to_string()).unwrap_or_default();
+        format!(
+            "{},{},{},{},{},{}",
+            number(self.top1),
+            number(self.top5),
+            number(self.agreement),
+            self.mean_cosine,
+            number(self.mean_kl),
+            self.images
+        )
+    }
+}
+
+/// An amount as it is typed: a fraction with a dot, a count without.
+pub(super) fn typed(amount: Option<Amount>) -> String {
+    match amount {
+        None => String::new(),
+        Some(Amount::Fraction(value)) => format!("{value:?}"),
+        Some(Amount::Count(count)) => count.to_string(),
+    }
+}
+
+/// A table with these first columns, and the figures after them.
+pub(super) fn csv<'a>(heads: &str, rows: impl Iterator<Item = (String, &'a Row)>) -> String {
+    let mut text = format!("{heads},top1,top5,agreement,mean_cosine,mean_kl,images\r\n");
+    for (first, row) in rows {
+        text.push_str(&format!("{first},{}\r\n", row.figures()));
+    }
+    text
+}
+
+/// What is printed of every command that measures.
+#[derive(Serialize)]
+pub(super) struct Report<R> {
+    #[serde(flatten)]
+    pub(super) shown: Shown,
+    pub(super) rows: Vec<R>,
+}
+
+impl OutputArguments {
+    /// Whether everything can be put out as asked, before hours of work.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        match &self.csv {
+            Some(path) if !self.force && !is_standard_output(path) && path.exists() => {
+                anyhow::bail!("a file of that name is there already; choose another name or add --force: {}", path.display())
+            }
+            Some(path) if self.json && is_standard_output(path) => {
+                anyhow::bail!("--json and --csv - cannot both go to standard output; name a file for one of them")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what was asked for; `print` is for a person.
+    pub(super) fn put<R: Serialize>(
+        &self,
+        out: &mut dyn Write,
+        report: &R,
+        csv: &str,
+        print: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if let Some(path) = &self.csv {
+            if is_standard_output(path) {
+                // The table's lines end as those of everything that is printed.
+                out.write_all(csv.replace("\r\n", "\n").as_bytes())?;
+                return Ok(());
+            }
+            let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
+            atomic::write(path, overwrite, |file| file.write_all(csv.as_bytes())).context("cannot write the table")?;
+        }
+        if self.json { print_json(out, report) } else { print(out) }
+    }
+}
+
+fn is_standard_output(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share * 100.0))
+}
+
+/// The rows for a person, figures aligned.
+pub(super) fn print(out: &mut dyn Write, rows: &[Row]) -> anyhow::Result<()> {
+    let kl = |row: &Row| row.mean_kl.map_or_else(|| "–".to_owned(), |kl| format!("{kl:.6}"));
+    let head = ("Method", "Amount", "Top-1", "Top-5", "Agreement", "Cosine", "KL");
+    writeln!(out, "{:<10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10}", head.0, head.1, head.2, head.3, head.4, head.5, head.6)?;
+    for row in rows {
+        let amount = row.amount.map_or_else(|| "–".to_owned(), amount_for_people);
+        writeln!(
+            out,
+            "{:<10} {:>10} {:>9} {:>9} {:>9} {:>9.6} {:>10}",
+            row.method,
+            amount,
+            percent(row.top1),
+            percent(row.top5),
+            percent(row.agreement),
+            row.mean_cosine,
+            kl(row)
+        )?;
+        for (output, error) in &row.relative_errors {
+            writeln!(out, "{:<10} {:>10} “{output}”: relative error {error:.6}", "", "")?;
+        }
+    }
+    let images = rows.iter().map(|r| r.images).max().unwrap_or(0);
+    writeln!(out, "{images} image{}", if images == 1 { "" } else { "s" })?;
+    Ok(())
+}
+
+fn amount_for_people(amount: Amount) -> String {
+    match amount {
+        Amount::Fraction(value) => format!("{:.1} %", value * 100.0),
+        Amount::Count(count) => count.to_string(),
+    }
+}

@@ -1,0 +1,105 @@
+//! `secateur sensitivity`: what pruning costs, one parameter at a time.
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::amounts::Amounts;
+use super::images::{ImageArguments, Progress};
+use super::pruning::ScopeArguments;
+use super::rows::{self, OutputArguments, Report, Row};
+use super::terminal::Terminal;
+use crate::export::quoted;
+use crate::graph::Kind;
+use crate::prune::Amount;
+use crate::session::Watch;
+
+#[derive(Debug, Args)]
+pub(super) struct SensitivityCommand {
+    #[command(flatten)]
+    images: ImageArguments,
+    /// A list (0.1,0.5) or first:last:step (0.1:0.9:0.1), fractions of every parameter
+    #[arg(long, default_value = "0.1:0.9:0.1")]
+    amounts: Amounts,
+    #[command(flatten)]
+    scope: ScopeArguments,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+#[derive(Serialize)]
+struct ParameterRow {
+    parameter: String,
+    #[serde(flatten)]
+    row: Row,
+}
+
+#[derive(Serialize)]
+struct Scan {
+    #[serde(flatten)]
+    report: Report<ParameterRow>,
+    /// Operators that were run, and that running every case from the start would have taken.
+    nodes_run: u64,
+    nodes_from_start: u64,
+}
+
+impl SensitivityCommand {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        self.output.check()?;
+        let amounts = self.amounts.fractions()?;
+        let watch = Terminal::new();
+        let mut parameters = Vec::new();
+        let mut measured = self.images.open(&watch, |session| {
+            let graph = &session.model().graph;
+            let mut settings = session.state().settings.clone();
+            self.scope.apply(graph, &mut settings).context("cannot prune the model")?;
+            // A bias on its own is a handful of numbers: only where they are asked for.
+            let wanted = |kind: Kind| kind == Kind::Weight || self.scope.biases;
+            parameters = settings.scope(graph).into_iter().filter(|&id| wanted(graph.parameter(id).kind)).collect();
+            anyhow::ensure!(!parameters.is_empty(), "cannot prune the model: nothing is in the scope");
+            Ok(())
+        })?;
+        let images = measured.evaluator.questions().num_images();
+        let dense = measured.dense(&mut Progress { terminal: &watch, what: "Evaluating", before: 0.0, share: 0.0, images })?;
+        const CANNOT: &str = "cannot measure the pruned model";
+        let mut scan = measured.evaluator.sensitivity(&parameters, amounts.clone()).context(CANNOT)?;
+        let each = &mut |scan: &crate::evaluate::Sensitivity| {
+            watch.progress(scan.cases.len() as f32 / scan.num_cases().max(1) as f32, "Pruning one parameter at a time");
+        };
+        measured.evaluator.scan(&mut scan, &|| watch.is_cancelled(), each).context(CANNOT)?;
+        watch.clear();
+        let graph = measured.evaluator.session().model().graph.clone();
+        let rows = scan.cases.iter().map(|case| ParameterRow {
+            parameter: graph.parameter(case.parameter).name.clone(),
+            row: Row::of("alone", Some(Amount::Fraction(case.amount)), &case.effect),
+        });
+        let rows: Vec<ParameterRow> = rows.collect();
+        let report = Report { shown: measured.finish(), rows };
+        let csv = rows::csv(
+            "parameter,amount",
+            report.rows.iter().map(|r| (format!("{},{}", quoted(&r.parameter), rows::typed(r.row.amount)), &r.row)),
+        );
+        let is_classifier = dense.agreement.is_some();
+        let (nodes_run, nodes_from_start) = (scan.nodes_run, scan.nodes_from_start);
+        let report = Scan { report, nodes_run, nodes_from_start };
+        self.output.put(out, &report, &csv, |out| {
+            for line in report.report.shown.lines() {
+                writeln!(out, "{line}")?;
+            }
+            let what = if is_classifier { "Agreement with the dense model" } else { "Cosine with the dense model" };
+            writeln!(out, "{what}, in percent, with one parameter pruned:")?;
+            let heads: Vec<String> = amounts.iter().map(|a| format!("{:>7}", format!("{:.0} %", a * 100.0))).collect();
+            writeln!(out, "{:<40} {}", "Parameter", heads.join(""))?;
+            for (i, &id) in scan.parameters.iter().enumerate() {
+                let cases = (0..amounts.len()).filter_map(|a| scan.case(i, a));
+                let figure = |effect: &crate::measure::Effect| effect.agreement.unwrap_or(effect.mean_cosine) * 100.0;
+                let figures: String = cases.map(|case| format!("{:>7.1}", figure(&case.effect))).collect();
+                writeln!(out, "{:<40} {figures}", graph.parameter(id).name)?;
+            }
+            writeln!(out, "Ran {nodes_run} operators; from the start, every case would have taken {nodes_from_start}")?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! `evaluate`, `sweep` and `sensitivity` through the program, beside what PyTorch measures on the same network and images.
+
+mod adapter;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const DEMO: &str = "assets/mobilenetv4_digits.onnx";
+const DIGITS: &str = "assets/digits";
+
+/// Exit code, standard output, standard error.
+fn secateur(arguments: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).args(arguments.split_whitespace());
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn succeeds(arguments: &str) -> String {
+    let (code, out, err) = secateur(arguments);
+    assert_eq!(code, Some(0), "{arguments}: {err}");
+    out
+}
+
+fn json(arguments: &str) -> Value {
+    serde_json::from_str(&succeeds(&format!("{arguments} --json"))).unwrap()
+}
+
+fn fails(arguments: &str, code: i32, told: &str) {
+    let (got, out, err) = secateur(arguments);
+    assert_eq!((got, out.as_str()), (Some(code), ""), "{arguments}: {err}");
+    assert!(err.contains(told), "{arguments}: {err}");
+}
+
+/// A row of the reference and a row of the program are within one image, and 1e-3 in cosine and KL.
+fn agree(wanted: &Value, got: &Value) {
+    let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key} of {row}"));
+    assert_eq!(number(wanted, "amount"), number(got, "amount"));
+    assert_eq!(got["images"], 360);
+    for (key, tolerance) in [("top1", 1.01 / 360.0), ("agreement", 1.01 / 360.0), ("mean_cosine", 1e-3), ("mean_kl", 1e-3)] {
+        let (w, g) = (number(wanted, key), number(got, key));
+        assert!((w - g).abs() <= tolerance, "{key}: {g}, and {w} in PyTorch\n{got}\n{wanted}");
+    }
+}
+
+fn reference() -> Vec<Value> {
+    let text = std::fs::read_to_string("tests/reference/digits_accuracy.json").unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    value["rows"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_sweep_measures_what_pytorch_measures() {
+    let rows = reference();
+    assert_eq!(rows.len(), 24);
+    let amounts: Vec<String> = rows[..12].iter().map(|r| format!("{:?}", r["amount"].as_f64().unwrap())).collect();
+    let report = json(&format!("sweep {DEMO} --images {DIGITS} --method both --amounts {} --device cpu", amounts.join(",")));
+    let got = report["rows"].as_array().unwrap();
+    assert_eq!(got.len(), 24);
+    for (wanted, got) in rows.iter().zip(got) {
+        let method = if wanted["method"] == "layer" { "layer-wise" } else { "global" };
+        assert_eq!(got["method"], method);
+        agree(wanted, got);
+    }
+    assert_eq!((&report["classes"], &report["broken"]), (&Value::from(10), &Value::Array(Vec::new())));
+    assert_eq!(report["preprocessing"]["channels"], "grey3");
+}
+
+#[test]
+fn a_sweep_on_the_adapter_measures_the_same() {
+    if adapter::adapter().is_none() {
+        return;
+    }
+    let rows = reference();
+    let report = json(&format!("sweep {DEMO} --images {DIGITS} --amounts 0.3,0.7 --device gpu"));
+    assert_ne!(report["device"], "CPU");
+    let got = report["rows"].as_array().unwrap();
+    assert_eq!(got.len(), 4);
+    for row in got {
+        let method = if row["method"] == "global" { "global" } else { "layer" };
+        let wanted = rows.iter().find(|w| w["method"] == method && w["amount"] == row["amount"]).unwrap();
+        agree(wanted, row);
+    }
+}
+
+#[test]
+fn rows_have_the_agreed_keys() {
+    let report = json(&format!("evaluate {DEMO} --images {DIGITS} --limit 30 --method global --amount 50% --device cpu"));
+    let rows = report["rows"].as_array().unwrap();
+    let wanted = BTreeSet::from(["method", "amount", "top1", "top5", "agreement", "mean_cosine", "mean_kl", "images"]);
+    for row in rows {
+        assert_eq!(row.as_object().unwrap().keys().map(String::as_str).collect::<BTreeSet<_>>(), wanted);
+        assert_eq!(row["images"], 30);
+    }
+    assert_eq!((&rows[0]["method"], &rows[0]["amount"], &rows[0]["agreement"]), (&"dense".into(), &Value::Null, &1.0.into()));
+    assert_eq!((&rows[1]["method"], &rows[1]["amount"]), (&"global".into(), &0.5.into()));
+    assert!(rows[1]["mean_kl"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn without_labels_there_is_no_accuracy_and_a_table_gives_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = String::from("file,label\n");
+    for class in ["3", "8"] {
+        let mut files: Vec<_> = std::fs::read_dir(Path::new(DIGITS).join(class)).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        for file in &files[..3] {
+            let name = format!("{class}_{}", file.file_name().unwrap().to_str().unwrap());
+            std::fs::copy(file, folder.path().join(&name)).unwrap();
+            table.push_str(&format!("{name},{class}\n"));
+        }
+    }
+    std::fs::write(folder.path().join("0_broken.png"), "not a picture").unwrap();
+    let flat = folder.path().display();
+    let report = json(&format!("evaluate {DEMO} --images {flat} --device cpu"));
+    assert_eq!((&report["rows"][0]["top1"], &report["rows"][0]["images"]), (&Value::Null, &6.into()));
+    assert_eq!(report["broken"][0]["name"], "0_broken.png");
+    let text = succeeds(&format!("evaluate {DEMO} --images {flat} --device cpu"));
+    assert!(text.contains("no labels") && text.contains("Left out: 0_broken.png: this is not a whole PNG"), "{text}");
+    std::fs::remove_file(folder.path().join("0_broken.png")).unwrap();
+    let labels = folder.path().join("labels.csv");
+    std::fs::write(&labels, table).unwrap();
+    let report = json(&format!("evaluate {DEMO} --images {flat} --labels {} --device cpu", labels.display()));
+    assert_eq!(report["rows"][0]["top1"], 1.0);
+}
+
+#[test]
+fn a_part_of_the_classes_needs_a_labels_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["3", "8"] {
+        std::fs::create_dir(folder.path().join(class)).unwrap();
+        let file = std::fs::read_dir(Path::new(DIGITS).join(class)).unwrap().next().unwrap().unwrap().path();
+        std::fs::copy(file, folder.path().join(class).join("a.png")).unwrap();
+    }
+    let images = folder.path().display();
+    fails(&format!("evaluate {DEMO} --images {images} --device cpu"), 2, "give a labels file");
+    let labels = folder.path().join("labels.txt");
+    std::fs::write(&labels, "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n").unwrap();
+    let report = json(&format!("evaluate {DEMO} --images {images} --labels {} --device cpu", labels.display()));
+    assert_eq!((&report["rows"][0]["top1"], &report["rows"][0]["images"]), (&1.0.into(), &2.into()));
+}
+
+#[test]
+fn preprocessing_is_what_the_flags_say() {
+    let of = |flags: &str| json(&format!("evaluate {DEMO} --images {DIGITS} --limit 60 --device cpu {flags}"));
+    let known = of("");
+    assert_eq!(known["preprocessing"]["from"], "from mobilenetv4_digits.config.json");
+    let same = of("--mean 0.5 --std 0.5,0.5,0.5 --channels rgb --size 64x64");
+    assert_eq!(same["preprocessing"]["from"], "as chosen");
+    assert_eq!(same["rows"], known["rows"], "grey pictures are grey in RGB");
+    let other = of("--mean -0.5 --std 2 --divisor 1 --crop 0.7 --filter bilinear --resize squash --channels bgr");
+    let p = &other["preprocessing"];
+    assert_eq!(
+        (&p["crop"], &p["filter"], &p["resize"], &p["channels"]),
+        (&0.7.into(), &"bilinear".into(), &"squash".into(), &"bgr".into())
+    );
+    assert!(other["rows"][0]["top1"].as_f64().unwrap() < known["rows"][0]["top1"].as_f64().unwrap());
+}
+
+#[test]
+fn tables_go_to_a_file_or_to_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.csv");
+    let sweep = format!("sweep {DEMO} --images {DIGITS} --limit 10 --amounts 0:0.5:0.25 --method layer-wise --device cpu");
+    let printed = succeeds(&format!("{sweep} --csv -"));
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines[0], "method,amount,top1,top5,agreement,mean_cosine,mean_kl,images");
+    assert_eq!((lines.len(), &lines[1][..17], &lines[3][..15]), (4, "layer-wise,0.0,1,", "layer-wise,0.5,"));
+    let text = succeeds(&format!("{sweep} --csv {}", file.display()));
+    assert!(text.contains("layer-wise     25.0 %"), "{text}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap().replace("\r\n", "\n"), printed);
+    fails(&format!("{sweep} --csv {}", file.display()), 2, "add --force");
+    succeeds(&format!("{sweep} --csv {} --force", file.display()));
+}
+
+#[test]
+fn a_scan_measures_what_pruning_one_module_does() {
+    let scan = format!("sensitivity {DEMO} --images {DIGITS} --limit 40 --modules classifier,conv_stem --device cpu");
+    let modules = "--modules classifier --modules conv_stem";
+    let scan = scan.replace("--modules classifier,conv_stem", modules);
+    let report = json(&format!("{scan} --amounts 0.5,0.9"));
+    let rows = report["rows"].as_array().unwrap();
+    let named: Vec<_> = rows.iter().map(|r| (r["parameter"].as_str().unwrap(), r["amount"].as_f64().unwrap())).collect();
+    assert_eq!(named, [("conv_stem.weight", 0.5), ("conv_stem.weight", 0.9), ("classifier.weight", 0.5), ("classifier.weight", 0.9)]);
+    for row in rows {
+        let module = row["parameter"].as_str().unwrap().strip_suffix(".weight").unwrap();
+        let alone = json(&format!(
+            "evaluate {DEMO} --images {DIGITS} --limit 40 --modules {module} --no-biases --method layer-wise --amount {:?} --device cpu",
+            row["amount"].as_f64().unwrap()
+        ));
+        for key in ["top1", "top5", "agreement", "images"] {
+            assert_eq!(row[key], alone["rows"][1][key], "{key} of {row}");
+        }
+        let kl = |v: &Value| v["mean_kl"].as_f64().unwrap();
+        assert!((kl(row) - kl(&alone["rows"][1])).abs() < 1e-6, "{row} {alone}");
+    }
+    assert!(report["nodes_run"].as_u64().unwrap() < report["nodes_from_start"].as_u64().unwrap());
+    let text = succeeds(&format!("{scan} --amounts 0.5"));
+    assert!(text.contains("conv_stem.weight") && text.contains("from the start"), "{text}");
+    let table = succeeds(&format!("{scan} --amounts 0.5 --csv -"));
+    assert!(table.starts_with("parameter,amount,top1,") && table.contains("\nclassifier.weight,0.5,"), "{table}");
+}
+
+#[test]
+fn noise_is_called_noise() {
+    let text = succeeds(&format!("evaluate {DEMO} --noise --method global --amount 0.3 --device cpu"));
+    assert!(text.starts_with("Noise, not images"), "{text}");
+    let report = json(&format!("evaluate {DEMO} --noise --device cpu"));
+    assert_eq!((&report["images"], &report["rows"][0]["top1"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn wrong_usage_and_failures_have_their_codes() {
+    fails(&format!("evaluate {DEMO}"), 64, "--images");
+    fails(&format!("sweep {DEMO} --images {DIGITS} --amounts 0:2:0.1"), 64, "first:last:step");
+    fails(&format!("sweep {DEMO} --images {DIGITS} --filter box"), 64, "lanczos");
+    fails(&format!("evaluate {DEMO} --images {DIGITS} --size big"), 64, "no size");
+    fails(&format!("evaluate {DEMO} --images {DIGITS} --crop 0"), 2, "above 0 and at most 1");
+    fails(&format!("evaluate {DEMO} --images {DIGITS} --size 0"), 2, "from 1 to 8192");
+    fails(&format!("evaluate {DEMO} --images nowhere"), 2, "cannot use the images");
+    fails(&format!("sensitivity {DEMO} --images {DIGITS} --amounts 10,20"), 2, "a number of elements");
+    fails(&format!("sweep {DEMO} --images {DIGITS} --json --csv - --amounts 0.1"), 2, "standard output");
+    fails(&format!("sweep {DEMO} --images {DIGITS} --types Nothing --device cpu"), 2, "no module of type");
+}

@@ -52,13 +52,12 @@ impl Activation {
     #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     pub(super) fn apply<const FUSED: bool>(self, data: &mut [f32]) {
         match self {
-            Self::Relu => each(data, |x| if x < 0.0 { 0.0 } else { x }),
-            // Comparisons, and not min and max, let NaN through.
+            Self::Relu => each(data, |x| select(x < 0.0, 0.0, x)),
             Self::Clip(low, high) => each(data, |x| {
-                let x = if x < low { low } else { x };
-                if x > high { high } else { x }
+                let x = select(x < low, low, x);
+                select(x > high, high, x)
             }),
-            Self::LeakyRelu(a) => each(data, |x| if x < 0.0 { a * x } else { x }),
+            Self::LeakyRelu(a) => each(data, |x| select(x < 0.0, a * x, x)),
             Self::HardSigmoid(a, b) => each(data, |x| unit(a * x + b)),
             Self::HardSwish => each(data, |x| x * unit(x * (1.0 / 6.0) + 0.5)),
             Self::Sigmoid => each(data, sigmoid::<FUSED>),
@@ -78,6 +77,15 @@ fn each(data: &mut [f32], function: impl Fn(f32) -> f32) {
     for x in data {
         *x = function(*x);
     }
+}
+
+/// `a` where the condition holds, else `b`, without a branch: one would become a masked store, which the next load waits for.
+/// Comparisons with it let NaN through, as min and max would not.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a few instructions of the caller's loop")]
+fn select(condition: bool, a: f32, b: f32) -> f32 {
+    let mask = u32::from(condition).wrapping_neg();
+    f32::from_bits(a.to_bits() & mask | b.to_bits() & !mask)
 }
 
 #[inline(always)]

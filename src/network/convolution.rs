@@ -304,3 +304,105 @@ fn transposed<const N: usize>(strides: &[usize], extra: &[usize], dilations: &[u
     let array = |v: &[usize]| <[usize; N]>::try_from(v).map_err(|_| because!("{} spatial dimensions", v.len()));
     Ok(ConvTransposeOptions::new(array(strides)?, [0; N], array(extra)?, array(dilations)?, groups))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A convolution of numbers that a generator gives, with scale, shift and activation.
+    struct Case {
+        shape: [usize; 4],
+        filters: usize,
+        groups: usize,
+        windows: [Window; 2],
+    }
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i + seed).wrapping_mul(2_654_435_761) >> 11 & 0x3ff) as f32 / 512.0 - 1.0).collect()
+    }
+
+    impl Case {
+        fn places(&self) -> [usize; 2] {
+            [0, 1].map(|i| self.windows[i].places(self.shape[2 + i]).unwrap())
+        }
+
+        /// By the definition, in double precision.
+        fn defined(&self, x: &[f32], weights: &[f32], epilogue: &Epilogue) -> Vec<f32> {
+            let [images, channels, height, width] = self.shape;
+            let ([v, h], [down, across]) = (self.windows, self.places());
+            let (inputs, outputs) = (channels / self.groups, self.filters / self.groups);
+            let mut out = Vec::new();
+            for i in 0..images * self.filters * down * across {
+                let (ox, oy, f, n) =
+                    (i % across, i / across % down, i / (across * down) % self.filters, i / (across * down * self.filters));
+                let mut sum = 0.0;
+                for (c, ky, kx) in (0..inputs).flat_map(|c| (0..v.kernel).flat_map(move |y| (0..h.kernel).map(move |x| (c, y, x)))) {
+                    let y = (oy * v.stride + ky * v.dilation).wrapping_sub(v.pads.0);
+                    let column = (ox * h.stride + kx * h.dilation).wrapping_sub(h.pads.0);
+                    if y < height && column < width {
+                        let channel = f / outputs * inputs + c;
+                        sum += f64::from(x[((n * channels + channel) * height + y) * width + column])
+                            * f64::from(weights[((f * inputs + c) * v.kernel + ky) * h.kernel + kx]);
+                    }
+                }
+                let scaled = sum * f64::from(epilogue.scale.as_ref().unwrap()[f]) + f64::from(epilogue.shift.as_ref().unwrap()[f]);
+                out.push(scaled.max(0.0) as f32 + epilogue.residual.unwrap()[i]);
+            }
+            out
+        }
+
+        fn check(&self) {
+            let [images, channels, height, width] = self.shape;
+            let kernel = self.windows[0].kernel * self.windows[1].kernel;
+            let [down, across] = self.places();
+            let x = numbers(images * channels * height * width, 1);
+            let weights = numbers(self.filters * channels / self.groups * kernel, 2);
+            let residual = numbers(images * self.filters * down * across, 5);
+            let epilogue = || Epilogue {
+                scale: Some(numbers(self.filters, 3)),
+                shift: Some(numbers(self.filters, 4)),
+                first: Some(Activation::Relu),
+                residual: Some(&residual),
+                second: None,
+            };
+            let wanted = self.defined(&x, &weights, &epilogue());
+            let (shape, filters, windows, places) = (self.shape, self.filters, self.windows, self.places());
+            let close = |have: &[f32], what: &str| {
+                assert_eq!(have.len(), wanted.len());
+                for (i, (have, want)) in have.iter().zip(&wanted).enumerate() {
+                    assert!(
+                        (have - want).abs() < 1e-4,
+                        "{what} of {shape:?} with {windows:?}, {filters} filters: {i} is {have}, not {want}"
+                    );
+                }
+            };
+            close(
+                &Dense { x: &x, shape, weights: &weights, filters, groups: self.groups, windows, places, epilogue: epilogue() }.run(),
+                "dense",
+            );
+            if self.groups == channels {
+                close(&Depthwise { x: &x, shape, weights: &weights, filters, windows, places, epilogue: epilogue() }.run(), "depthwise");
+            }
+        }
+    }
+
+    #[test]
+    fn loops_of_our_own_do_what_a_convolution_is_defined_to_do() {
+        let window = |kernel, stride, dilation, pads| Window { kernel, stride, dilation, pads };
+        let windows = [
+            [window(1, 1, 1, (0, 0)), window(1, 1, 1, (0, 0))],
+            [window(3, 1, 1, (1, 1)), window(3, 1, 1, (1, 1))],
+            [window(3, 2, 1, (1, 0)), window(3, 2, 1, (0, 1))],
+            [window(5, 2, 1, (2, 2)), window(3, 3, 2, (2, 1))],
+            [window(1, 2, 1, (0, 0)), window(4, 1, 2, (3, 5))],
+            [window(2, 4, 1, (3, 0)), window(2, 5, 1, (1, 4))],
+        ];
+        for windows in windows {
+            for (images, height, width) in [(1, 9, 9), (1, 40, 37), (1, 60, 64), (3, 9, 11), (9, 9, 9), (33, 6, 7)] {
+                for (channels, filters, groups) in [(1, 1, 1), (4, 7, 1), (6, 6, 6), (3, 6, 3), (4, 26, 2)] {
+                    Case { shape: [images, channels, height, width], filters, groups, windows }.check();
+                }
+            }
+        }
+    }
+}

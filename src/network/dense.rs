@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 
+use super::activation::Activation;
 use super::convolution::Window;
 use super::epilogue::Epilogue;
 use super::vector::{self, multiply_add};
@@ -49,8 +50,9 @@ struct Source<'a> {
     rows: Vec<usize>,
     /// Elements of an image of one group.
     image: usize,
-    width: usize,
-    strides: [usize; 2],
+    /// Elements from a row of places to the next.
+    down: usize,
+    /// Places of a row.
     across: usize,
 }
 
@@ -98,28 +100,33 @@ impl Dense<'_> {
         out
     }
 
+    /// Where pads or strides ask for it the value is copied: with its pads, and of every row first the columns that the first
+    /// place across begins with, each stride apart, then those after them. So neighbours in a row of places are neighbours in
+    /// memory, whatever the stride.
     fn source(&self) -> Source<'_> {
         let [images, channels, height, width] = self.shape;
         let [v, h] = self.windows;
         let [high, wide] = padded(self.shape, &self.windows);
-        let data = if (high, wide) == (height, width) {
+        let phase = wide.div_ceil(h.stride);
+        let wide = phase * h.stride;
+        let data = if (high, wide, h.stride) == (height, width, 1) {
             std::borrow::Cow::Borrowed(self.x)
         } else {
             let mut data = vec![0.0; images * channels * high * wide];
             data.par_chunks_mut(high * wide).zip(self.x.par_chunks(height * width)).for_each(|(to, from)| {
-                for (to, from) in to[v.pads.0 * wide..].chunks_mut(wide).zip(from.chunks(width)) {
-                    to[h.pads.0..h.pads.0 + width].copy_from_slice(from);
-                }
+                let rows = to[v.pads.0 * wide..].chunks_mut(wide).zip(from.chunks(width));
+                rows.for_each(|(to, from)| spread(from, h, phase, to));
             });
             std::borrow::Cow::Owned(data)
         };
         let channels = channels / self.groups;
         let kernel = |c: usize| {
-            let across = move |y: usize| (0..h.kernel).map(move |x| (c * high + y * v.dilation) * wide + x * h.dilation);
+            let column = move |x: usize| x * h.dilation % h.stride * phase + x * h.dilation / h.stride;
+            let across = move |y: usize| (0..h.kernel).map(move |x| (c * high + y * v.dilation) * wide + column(x));
             (0..v.kernel).flat_map(across)
         };
         let rows = (0..channels).flat_map(kernel).collect();
-        Source { data, rows, image: channels * high * wide, width: wide, strides: [v.stride, h.stride], across: self.places[1] }
+        Source { data, rows, image: channels * high * wide, down: v.stride * wide, across: self.places[1] }
     }
 
     /// Divides the result among tasks: by images where there are many, else by places, else by filters.
@@ -172,35 +179,62 @@ impl Dense<'_> {
 impl Source<'_> {
     /// Where the window of a column begins.
     fn start(&self, image: usize, place: usize) -> usize {
-        let (y, x) = (place / self.across, place % self.across);
-        image * self.image + y * self.strides[0] * self.width + x * self.strides[1]
+        image * self.image + place / self.across * self.down + place % self.across
     }
 
     /// Copies these columns together: for each row of the matrix [`COLUMNS`] elements, zeros after the last.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     fn copy(&self, starts: &[usize], to: &mut [[f32; COLUMNS]]) {
-        let whole = starts.len() == COLUMNS;
-        let step = |step: usize| whole && starts.windows(2).all(|pair| pair[0] + step == pair[1]);
-        let first = starts.first().copied().unwrap_or(0);
-        let lines = to.iter_mut().zip(&self.rows);
-        if step(1) {
-            lines.for_each(|(to, row)| to.copy_from_slice(&self.data[first + row..][..COLUMNS]));
-        } else if step(2) {
-            for (to, row) in lines {
-                let from = &self.data[first + row..][..2 * COLUMNS - 1];
-                *to = std::array::from_fn(|i| from[2 * i]);
-            }
-        } else if whole {
-            for (to, row) in lines {
-                to.iter_mut().zip(starts).for_each(|(to, start)| *to = self.data[start + row]);
-            }
+        let runs =
+            |length: usize| starts.len() == COLUMNS && starts.chunks(length).all(|run| run.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+        if runs(COLUMNS) {
+            self.copy_runs::<COLUMNS>(starts, to);
+        } else if runs(8) {
+            self.copy_runs::<8>(starts, to);
+        } else if runs(4) {
+            self.copy_runs::<4>(starts, to);
         } else {
-            for (to, row) in lines {
-                *to = [0.0; COLUMNS];
+            for (to, row) in to.iter_mut().zip(&self.rows) {
+                to[starts.len()..].fill(0.0);
                 to.iter_mut().zip(starts).for_each(|(to, start)| *to = self.data[start + row]);
             }
         }
+    }
+
+    /// As [`Self::copy`], where runs of so many columns are neighbours.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
+    fn copy_runs<const LENGTH: usize>(&self, starts: &[usize], to: &mut [[f32; COLUMNS]]) {
+        for (to, row) in to.iter_mut().zip(&self.rows) {
+            for (to, start) in to.as_chunks_mut::<LENGTH>().0.iter_mut().zip(starts.iter().step_by(LENGTH)) {
+                to.copy_from_slice(&self.data[start + row..][..LENGTH]);
+            }
+        }
+    }
+}
+
+/// Writes a row behind its pad, columns a stride apart together.
+fn spread(from: &[f32], window: Window, phase: usize, to: &mut [f32]) {
+    match window.stride {
+        1 => to[window.pads.0..][..from.len()].copy_from_slice(from),
+        2 => {
+            let (even, odd) = to.split_at_mut(phase);
+            // Behind an odd pad the first column is an odd one.
+            let (first, second, skip) =
+                if window.pads.0 % 2 == 0 { (even, odd, window.pads.0 / 2) } else { (odd, even, window.pads.0 / 2 + 1) };
+            let (pairs, rest) = from.as_chunks::<2>();
+            let first = &mut first[window.pads.0 / 2..];
+            first.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+            second[skip..].iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[1]);
+            if let [last] = rest {
+                first[pairs.len()] = *last;
+            }
+        }
+        stride => from.iter().enumerate().for_each(|(x, from)| {
+            let x = x + window.pads.0;
+            to[x % stride * phase + x / stride] = *from;
+        }),
     }
 }
 
@@ -227,19 +261,23 @@ impl vector::Loop for Work<'_, '_> {
         let group = self.part.image % self.of.groups;
         let filters = self.of.filters / self.of.groups;
         let weights = &self.of.weights[group * filters * depth..][..filters * depth];
+        let epilogue = &self.of.epilogue;
+        let finishes = epilogue.scale.is_some() || epilogue.shift.is_some() || epilogue.first.is_some();
         for first in (0..count).step_by(block) {
             let starts = &starts[first..count.min(first + block)];
             starts.chunks(COLUMNS).zip(columns.chunks_exact_mut(depth)).for_each(|(starts, to)| self.source.copy(starts, to));
             for row in self.part.rows.clone().step_by(ROWS) {
                 let height = ROWS.min(self.part.rows.end - row);
                 // Where fewer filters are left, the last is worked out several times.
+                let filter = |i: usize| group * filters + row + i.min(height - 1);
+                let scale: [f32; ROWS] = std::array::from_fn(|i| epilogue.scale.as_ref().map_or(1.0, |v| v[filter(i)]));
+                let shift: [f32; ROWS] = std::array::from_fn(|i| epilogue.shift.as_ref().map_or(0.0, |v| v[filter(i)]));
                 let lines: [&[f32]; ROWS] = std::array::from_fn(|i| &weights[(row + i.min(height - 1)) * depth..][..depth]);
                 for (i, columns) in columns.chunks_exact(depth).take(starts.len().div_ceil(COLUMNS)).enumerate() {
                     let mut sums = vector::run(Tile { rows: lines, columns });
-                    for (i, sums) in sums.iter_mut().enumerate() {
-                        self.of.epilogue.scale::<FUSED, _>(group * filters + row + i.min(height - 1), sums);
+                    if finishes {
+                        vector::run(Finish { sums: &mut sums, scale, shift, activation: epilogue.first });
                     }
-                    self.of.epilogue.activate::<FUSED, { ROWS * COLUMNS }>(bytemuck::cast_mut(&mut sums));
                     self.put::<FUSED>(row, height, first + i * COLUMNS, &mut sums);
                 }
             }
@@ -257,6 +295,16 @@ impl Work<'_, '_> {
         let (rows, local) = (self.part.rows.len(), row - self.part.rows.start);
         let count = COLUMNS.min(self.part.images * places - first);
         let (mut done, mut image, mut place) = (0, first / places, first % places);
+        // Most tiles lie in one image, and nothing is left to be added.
+        if count == COLUMNS && place + COLUMNS <= places && !self.of.epilogue.adds() {
+            for (i, sums) in sums[..height].iter().enumerate() {
+                match &mut self.part.out {
+                    Lines::Whole(out) => out[(image * rows + local + i) * places + place..][..COLUMNS].copy_from_slice(sums),
+                    Lines::Split(lines) => lines[local + i][place..place + COLUMNS].copy_from_slice(sums),
+                }
+            }
+            return;
+        }
         while done < count {
             let some = (places - place).min(count - done);
             let at = ((self.part.image + image) * filters + row) * plane + self.part.places.start + place;
@@ -268,10 +316,7 @@ impl Work<'_, '_> {
                     Lines::Whole(out) => &mut out[(image * rows + local + i) * places + place..][..some],
                     Lines::Split(lines) => &mut lines[local + i][place..place + some],
                 };
-                match <&mut [f32; COLUMNS]>::try_from(&mut *to) {
-                    Ok(to) => *to = *sums,
-                    Err(_) => to.copy_from_slice(&sums[done..done + some]),
-                }
+                to.copy_from_slice(&sums[done..done + some]);
             }
             done += some;
             (image, place) = (image + 1, 0);
@@ -291,16 +336,39 @@ impl vector::Loop for Tile<'_> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> Self::Output {
         let mut sums = [[0.0; COLUMNS]; ROWS];
-        let columns = self.columns;
-        let [a, b, c, d, e, f] = self.rows.map(|row| &row[..columns.len()]);
-        for (k, column) in columns.iter().enumerate() {
-            let factors = [a[k], b[k], c[k], d[k], e[k], f[k]];
-            for (sums, factor) in sums.iter_mut().zip(factors) {
+        let [a, b, c, d, e, f] = self.rows;
+        let factors = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
+        for (column, (((((a, b), c), d), e), f)) in self.columns.iter().zip(factors) {
+            for (sums, factor) in sums.iter_mut().zip([a, b, c, d, e, f]) {
                 for (sum, &x) in sums.iter_mut().zip(column) {
-                    *sum = multiply_add::<FUSED>(factor, x, *sum);
+                    *sum = multiply_add::<FUSED>(*factor, x, *sum);
                 }
             }
         }
         sums
+    }
+}
+
+/// Factor, summand and activation of a tile.
+struct Finish<'t> {
+    sums: &'t mut [[f32; COLUMNS]; ROWS],
+    scale: [f32; ROWS],
+    shift: [f32; ROWS],
+    activation: Option<Activation>,
+}
+
+impl vector::Loop for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for ((sums, scale), shift) in self.sums.iter_mut().zip(self.scale).zip(self.shift) {
+            for sum in sums {
+                *sum = multiply_add::<FUSED>(*sum, scale, shift);
+            }
+        }
+        if let Some(activation) = self.activation {
+            activation.apply::<FUSED>(self.sums.as_flattened_mut());
+        }
     }
 }

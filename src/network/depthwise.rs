@@ -17,6 +17,9 @@ const WIDTH: usize = 32;
 /// Elements that a line has at least, where a batch has them.
 const LINE: usize = 256;
 
+/// Rows shorter than this are moved element by element.
+const SHORT: usize = 16;
+
 /// A depthwise convolution, of which the caller has checked that everything fits.
 pub(super) struct Depthwise<'a> {
     pub(super) x: &'a [f32],
@@ -39,8 +42,10 @@ struct Layout {
     columns: usize,
     /// Elements of the lines of all phases of one image, and of one line with all images.
     phase: usize,
-    /// From an element of the result's line to what each tap sees, in the order of the weights.
-    taps: Vec<usize>,
+    /// From an element of the result's line to what each tap sees, with the tap's place in the kernel.
+    taps: Vec<(usize, usize)>,
+    /// Where the elements of an image's plane lie in the lines, where rows are short.
+    places: Option<Vec<usize>>,
     /// Elements of the lines together, with room for the last vector to run over.
     room: usize,
 }
@@ -76,11 +81,23 @@ impl Depthwise<'_> {
     fn layout(&self, [rows, columns]: [usize; 2], images: usize) -> Layout {
         let [v, h] = self.windows;
         let phase = images * rows * columns;
-        let tap = |y: usize, x: usize| (y % v.stride * h.stride + x % h.stride) * phase + y / v.stride * columns + x / h.stride;
-        let taps: Vec<usize> = (0..v.kernel).flat_map(|y| (0..h.kernel).map(move |x| tap(y * v.dilation, x * h.dilation))).collect();
-        let furthest = taps.iter().max().copied().unwrap_or(0);
+        let tap = &|y: usize, x: usize| (y % v.stride * h.stride + x % h.stride) * phase + y / v.stride * columns + x / h.stride;
+        // Some taps of a large kernel see only pads.
+        let sees = |i: usize, k: usize| {
+            let Window { stride, dilation, pads, .. } = self.windows[i];
+            let first = pads.0.saturating_sub(k * dilation).div_ceil(stride);
+            first < self.places[i] && first * stride + k * dilation < pads.0 + self.shape[2 + i]
+        };
+        let (down, across): (Vec<_>, Vec<_>) =
+            ((0..v.kernel).filter(|k| sees(0, *k)).collect(), (0..h.kernel).filter(|k| sees(1, *k)).collect());
+        let taps: Vec<_> =
+            down.iter().flat_map(|y| across.iter().map(move |x| (tap(y * v.dilation, x * h.dilation), y * h.kernel + x))).collect();
+        let furthest = taps.iter().map(|(tap, _)| *tap).max().unwrap_or(0);
+        let (height, width) = (self.shape[2], self.shape[3]);
+        let short = width < SHORT && height * width < LINE;
+        let places = short.then(|| (0..height * width).map(|i| tap(i / width + v.pads.0, i % width + h.pads.0)).collect());
         let room = (v.stride * h.stride * phase).max(furthest + phase.next_multiple_of(WIDTH));
-        Layout { rows, columns, phase, taps, room }
+        Layout { rows, columns, phase, taps, places, room }
     }
 }
 
@@ -107,6 +124,8 @@ impl vector::Loop for Work<'_, '_> {
         let mut lines = vec![0.0; layout.room];
         let used = images * layout.rows * layout.columns;
         let mut sums = vec![0.0; used.next_multiple_of(WIDTH)];
+        let kernel = of.windows[0].kernel * of.windows[1].kernel;
+        let mut taps = Vec::with_capacity(kernel);
         let mut shown = usize::MAX;
         for f in 0..filters {
             let channel = (first + f) / each;
@@ -117,8 +136,10 @@ impl vector::Loop for Work<'_, '_> {
                 }
             }
             let filter = (first + f) % of.filters;
-            let weights = &of.weights[filter * layout.taps.len()..][..layout.taps.len()];
-            vector::run(Shifts { lines: &lines, taps: &layout.taps, weights, sums: &mut sums });
+            let weights = &of.weights[filter * kernel..][..kernel];
+            taps.clear();
+            taps.extend(layout.taps.iter().map(|&(tap, k)| (tap, weights[k])));
+            vector::run(Shifts { lines: &lines, taps: &taps, sums: &mut sums });
             vector::run(Finish { epilogue: &of.epilogue, filter, sums: &mut sums });
             for image in 0..images {
                 // A part with several images has all their filters.
@@ -126,7 +147,13 @@ impl vector::Loop for Work<'_, '_> {
                 let to = &mut out[local * plane..(local + 1) * plane];
                 let from = &sums[image * layout.rows * layout.columns..];
                 for (to, from) in to.chunks_exact_mut(of.places[1]).zip(from.chunks(layout.columns)) {
-                    to.copy_from_slice(&from[..of.places[1]]);
+                    if to.len() < SHORT {
+                        for i in 0..to.len() {
+                            to[i] = from[i];
+                        }
+                    } else {
+                        to.copy_from_slice(&from[..of.places[1]]);
+                    }
                 }
                 if of.epilogue.adds() {
                     of.epilogue.add::<FUSED>((first + local) * plane, to);
@@ -144,6 +171,11 @@ impl Depthwise<'_> {
         let [v, h] = self.windows;
         let (height, width) = (self.shape[2], self.shape[3]);
         let from = &self.x[plane * height * width..][..height * width];
+        if let Some(places) = &layout.places {
+            let lines = &mut lines[image * layout.rows * layout.columns..];
+            from.iter().zip(places).for_each(|(from, place)| lines[*place] = *from);
+            return;
+        }
         if v.stride == 1 && h.stride == 1 {
             let first = (image * layout.rows + v.pads.0) * layout.columns + h.pads.0;
             for (from, to) in from.chunks_exact(width).zip(lines[first..].chunks_mut(layout.columns)) {
@@ -176,8 +208,8 @@ impl Depthwise<'_> {
 /// Every tap's shift of the lines, times its weight, summed.
 struct Shifts<'s> {
     lines: &'s [f32],
-    taps: &'s [usize],
-    weights: &'s [f32],
+    /// Shifts and weights.
+    taps: &'s [(usize, f32)],
     sums: &'s mut [f32],
 }
 
@@ -190,7 +222,7 @@ impl vector::Loop for Shifts<'_> {
         for (i, to) in sums.iter_mut().enumerate() {
             let lines = &self.lines[i * WIDTH..];
             let mut sum = [0.0; WIDTH];
-            for (&tap, &weight) in self.taps.iter().zip(self.weights) {
+            for &(tap, weight) in self.taps {
                 let from = &lines[tap..tap + WIDTH];
                 for (sum, &x) in sum.iter_mut().zip(from) {
                     *sum = multiply_add::<FUSED>(weight, x, *sum);

@@ -35,6 +35,8 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     }
     ui.add_space(10.0);
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        // The bar that scrolls covers nothing.
+        ui.set_max_width(ui.available_width() - 12.0);
         cost_ui(ui, costs, figures);
         ui.add_space(16.0);
         curve_ui(ui, state, figures, commands);
@@ -103,17 +105,27 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     ui.add_space(4.0);
     let strength = if is_present { 1.0 } else { 0.5 };
     let color = |color: Color32| color.gamma_multiply(strength);
-    ui.spacing_mut().item_spacing.x = 12.0;
-    ui.columns(3, |columns| {
-        let headline = |e: &Effect| headline(e).map_or("–".into(), text::percent);
-        chart::result_ui(&mut columns[0], "Dense", None, &headline(&cost.dense), color(palette.text));
-        for (column, method) in columns[1..].iter_mut().zip(Method::ALL) {
-            let is_worse = cost.of(method).is_some_and(|e| falls_short(e, &cost.dense));
-            let tone = if is_worse { palette.warning } else { palette.text };
-            let figure = cost.of(method).map_or("–".into(), headline);
-            chart::result_ui(column, method_name(method), Some(palette.method(method)), &figure, color(tone));
+    let headline = |e: &Effect| headline(e).map_or("–".into(), text::percent);
+    let top = ui.cursor().top();
+    let places = Columns::of(ui.max_rect());
+    for (i, method) in [None, Some(Method::LayerWise), Some(Method::Global)].into_iter().enumerate() {
+        let effect = method.map_or(Some(&cost.dense), |m| cost.of(m));
+        let tone = if effect.is_some_and(|e| falls_short(e, &cost.dense)) { palette.warning } else { palette.text };
+        let name = method.map_or("Dense", method_name);
+        let figure = effect.map_or("–".into(), headline);
+        let right = places.right(i);
+        widgets::paint_right(ui, right, top + 9.0, name, theme::normal(), palette.weak);
+        if let Some(method) = method {
+            let width = ui.painter().layout_no_wrap(name.to_owned(), theme::normal(), palette.weak).size().x;
+            let swatch = Rect::from_center_size(pos2(right - width - 12.0, top + 9.0), vec2(9.0, 9.0));
+            ui.painter().rect_filled(swatch, 1.0, palette.method(method));
         }
-    });
+        widgets::paint_right(ui, right, top + 33.0, &figure, theme::large(), color(tone));
+    }
+    let (_, response) = ui.allocate_exact_size(vec2(ui.available_width(), 48.0), Sense::hover());
+    let figures: Vec<String> =
+        [Some(&cost.dense), cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.map_or("–".into(), headline)).to_vec();
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, format!("Dense, layer-wise, global: {}", figures.join(", "))));
     ui.add_space(6.0);
     for (name, tooltip, figure) in ROWS {
         let cells = [Some(&cost.dense), cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.and_then(figure));
@@ -162,19 +174,35 @@ fn amount_text(amount: Amount) -> String {
     }
 }
 
+/// Where the figures of the three networks end, to the right of their names.
+struct Columns {
+    left: f32,
+    width: f32,
+}
+
+impl Columns {
+    fn of(rect: Rect) -> Self {
+        let names = rect.width() * 0.3;
+        Self { left: rect.left() + names, width: (rect.width() - names) / 3.0 }
+    }
+
+    fn right(&self, i: usize) -> f32 {
+        self.left + self.width * (i as f32 + 1.0)
+    }
+}
+
 /// A name and three figures, each under its heading.
 fn row_ui(ui: &mut Ui, name: &str, tooltip: &str, cells: &[String; 3], strength: f32) {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 19.0), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, format!("{name}: {}", cells.join(", "))));
     response.on_hover_text(tooltip);
-    let third = (rect.width() + 12.0) / 3.0;
+    let places = Columns::of(rect);
     let font = theme::normal();
     for (i, cell) in cells.iter().enumerate() {
-        let right = rect.left() + third * (i as f32 + 1.0) - 12.0;
-        widgets::paint_right(ui, right.min(rect.right()), rect.center().y, cell, font.clone(), palette.text.gamma_multiply(strength));
+        widgets::paint_right(ui, places.right(i), rect.center().y, cell, font.clone(), palette.text.gamma_multiply(strength));
     }
-    let room = Rect::from_min_max(rect.min, pos2(rect.left() + third - 76.0, rect.bottom()));
+    let room = Rect::from_min_max(rect.min, pos2(places.right(0) - 80.0, rect.bottom()));
     widgets::paint_clipped(ui, room, name, font, palette.weak);
 }
 

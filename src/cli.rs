@@ -3,6 +3,8 @@
 
 mod inspect;
 mod prune;
+mod pruning;
+mod run;
 mod terminal;
 
 use std::ffi::OsString;
@@ -16,6 +18,7 @@ use crate::device::DeviceChoice;
 use crate::escaped::Escaping;
 use inspect::Inspect;
 use prune::Prune;
+use run::Run;
 
 /// Exit code for wrong usage, as in BSD's sysexits.
 pub const EX_USAGE: u8 = 64;
@@ -39,6 +42,8 @@ enum Command {
     Inspect(Inspect),
     /// Prune a model and say what that did; save it with -o
     Prune(Prune),
+    /// Run a model on arrays, pruned or as it is, and write what it puts out
+    Run(Run),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -115,6 +120,7 @@ pub fn run(command: Headless, out: &mut dyn Write) -> anyhow::Result<()> {
     match command.0 {
         Command::Inspect(inspect) => inspect.run(out),
         Command::Prune(prune) => prune.run(out),
+        Command::Run(run) => run.run(out),
     }
 }
 

@@ -7,38 +7,22 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
+use super::pruning::Pruning;
 use super::terminal::Terminal;
-use super::{DeviceArgument, MethodArgument, print_json};
+use super::{DeviceArgument, print_json};
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
 use crate::export::{Form, Format};
-use crate::measure::Outcome;
-use crate::prune::{Amount, Method, Step};
+use crate::prune::{Amount, Method};
 use crate::session::{Model, Session, Watch};
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+#[command(mut_arg("method", |a| a.required(true)), mut_arg("amount", |a| a.required(true)))]
 pub(super) struct Prune {
     /// Model to prune
     file: PathBuf,
-    /// Each parameter on its own, or all together
-    #[arg(long, value_enum)]
-    method: MethodArgument,
-    /// A fraction (0.5), a percentage (50%) or a number of elements (1000); again for what is left after the first
-    #[arg(long, required = true, allow_hyphen_values = true)]
-    amount: Vec<Amount>,
-    /// Only modules of these types, separated by commas
-    #[arg(long, value_delimiter = ',')]
-    types: Vec<String>,
-    /// Only modules whose name matches; * stands for any text, ? for one character
-    #[arg(long, value_name = "GLOB")]
-    modules: Vec<String>,
-    /// Prune biases like weights
-    #[arg(long, overrides_with = "no_biases")]
-    biases: bool,
-    /// Leave biases alone
-    #[arg(long, overrides_with = "biases")]
-    no_biases: bool,
+    #[command(flatten)]
+    pruning: Pruning,
     /// Where to prune
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
@@ -95,7 +79,7 @@ impl Prune {
         let device = ComputeDevice::open(self.device.into()).context("cannot start the device")?;
         let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
         session.use_device(device);
-        let outcome = self.prune(&mut session).context("cannot prune the model")?;
+        let outcome = self.pruning.apply(&mut session).and_then(|()| session.outcome_on_device()).context("cannot prune the model")?;
         let saved = match (&self.output, format) {
             (Some(path), Some(format)) => {
                 watch.progress(0.0, "Saving");
@@ -111,7 +95,7 @@ impl Prune {
         let scope_elements = scope.iter().map(|&id| graph.parameter(id).elements as u64).sum();
         let report = PruneReport {
             method: outcome.method,
-            amounts: &self.amount,
+            amounts: &self.pruning.amount,
             device: session.device_name().to_owned(),
             scope_elements,
             pruned: outcome.pruned,
@@ -149,26 +133,6 @@ impl Prune {
             _ if self.unfixed => anyhow::bail!("--unfixed keeps masks apart, which only .safetensors can hold: {}", path.display()),
             format => Ok(Some(format)),
         }
-    }
-
-    fn prune(&self, session: &mut Session) -> anyhow::Result<Outcome> {
-        let model = session.model().clone();
-        let mut settings = session.state().settings.clone();
-        settings.method = match self.method {
-            MethodArgument::LayerWise => Method::LayerWise,
-            MethodArgument::Global => Method::Global,
-        };
-        settings.biases = if self.biases { true } else { settings.biases && !self.no_biases };
-        settings.tick_only(&model.graph, &self.types, &self.modules)?;
-        let last = self.amount.len() - 1;
-        for (i, &amount) in self.amount.iter().enumerate() {
-            settings.amount = amount;
-            session.set(settings.clone(), Step::Amount)?;
-            if i < last {
-                session.apply()?;
-            }
-        }
-        Ok(session.outcome_on_device()?)
     }
 }
 

@@ -8,6 +8,7 @@ mod inspect;
 mod prune;
 mod pruning;
 mod rows;
+mod run;
 mod sensitivity;
 mod sweep;
 mod terminal;
@@ -24,6 +25,7 @@ use crate::escaped::Escaping;
 use evaluate::Evaluate;
 use inspect::Inspect;
 use prune::Prune;
+use run::Run;
 use sensitivity::SensitivityCommand;
 use sweep::Sweep;
 
@@ -49,6 +51,8 @@ enum Command {
     Inspect(Inspect),
     /// Prune a model and say what that did; save it with -o
     Prune(Prune),
+    /// Run a model on arrays, pruned or as it is, and write what it puts out
+    Run(Box<Run>),
     /// Show images to a model, dense and pruned, and compare the answers
     Evaluate(Box<Evaluate>),
     /// Show images to a model pruned by one amount after the other
@@ -131,6 +135,7 @@ pub fn run(command: Headless, out: &mut dyn Write) -> anyhow::Result<()> {
     match command.0 {
         Command::Inspect(inspect) => inspect.run(out),
         Command::Prune(prune) => prune.run(out),
+        Command::Run(run) => run.run(out),
         Command::Evaluate(evaluate) => evaluate.run(out),
         Command::Sweep(sweep) => sweep.run(out),
         Command::Sensitivity(sensitivity) => sensitivity.run(out),

@@ -91,7 +91,7 @@ impl Model {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let file = OnnxFile::open(path)?;
         let graph = Arc::new(graph::build(&file));
-        let unsupported = Network::unsupported(&graph);
+        let unsupported = Network::unsupported(&graph, &file);
         Ok(Self { file, graph, unsupported })
     }
 

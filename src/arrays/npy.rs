@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::network::{Array, ArrayData};
 use crate::onnx::Dtype;
@@ -316,6 +316,8 @@ pub(super) fn write(array: &Array, to: &mut dyn Write) -> io::Result<()> {
     to.write_all(text.as_bytes())?;
     match &array.data {
         ArrayData::F32(v) if descr == "<f2" => write_each(to, v, |x| f16::from_f32(x).to_le_bytes()),
+        // What float32 holds is to be what bfloat16 would.
+        ArrayData::F32(v) if array.dtype == Dtype::Bf16 => write_each(to, v, |x| bf16::from_f32(x).to_f32().to_le_bytes()),
         ArrayData::F32(v) if descr == "<f8" => write_each(to, v, |x| f64::from(x).to_le_bytes()),
         ArrayData::F32(v) => write_each(to, v, f32::to_le_bytes),
         ArrayData::Bool(v) => write_each(to, v, |x| [u8::from(x)]),

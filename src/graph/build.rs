@@ -400,9 +400,11 @@ fn metadata<'a>(node: &'a NodeProto, key: &str) -> Option<&'a str> {
 }
 
 fn declared(info: &ValueInfoProto) -> (Dtype, Vec<Option<usize>>) {
-    let Some(tensor) = info.type_.as_ref().filter(|t| t.has_tensor_type()).map(onnx_ir::TypeProto::tensor_type) else {
-        return (Dtype::Other(0), Vec::new());
-    };
+    let Some(declared) = info.type_.as_ref() else { return (Dtype::Other(0), Vec::new()) };
+    if !declared.has_tensor_type() {
+        return (Dtype::NO_TENSOR, Vec::new());
+    }
+    let tensor = declared.tensor_type();
     let shape = tensor
         .shape
         .dim

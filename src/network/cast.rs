@@ -76,9 +76,21 @@ pub(super) fn convert(value: Value, to: Dtype) -> Outcome {
     })
 }
 
-/// Whether a code of `TensorProto.DataType` names a type that values can have.
-pub(super) fn is_known(code: i64) -> bool {
-    is_value_type(dtype_of(code))
+/// What a caller gives, as the model declares it: any type of the same kind, where the numbers fit.
+pub(super) fn declared(value: Value, to: Dtype) -> Outcome {
+    match value {
+        Value::Float(v) => Ok(v.marked(to).into()),
+        Value::Int(v) if v.dtype == to || to == Dtype::Bool => Ok(v.into()),
+        Value::Int(v) => {
+            let (low, high) = integer_range(to)?;
+            // All 64 bits of an unsigned number are taken as they are.
+            let fits = |x: i64| (low..=high).contains(&x) && (x >= 0 || (v.dtype == Dtype::Other(13)) == (to == Dtype::Other(13)));
+            match v.data.iter().find(|&&x| !fits(x)) {
+                Some(x) => fault!("the model wants {to}, and {x} is none"),
+                None => Ok(Ints { dtype: to, ..v }.into()),
+            }
+        }
+    }
 }
 
 /// Whether values can have this type.

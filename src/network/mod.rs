@@ -132,14 +132,13 @@ pub struct Network {
 }
 
 impl Network {
-    /// Every operator of `graph` that cannot be run, by name with the number of its nodes, all at once; empty where all can.
+    /// Every operator of `graph`, which was built from `file`, that cannot be run, by name with the number of its nodes, all at
+    /// once; empty where all can. Where only a type of number or a mode is in the way, the name says so: `Cast to float8e5m2`.
     #[must_use]
-    pub fn unsupported(graph: &Graph) -> BTreeMap<String, usize> {
+    pub fn unsupported(graph: &Graph, file: &OnnxFile) -> BTreeMap<String, usize> {
         let mut out = BTreeMap::new();
-        for node in &graph.nodes {
-            if operator::find(node).is_none() {
-                *out.entry(node.full_op()).or_insert(0) += 1;
-            }
+        for obstacle in graph.nodes.iter().filter_map(|node| operator::obstacle(node, graph, file)) {
+            *out.entry(obstacle).or_insert(0) += 1;
         }
         out
     }
@@ -150,7 +149,7 @@ impl Network {
     /// [`NetworkError::Unsupported`] where an operator cannot be run, [`NetworkError::Tensor`] where a weight is of a type
     /// that cannot be calculated with.
     pub fn build(graph: Arc<Graph>, file: &OnnxFile, device: &Device) -> Result<Self, NetworkError> {
-        let operators = Self::unsupported(&graph);
+        let operators = Self::unsupported(&graph, file);
         if !operators.is_empty() {
             return Err(NetworkError::Unsupported { operators });
         }

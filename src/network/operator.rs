@@ -1,12 +1,14 @@
 //! Which operators can be run, and by what.
 
 use super::call::{Call, Outcome};
+use super::cast::{dtype_of, is_value_type};
 use super::value::Value;
 use super::{
     arithmetic, attention, cast, convolution, einsum, elementwise, gather, generate, linear, movement, normalization, pool, quantize,
     recurrent, reduce, resize, shape, sort,
 };
-use crate::graph::{Attribute, Node};
+use crate::graph::{Attribute, Graph, Node, ValueId};
+use crate::onnx::{Dtype, OnnxFile};
 
 /// The code of an operator.
 #[derive(Clone, Copy)]
@@ -99,12 +101,43 @@ pub(super) fn find(node: &Node) -> Option<Operator> {
         "Dropout" => Many(shape::dropout),
         "Concat" => One(movement::concat),
         "Slice" => One(movement::slice),
-        "Cast" if !cast::is_known(node.attributes.int("to").unwrap_or(0)) => return None,
         "Cast" => One(cast::cast),
         "CastLike" => One(cast::cast_like),
         "Constant" if is_plain_constant(node) => One(|call| call.take(0)),
         _ => return None,
     })
+}
+
+/// Why this node of `graph`, which was built from `file`, cannot be run: its operator and, where that is known, what about it
+/// is not.
+pub(super) fn obstacle(node: &Node, graph: &Graph, file: &OnnxFile) -> Option<String> {
+    let op = node.full_op();
+    if find(node).is_none() {
+        return Some(op);
+    }
+    let made = match node.op.as_str() {
+        "Cast" => Some(node.attributes.int("to").unwrap_or(0)),
+        "QuantizeLinear" => node.attributes.int("output_dtype").filter(|&code| code != 0),
+        "EyeLike" => node.attributes.int("dtype"),
+        _ => None,
+    };
+    if let Some(dtype) = made.map(dtype_of).filter(|&dtype| !is_value_type(dtype)) {
+        return Some(format!("{op} to {dtype}"));
+    }
+    let told = |value: ValueId| match graph.constants.get(value.0) {
+        Some(Some(tensor)) => Some(file.tensor(*tensor).dtype),
+        _ => graph.inputs.iter().find(|i| i.value == value).map(|i| i.dtype).filter(|&dtype| dtype != Dtype::Other(0)),
+    };
+    if let Some(dtype) = node.inputs.iter().flatten().filter_map(|&v| told(v)).find(|&dtype| !is_value_type(dtype)) {
+        return Some(format!("{op} of {dtype}"));
+    }
+    // What falls out in training falls out by chance. A mode that is worked out while the network runs may be that one.
+    let mode = if node.op == "Dropout" { node.input(2) } else { None };
+    let is_off = |value: ValueId| {
+        let tensor = graph.constants.get(value.0).copied().flatten();
+        tensor.and_then(|id| file.ints(id).ok().flatten()).is_some_and(|mode| mode.iter().all(|&v| v == 0))
+    };
+    mode.filter(|&value| !is_off(value)).map(|_| format!("{op} in training mode"))
 }
 
 /// Whether a Constant node holds numbers.

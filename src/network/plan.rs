@@ -19,7 +19,7 @@ use super::operator;
 use super::pass::Pass;
 use super::value::{Floats, Ints, MAX_ELEMENTS, Value, upload};
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
-use crate::onnx::{OnnxFile, OpenError, TensorId};
+use crate::onnx::{Dtype, OnnxFile, OpenError, TensorId};
 use crate::panics;
 
 /// Constants with more elements than this do not keep a copy on the host.
@@ -141,10 +141,12 @@ impl Plan {
             if !super::cast::is_value_type(input.dtype) {
                 return Err(wrong(format!("this program cannot calculate with {}", input.dtype)));
             }
-            if input.dtype.is_float() != array.dtype.is_float() {
+            let kind = |dtype: Dtype| (dtype.is_float(), dtype == Dtype::Bool);
+            if kind(input.dtype) != kind(array.dtype) {
                 return Err(wrong(format!("the model wants {}, this is {}", input.dtype, array.dtype)));
             }
-            values[input.value.0] = Some(Value::from_array(array, &self.device).map_err(|fault| wrong(fault.0))?);
+            let value = Value::from_array(array, &self.device).map_err(|fault| wrong(fault.0))?;
+            values[input.value.0] = Some(super::cast::declared(value, input.dtype).map_err(|fault| wrong(fault.0))?);
         }
         if let Some(missing) = graph.inputs.iter().find(|i| values[i.value.0].is_none()) {
             return Err(NetworkError::MissingInput { name: missing.name.clone() });
@@ -377,7 +379,6 @@ fn constant(file: &OnnxFile, id: TensorId, device: &Device) -> Result<Value, Net
 
 /// The value of a Constant node that holds no tensor.
 fn constant_node(node: &Node) -> Option<Value> {
-    use crate::onnx::Dtype;
     let (_, attribute) = node.attributes.0.first()?;
     Some(match attribute {
         Attribute::Int(v) => Ints::new(Vec::new(), vec![*v]).into(),

@@ -28,6 +28,9 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// Of a value that is a sequence, a map or may be nothing at all. No code of ONNX's is negative.
+    pub const NO_TENSOR: Self = Self::Other(-1);
+
     /// From `TensorProto.data_type`.
     #[must_use]
     pub fn from_code(code: i32) -> Self {
@@ -86,8 +89,19 @@ impl fmt::Display for Dtype {
             Self::Other(8) => "string",
             Self::Other(12) => "uint32",
             Self::Other(13) => "uint64",
+            Self::Other(14) => "complex64",
+            Self::Other(15) => "complex128",
+            Self::Other(17) => "float8e4m3fn",
+            Self::Other(18) => "float8e4m3fnuz",
+            Self::Other(19) => "float8e5m2",
+            Self::Other(20) => "float8e5m2fnuz",
             Self::Other(21) => "uint4",
             Self::Other(22) => "int4",
+            Self::Other(23) => "float4e2m1",
+            Self::Other(24) => "float8e8m0",
+            Self::Other(25) => "uint2",
+            Self::Other(26) => "int2",
+            &Self::NO_TENSOR => "no tensor",
             Self::Other(code) => return write!(f, "type {code}"),
         };
         f.write_str(name)

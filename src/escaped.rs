@@ -26,7 +26,10 @@ fn escape(text: &str, is_bad: fn(char) -> bool) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         if is_bad(c) {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            out.push_str("\\u");
+            let code = u32::from(c);
+            let digits = (0..8).rev().skip_while(|&i| i >= 4 && code >> (4 * i) == 0);
+            out.extend(digits.filter_map(|i| char::from_digit(code >> (4 * i) & 0xf, 16)));
         } else {
             out.push(c);
         }
@@ -57,7 +60,7 @@ mod tests {
         assert_eq!(escaped("a\u{1b}[2J\n\u{202e}é"), "a\\u001b[2J\\u000a\\u202eé");
         assert!(matches!(escaped("層.重み ❤"), Cow::Borrowed(_)));
         let mut out = Escaping(Vec::new());
-        write!(out, "{}\n", "x\u{9b}").unwrap();
+        out.write_all("x\u{9b}\n".as_bytes()).unwrap();
         assert_eq!(out.0, b"x\\u009b\n");
     }
 }

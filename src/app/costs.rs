@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::evaluate::{Criterion, Found, Sensitivity};
+use crate::evaluate::{Criterion, Found, Sensitivity, SensitivityCase};
 use crate::graph::ModuleId;
 use crate::images::Picture;
 use crate::measure::Effect;
@@ -116,15 +116,15 @@ impl Costs {
 
     /// The scan as CSV: one row per parameter and amount.
     pub(super) fn scan_csv(&self, model: &Model) -> String {
-        let mut text = String::from("parameter,amount,top1,agreement,mean_cosine,mean_kl,images\n");
-        for case in self.scan.iter().flat_map(|s| &s.cases) {
+        let row = |case: &SensitivityCase| {
             let name = &model.graph.parameter(case.parameter).name;
             let figure = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
             let Effect { top1, agreement, mean_cosine, mean_kl, images, .. } = &case.effect;
             let name = if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() };
-            text +=
-                &format!("{name},{},{},{},{mean_cosine},{},{images}\n", case.amount, figure(*top1), figure(*agreement), figure(*mean_kl));
-        }
-        text
+            format!("{name},{},{},{},{mean_cosine},{},{images}\n", case.amount, figure(*top1), figure(*agreement), figure(*mean_kl))
+        };
+        let heads = "parameter,amount,top1,agreement,mean_cosine,mean_kl,images\n".to_owned();
+        let rows = self.scan.iter().flat_map(|s| &s.cases).map(row);
+        std::iter::once(heads).chain(rows).collect::<Vec<_>>().concat()
     }
 }

@@ -301,9 +301,11 @@ pub(super) fn write(array: &Array, to: &mut dyn Write) -> io::Result<()> {
         return Err(io::Error::other("an array's number of elements is not the product of its shape"));
     }
     let descr = descr(array.dtype, &array.data);
-    let mut shape: String = array.shape.iter().map(|d| format!("{d}, ")).collect();
-    // A tuple of one keeps its comma.
-    shape.truncate(shape.len().saturating_sub(if array.shape.len() == 1 { 1 } else { 2 }));
+    let mut shape = array.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    // A tuple of one has a comma, too.
+    if array.shape.len() == 1 {
+        shape.push(',');
+    }
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
     // The elements start at a multiple of 64 bytes, and a line ends before them.
     let pad = 64 - (10 + text.len() + 1) % 64;

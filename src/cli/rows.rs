@@ -84,11 +84,9 @@ pub(super) fn typed(amount: Option<Amount>) -> String {
 
 /// A table with these first columns, and the figures after them.
 pub(super) fn csv<'a>(heads: &str, rows: impl Iterator<Item = (String, &'a Row)>) -> String {
-    let mut text = format!("{heads},top1,top5,agreement,mean_cosine,mean_kl,images\r\n");
-    for (first, row) in rows {
-        text.push_str(&format!("{first},{}\r\n", row.figures()));
-    }
-    text
+    let mut lines = vec![format!("{heads},top1,top5,agreement,mean_cosine,mean_kl,images")];
+    lines.extend(rows.map(|(first, row)| format!("{first},{}", row.figures())));
+    lines.join("\r\n") + "\r\n"
 }
 
 /// What is printed of every command that measures.

@@ -45,6 +45,9 @@ struct Scan {
     nodes_from_start: u64,
 }
 
+/// What failed, where a scan did.
+const CANNOT: &str = "cannot measure the pruned model";
+
 impl SensitivityCommand {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         self.output.check()?;
@@ -63,7 +66,6 @@ impl SensitivityCommand {
         })?;
         let images = measured.evaluator.questions().num_images();
         let dense = measured.dense(&mut Progress { terminal: &watch, what: "Evaluating", before: 0.0, share: 0.0, images })?;
-        const CANNOT: &str = "cannot measure the pruned model";
         let mut scan = measured.evaluator.sensitivity(&parameters, amounts.clone()).context(CANNOT)?;
         let each = &mut |scan: &crate::evaluate::Sensitivity| {
             watch.progress(scan.cases.len() as f32 / scan.num_cases().max(1) as f32, "Pruning one parameter at a time");
@@ -95,7 +97,7 @@ impl SensitivityCommand {
             for (i, &id) in scan.parameters.iter().enumerate() {
                 let cases = (0..amounts.len()).filter_map(|a| scan.case(i, a));
                 let figure = |effect: &crate::measure::Effect| effect.agreement.unwrap_or(effect.mean_cosine) * 100.0;
-                let figures: String = cases.map(|case| format!("{:>7.1}", figure(&case.effect))).collect();
+                let figures = cases.map(|case| format!("{:>7.1}", figure(&case.effect))).collect::<Vec<_>>().concat();
                 writeln!(out, "{:<40} {figures}", graph.parameter(id).name)?;
             }
             writeln!(out, "Ran {nodes_run} operators; from the start, every case would have taken {nodes_from_start}")?;

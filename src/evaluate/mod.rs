@@ -7,7 +7,7 @@ mod questions;
 mod search;
 mod sensitivity;
 
-pub use questions::{Batch, Broken, Questions, QuestionsError};
+pub use questions::{Act, Batch, Broken, Questions, QuestionsError};
 pub use search::{Criterion, Found, coarse_to_fine};
 pub use sensitivity::{Sensitivity, SensitivityCase};
 

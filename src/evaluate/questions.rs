@@ -34,6 +34,9 @@ pub struct Broken {
     pub reason: String,
 }
 
+/// What is done with a batch and its number.
+pub type Act<'a, E> = dyn FnMut(usize, &Arc<Batch>) -> Result<(), E> + 'a;
+
 /// Why there is nothing to ask.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QuestionsError {
@@ -139,7 +142,7 @@ impl Questions {
     ///
     /// # Errors
     /// The first of `act`.
-    pub fn each<E>(&mut self, is_cancelled: &dyn Fn() -> bool, act: &mut dyn FnMut(usize, &Arc<Batch>) -> Result<(), E>) -> Result<(), E> {
+    pub fn each<E>(&mut self, is_cancelled: &dyn Fn() -> bool, act: &mut Act<E>) -> Result<(), E> {
         for (i, batch) in self.kept.iter().enumerate() {
             if is_cancelled() {
                 return Ok(());

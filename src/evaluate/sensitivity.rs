@@ -104,7 +104,9 @@ impl Evaluator {
         }
         let first = scan.cases.len() / scan.amounts.len().max(1);
         scan.cases.truncate(first * scan.amounts.len());
-        for id in scan.parameters[first..].to_vec() {
+        let left = scan.parameters.split_off(first);
+        scan.parameters.extend_from_slice(&left);
+        for id in left {
             let node = dense.first_use(id).unwrap_or(0).min(num_nodes);
             let mut passes: Vec<Pass> = Vec::with_capacity(batches.len());
             for (batch, held) in batches.iter().zip(&mut held) {

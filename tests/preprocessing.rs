@@ -39,17 +39,11 @@ fn pictures_are_those_of_pillow() {
         let largest = differences.iter().max().copied().unwrap();
         let apart = differences.iter().filter(|d| **d > 0).count();
         println!("{largest:3} {apart:5} of {:5}  {name}", differences.len());
-        // JPEG leaves the inverse transform and the spreading of colour to the decoder, and Pillow's is libjpeg-turbo.
-        let limit = match (file.ends_with(".jpg"), text.contains("nearest")) {
-            (false, _) => 0,
-            (true, false) => 2,
-            (true, true) => 4,
-        };
-        if largest > limit {
-            wrong.push(format!("{name}: {largest} of at most {limit}"));
+        if largest > 0 {
+            wrong.push(format!("{name}: {largest}"));
         }
     }
-    assert!(wrong.is_empty(), "too many grey levels apart:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "grey levels apart:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -4,11 +4,12 @@
 //! off at 255, and takes the high byte of 16-bit colour.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageReader, Limits};
 
+use super::jpeg;
 use super::picture::Picture;
 use super::preprocess::PreprocessError;
 use crate::panics;
@@ -102,7 +103,16 @@ pub(super) fn decode(path: &Path) -> Result<Picture, ImageError> {
     if metadata.len() > MAX_FILE_BYTES {
         return Err(ImageError::TooManyBytes { bytes: metadata.len(), path: path.to_owned() });
     }
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(read)?;
+    let mut file = BufReader::new(file);
+    if file.fill_buf().map_err(read)?.starts_with(&[0xFF, 0xD8]) {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(read)?;
+        if let Some(picture) = panics::caught(|| jpeg::decode(&bytes, MAX_PIXELS)).ok().flatten() {
+            return Ok(picture);
+        }
+        file.rewind().map_err(read)?;
+    }
+    let mut reader = ImageReader::new(file).with_guessed_format().map_err(read)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_ALLOCATION_BYTES);
     reader.limits(limits);

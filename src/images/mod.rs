@@ -5,6 +5,7 @@
 
 mod config;
 mod decode;
+mod jpeg;
 mod labels;
 mod loader;
 mod picture;

@@ -243,7 +243,7 @@ impl Bench {
                 }
                 _ if self.task.is_some() => self.guarded(Self::work).map(drop),
                 due => {
-                    let wait = due.map_or(Duration::from_secs(3600), |due| due - now);
+                    let wait = due.map_or(Duration::from_hours(1), |due| due - now);
                     match self.inbox.receiver.recv_timeout(wait) {
                         Ok(measure) => {
                             let measure = self.inbox.took(measure);
@@ -479,14 +479,13 @@ impl Bench {
                 is_done
             }
             Some(Task::Scan) => {
-                let mut scan = match self.scan.take() {
-                    Some(scan) => scan,
-                    None => {
-                        let graph = evaluator.session().model().graph.clone();
-                        let weights: Vec<ParameterId> =
-                            (0..graph.parameters.len()).map(ParameterId).filter(|&id| is_scanned(graph.parameter(id))).collect();
-                        evaluator.sensitivity(&weights, SCAN_TENTHS.map(|tenth| f64::from(tenth) / 10.0).collect())?
-                    }
+                let mut scan = if let Some(scan) = self.scan.take() {
+                    scan
+                } else {
+                    let graph = evaluator.session().model().graph.clone();
+                    let weights: Vec<ParameterId> =
+                        (0..graph.parameters.len()).map(ParameterId).filter(|&id| is_scanned(graph.parameter(id))).collect();
+                    evaluator.sensitivity(&weights, SCAN_TENTHS.map(|tenth| f64::from(tenth) / 10.0).collect())?
                 };
                 let result = evaluator.scan(&mut scan, &|| inbox.has_news(), &mut |scan| {
                     tell(Measured::Scan(Arc::new(scan.clone())));

@@ -1,4 +1,5 @@
 //! `evaluate`, `sweep` and `sensitivity` through the program, beside what PyTorch measures on the same network and images.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod adapter;
 
@@ -111,7 +112,7 @@ fn without_labels_there_is_no_accuracy_and_a_table_gives_it_back() {
         for file in &files[..3] {
             let name = format!("{class}_{}", file.file_name().unwrap().to_str().unwrap());
             std::fs::copy(file, folder.path().join(&name)).unwrap();
-            table.push_str(&format!("{name},{class}\n"));
+            table.extend([&name, ",", class, "\n"]);
         }
     }
     std::fs::write(folder.path().join("0_broken.png"), "not a picture").unwrap();

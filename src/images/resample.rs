@@ -24,8 +24,11 @@ pub(super) fn resample(picture: &Picture, width: usize, height: usize, filter: F
     Picture { width: width as u32, height: height as u32, rgb: rgb.into_owned() }
 }
 
+/// Weight at a distance, and reach.
+type Kernel = (fn(f64) -> f64, f64);
+
 /// A filter's weight at a distance from its middle, and how far it reaches.
-fn kernel(filter: Filter) -> Option<(fn(f64) -> f64, f64)> {
+fn kernel(filter: Filter) -> Option<Kernel> {
     match filter {
         Filter::Nearest => None,
         Filter::Bilinear => Some((|x| (1.0 - x.abs()).max(0.0), 1.0)),

@@ -180,7 +180,7 @@ impl ImageSet {
             name: format!("{} row {index:0digits$}", file_name(path)),
             class: classes.as_ref().map(|c| c[index]),
         }));
-        self.classes = classes.iter().flat_map(|c| c.iter().max()).flat_map(|&last| 0..=last).map(|i| i.to_string()).collect();
+        self.classes = classes.iter().filter_map(|c| c.iter().max()).flat_map(|&last| 0..=last).map(|i| i.to_string()).collect();
         Ok(())
     }
 

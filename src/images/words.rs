@@ -18,6 +18,6 @@ impl fmt::Display for Preprocess {
             [a, b, c] => format!("[{a}, {b}, {c}]"),
         };
         write!(f, "{width}×{height} · {channels} · mean {} · deviation {}", numbers(self.mean), numbers(self.std))?;
-        if self.divisor != 255.0 { write!(f, " of values divided by {}", self.divisor) } else { Ok(()) }
+        if self.divisor == 255.0 { Ok(()) } else { write!(f, " of values divided by {}", self.divisor) }
     }
 }

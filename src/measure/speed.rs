@@ -98,7 +98,9 @@ pub fn speed(
     let is_cancelled = || watch.is_cancelled();
     let masked = |network: &Network| {
         let mut masked = network.clone();
-        masks.iter().for_each(|(id, mask)| masked.set_parameter(*id, network.parameter(*id) * mask.clone()));
+        for (id, mask) in masks {
+            masked.set_parameter(*id, network.parameter(*id) * mask.clone());
+        }
         masked
     };
     let fixed = masked(network);
@@ -171,7 +173,7 @@ mod tests {
         let device = network.device().clone();
         let masks: Vec<_> =
             network.graph().parameters.iter().enumerate().map(|(i, p)| (ParameterId(i), Tensor::zeros([p.elements], &device))).collect();
-        let effort = Effort { rounds: 4, time: Duration::from_secs(60) };
+        let effort = Effort { rounds: 4, time: Duration::from_mins(1) };
         let speed = speed(&network, &masks, &image(), effort, &Unwatched).unwrap();
         assert_eq!((speed.batch, speed.rounds), (2, 4));
         for timing in [speed.dense, speed.masked, speed.fixed] {

@@ -49,7 +49,6 @@ impl Activation {
 
     /// Applies it to every element. Part of a [`super::vector::Loop`].
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     pub(super) fn apply<const FUSED: bool>(self, data: &mut [f32]) {
         match self {
             Self::Relu => each(data, |x| select(x < 0.0, 0.0, x)),
@@ -72,7 +71,6 @@ impl Activation {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a loop of the caller")]
 fn each(data: &mut [f32], function: impl Fn(f32) -> f32) {
     for x in data {
         *x = function(*x);
@@ -82,14 +80,12 @@ fn each(data: &mut [f32], function: impl Fn(f32) -> f32) {
 /// `a` where the condition holds, else `b`, without a branch: one would become a masked store, which the next load waits for.
 /// Comparisons with it let NaN through, as min and max would not.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a few instructions of the caller's loop")]
 fn select(condition: bool, a: f32, b: f32) -> f32 {
     let mask = u32::from(condition).wrapping_neg();
     f32::from_bits(a.to_bits() & mask | b.to_bits() & !mask)
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a few instructions of the caller's loop")]
 fn unit(x: f32) -> f32 {
     let x = if x < 0.0 { 0.0 } else { x };
     if x > 1.0 { 1.0 } else { x }
@@ -97,7 +93,6 @@ fn unit(x: f32) -> f32 {
 
 /// eˣ = 2ⁿ · eʳ with |r| ≤ ½ ln 2, where the series to the sixth power is as exact as a float is.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a few instructions of the caller's loop")]
 fn exp<const FUSED: bool>(x: f32) -> f32 {
     /// ln 2 in two parts: the first has few bits, so that n times it is exact.
     const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
@@ -120,13 +115,11 @@ fn exp<const FUSED: bool>(x: f32) -> f32 {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a few instructions of the caller's loop")]
 fn sigmoid<const FUSED: bool>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<FUSED>(-x))
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a few instructions of the caller's loop")]
 fn tanh<const FUSED: bool>(x: f32) -> f32 {
     // Near zero the difference below cancels; there the series is exact enough.
     let square = x * x;
@@ -137,7 +130,6 @@ fn tanh<const FUSED: bool>(x: f32) -> f32 {
 
 /// The series near zero, elsewhere 1 − e^(−x²) · p(t) after Abramowitz and Stegun 7.1.26, within 2e-7.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a few instructions of the caller's loop")]
 fn erf<const FUSED: bool>(x: f32) -> f32 {
     let square = x * x;
     let mut near = 1.0 / 1320.0_f32;

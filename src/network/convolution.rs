@@ -12,6 +12,9 @@ use super::depthwise::Depthwise;
 use super::epilogue::Epilogue;
 use super::value::{Floats, elements, made_elements, upload};
 
+/// Per filter; `None` where there is nothing to multiply or to add.
+type ScaleAndShift = (Option<Vec<f32>>, Option<Vec<f32>>);
+
 type D = Dispatch;
 
 /// Where a window lies along one axis.
@@ -202,7 +205,7 @@ impl Conv {
     }
 
     /// Bias and batch normalisation as one factor and one summand per filter.
-    fn scale_and_shift(&self, tail: &Tail) -> Outcome<(Option<Vec<f32>>, Option<Vec<f32>>)> {
+    fn scale_and_shift(&self, tail: &Tail) -> Outcome<ScaleAndShift> {
         let bias = self.bias.as_ref().map(|bias| bias.read().map(|bias| bias.to_vec())).transpose()?;
         let Some((norm, epsilon)) = &tail.norm else { return Ok((None, bias)) };
         let [gamma, beta, mean, variance] = [norm[0].read()?, norm[1].read()?, norm[2].read()?, norm[3].read()?];

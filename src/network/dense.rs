@@ -184,7 +184,6 @@ impl Source<'_> {
 
     /// Copies these columns together: for each row of the matrix [`COLUMNS`] elements, zeros after the last.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     fn copy(&self, starts: &[usize], to: &mut [[f32; COLUMNS]]) {
         let runs =
             |length: usize| starts.len() == COLUMNS && starts.chunks(length).all(|run| run.windows(2).all(|pair| pair[0] + 1 == pair[1]));
@@ -204,7 +203,6 @@ impl Source<'_> {
 
     /// As [`Self::copy`], where runs of so many columns are neighbours.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     fn copy_runs<const LENGTH: usize>(&self, starts: &[usize], to: &mut [[f32; COLUMNS]]) {
         for (to, row) in to.iter_mut().zip(&self.rows) {
             for (to, start) in to.as_chunks_mut::<LENGTH>().0.iter_mut().zip(starts.iter().step_by(LENGTH)) {
@@ -222,7 +220,7 @@ fn spread(from: &[f32], window: Window, phase: usize, to: &mut [f32]) {
             let (even, odd) = to.split_at_mut(phase);
             // Behind an odd pad the first column is an odd one.
             let (first, second, skip) =
-                if window.pads.0 % 2 == 0 { (even, odd, window.pads.0 / 2) } else { (odd, even, window.pads.0 / 2 + 1) };
+                if window.pads.0.is_multiple_of(2) { (even, odd, window.pads.0 / 2) } else { (odd, even, window.pads.0 / 2 + 1) };
             let (pairs, rest) = from.as_chunks::<2>();
             let first = &mut first[window.pads.0 / 2..];
             first.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
@@ -288,7 +286,6 @@ impl vector::Loop for Work<'_, '_> {
 impl Work<'_, '_> {
     /// Finishes a tile, whose columns are those from `first` on, and writes it.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     fn put<const FUSED: bool>(&mut self, row: usize, height: usize, first: usize, sums: &mut [[f32; COLUMNS]; ROWS]) {
         let (places, plane) = (self.part.places.len(), self.of.places[0] * self.of.places[1]);
         let filters = self.of.filters / self.of.groups;

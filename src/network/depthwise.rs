@@ -148,9 +148,8 @@ impl vector::Loop for Work<'_, '_> {
                 let from = &sums[image * layout.rows * layout.columns..];
                 for (to, from) in to.chunks_exact_mut(of.places[1]).zip(from.chunks(layout.columns)) {
                     if to.len() < SHORT {
-                        for i in 0..to.len() {
-                            to[i] = from[i];
-                        }
+                        // A call for a few numbers costs more than the numbers.
+                        to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
                     } else {
                         to.copy_from_slice(&from[..of.places[1]]);
                     }
@@ -166,7 +165,6 @@ impl vector::Loop for Work<'_, '_> {
 impl Depthwise<'_> {
     /// Lays the plane of a channel of an image out in `lines`. Pads are never written: they stay zero.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     fn show(&self, plane: usize, image: usize, layout: &Layout, lines: &mut [f32]) {
         let [v, h] = self.windows;
         let (height, width) = (self.shape[2], self.shape[3]);

@@ -19,7 +19,6 @@ impl Epilogue<'_> {
     /// Carries out what needs no position: factor and summand. The number of elements
     /// is fixed, so that all of it stays in registers. Part of a [`super::vector::Loop`].
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     pub(super) fn scale<const FUSED: bool, const N: usize>(&self, filter: usize, data: &mut [f32; N]) {
         let scale = self.scale.as_ref().map_or(1.0, |scale| scale[filter]);
         let shift = self.shift.as_ref().map_or(0.0, |shift| shift[filter]);
@@ -30,7 +29,6 @@ impl Epilogue<'_> {
 
     /// The first activation.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     pub(super) fn activate<const FUSED: bool, const N: usize>(&self, data: &mut [f32; N]) {
         if let Some(activation) = self.first {
             activation.apply::<FUSED>(data);
@@ -39,7 +37,6 @@ impl Epilogue<'_> {
 
     /// Carries out the rest on `data`, elements of the result from `at` on.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "becomes part of the function that names the vector units")]
     pub(super) fn add<const FUSED: bool>(&self, at: usize, data: &mut [f32]) {
         if let Some(residual) = self.residual {
             for (x, r) in data.iter_mut().zip(&residual[at..]) {

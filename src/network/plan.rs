@@ -213,7 +213,9 @@ impl Plan {
                 values[output.0] = Some(value);
             }
             if values[output.0].is_some() {
-                last.iter().for_each(|id| values[id.0] = None);
+                for id in last {
+                    values[id.0] = None;
+                }
                 return Ok(());
             }
         }

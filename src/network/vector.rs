@@ -14,7 +14,6 @@ pub(super) trait Loop {
 
 /// a · b + c; rounded once where `FUSED`.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "it is one instruction")]
 pub(super) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }

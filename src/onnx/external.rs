@@ -66,12 +66,11 @@ impl External {
     pub(super) fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), OpenError> {
         let failed = |source| OpenError::Read { source, path: self.path.clone() };
         let opened;
-        let file = match &self.handle {
-            Some(file) => file,
-            None => {
-                opened = File::open(&self.path).map_err(failed)?;
-                &opened
-            }
+        let file = if let Some(file) = &self.handle {
+            file
+        } else {
+            opened = File::open(&self.path).map_err(failed)?;
+            &opened
         };
         let same = || Ok(Stamp::of(&file.metadata().map_err(failed)?) == self.stamp);
         let read = if same()? { read_at(file, offset, out).map_err(failed) } else { Ok(()) };

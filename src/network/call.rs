@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
+use super::spare::Spare;
 use super::value::{Floats, Ints, Value};
 use crate::graph::Node;
 
@@ -32,6 +33,7 @@ pub(super) struct Call<'a> {
     pub(super) opset: i64,
     pub(super) device: &'a Device,
     pub(super) inputs: Vec<Option<Value>>,
+    pub(super) spare: &'a Spare,
 }
 
 impl Call<'_> {

@@ -196,10 +196,11 @@ impl Conv {
         let epilogue = Epilogue { scale, shift, first: tail.first, residual: residual.as_deref(), second: tail.second };
         let (x, weights) = (self.x.read()?, self.w.read()?);
         // One row of a matrix product would be worked out six times.
+        let buffer = call.spare.take(self.shape.iter().product());
         let out = if self.w.shape[1] == 1 && (self.groups > 1 || filters == 1) && windows[0].kernel * windows[1].kernel > 1 {
-            Depthwise { x: &x, shape, weights: &weights, filters, windows, places, epilogue }.run()
+            Depthwise { x: &x, shape, weights: &weights, filters, windows, places, epilogue }.run(buffer)
         } else {
-            Dense { x: &x, shape, weights: &weights, filters, groups: self.groups, windows, places, epilogue }.run()
+            Dense { x: &x, shape, weights: &weights, filters, groups: self.groups, windows, places, epilogue }.run(buffer)
         };
         Ok(Some(Floats::on_device(self.shape.clone(), self.x.dtype, upload(out, call.device))))
     }
@@ -380,11 +381,16 @@ mod tests {
                 }
             };
             close(
-                &Dense { x: &x, shape, weights: &weights, filters, groups: self.groups, windows, places, epilogue: epilogue() }.run(),
+                &Dense { x: &x, shape, weights: &weights, filters, groups: self.groups, windows, places, epilogue: epilogue() }
+                    .run(vec![f32::NAN; wanted.len()]),
                 "dense",
             );
             if self.groups == channels {
-                close(&Depthwise { x: &x, shape, weights: &weights, filters, windows, places, epilogue: epilogue() }.run(), "depthwise");
+                close(
+                    &Depthwise { x: &x, shape, weights: &weights, filters, windows, places, epilogue: epilogue() }
+                        .run(vec![f32::NAN; wanted.len()]),
+                    "depthwise",
+                );
             }
         }
     }

@@ -43,13 +43,19 @@ pub(super) struct Dense<'a> {
     pub(super) epilogue: Epilogue<'a>,
 }
 
-/// The value with its pads, and where in it the elements of the second matrix lie.
-struct Source<'a> {
-    data: std::borrow::Cow<'a, [f32]>,
+/// How the value is laid out where windows run over it, and where in it the elements of the second matrix lie.
+///
+/// Where pads or strides ask for it the value is copied: with its pads, and of every row first the columns that the first
+/// place across begins with, each stride apart, then those after them. So neighbours in a row of places are neighbours in
+/// memory, whatever the stride.
+struct Layout {
+    copies: bool,
+    /// Channels of a group, and the rows and columns of their planes.
+    shape: [usize; 3],
+    /// Columns of every stride.
+    phase: usize,
     /// From the first place of a window to what its row shows, by row.
     rows: Vec<usize>,
-    /// Elements of an image of one group.
-    image: usize,
     /// Elements from a row of places to the next.
     down: usize,
     /// Places of a row.
@@ -86,39 +92,48 @@ pub(super) fn fits(shape: [usize; 4], windows: &[Window; 2], result: usize) -> b
         .is_some_and(|n| n <= MAX_SMALL || n / MAX_PADDED <= whole.max(result))
 }
 
+/// Rows and columns with pads, and with what is missing to whole strides.
 fn padded([_, _, height, width]: [usize; 4], windows: &[Window; 2]) -> [usize; 2] {
-    [height + windows[0].pads.0 + windows[0].pads.1, width + windows[1].pads.0 + windows[1].pads.1]
+    let with_pads = |length: usize, w: &Window| (length + w.pads.0 + w.pads.1).next_multiple_of(w.stride);
+    [with_pads(height, &windows[0]), with_pads(width, &windows[1])]
 }
 
 impl Dense<'_> {
-    pub(super) fn run(&self) -> Vec<f32> {
+    /// Writes the result over what is in `out`, which has its length.
+    pub(super) fn run(&self, mut out: Vec<f32>) -> Vec<f32> {
         let plane = self.places[0] * self.places[1];
         let rows = self.filters / self.groups;
-        let mut out = vec![0.0; self.shape[0] * self.filters * plane];
-        let source = self.source();
-        self.parts(&mut out, rows, plane).into_par_iter().for_each(|part| vector::run(Work { of: self, source: &source, part }));
+        let layout = self.layout();
+        let images = self.shape[0] * self.groups;
+        let parts = self.parts(&mut out, rows, plane);
+        // Tasks that share an image share its copy.
+        let mut shared = Vec::new();
+        if layout.copies && parts.len() > images {
+            self.copy(&layout, 0..images, &mut shared);
+        }
+        parts.into_par_iter().for_each_init(Vec::new, |own, part| {
+            let value = if !layout.copies {
+                (self.x, 0)
+            } else if shared.is_empty() {
+                self.copy(&layout, part.image..part.image + part.images, own);
+                (&own[..], part.image)
+            } else {
+                (&shared[..], 0)
+            };
+            vector::run(Work { of: self, layout: &layout, value, part });
+        });
         out
     }
 
-    /// Where pads or strides ask for it the value is copied: with its pads, and of every row first the columns that the first
-    /// place across begins with, each stride apart, then those after them. So neighbours in a row of places are neighbours in
-    /// memory, whatever the stride.
-    fn source(&self) -> Source<'_> {
-        let [images, channels, height, width] = self.shape;
+    fn layout(&self) -> Layout {
+        let [_, channels, height, width] = self.shape;
         let [v, h] = self.windows;
-        let [high, wide] = padded(self.shape, &self.windows);
-        let phase = wide.div_ceil(h.stride);
-        let wide = phase * h.stride;
-        let data = if (high, wide, h.stride) == (height, width, 1) {
-            std::borrow::Cow::Borrowed(self.x)
-        } else {
-            let mut data = vec![0.0; images * channels * high * wide];
-            data.par_chunks_mut(high * wide).zip(self.x.par_chunks(height * width)).for_each(|(to, from)| {
-                let rows = to[v.pads.0 * wide..].chunks_mut(wide).zip(from.chunks(width));
-                rows.for_each(|(to, from)| spread(from, h, phase, to));
-            });
-            std::borrow::Cow::Owned(data)
-        };
+        let [mut high, mut wide] = padded(self.shape, &self.windows);
+        let copies = h.stride > 1 || [v, h].iter().any(|w| w.pads != (0, 0));
+        if !copies {
+            [high, wide] = [height, width];
+        }
+        let phase = wide / h.stride;
         let channels = channels / self.groups;
         let kernel = |c: usize| {
             let column = move |x: usize| x * h.dilation % h.stride * phase + x * h.dilation / h.stride;
@@ -126,7 +141,20 @@ impl Dense<'_> {
             (0..v.kernel).flat_map(across)
         };
         let rows = (0..channels).flat_map(kernel).collect();
-        Source { data, rows, image: channels * high * wide, down: v.stride * wide, across: self.places[1] }
+        Layout { copies, shape: [channels, high, wide], phase, rows, down: v.stride * wide, across: self.places[1] }
+    }
+
+    /// Copies images, those of different groups counted apart, into their layout.
+    fn copy(&self, layout: &Layout, images: std::ops::Range<usize>, to: &mut Vec<f32>) {
+        let [channels, high, wide] = layout.shape;
+        let (plane, pad) = (self.shape[2] * self.shape[3], self.windows[0].pads.0);
+        to.clear();
+        to.resize(images.len() * channels * high * wide, 0.0);
+        let from = &self.x[images.start * channels * plane..images.end * channels * plane];
+        to.par_chunks_mut(high * wide).zip(from.par_chunks(plane)).with_min_len(16).for_each(|(to, from)| {
+            let rows = to[pad * wide..].chunks_mut(wide).zip(from.chunks(self.shape[3]));
+            rows.for_each(|(to, from)| spread(from, self.windows[1], layout.phase, to));
+        });
     }
 
     /// Divides the result among tasks: by images where there are many, else by places, else by filters.
@@ -176,37 +204,37 @@ impl Dense<'_> {
     }
 }
 
-impl Source<'_> {
+impl Layout {
     /// Where the window of a column begins.
     fn start(&self, image: usize, place: usize) -> usize {
-        image * self.image + place / self.across * self.down + place % self.across
+        image * self.shape.iter().product::<usize>() + place / self.across * self.down + place % self.across
     }
 
     /// Copies these columns together: for each row of the matrix [`COLUMNS`] elements, zeros after the last.
     #[inline(always)]
-    fn copy(&self, starts: &[usize], to: &mut [[f32; COLUMNS]]) {
+    fn gather(&self, data: &[f32], starts: &[usize], to: &mut [[f32; COLUMNS]]) {
         let runs =
             |length: usize| starts.len() == COLUMNS && starts.chunks(length).all(|run| run.windows(2).all(|pair| pair[0] + 1 == pair[1]));
         if runs(COLUMNS) {
-            self.copy_runs::<COLUMNS>(starts, to);
+            self.gather_runs::<COLUMNS>(data, starts, to);
         } else if runs(8) {
-            self.copy_runs::<8>(starts, to);
+            self.gather_runs::<8>(data, starts, to);
         } else if runs(4) {
-            self.copy_runs::<4>(starts, to);
+            self.gather_runs::<4>(data, starts, to);
         } else {
             for (to, row) in to.iter_mut().zip(&self.rows) {
                 to[starts.len()..].fill(0.0);
-                to.iter_mut().zip(starts).for_each(|(to, start)| *to = self.data[start + row]);
+                to.iter_mut().zip(starts).for_each(|(to, start)| *to = data[start + row]);
             }
         }
     }
 
-    /// As [`Self::copy`], where runs of so many columns are neighbours.
+    /// As [`Self::gather`], where runs of so many columns are neighbours.
     #[inline(always)]
-    fn copy_runs<const LENGTH: usize>(&self, starts: &[usize], to: &mut [[f32; COLUMNS]]) {
+    fn gather_runs<const LENGTH: usize>(&self, data: &[f32], starts: &[usize], to: &mut [[f32; COLUMNS]]) {
         for (to, row) in to.iter_mut().zip(&self.rows) {
             for (to, start) in to.as_chunks_mut::<LENGTH>().0.iter_mut().zip(starts.iter().step_by(LENGTH)) {
-                to.copy_from_slice(&self.data[start + row..][..LENGTH]);
+                to.copy_from_slice(&data[start + row..][..LENGTH]);
             }
         }
     }
@@ -238,7 +266,9 @@ fn spread(from: &[f32], window: Window, phase: usize, to: &mut [f32]) {
 
 struct Work<'w, 'o> {
     of: &'w Dense<'w>,
-    source: &'w Source<'w>,
+    layout: &'w Layout,
+    /// The value in its layout, and the image that it begins with.
+    value: (&'w [f32], usize),
     part: Part<'o>,
 }
 
@@ -247,12 +277,12 @@ impl vector::Loop for Work<'_, '_> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(mut self) {
-        let depth = self.source.rows.len();
+        let depth = self.layout.rows.len();
         let places = self.part.places.len();
         let count = self.part.images * places;
         let starts: Vec<usize> = (0..self.part.images)
             .flat_map(|i| self.part.places.clone().map(move |place| (i, place)))
-            .map(|(i, place)| self.source.start(self.part.image + i, place))
+            .map(|(i, place)| self.layout.start(self.part.image - self.value.1 + i, place))
             .collect();
         let block = (BLOCK / (depth * COLUMNS).max(1)).max(1) * COLUMNS;
         let mut columns = vec![[0.0; COLUMNS]; depth * (block.min(count.next_multiple_of(COLUMNS)) / COLUMNS)];
@@ -263,7 +293,10 @@ impl vector::Loop for Work<'_, '_> {
         let finishes = epilogue.scale.is_some() || epilogue.shift.is_some() || epilogue.first.is_some();
         for first in (0..count).step_by(block) {
             let starts = &starts[first..count.min(first + block)];
-            starts.chunks(COLUMNS).zip(columns.chunks_exact_mut(depth)).for_each(|(starts, to)| self.source.copy(starts, to));
+            starts
+                .chunks(COLUMNS)
+                .zip(columns.chunks_exact_mut(depth))
+                .for_each(|(starts, to)| self.layout.gather(self.value.0, starts, to));
             for row in self.part.rows.clone().step_by(ROWS) {
                 let height = ROWS.min(self.part.rows.end - row);
                 // Where fewer filters are left, the last is worked out several times.

@@ -51,10 +51,10 @@ struct Layout {
 }
 
 impl Depthwise<'_> {
-    pub(super) fn run(&self) -> Vec<f32> {
+    /// Writes the result over what is in `out`, which has its length.
+    pub(super) fn run(&self, mut out: Vec<f32>) -> Vec<f32> {
         let plane = self.places[0] * self.places[1];
         let (images, tasks) = (self.shape[0], 2 * rayon::current_num_threads());
-        let mut out = vec![0.0; images * self.filters * plane];
         let rows = self.rows_and_columns();
         if images >= tasks {
             let together = LINE.div_ceil(rows[0] * rows[1]).clamp(1, images.div_ceil(tasks));

@@ -35,6 +35,7 @@ mod reduce;
 mod resize;
 mod shape;
 mod sort;
+mod spare;
 mod value;
 mod vector;
 

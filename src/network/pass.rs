@@ -1,5 +1,6 @@
 //! A forward pass that can be held between two nodes and carried on from there.
 
+use super::spare::Spare;
 use super::value::Value;
 
 /// A forward pass that stands before a node: the inputs, and what was worked out so far and is still to be read.
@@ -13,6 +14,8 @@ pub struct Pass {
     pub(super) values: Vec<Option<Value>>,
     /// The node that comes next.
     pub(super) next: usize,
+    /// Memory of values that are gone.
+    pub(super) spare: Spare,
 }
 
 impl Pass {
@@ -22,7 +25,8 @@ impl Pass {
         self.next
     }
 
-    /// Bytes of the values that it holds; one that several names share counts for each of them.
+    /// Bytes of the values that it holds; one that several names share counts for each of them. Memory
+    /// that waits for use is not among them.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.values.iter().flatten().map(Value::bytes).sum()

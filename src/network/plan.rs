@@ -17,6 +17,7 @@ use super::chain::{Chain, Chains};
 use super::convolution::{self, Tail};
 use super::operator;
 use super::pass::Pass;
+use super::spare::Spare;
 use super::value::{Floats, Ints, MAX_ELEMENTS, Value, upload};
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
 use crate::onnx::{Dtype, OnnxFile, OpenError, TensorId};
@@ -151,7 +152,7 @@ impl Plan {
         if let Some(missing) = graph.inputs.iter().find(|i| values[i.value.0].is_none()) {
             return Err(NetworkError::MissingInput { name: missing.name.clone() });
         }
-        Ok(Pass { values, next: 0 })
+        Ok(Pass { values, next: 0, spare: Spare::default() })
     }
 
     /// Carries out the nodes before `end` that the pass has before it.
@@ -166,7 +167,7 @@ impl Plan {
             if is_cancelled() {
                 return Err(NetworkError::Cancelled);
             }
-            self.step(pass.next, node, parameters, &mut pass.values)?;
+            self.step(node, parameters, pass)?;
             pass.next += 1;
         }
         Ok(())
@@ -192,8 +193,9 @@ impl Plan {
         node.or_else(|| self.graph.outputs.iter().any(|(_, value)| reads(value)).then_some(self.graph.nodes.len()))
     }
 
-    /// Runs one node: takes its inputs from `values`, puts its outputs there.
-    fn step(&self, n: usize, node: &Node, parameters: &[Param<Tensor<1>>], values: &mut [Option<Value>]) -> Result<(), NetworkError> {
+    /// Runs the node that comes next: takes its inputs from the pass, puts its outputs there.
+    fn step(&self, node: &Node, parameters: &[Param<Tensor<1>>], pass: &mut Pass) -> Result<(), NetworkError> {
+        let (n, values, spare) = (pass.next, &mut pass.values, &pass.spare);
         let failed = |reason: String| {
             let first = node.output(0).map(|v| self.graph.values[v.0].clone());
             let name = if node.name.is_empty() { first.unwrap_or_default() } else { node.name.clone() };
@@ -208,13 +210,13 @@ impl Plan {
             && let Some(output) = chain.output
         {
             if start == n
-                && let Some(value) = self.chain(n, chain, parameters, values).map_err(|fault| failed(fault.0))?
+                && let Some(value) = self.chain(n, chain, parameters, (&*values, spare)).map_err(|fault| failed(fault.0))?
             {
                 values[output.0] = Some(value);
             }
             if values[output.0].is_some() {
                 for id in last {
-                    values[id.0] = None;
+                    free(&mut values[id.0], spare);
                 }
                 return Ok(());
             }
@@ -235,7 +237,7 @@ impl Plan {
         if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {
             inputs.push(self.constants.get(&fill_of(output, &self.graph)).cloned());
         }
-        let outputs = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs)))
+        let outputs = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs, spare)))
             .map_err(|panic| NetworkError::Internal {
                 place: format!("{} at node “{}”", node.full_op(), node.name),
                 message: panics::text(&*panic),
@@ -249,14 +251,18 @@ impl Plan {
                 _ => {}
             }
         }
-        for id in last {
-            values[id.0] = None;
-        }
+        last.iter().for_each(|id| free(&mut values[id.0], spare));
         Ok(())
     }
 
     /// Carries a convolution out with what follows it; `None` where they have to be carried out one by one.
-    fn chain(&self, n: usize, chain: &Chain, parameters: &[Param<Tensor<1>>], values: &[Option<Value>]) -> Outcome<Option<Value>> {
+    fn chain(
+        &self,
+        n: usize,
+        chain: &Chain,
+        parameters: &[Param<Tensor<1>>],
+        (values, spare): (&[Option<Value>], &Spare),
+    ) -> Outcome<Option<Value>> {
         let graph = &self.graph;
         let get = |id: ValueId| values[id.0].clone().or_else(|| self.constant(parameters, id));
         let floats = |id: Option<ValueId>| match id.and_then(get) {
@@ -281,19 +287,19 @@ impl Plan {
         if inputs.iter().zip(&graph.nodes[n].inputs).any(|(value, id)| value.is_none() && id.is_some()) {
             return Ok(None);
         }
-        let mut call = Call { node: &graph.nodes[n], opset: graph.opset, device: &self.device, inputs };
+        let mut call = Call { node: &graph.nodes[n], opset: graph.opset, device: &self.device, inputs, spare };
         catch_unwind(AssertUnwindSafe(|| convolution::conv_with(&mut call, &tail)))
             .unwrap_or_else(|panic| fault!("internal error: {}", panics::text(&*panic)))
             .map(|result| result.map(Value::from))
     }
 
     /// Carries one node out on these inputs.
-    fn call(&self, node: &Node, mut inputs: Vec<Option<Value>>) -> Outcome<Vec<Value>> {
+    fn call(&self, node: &Node, mut inputs: Vec<Option<Value>>, spare: &Spare) -> Outcome<Vec<Value>> {
         let Some(operator) = operator::find(node) else { return fault!("it cannot be run") };
         if !operator::takes_quantized(&node.op) {
             inputs = inputs.into_iter().map(|v| v.map(Value::with_ints_on_host).transpose()).collect::<Outcome<_>>()?;
         }
-        let mut call = Call { node, opset: self.graph.opset, device: &self.device, inputs };
+        let mut call = Call { node, opset: self.graph.opset, device: &self.device, inputs, spare };
         operator.call(&mut call)?.into_iter().map(|v| v.with_floats_on_device(&self.device)).collect()
     }
 
@@ -313,7 +319,7 @@ impl Plan {
             if largest > budget || operator::makes_much(&node.op) {
                 continue;
             }
-            let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs))) else { continue };
+            let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs, &Spare::default()))) else { continue };
             let size: usize = outputs.iter().map(|v| v.shape().iter().product::<usize>()).sum();
             let Some(left) = budget.checked_sub(size).filter(|_| outputs.len() >= node.outputs.len()) else { continue };
             budget = left;
@@ -326,6 +332,15 @@ impl Plan {
                 self.folded.insert(first);
             }
         }
+    }
+}
+
+/// Lets a value go, and keeps its memory where that can be used again.
+fn free(value: &mut Option<Value>, spare: &Spare) {
+    if let Some(Value::Float(value)) = value.take()
+        && let Some(buffer) = value.into_buffer()
+    {
+        spare.keep(buffer);
     }
 }
 

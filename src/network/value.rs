@@ -190,6 +190,23 @@ impl Floats {
         self.to_host().map(Elements::Host)
     }
 
+    /// The memory of the elements, where the host can have it and nobody else does.
+    pub(super) fn into_buffer(self) -> Option<Vec<f32>> {
+        match self.place {
+            Place::Host(data, _) => Arc::try_unwrap(data).ok(),
+            Place::Device(tensor) => match tensor.kind {
+                DispatchTensorKind::Flex(tensor) => {
+                    let tensor = tensor.float();
+                    if !tensor.is_unique() || tensor.as_slice::<f32>().is_none() {
+                        return None;
+                    }
+                    tensor.into_data().try_into_vec().ok()
+                }
+                _ => None,
+            },
+        }
+    }
+
     /// The value on the device, in its shape (a scalar as one dimension of 1).
     pub(super) fn to_device(&self, device: &Device) -> Outcome<DispatchTensor> {
         if self.elements() == 0 {

@@ -165,9 +165,9 @@ fn several_inputs_and_outputs_go_by_name() {
     let inputs: Vec<_> = case["inputs"].as_array().unwrap().iter().map(listed).collect();
     // One alone, the others together.
     let (name, array) = &inputs[0];
-    arguments += &format!(" --input {name}={}", folder.with("first.npy", &[(name, array.clone())]));
+    arguments.extend([" --input ", name, "=", &folder.with("first.npy", &[(name, array.clone())])]);
     let rest: Vec<_> = inputs[1..].iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
-    arguments += &format!(" --input {}", folder.with("rest.npz", &rest));
+    arguments.extend([" --input ", &folder.with("rest.npz", &rest)]);
     fails(&format!("{arguments} -o {}", folder.at("out.npy")), 2, &["a .npy file holds one array", ".npz", "out.npy"]);
     assert!(!Path::new(&folder.at("out.npy")).exists());
     succeeds(&format!("{arguments} -o {}", folder.at("out.npz")));

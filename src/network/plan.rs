@@ -251,7 +251,9 @@ impl Plan {
                 _ => {}
             }
         }
-        last.iter().for_each(|id| free(&mut values[id.0], spare));
+        for id in last {
+            free(&mut values[id.0], spare);
+        }
         Ok(())
     }
 

@@ -202,7 +202,7 @@ impl Floats {
                     }
                     tensor.into_data().try_into_vec().ok()
                 }
-                _ => None,
+                DispatchTensorKind::Cube(_) => None,
             },
         }
     }

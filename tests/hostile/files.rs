@@ -29,7 +29,7 @@ fn weight(values: &[f32]) -> TensorProto {
     tiny::tensor("w", &[values.len() / 2, 2], tiny::FLOAT, tiny::bytes(values))
 }
 
-/// One MatMul by a weight of 2×2 whose data lies in `location`.
+/// One `MatMul` by a weight of 2×2 whose data lies in `location`.
 fn external(location: &str, offset: &str, length: &str) -> ModelProto {
     let mut w = weight(&[0.0; 4]);
     w.raw_data = Vec::new().into();
@@ -65,7 +65,7 @@ fn secateur(arguments: &[&str]) -> (Option<i32>, String) {
         .unwrap();
     let start = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > Duration::from_secs(60) {
+        if start.elapsed() > Duration::from_mins(1) {
             child.kill().unwrap();
             panic!("{arguments:?} hangs");
         }

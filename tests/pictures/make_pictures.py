@@ -57,7 +57,6 @@ def make():
     exif[0x0112] = 6  # to be turned by 90 degrees, which Pillow leaves to the reader
     Image.fromarray(bytes_of(photo(2, 480, 641))).save(HERE / "large_progressive.jpg", quality=75, progressive=True, exif=exif)
     Image.fromarray(bytes_of(photo(3, 121, 160))).save(HERE / "subsampled_422.jpg", quality=90, subsampling="4:2:2")
-    Image.fromarray(bytes_of(photo(8, 61, 37))).save(HERE / "restarts.jpg", quality=60, restart_marker_blocks=3)
     small = bytes_of(photo(4, 97, 131, 4))
     Image.fromarray(small[..., :3]).convert("CMYK").save(HERE / "cmyk.jpg", quality=90)
     Image.fromarray(small[..., :3]).save(HERE / "rgb.png", optimize=True)

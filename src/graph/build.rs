@@ -7,6 +7,7 @@ use onnx_ir::{AttributeProto, NodeProto, ValueInfoProto};
 use super::module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role};
 use super::names;
 use super::node::{Attribute, Attributes, Node, ValueId};
+use super::sequences;
 use super::{Graph, Input};
 use crate::onnx::{Dtype, OnnxFile, TensorId};
 
@@ -28,6 +29,8 @@ pub fn build(file: &OnnxFile) -> Graph {
     builder.inputs();
     builder.nodes();
     builder.outputs();
+    sequences::dissolve(&mut builder.graph);
+    builder.edges();
     builder.modules();
     builder.finish()
 }
@@ -83,12 +86,6 @@ impl Builder<'_> {
             let mut optional = |name: &String| (!name.is_empty()).then(|| self.value(name));
             let inputs: Vec<_> = proto.input.iter().map(&mut optional).collect();
             let outputs: Vec<_> = proto.output.iter().map(&mut optional).collect();
-            for &input in inputs.iter().flatten() {
-                self.readers.entry(input).or_default().push(n);
-            }
-            for &output in outputs.iter().flatten() {
-                self.producer.insert(output, n);
-            }
             let attributes =
                 proto.attribute.iter().enumerate().map(|(a, attribute)| (attribute.name.clone(), convert(file, n, a, attribute))).collect();
             self.graph.nodes.push(Node {
@@ -106,6 +103,18 @@ impl Builder<'_> {
         for info in &self.file.graph().output {
             let value = self.value(&info.name);
             self.graph.outputs.push((info.name.clone(), value));
+        }
+    }
+
+    /// Who writes and who reads every value.
+    fn edges(&mut self) {
+        for (n, node) in self.graph.nodes.iter().enumerate() {
+            for &input in node.inputs.iter().flatten() {
+                self.readers.entry(input).or_default().push(n);
+            }
+            for &output in node.outputs.iter().flatten() {
+                self.producer.insert(output, n);
+            }
         }
     }
 

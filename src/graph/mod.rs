@@ -6,6 +6,7 @@ mod build;
 mod module;
 mod names;
 mod node;
+mod sequences;
 
 pub use build::build;
 pub use module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role, Stage, rest_obstacle, stages};

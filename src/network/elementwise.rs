@@ -1,7 +1,7 @@
 //! Operators of one float input that treat every element alike.
 
 use burn::backend::ops::{ActivationOps, FloatTensorOps};
-use burn::backend::{Dispatch, DispatchTensor, Scalar};
+use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, Scalar};
 
 use super::arithmetic;
 use super::call::{Call, Outcome, fault};
@@ -80,9 +80,22 @@ fn softplus(x: f32) -> f32 {
 }
 
 /// log(1 + eˣ) that overflows for no x: max(x, 0) + log(1 + e^-|x|).
-fn softplus_of(t: T) -> T {
-    let small = D::float_log1p(D::float_exp(D::float_neg(D::float_abs(t.clone()))));
+fn softplus_of(t: T, has_log1p: bool) -> T {
+    let small = D::float_exp(D::float_neg(D::float_abs(t.clone())));
+    let small = if has_log1p { D::float_log1p(small) } else { log1p_of(small) };
     D::float_add(D::relu(t), small)
+}
+
+/// log(1 + t) for t in 0..=1. Shaders work it out as it stands, which loses all of a small t; here 2·artanh(t / (2 + t)) is
+/// summed up, to the last bit of a float32.
+fn log1p_of(t: T) -> T {
+    let z = D::float_div(t.clone(), D::float_add_scalar(t, scalar(2.0)));
+    let square = D::float_mul(z.clone(), z.clone());
+    let mut sum = affine(square.clone(), 1.0 / 13.0, 1.0 / 11.0);
+    for n in [9.0_f32, 7.0, 5.0, 3.0, 1.0] {
+        sum = D::float_add_scalar(D::float_mul(sum, square.clone()), scalar(n.recip()));
+    }
+    D::float_mul_scalar(D::float_mul(sum, z), scalar(2.0))
 }
 
 /// a·(eˣ − 1) for negative x, nothing for others.
@@ -122,6 +135,7 @@ pub(super) fn erf(x: f32) -> f32 {
 fn find(call: &Call) -> Option<Unary> {
     let alpha = |default| call.float_or("alpha", default);
     let bools = call.device.settings().bool_dtype;
+    let has_log1p = matches!(call.device.as_dispatch(), DispatchDevice::Flex(_));
     Some(match call.node.op.as_str() {
         "Abs" => unary_of(f32::abs, D::float_abs),
         "Acos" => unary_of(f32::acos, D::float_acos),
@@ -145,7 +159,7 @@ fn find(call: &Call) -> Option<Unary> {
         "Sign" => unary_of(|x| if x == 0.0 { 0.0 } else { x.signum() }, D::float_sign),
         "Sin" => unary_of(f32::sin, D::float_sin),
         "Sinh" => unary_of(f32::sinh, D::float_sinh),
-        "Softplus" => unary_of(softplus, softplus_of),
+        "Softplus" => unary_of(softplus, move |t| softplus_of(t, has_log1p)),
         "Softsign" => unary_of(|x| x / (1.0 + x.abs()), |t| D::float_div(t.clone(), D::float_add_scalar(D::float_abs(t), scalar(1.0)))),
         "Sqrt" => unary_of(f32::sqrt, D::float_sqrt),
         "Tan" => unary_of(f32::tan, D::float_tan),
@@ -153,7 +167,7 @@ fn find(call: &Call) -> Option<Unary> {
         "Tanh" => unary_of(f32::tanh, |t| D::float_tanh(D::float_clamp(t, scalar(-15.0), scalar(15.0)))),
         "Mish" => unary_of(
             |x| x * softplus(x).tanh(),
-            |t| D::float_mul(t.clone(), D::float_tanh(D::float_clamp_max(softplus_of(t), scalar(15.0)))),
+            move |t| D::float_mul(t.clone(), D::float_tanh(D::float_clamp_max(softplus_of(t, has_log1p), scalar(15.0)))),
         ),
         "Swish" => {
             let a = alpha(1.0);

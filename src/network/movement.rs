@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::Slice;
 
-use super::call::{Call, Outcome, axis, fault, size};
+use super::call::{Call, Outcome, axis, because, fault, size};
 use super::value::{Floats, Ints, MAX_ELEMENTS, Value, elements, made_elements};
 
 /// Strides of a row-major array.
@@ -215,6 +215,43 @@ pub(super) fn split(call: &mut Call) -> Outcome<Vec<Value>> {
         start += count;
     }
     Ok(out)
+}
+
+/// One of the parts that a value is split into: of the sizes that are given or all of one, or single slices without their axis.
+pub(super) fn part(call: &mut Call) -> Outcome {
+    let sizes = call.int_list(1)?;
+    let is_list = call.has(1) && call.value(1)?.shape().len() == 1;
+    let Some(position) = call.scalar_int(2)? else { return fault!("the position is not given") };
+    let value = call.take(0)?;
+    let at = axis(call.int_or("axis", 0), value.shape().len())?;
+    let length = value.shape()[at];
+    let unfit = |sizes: &[i64]| because!("{length} elements cannot be split into parts of {sizes:?}");
+    let (start, count) = match sizes.as_deref() {
+        Some(list) if is_list => {
+            let sizes = list.iter().map(|&s| size(s)).collect::<Outcome<Vec<_>>>()?;
+            let index = axis(position, sizes.len())?;
+            let start = sizes[..index].iter().try_fold(0_usize, |n, &s| n.checked_add(s)).ok_or_else(|| unfit(list))?;
+            if start.checked_add(sizes[index]).is_none_or(|end| end > length) {
+                return Err(unfit(list));
+            }
+            (start, sizes[index])
+        }
+        Some(other) if other.len() != 1 || other[0] < 1 => return Err(unfit(other)),
+        each => {
+            let each = each.map_or(Ok(1), |each| size(each[0]))?;
+            let start = axis(position, length.div_ceil(each))? * each;
+            (start, each.min(length - start))
+        }
+    };
+    let mut cuts = whole(value.shape());
+    cuts[at] = Cut { start, step: 1, count };
+    let taken = cut(call, value, &cuts)?;
+    if sizes.is_some() || call.int_or("keepdims", 1) != 0 {
+        return Ok(taken);
+    }
+    let mut shape = taken.shape().to_vec();
+    shape.remove(at);
+    taken.reshaped(shape)
 }
 
 /// Elements added around a value, or cut away where a pad is negative.

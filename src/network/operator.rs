@@ -81,6 +81,9 @@ pub(super) fn find(node: &Node) -> Option<Operator> {
         "Trilu" => One(generate::trilu),
         "Tile" => One(generate::tile),
         "Split" => Many(movement::split),
+        // As the graph rewrites it: see `graph::sequences`.
+        "SequenceAt" if node.inputs.len() == 3 => One(movement::part),
+        "SplitToSequence" if node.outputs.is_empty() => Many(|_| Ok(Vec::new())),
         "Pad" => One(movement::pad),
         "DepthToSpace" | "SpaceToDepth" => One(movement::depth_space),
         "Resize" | "Upsample" => One(resize::resize),

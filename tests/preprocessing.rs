@@ -230,7 +230,8 @@ fn flipped_bytes_never_panic() {
         state ^= state << 17;
         state as usize
     };
-    for name in ["tiny.png", "palette_4_bits.png", "subsampled_422.jpg", "subsampled.jpg", "cmyk.jpg", "alpha.webp", "rgb.bmp", "palette.bmp"]
+    for name in
+        ["tiny.png", "palette_4_bits.png", "subsampled_422.jpg", "subsampled.jpg", "cmyk.jpg", "alpha.webp", "rgb.bmp", "palette.bmp"]
     {
         let whole = std::fs::read(Path::new(PICTURES).join(name)).unwrap();
         for round in 0..40 {

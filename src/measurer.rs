@@ -4,6 +4,7 @@
 //! measured, and a curve or a scan that is going on waits for that and goes on behind it. A move of the slider stops what belongs
 //! to the position before, between two operators of the network.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -200,7 +201,8 @@ struct Bench {
     position: Option<State>,
     /// When the position is due to be measured.
     due: Option<Instant>,
-    task: Option<Task>,
+    /// Work that was asked for, the first of it going on.
+    tasks: VecDeque<Task>,
     scan: Option<Sensitivity>,
 }
 
@@ -222,7 +224,7 @@ impl Observer for Watcher<'_> {
 
 impl Bench {
     fn new(inbox: Inbox, tell: Box<dyn Fn(Measured) + Send>) -> Self {
-        Self { inbox, tell, session: None, evaluator: None, images: None, position: None, due: None, task: None, scan: None }
+        Self { inbox, tell, session: None, evaluator: None, images: None, position: None, due: None, tasks: VecDeque::new(), scan: None }
     }
 
     fn run(&mut self) {
@@ -241,7 +243,7 @@ impl Bench {
                     }
                     result.map(drop)
                 }
-                _ if self.task.is_some() => self.guarded(Self::work).map(drop),
+                _ if !self.tasks.is_empty() => self.guarded(Self::work).map(drop),
                 due => {
                     let wait = due.map_or(Duration::from_hours(1), |due| due - now);
                     match self.inbox.receiver.recv_timeout(wait) {
@@ -272,12 +274,21 @@ impl Bench {
     }
 
     fn fail(&mut self, error: String) {
-        self.end_task();
+        self.drop_tasks();
         (self.tell)(Measured::Failed(error));
     }
 
+    /// The first task is done.
     fn end_task(&mut self) {
-        if self.task.take().is_some() {
+        self.tasks.pop_front();
+        if self.tasks.is_empty() {
+            (self.tell)(Measured::Progress(None));
+        }
+    }
+
+    fn drop_tasks(&mut self) {
+        if !self.tasks.is_empty() {
+            self.tasks.clear();
             (self.tell)(Measured::Progress(None));
         }
     }
@@ -286,7 +297,7 @@ impl Bench {
         match measure {
             Measure::Model(session) => {
                 let is_same = self.session.as_ref().is_some_and(|old| Arc::ptr_eq(old.model(), session.model()));
-                self.end_task();
+                self.drop_tasks();
                 self.session = Some(*session);
                 self.evaluator = None;
                 if is_same {
@@ -320,14 +331,20 @@ impl Bench {
                     amounts.into_iter().flat_map(|a| [(Method::LayerWise, a), (Method::Global, a)]).collect();
                 left.reverse();
                 let curve = Curve { settings: Some(state.settings.clone()), ..Curve::default() };
-                self.task = Some(Task::Curve { state, total: left.len(), left, curve });
+                self.tasks.retain(|task| !matches!(task, Task::Curve { .. }));
+                self.tasks.push_back(Task::Curve { state, total: left.len(), left, curve });
             }
-            Measure::Scan => self.task = self.evaluator.as_ref().map(|_| Task::Scan),
+            Measure::Scan => {
+                if self.evaluator.is_some() && !self.tasks.iter().any(|task| matches!(task, Task::Scan)) {
+                    self.tasks.push_back(Task::Scan);
+                }
+            }
             Measure::Search(drop) => {
                 let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return };
-                self.task = Some(Task::Search { state, drop, found: Vec::new() });
+                self.tasks.retain(|task| !matches!(task, Task::Search { .. }));
+                self.tasks.push_back(Task::Search { state, drop, found: Vec::new() });
             }
-            Measure::Stop => self.end_task(),
+            Measure::Stop => self.drop_tasks(),
         }
     }
 
@@ -372,7 +389,7 @@ impl Bench {
 
     /// Other questions: what was measured with those before is over.
     fn renew(&mut self) {
-        self.end_task();
+        self.drop_tasks();
         self.scan = None;
         self.due = self.position.as_ref().map(|_| Instant::now());
     }
@@ -444,12 +461,12 @@ impl Bench {
     /// One step of the work that was asked for. What news interrupts is done again.
     fn work(&mut self) -> Result<(), EvaluateError> {
         let Some(evaluator) = &mut self.evaluator else {
-            self.task = None;
+            self.tasks.clear();
             return Ok(());
         };
         let (inbox, tell) = (&self.inbox, &self.tell);
         let mut observer = Watcher { inbox, seen: &mut |_| {} };
-        let is_done = match &mut self.task {
+        let is_done = match self.tasks.front_mut() {
             None => return Ok(()),
             Some(Task::Curve { state, left, total, curve }) => {
                 if let Some(&(method, amount)) = left.last() {

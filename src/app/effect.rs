@@ -284,7 +284,9 @@ fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<C
         if widgets::hint(ui.button(Action::FindAmount.entry().label), Action::FindAmount).clicked() {
             commands.push(Command::Do(Action::FindAmount));
         }
-        let Some((_, found)) = &costs.found else { return };
+    });
+    let Some((_, found)) = &costs.found else { return };
+    ui.horizontal(|ui| {
         for found in found {
             let value = costs.criterion().of(&found.effect).map_or(String::new(), |v| format!(" → {}", text::percent(v)));
             let label = format!("{} {}{value}", method_name(found.method), text::percent(found.amount));

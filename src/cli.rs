@@ -2,6 +2,7 @@
 //! [`Session`](crate::session::Session) as the window.
 
 mod amounts;
+mod cost;
 mod evaluate;
 mod images;
 mod inspect;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 use crate::device::DeviceChoice;
 use crate::escaped::Escaping;
+use cost::Cost;
 use evaluate::Evaluate;
 use inspect::Inspect;
 use prune::Prune;
@@ -53,6 +55,8 @@ enum Command {
     Prune(Prune),
     /// Run a model on arrays, pruned or as it is, and write what it puts out
     Run(Box<Run>),
+    /// Weigh a model, dense and pruned: bytes, multiply-accumulates, and time with --speed
+    Cost(Box<Cost>),
     /// Show images to a model, dense and pruned, and compare the answers
     Evaluate(Box<Evaluate>),
     /// Show images to a model pruned by one amount after the other
@@ -136,6 +140,7 @@ pub fn run(command: Headless, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Inspect(inspect) => inspect.run(out),
         Command::Prune(prune) => prune.run(out),
         Command::Run(run) => run.run(out),
+        Command::Cost(cost) => cost.run(out),
         Command::Evaluate(evaluate) => evaluate.run(out),
         Command::Sweep(sweep) => sweep.run(out),
         Command::Sensitivity(sensitivity) => sensitivity.run(out),

@@ -2,6 +2,7 @@
 //!
 //! The window drives a session from [`crate::worker`], the command line directly. A call that fails changes nothing.
 
+mod cost;
 mod gpu;
 
 use std::path::{Path, PathBuf};
@@ -59,8 +60,16 @@ pub enum SessionError {
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// The network could not be run.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
+    #[error("{0}")]
+    Network(NetworkError),
+    /// A compressor failed.
+    #[error("cannot compress “{name}”: {source}")]
+    Weigh {
+        /// The parameter.
+        name: String,
+        /// What the compressor said.
+        source: std::io::Error,
+    },
     /// The person stopped it.
     #[error("cancelled")]
     Cancelled,
@@ -70,6 +79,15 @@ pub enum SessionError {
         /// `undo` or `redo`.
         what: &'static str,
     },
+}
+
+impl From<NetworkError> for SessionError {
+    fn from(error: NetworkError) -> Self {
+        match error {
+            NetworkError::Cancelled => Self::Cancelled,
+            error => Self::Network(error),
+        }
+    }
 }
 
 /// An opened model, shared with whoever shows it. Nothing in it changes.

@@ -7,7 +7,7 @@ mod questions;
 mod search;
 mod sensitivity;
 
-pub use questions::{Act, Batch, Broken, Questions, QuestionsError};
+pub use questions::{Act, Batch, Broken, Questions, QuestionsError, noise};
 pub use search::{Criterion, Found, coarse_to_fine};
 pub use sensitivity::{Sensitivity, SensitivityCase};
 
@@ -45,10 +45,7 @@ pub enum EvaluateError {
 
 impl From<NetworkError> for EvaluateError {
     fn from(error: NetworkError) -> Self {
-        match error {
-            NetworkError::Cancelled => Self::Session(SessionError::Cancelled),
-            other => Self::Session(other.into()),
-        }
+        Self::Session(error.into())
     }
 }
 

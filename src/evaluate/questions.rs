@@ -14,6 +14,12 @@ const KEPT_BYTES: usize = 1 << 30;
 /// Noise images, when there are no others.
 const NOISE_IMAGES: usize = 8;
 
+/// Elements of an input made of noise, at most: 1 GiB.
+const MAX_NOISE: usize = 1 << 28;
+
+/// Edge of an image where neither model nor configuration tells it: what networks are mostly trained at.
+const USUAL_EDGE: usize = 224;
+
 /// Some questions.
 #[derive(Debug)]
 pub struct Batch {
@@ -53,6 +59,16 @@ pub enum QuestionsError {
     NoShape {
         /// Its name.
         name: String,
+    },
+    /// An input that takes more numbers than a person has in mind.
+    #[error("the input “{name}” would take more than {MAX_NOISE} numbers at a batch of {batch}: {shape}")]
+    TooLarge {
+        /// Its name.
+        name: String,
+        /// Images.
+        batch: usize,
+        /// Its dimensions.
+        shape: String,
     },
 }
 
@@ -107,10 +123,9 @@ impl Questions {
     /// Seeded noise, standard normal, for every float input; integers are 0.
     ///
     /// # Errors
-    /// [`QuestionsError::NoShape`]
+    /// As [`noise`].
     pub fn noise(graph: &Graph, seed: u64) -> Result<Self, QuestionsError> {
-        let mut random = seed;
-        let inputs = graph.inputs.iter().map(|input| noise(input, &mut random)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = noise(graph, NOISE_IMAGES, None, seed)?;
         let images = inputs.first().map_or(1, |(_, array)| array.shape.first().copied().unwrap_or(1));
         let batch = Batch { inputs, images: (0..images).collect(), labels: vec![None; images] };
         Ok(Self { source: Source::Noise, kept: vec![Arc::new(batch)], is_whole: true, broken: Vec::new() })
@@ -218,14 +233,27 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-fn noise(input: &Input, random: &mut u64) -> Result<(String, Array), QuestionsError> {
+/// Seeded noise, standard normal, for every float input of `graph`; integers are 0. An open batch takes `batch` images; open
+/// dimensions of an image are those of `image`, in the input's order without the batch, or 224.
+///
+/// # Errors
+/// [`QuestionsError::NoShape`], [`QuestionsError::TooLarge`]
+pub fn noise(graph: &Graph, batch: usize, image: Option<[usize; 3]>, seed: u64) -> Result<Vec<(String, Array)>, QuestionsError> {
+    let mut random = seed;
+    graph.inputs.iter().map(|input| noise_for(input, batch, image, &mut random)).collect()
+}
+
+fn noise_for(input: &Input, batch: usize, image: Option<[usize; 3]>, random: &mut u64) -> Result<(String, Array), QuestionsError> {
     if input.shape.is_empty() && !input.dtype.is_float() {
         return Err(QuestionsError::NoShape { name: input.name.clone() });
     }
-    // An open batch takes several images, another open dimension the size that networks are mostly trained at.
-    let open = |i: usize| if i == 0 { NOISE_IMAGES } else { 224 };
+    let image = image.filter(|_| input.shape.len() == 4);
+    let open = |i: usize| if i == 0 { batch } else { image.map_or(USUAL_EDGE, |image| image[i - 1]) };
     let shape: Vec<usize> = input.shape.iter().enumerate().map(|(i, d)| d.unwrap_or_else(|| open(i))).collect();
-    let elements: usize = shape.iter().product();
+    let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_NOISE);
+    let Some(elements) = elements else {
+        return Err(QuestionsError::TooLarge { name: input.name.clone(), batch, shape: shape_text(&input.shape) });
+    };
     let array = if input.dtype.is_float() {
         Array { shape, dtype: input.dtype, data: crate::network::ArrayData::F32((0..elements).map(|_| normal(random)).collect()) }
     } else if input.dtype == crate::onnx::Dtype::Bool {

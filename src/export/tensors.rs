@@ -72,15 +72,15 @@ pub(super) fn named(file: &OnnxFile, graph: &Graph, masks: &Masks, convention: C
         };
         match (masks.get(&id), convention) {
             (Some(masks), Convention::Torch(Form::Unfixed)) => {
-                zero(&mut bytes, size, &masks.fixed);
+                masks.fixed.apply_to_bytes(&mut bytes, size);
                 let ones = one(parameter.dtype);
                 let mut mask = ones.repeat(parameter.elements);
-                zero(&mut mask, ones.len(), &masks.mask);
+                masks.mask.apply_to_bytes(&mut mask, ones.len());
                 out.push(entry(format!("{name}_orig"), bytes));
                 out.push(entry(format!("{name}_mask"), mask));
             }
             (Some(masks), _) => {
-                zero(&mut bytes, size, &masks.zeroed());
+                masks.zeroed().apply_to_bytes(&mut bytes, size);
                 out.push(entry(name, bytes));
             }
             (None, _) => out.push(entry(name, bytes)),
@@ -125,14 +125,6 @@ fn turned(named: Named, parameter: &Parameter, graph: &Graph, convention: Conven
         }
     }
     Named { shape: vec![columns, rows], bytes, ..named }
-}
-
-fn zero(bytes: &mut [u8], size: usize, mask: &Mask) {
-    for (i, element) in bytes.chunks_mut(size.max(1)).enumerate() {
-        if mask.is_pruned(i) {
-            element.fill(0);
-        }
-    }
 }
 
 /// The bytes of 1 in a number type.

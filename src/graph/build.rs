@@ -184,7 +184,8 @@ impl Builder<'_> {
         } else {
             Role::Dense
         };
-        let mut parts = vec![(Kind::Weight, "weight", weight, Layout::OutFirst)];
+        let layout = if transpose { Layout::InFirst } else { Layout::OutFirst };
+        let mut parts = vec![(Kind::Weight, "weight", weight, layout)];
         if let Some(bias) = self.weight(node.input(2)) {
             parts.push((Kind::Bias, "bias", bias, Layout::OutFirst));
         }

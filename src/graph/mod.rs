@@ -82,6 +82,16 @@ impl Graph {
         self.parameters.iter().map(|p| p.elements).sum()
     }
 
+    /// Bytes of an element of most of the parameters' elements; 4 where there are none.
+    #[must_use]
+    pub fn element_bytes(&self) -> usize {
+        let mut elements = std::collections::BTreeMap::new();
+        for parameter in &self.parameters {
+            *elements.entry(parameter.dtype.size().unwrap_or(4)).or_insert(0) += parameter.elements;
+        }
+        elements.into_iter().max_by_key(|(_, elements)| *elements).map_or(4, |(size, _)| size)
+    }
+
     /// What PyTorch's `state_dict` calls a parameter: `blocks.0.0.conv.weight`.
     #[must_use]
     pub fn torch_name(&self, id: ParameterId) -> String {

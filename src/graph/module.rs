@@ -90,12 +90,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// In which order the file keeps a matrix.
+/// In which order the file keeps a weight's outputs and inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// As PyTorch does: outputs first.
     OutFirst,
-    /// Inputs first: a `MatMul`, or a `Gemm` without `transB`.
+    /// Inputs first: a `MatMul`, a `Gemm` without `transB`, or a `ConvTranspose`.
     InFirst,
 }
 
@@ -118,7 +118,7 @@ pub struct Parameter {
     pub dtype: Dtype,
     /// Number of elements.
     pub elements: usize,
-    /// Order of a matrix.
+    /// Order of outputs and inputs.
     pub layout: Layout,
 }
 

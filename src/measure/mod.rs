@@ -1,12 +1,15 @@
 //! What pruning did: sparsity per parameter and in all, histograms and statistics of one parameter; and what it costs: what
-//! became of the network's answers, and the time of a forward pass.
+//! became of the network's answers, the time of a forward pass, and the bytes of the weights.
 
 mod detail;
 mod effect;
 mod outcome;
+mod size;
 mod speed;
 
 pub use detail::{Detail, Histogram, Picture, Statistics, Subject};
 pub use effect::{Answers, Changed, Effect, Tally};
 pub use outcome::{Figures, Outcome, Weights, figures, outcome};
+pub(crate) use size::weigh;
+pub use size::{Bytes, Encoding, ParameterSize, Pattern, is_eligible};
 pub use speed::{Effort, Speed, Timing, speed};

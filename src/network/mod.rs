@@ -38,6 +38,7 @@ mod sort;
 mod spare;
 mod value;
 mod vector;
+mod work;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,6 +50,7 @@ use burn::tensor::Device;
 
 pub use array::{Array, ArrayData};
 pub use pass::Pass;
+pub use work::Work;
 
 use crate::graph::{Graph, ParameterId};
 use crate::onnx::OnnxFile;

@@ -16,6 +16,8 @@ pub struct Pass {
     pub(super) next: usize,
     /// Memory of values that are gone.
     pub(super) spare: Spare,
+    /// Carry every node out by itself, so that every value is there.
+    pub(super) is_one_by_one: bool,
 }
 
 impl Pass {

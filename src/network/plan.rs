@@ -113,7 +113,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn constant(&self, parameters: &[Param<Tensor<1>>], value: ValueId) -> Option<Value> {
+    pub(super) fn constant(&self, parameters: &[Param<Tensor<1>>], value: ValueId) -> Option<Value> {
         if let Some(&id) = self.parameters.get(&value) {
             let parameter = self.graph.parameter(id);
             let shape = parameter.shape.clone();
@@ -152,7 +152,7 @@ impl Plan {
         if let Some(missing) = graph.inputs.iter().find(|i| values[i.value.0].is_none()) {
             return Err(NetworkError::MissingInput { name: missing.name.clone() });
         }
-        Ok(Pass { values, next: 0, spare: Spare::default() })
+        Ok(Pass { values, next: 0, spare: Spare::default(), is_one_by_one: false })
     }
 
     /// Carries out the nodes before `end` that the pass has before it.
@@ -195,7 +195,8 @@ impl Plan {
 
     /// Runs the node that comes next: takes its inputs from the pass, puts its outputs there.
     fn step(&self, node: &Node, parameters: &[Param<Tensor<1>>], pass: &mut Pass) -> Result<(), NetworkError> {
-        let (n, values, spare) = (pass.next, &mut pass.values, &pass.spare);
+        let (n, is_fused) = (pass.next, !pass.is_one_by_one);
+        let (values, spare) = (&mut pass.values, &pass.spare);
         let failed = |reason: String| {
             let first = node.output(0).map(|v| self.graph.values[v.0].clone());
             let name = if node.name.is_empty() { first.unwrap_or_default() } else { node.name.clone() };
@@ -206,7 +207,7 @@ impl Plan {
         }
         let last = self.last_uses.get(n).map_or(&[][..], Vec::as_slice);
         let start = self.chains.first_of.get(&n).copied().unwrap_or(n);
-        if let Some(chain) = self.chains.by_first.get(&start)
+        if let Some(chain) = self.chains.by_first.get(&start).filter(|_| is_fused)
             && let Some(output) = chain.output
         {
             if start == n

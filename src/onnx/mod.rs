@@ -412,6 +412,17 @@ impl OnnxFile {
         }
     }
 
+    /// The bytes of a tensor in its own type, little-endian; `None` where its elements are no whole bytes.
+    ///
+    /// # Errors
+    /// As [`Self::float_bytes`].
+    pub fn bytes(&self, id: TensorId) -> Result<Option<Vec<u8>>, OpenError> {
+        match self.float_bytes(id)? {
+            None => Ok(self.raw(id)?.map(Cow::into_owned)),
+            bytes => Ok(bytes),
+        }
+    }
+
     /// The bytes of a floating tensor in its own type, little-endian, however the file encodes them; `None` for other types.
     ///
     /// # Errors

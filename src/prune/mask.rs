@@ -69,6 +69,15 @@ impl Mask {
             Values::F64(v) => zero(v, &self.words, 0.0),
         }
     }
+
+    /// Elements of `size` bytes each, with the pruned ones replaced by zeros.
+    pub(crate) fn apply_to_bytes(&self, bytes: &mut [u8], size: usize) {
+        for (i, element) in bytes.chunks_exact_mut(size.max(1)).enumerate() {
+            if self.is_pruned(i) {
+                element.fill(0);
+            }
+        }
+    }
 }
 
 fn zero<T: Copy>(values: &mut [T], words: &[u64], zero: T) {

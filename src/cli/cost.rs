@@ -1,0 +1,295 @@
+//! `secateur cost`: bytes, multiply-accumulates and time of a model, as opened and as pruned.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+
+use super::DeviceArgument;
+use super::pruning::Pruning;
+use super::rows::OutputArguments;
+use super::terminal::Terminal;
+use crate::device::ComputeDevice;
+use crate::evaluate;
+use crate::export::quoted;
+use crate::graph::{Graph, ParameterId};
+use crate::images::Preprocess;
+use crate::measure::{Bytes, Effort, Encoding, ParameterSize, Pattern, Speed, Timing};
+use crate::network::{Array, Work};
+use crate::session::Session;
+
+#[derive(Debug, Args)]
+pub(super) struct Cost {
+    /// Model to weigh
+    file: PathBuf,
+    #[command(flatten)]
+    pruning: Pruning,
+    /// Time forward passes as well: dense, masked at every pass, and fixed
+    #[arg(long)]
+    speed: bool,
+    /// Images of a timed pass
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "speed", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: u32,
+    /// Timed passes of each kind, at most
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "speed", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    passes: u32,
+    /// Where the network runs
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceArgument,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// Seconds that are timed at most.
+const MAX_TIME: Duration = Duration::from_mins(2);
+
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    device: String,
+    method: Option<&'static str>,
+    /// Bytes of the file with its external data.
+    file_bytes: u64,
+    /// Bytes of the file that are not elements of parameters.
+    rest_bytes: u64,
+    elements: u64,
+    zeros: u64,
+    encodings: Vec<EncodingRow>,
+    /// `None` where the network cannot be run.
+    work: Option<WorkReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work_failure: Option<String>,
+    speed: Option<SpeedReport>,
+    parameters: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct EncodingRow {
+    encoding: Encoding,
+    /// Bytes of all parameters as opened.
+    dense_model: u64,
+    /// Bytes of all parameters as pruned.
+    pruned: u64,
+    /// Sparsity from which it is smaller than dense elements, 0..=1. Of compressors: 0 where they are on the model as opened.
+    pays_from: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct WorkReport {
+    /// Shape of every input.
+    inputs: Vec<(String, Vec<usize>)>,
+    multiply_accumulates: u64,
+    zeroed: u64,
+}
+
+#[derive(Serialize)]
+struct SpeedReport {
+    batch: usize,
+    passes: usize,
+    dense: TimingReport,
+    masked: TimingReport,
+    fixed: TimingReport,
+}
+
+#[derive(Serialize)]
+struct TimingReport {
+    median_ms: f64,
+    lower_quartile_ms: f64,
+    upper_quartile_ms: f64,
+}
+
+/// One parameter.
+#[derive(Serialize)]
+struct Row {
+    parameter: String,
+    #[serde(rename = "type")]
+    kind: String,
+    elements: u64,
+    zeros: u64,
+    multiply_accumulates: Option<u64>,
+    zeroed_multiply_accumulates: Option<u64>,
+    #[serde(flatten)]
+    bytes: Bytes,
+    /// Groups of four along the inputs, where the shape is one for 2:4.
+    pattern: Option<Pattern>,
+}
+
+impl From<Timing> for TimingReport {
+    fn from(timing: Timing) -> Self {
+        Self { median_ms: timing.median_ms, lower_quartile_ms: timing.low_ms, upper_quartile_ms: timing.high_ms }
+    }
+}
+
+impl From<Speed> for SpeedReport {
+    fn from(speed: Speed) -> Self {
+        let Speed { batch, rounds, dense, masked, fixed } = speed;
+        Self { batch, passes: rounds, dense: dense.into(), masked: masked.into(), fixed: fixed.into() }
+    }
+}
+
+impl Cost {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        self.output.check()?;
+        let prunes = self.pruning.is_given()?;
+        let watch = Terminal::new();
+        let device = ComputeDevice::open(self.device.into()).context("cannot start the device")?;
+        let device_name = device.name.clone();
+        let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
+        session.use_device(device);
+        let dense = session.dense_sizes(&watch).context("cannot weigh the model")?;
+        if prunes {
+            self.pruning.apply(&mut session).context("cannot prune the model")?;
+            session.outcome().context("cannot prune the model")?;
+        }
+        let sizes = session.sizes(&dense, &watch).context("cannot weigh the model")?;
+        // Operators that cannot be run are told before what the inputs lack.
+        let can_run = session.dense_network().map(drop).map_err(anyhow::Error::from);
+        let work = can_run.and_then(|()| {
+            let inputs = self.inputs(&session, 1)?;
+            Ok(session.work(&inputs, &watch)?)
+        });
+        let speed = if self.speed { Some(self.speed(&mut session, &watch).context("cannot time the network")?) } else { None };
+        watch.clear();
+        let graph = session.model().graph.clone();
+        let total: Bytes = sizes.iter().map(|size| size.bytes).sum();
+        let file_bytes = session.model().file.size_bytes();
+        let (work, work_failure) = match work {
+            Ok(work) => (Some(work), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        let report = Report {
+            model: self.file.display().to_string(),
+            device: device_name,
+            method: prunes.then(|| session.state().settings.method.name()),
+            file_bytes,
+            rest_bytes: file_bytes.saturating_sub(total.dense),
+            elements: graph.elements() as u64,
+            zeros: sizes.iter().map(|size| size.zeros).sum(),
+            encodings: encodings(&graph, &dense, &total),
+            work: work.as_ref().map(|work| WorkReport {
+                inputs: work.inputs.clone(),
+                multiply_accumulates: work.of(|id| graph.parameter(id).elements as u64),
+                zeroed: work.of(|id| sizes[id.0].zeros),
+            }),
+            work_failure,
+            speed: speed.map(Into::into),
+            parameters: rows(&graph, &sizes, work.as_ref()),
+        };
+        self.output.put(out, &report, &report.csv(), |out| report.print(out))
+    }
+
+    fn speed(&self, session: &mut Session, watch: &Terminal) -> anyhow::Result<Speed> {
+        let inputs = self.inputs(session, self.batch as usize)?;
+        let effort = Effort { rounds: self.passes as usize, time: MAX_TIME };
+        Ok(session.speed(&inputs, effort, watch)?)
+    }
+
+    /// Noise of the size of the model's images.
+    fn inputs(&self, session: &Session, batch: usize) -> anyhow::Result<Vec<(String, Array)>> {
+        let graph = &session.model().graph;
+        let (preprocess, _) = Preprocess::for_model(graph, &self.file);
+        Ok(evaluate::noise(graph, batch, Some(preprocess.shape()), 0)?)
+    }
+}
+
+fn encodings(graph: &Graph, dense: &[ParameterSize], pruned: &Bytes) -> Vec<EncodingRow> {
+    let opened: Bytes = dense.iter().map(|size| size.bytes).sum();
+    let size = graph.element_bytes();
+    let row = |encoding: Encoding| EncodingRow {
+        encoding,
+        dense_model: opened.of(encoding),
+        pruned: pruned.of(encoding),
+        pays_from: encoding.pays_from(size, &opened),
+    };
+    Encoding::ALL.into_iter().map(row).collect()
+}
+
+fn rows(graph: &Graph, sizes: &[ParameterSize], work: Option<&Work>) -> Vec<Row> {
+    let row = |(i, size): (usize, &ParameterSize)| {
+        let (id, parameter) = (ParameterId(i), &graph.parameters[i]);
+        let uses = work.map(|work| work.uses[i]);
+        Row {
+            parameter: parameter.name.clone(),
+            kind: graph.owner(id).kind.clone(),
+            elements: parameter.elements as u64,
+            zeros: size.zeros,
+            multiply_accumulates: uses.map(|uses| uses.saturating_mul(parameter.elements as u64)),
+            zeroed_multiply_accumulates: uses.map(|uses| uses.saturating_mul(size.zeros)),
+            bytes: size.bytes,
+            pattern: size.pattern,
+        }
+    };
+    sizes.iter().enumerate().map(row).collect()
+}
+
+fn share(part: u64, whole: u64) -> String {
+    format!("{:.1} %", part as f64 / whole.max(1) as f64 * 100.0)
+}
+
+impl Report {
+    fn print(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let pruned = self.method.map_or("As opened", |_| "Pruned");
+        writeln!(out, "{:<20} {:>16} {:>16} {:>10}", "Parameters, in bytes", "Dense model", pruned, "Pays from")?;
+        for row in &self.encodings {
+            let pays = match (row.encoding, row.pays_from) {
+                (Encoding::Dense, _) => "–".to_owned(),
+                (_, Some(sparsity)) => format!("{:.1} %", sparsity * 100.0),
+                (_, None) => "unknown".to_owned(),
+            };
+            writeln!(out, "{:<20} {:>16} {:>16} {:>10}", row.encoding.name(), row.dense_model, row.pruned, pays)?;
+        }
+        writeln!(out, "The rest of the file takes {} bytes more, of {}", self.rest_bytes, self.file_bytes)?;
+        writeln!(out, "Elements: {}, {} of them zero ({})", self.elements, self.zeros, share(self.zeros, self.elements))?;
+        match (&self.work, &self.work_failure) {
+            (Some(work), _) => {
+                let shapes: Vec<String> = work.inputs.iter().map(|(name, shape)| format!("{name} {shape:?}")).collect();
+                let (all, zeroed) = (work.multiply_accumulates, work.zeroed);
+                writeln!(
+                    out,
+                    "Multiply-accumulates: {all}, {zeroed} of them with a zero ({}), for {}",
+                    share(zeroed, all),
+                    shapes.join(", ")
+                )?;
+            }
+            (None, Some(why)) => writeln!(out, "Multiply-accumulates are not known: {why}")?,
+            (None, None) => {}
+        }
+        let patterns: Vec<Pattern> = self.parameters.iter().filter_map(|row| row.pattern).collect();
+        let whole = patterns.iter().filter(|p| p.groups == p.holding).count();
+        writeln!(out, "2:4: {} weights have a shape for it, {whole} the pattern throughout", patterns.len())?;
+        if let Some(speed) = &self.speed {
+            let images = if speed.batch == 1 { "1 image".to_owned() } else { format!("{} images", speed.batch) };
+            writeln!(out, "A forward pass of {images} on {}, median and quartiles of {}:", self.device, speed.passes)?;
+            for (name, t) in [("dense", &speed.dense), ("masked at every pass", &speed.masked), ("fixed", &speed.fixed)] {
+                writeln!(out, "{name:<20} {:>10.3} ms {:>10.3} to {:.3}", t.median_ms, t.lower_quartile_ms, t.upper_quartile_ms)?;
+            }
+            writeln!(out, "Zeros make dense kernels no faster; what fixing saves is the masking")?;
+        }
+        Ok(())
+    }
+
+    fn csv(&self) -> String {
+        let heads = "parameter,type,elements,zeros,multiply_accumulates,zeroed_multiply_accumulates,\
+                     dense_bytes,deflate_bytes,zstd_bytes,bitmask_bytes,sparse_tensor_bytes,groups_of_four,groups_2_4";
+        let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
+        let line = |row: &Row| {
+            let bytes = Encoding::ALL.map(|encoding| row.bytes.of(encoding).to_string()).join(",");
+            format!(
+                "{},{},{},{},{},{},{bytes},{},{}",
+                quoted(&row.parameter),
+                quoted(&row.kind),
+                row.elements,
+                row.zeros,
+                number(row.multiply_accumulates),
+                number(row.zeroed_multiply_accumulates),
+                number(row.pattern.map(|p| p.groups)),
+                number(row.pattern.map(|p| p.holding)),
+            )
+        };
+        let lines: Vec<String> = std::iter::once(heads.to_owned()).chain(self.parameters.iter().map(line)).collect();
+        lines.join("\r\n") + "\r\n"
+    }
+}

@@ -1,0 +1,139 @@
+//! Multiply-accumulates that a forward pass spends on every weight.
+
+use super::NetworkError;
+use super::plan::Plan;
+use super::{Array, Network, guarded};
+use crate::graph::{Kind, Node, ParameterId};
+
+/// Multiply-accumulates of one forward pass, for inputs of these shapes.
+///
+/// Counted are the products of weights: convolutions, linear and recurrent layers, at every position of the kernel, those
+/// that read padding included, as is usual. Not counted are biases, normalisation, activations, tables, and products of two
+/// activations, as in attention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Name and shape of every input.
+    pub inputs: Vec<(String, Vec<usize>)>,
+    /// For every parameter of the graph: how often each of its elements is multiplied, which is the number of places where the
+    /// network applies it.
+    pub uses: Vec<u64>,
+}
+
+impl Work {
+    /// Multiply-accumulates when `elements` of every parameter count: all of them, or those that are zero.
+    #[must_use]
+    pub fn of(&self, elements: impl Fn(ParameterId) -> u64) -> u64 {
+        self.uses.iter().enumerate().map(|(i, uses)| uses.saturating_mul(elements(ParameterId(i)))).fold(0, u64::saturating_add)
+    }
+}
+
+impl Network {
+    /// Runs the network on `inputs` and counts what it does with every parameter.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; [`NetworkError::Cancelled`] as soon as `is_cancelled`, which is asked before every node.
+    pub fn work(&self, inputs: &[(String, Array)], is_cancelled: &dyn Fn() -> bool) -> Result<Work, NetworkError> {
+        let uses = guarded("the forward pass", || self.plan.uses(&self.parameters, inputs, is_cancelled))?;
+        Ok(Work { inputs: inputs.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect(), uses })
+    }
+}
+
+impl Plan {
+    fn uses(
+        &self,
+        parameters: &[burn::module::Param<burn::Tensor<1>>],
+        inputs: &[(String, Array)],
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<u64>, NetworkError> {
+        let graph = &self.graph;
+        let mut uses = vec![0_u64; graph.parameters.len()];
+        let mut weights: Vec<Vec<ParameterId>> = vec![Vec::new(); graph.nodes.len()];
+        for (i, _) in graph.parameters.iter().enumerate().filter(|(_, p)| p.kind == Kind::Weight && p.elements > 0) {
+            for &node in graph.users.get(i).map_or(&[][..], Vec::as_slice) {
+                if let Some(weights) = weights.get_mut(node) {
+                    weights.push(ParameterId(i));
+                }
+            }
+        }
+        let mut pass = self.begin(inputs)?;
+        // What a fused convolution puts out is never there.
+        pass.is_one_by_one = true;
+        for (n, node) in graph.nodes.iter().enumerate() {
+            let shape_of = |pass: &super::Pass, i: usize| {
+                let id = node.input(i)?;
+                pass.values[id.0].clone().or_else(|| self.constant(parameters, id)).map(|value| value.shape().to_vec())
+            };
+            let read = if weights[n].is_empty() { None } else { shape_of(&pass, 0) };
+            self.advance(parameters, &mut pass, n + 1, is_cancelled)?;
+            if weights[n].is_empty() {
+                continue;
+            }
+            let written = node.output(0).and_then(|id| pass.values[id.0].as_ref()).map(|value| value.shape().to_vec());
+            for &id in &weights[n] {
+                let elements = graph.parameter(id).elements as u64;
+                let more = per_element(node, elements, read.as_deref(), written.as_deref());
+                uses[id.0] = uses[id.0].saturating_add(more);
+            }
+        }
+        Ok(uses)
+    }
+}
+
+/// How often a node multiplies each of the `elements` of its weight, when it reads and writes values of these shapes. What a
+/// node writes that nobody reads is worth nothing.
+fn per_element(node: &Node, elements: u64, read: Option<&[usize]>, written: Option<&[usize]>) -> u64 {
+    let volume = |shape: &[usize]| shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d as u64));
+    let positions = |shape: &[usize]| shape.get(1).map_or(0, |&channels| volume(shape) / (channels as u64).max(1));
+    match (node.op.as_str(), read, written) {
+        ("Conv", _, Some(written)) => positions(written),
+        ("ConvTranspose", Some(read), Some(_)) => positions(read),
+        ("MatMul" | "Gemm", Some(left), Some(written)) => {
+            let is_turned = node.op == "Gemm" && node.attributes.int("transA").unwrap_or(0) != 0;
+            let inner = if is_turned { left.first() } else { left.last() };
+            volume(written).saturating_mul(inner.map_or(0, |&k| k as u64)) / elements.max(1)
+        }
+        // Steps and batch come first and second in either layout.
+        ("LSTM" | "GRU" | "RNN", Some(read), _) => read.iter().take(2).fold(1, |n, &d| n.saturating_mul(d as u64)),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Attribute, Attributes};
+
+    fn node(op: &str, attributes: &[(&str, i64)]) -> Node {
+        Node {
+            name: String::new(),
+            op: op.into(),
+            domain: String::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            attributes: Attributes(attributes.iter().map(|(name, value)| ((*name).to_owned(), Attribute::Int(*value))).collect()),
+        }
+    }
+
+    #[test]
+    fn an_element_is_used_wherever_its_operator_applies_it() {
+        let uses = |op, attributes: &[_], elements, read: &[usize], written: &[usize]| {
+            per_element(&node(op, attributes), elements, Some(read), Some(written))
+        };
+        // 16 filters of 3 × 3 × 3 at 2 × 10 × 12 places.
+        assert_eq!(uses("Conv", &[], 16 * 27, &[2, 3, 20, 24], &[2, 16, 10, 12]), 2 * 10 * 12);
+        // Turned round, at every place of what is read.
+        assert_eq!(uses("ConvTranspose", &[], 16 * 8 * 4, &[2, 16, 5, 6], &[2, 8, 10, 12]), 2 * 5 * 6);
+        // x·W for 2 × 7 rows; W·x for 5 columns.
+        assert_eq!(uses("MatMul", &[], 32 * 64, &[2, 7, 32], &[2, 7, 64]), 2 * 7);
+        assert_eq!(uses("MatMul", &[], 64 * 32, &[64, 32], &[64, 5]), 5);
+        // Another matrix for each of 4 heads.
+        assert_eq!(uses("MatMul", &[], 4 * 32 * 64, &[4, 7, 32], &[4, 7, 64]), 7);
+        assert_eq!(uses("Gemm", &[], 32 * 64, &[9, 32], &[9, 64]), 9);
+        assert_eq!(uses("Gemm", &[("transA", 1)], 32 * 64, &[32, 9], &[9, 64]), 9);
+        // 11 steps of 3 sequences, whatever comes out.
+        assert_eq!(uses("LSTM", &[], 4 * 6 * 5, &[11, 3, 5], &[11, 1, 3, 6]), 33);
+        assert_eq!(uses("Gather", &[], 1000, &[100, 10], &[7, 10]), 0);
+        assert_eq!(per_element(&node("Conv", &[]), 432, Some(&[1, 3, 8, 8]), None), 0);
+        assert_eq!(uses("MatMul", &[], 0, &[0], &[]), 0);
+    }
+}

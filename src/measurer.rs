@@ -4,6 +4,8 @@
 //! measured, and a curve or a scan that is going on waits for that and goes on behind it. A move of the slider stops what belongs
 //! to the position before, between two operators of the network.
 
+mod saving;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,10 +17,12 @@ use std::time::{Duration, Instant};
 use crate::evaluate::{Broken, Criterion, EvaluateError, Evaluator, Found, Observer, Questions, Sensitivity, coarse_to_fine};
 use crate::graph::ParameterId;
 use crate::images::{ImageSet, Picture, Preprocess};
-use crate::measure::Effect;
+use crate::measure::{Effect, ParameterSize};
+use crate::network::Work;
 use crate::panics;
 use crate::prune::{Amount, Method, Settings, State};
 use crate::session::{Session, SessionError};
+pub use saving::{Sizes, Timed};
 
 /// The slider rests when nothing came for so long.
 const REST: Duration = Duration::from_millis(150);
@@ -48,7 +52,11 @@ pub enum Measure {
     Scan,
     /// The largest amounts that lose at most this share, 0..=1.
     Search(f64),
-    /// Stop curve, scan and search.
+    /// Whether the parameters are weighed from now on, whenever the slider rests.
+    Weigh(bool),
+    /// Time forward passes of so many images.
+    Time(usize),
+    /// Stop curve, scan, search and timing.
     Stop,
 }
 
@@ -132,6 +140,12 @@ pub enum Measured {
     Scan(Arc<Sensitivity>),
     /// The largest bearable amounts, by method.
     Found(f64, Vec<Found>),
+    /// Multiply-accumulates of the dense model, or why they cannot be counted.
+    Work(Result<Arc<Work>, String>),
+    /// What the parameters weigh.
+    Sizes(Arc<Sizes>),
+    /// How long forward passes take.
+    Speed(Box<Timed>),
     /// How far work that was asked for is, 0..=1; `None` when none is left.
     Progress(Option<(f32, &'static str)>),
     /// It could not be measured.
@@ -150,7 +164,7 @@ impl Measurer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(tell: impl Fn(Measured) + Send + 'static) -> std::io::Result<Self> {
+    pub fn start(tell: impl Fn(Measured) + Send + Sync + 'static) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let inbox = Inbox { receiver, waiting: waiting.clone() };
@@ -189,18 +203,28 @@ enum Task {
     Curve { state: State, left: Vec<(Method, f64)>, total: usize, curve: Curve },
     Scan,
     Search { state: State, drop: f64, found: Vec<Found> },
+    Time { state: State, batch: usize },
 }
 
 /// What the thread has in hand.
 struct Bench {
     inbox: Inbox,
-    tell: Box<dyn Fn(Measured) + Send>,
+    tell: Box<dyn Fn(Measured) + Send + Sync>,
     session: Option<Session>,
     evaluator: Option<Evaluator>,
     images: Option<(Arc<ImageSet>, Preprocess)>,
     position: Option<State>,
     /// When the position is due to be measured.
     due: Option<Instant>,
+    /// The position of which the effect was told last.
+    measured: Option<State>,
+    /// Whether the parameters are to be weighed.
+    weighs: bool,
+    /// The position at which they were weighed last.
+    weighed: Option<State>,
+    /// Whether the model's multiply-accumulates were counted.
+    has_work: bool,
+    dense_sizes: Option<Arc<[ParameterSize]>>,
     /// Work that was asked for, the first of it going on.
     tasks: VecDeque<Task>,
     scan: Option<Sensitivity>,
@@ -223,8 +247,23 @@ impl Observer for Watcher<'_> {
 }
 
 impl Bench {
-    fn new(inbox: Inbox, tell: Box<dyn Fn(Measured) + Send>) -> Self {
-        Self { inbox, tell, session: None, evaluator: None, images: None, position: None, due: None, tasks: VecDeque::new(), scan: None }
+    fn new(inbox: Inbox, tell: Box<dyn Fn(Measured) + Send + Sync>) -> Self {
+        Self {
+            inbox,
+            tell,
+            session: None,
+            evaluator: None,
+            images: None,
+            position: None,
+            due: None,
+            measured: None,
+            weighs: false,
+            weighed: None,
+            has_work: false,
+            dense_sizes: None,
+            tasks: VecDeque::new(),
+            scan: None,
+        }
     }
 
     fn run(&mut self) {
@@ -236,7 +275,7 @@ impl Bench {
             let now = Instant::now();
             let result = match self.due {
                 Some(due) if due <= now => {
-                    let result = self.guarded(Self::measure_position);
+                    let result = self.guarded(Self::measure_here);
                     // What was stopped by other news is measured behind it.
                     if !matches!(result, Ok(false)) {
                         self.due = None;
@@ -307,6 +346,7 @@ impl Bench {
                     }
                 } else {
                     (self.images, self.scan, self.position, self.due) = (None, None, None, None);
+                    (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
                     (self.tell)(Measured::Shown(None));
                 }
             }
@@ -322,7 +362,18 @@ impl Bench {
             }
             Measure::Position(state) => {
                 self.position = Some(state);
-                self.due = self.evaluator.as_ref().map(|_| Instant::now() + REST);
+                self.due = (self.evaluator.is_some() || self.weighs).then(|| Instant::now() + REST);
+            }
+            Measure::Weigh(weighs) => {
+                self.weighs = weighs;
+                if weighs && self.position.is_some() {
+                    self.due.get_or_insert_with(Instant::now);
+                }
+            }
+            Measure::Time(batch) => {
+                let Some(state) = self.position.clone() else { return };
+                self.tasks.retain(|task| !matches!(task, Task::Time { .. }));
+                self.tasks.push_back(Task::Time { state, batch });
             }
             Measure::Curve => {
                 let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return };
@@ -367,20 +418,24 @@ impl Bench {
 
     /// Makes the evaluator for the images in hand.
     fn ask_again(&mut self) -> Result<(), String> {
-        let (Some(session), Some((set, preprocess))) = (&self.session, &self.images) else { return Ok(()) };
+        let (Some(session), Some((set, preprocess))) = (&mut self.session, &self.images) else { return Ok(()) };
         let questions =
             Questions::images(&session.model().graph, set.clone(), preprocess.clone(), None, BATCH).map_err(|e| e.to_string())?;
+        // Built before the fork, it is there once; why it cannot be is told when it is run.
+        let _ = session.dense_network();
         self.evaluator = Some(Evaluator::new(session.fork(), questions));
         self.renew();
         Ok(())
     }
 
     fn show_noise(&mut self) -> Result<(), String> {
-        let Some(session) = &self.session else { return Ok(()) };
+        let Some(session) = &mut self.session else { return Ok(()) };
         let questions = Questions::noise(&session.model().graph, 0).map_err(|e| e.to_string())?;
         let shown =
             Shown { path: None, images: questions.num_images(), classes: Vec::new(), is_labelled: false, preprocessing: String::new() };
         self.images = None;
+        // Built before the fork, it is there once; why it cannot be is told when it is run.
+        let _ = session.dense_network();
         self.evaluator = Some(Evaluator::new(session.fork(), questions));
         self.renew();
         (self.tell)(Measured::Shown(Some(shown)));
@@ -391,11 +446,29 @@ impl Bench {
     fn renew(&mut self) {
         self.drop_tasks();
         self.scan = None;
+        self.measured = None;
         self.due = self.position.as_ref().map(|_| Instant::now());
+    }
+
+    /// Everything that belongs to the slider's position: first what somebody looks at. A network that cannot be run can be
+    /// weighed.
+    fn measure_here(&mut self) -> Result<(), EvaluateError> {
+        if self.weighs {
+            self.measure_savings()?;
+            return self.measure_position();
+        }
+        let effect = self.measure_position();
+        if !matches!(effect, Err(EvaluateError::Session(SessionError::Cancelled))) {
+            self.measure_savings()?;
+        }
+        effect
     }
 
     fn measure_position(&mut self) -> Result<(), EvaluateError> {
         let (Some(evaluator), Some(state)) = (&mut self.evaluator, self.position.clone()) else { return Ok(()) };
+        if self.measured.as_ref() == Some(&state) {
+            return Ok(());
+        }
         let (inbox, tell) = (&self.inbox, &self.tell);
         let total = evaluator.questions().num_images();
         let mut cost = Cost {
@@ -430,6 +503,7 @@ impl Bench {
             tell(Measured::Cost(Box::new(cost.clone())));
         }
         self.tell_pictures(&cost);
+        self.measured = Some(state);
         Ok(())
     }
 
@@ -460,6 +534,12 @@ impl Bench {
 
     /// One step of the work that was asked for. What news interrupts is done again.
     fn work(&mut self) -> Result<(), EvaluateError> {
+        if let Some(Task::Time { state, batch }) = self.tasks.front() {
+            let (state, batch) = (state.clone(), *batch);
+            self.time(state, batch)?;
+            self.end_task();
+            return Ok(());
+        }
         let Some(evaluator) = &mut self.evaluator else {
             self.tasks.clear();
             return Ok(());
@@ -467,7 +547,7 @@ impl Bench {
         let (inbox, tell) = (&self.inbox, &self.tell);
         let mut observer = Watcher { inbox, seen: &mut |_| {} };
         let is_done = match self.tasks.front_mut() {
-            None => return Ok(()),
+            None | Some(Task::Time { .. }) => return Ok(()),
             Some(Task::Curve { state, left, total, curve }) => {
                 if let Some(&(method, amount)) = left.last() {
                     let settings = Settings { method, amount: Amount::Fraction(amount), ..state.settings.clone() };

@@ -301,6 +301,12 @@ impl Session {
         self.mask_device().map_or("CPU", |d| d.name.as_str())
     }
 
+    /// Where the network runs: the adapter's name, or `CPU`.
+    #[must_use]
+    pub fn network_device(&self) -> &str {
+        self.device.as_ref().map_or("CPU", |d| d.name.as_str())
+    }
+
     /// The GPU that can make the masks. Doubles have no place on it: where they are in the scope or changed, the host prunes.
     fn mask_device(&self) -> Option<&ComputeDevice> {
         let device = self.device.as_ref().filter(|d| d.is_gpu)?;

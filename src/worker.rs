@@ -63,6 +63,10 @@ pub enum Measurement {
     Curve,
     /// See [`Measure::Scan`].
     Scan,
+    /// See [`Measure::Weigh`].
+    Weigh(bool),
+    /// See [`Measure::Time`].
+    Time(usize),
     /// See [`Measure::Search`].
     Search(f64),
 }
@@ -382,6 +386,8 @@ impl Desk {
                     Measurement::Noise => Measure::Noise,
                     Measurement::Curve => Measure::Curve,
                     Measurement::Scan => Measure::Scan,
+                    Measurement::Weigh(weighs) => Measure::Weigh(weighs),
+                    Measurement::Time(batch) => Measure::Time(batch),
                     Measurement::Search(drop) => Measure::Search(drop),
                 });
                 return Ok(());

@@ -41,7 +41,8 @@ fn counted(path: &Path, inputs: &[(String, Array)]) -> (u64, u64) {
     let graph = network.graph();
     let work = network.work(inputs, &|| false).unwrap();
     let eligible = graph.parameters.iter().filter(|p| is_eligible(p, graph.module(p.module))).count();
-    (work.of(|id| graph.parameter(id).elements as u64), eligible as u64)
+    assert_eq!(work.of(|id| graph.parameter(id).elements as u64), work.total);
+    (work.total, eligible as u64)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::session::Model;
 
 use super::commands::Command;
 use super::state::{AppState, Tab};
-use super::{compare, effect, sparsity, table, text, theme, weights, widgets};
+use super::{compare, effect, size, sparsity, table, text, theme, weights, widgets};
 
 /// Draws the tabs and the chosen view. Returns where, for pictures.
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) -> Rect {
@@ -32,6 +32,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) -
                 Tab::Compare => compare::show(ui, state, model, figures, commands),
                 Tab::Table => table::show(ui, state, model, figures, commands),
                 Tab::Effect => effect::show(ui, state, model, figures, commands),
+                Tab::Size => size::show(ui, state, model, figures, commands),
             }
         });
     });

@@ -28,6 +28,8 @@ pub(super) enum Command {
     Bearable(f64),
     /// Points that a module may lose before it is protected.
     ProtectsFrom(f64),
+    /// Images of a timed pass.
+    Batch(usize),
     /// The most sensitive weights first.
     SortScan(bool),
     ShowOriginal(bool),
@@ -74,6 +76,7 @@ pub(super) enum Action {
     ScanSensitivity,
     FindAmount,
     CopyScan,
+    MeasureSpeed,
     Cancel,
     ToggleTheme,
     ToggleMethod,
@@ -97,7 +100,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -119,6 +122,7 @@ impl Action {
         Self::ScanSensitivity,
         Self::FindAmount,
         Self::CopyScan,
+        Self::MeasureSpeed,
         Self::Cancel,
         Self::ToggleTheme,
         Self::ToggleMethod,
@@ -166,6 +170,7 @@ impl Action {
             Self::ScanSensitivity => ("Scan", "Prune every weight alone at 10 to 90 %; goes on where it was stopped", None),
             Self::FindAmount => ("Find", "Search for each method's largest amount that loses no more", None),
             Self::CopyScan => ("Copy as CSV", "The scan to the clipboard, as CSV", None),
+            Self::MeasureSpeed => ("Measure the speed", "Time forward passes: dense, masked at every pass, and fixed", None),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),
             Self::ToggleMethod => ("Change the method", "Change between layer-wise and global", Some(key(Modifiers::COMMAND, Key::M))),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::evaluate::{Criterion, Found, Sensitivity, SensitivityCase};
 use crate::graph::ModuleId;
 use crate::images::Picture;
-use crate::measure::Effect;
-use crate::measurer::{Cost, Curve, Measured, Shown};
+use crate::measure::{Effect, Figures};
+use crate::measurer::{Cost, Curve, Measured, Shown, Sizes, Timed};
+use crate::network::Work;
 use crate::prune::Settings;
 use crate::session::Model;
 
@@ -28,6 +29,14 @@ pub struct Costs {
     pub is_sorted: bool,
     /// The largest amounts that lose no more than so much.
     pub found: Option<(f64, Vec<Found>)>,
+    /// Multiply-accumulates of the dense model, or why they are not known.
+    pub work: Option<Result<Arc<Work>, String>>,
+    /// What the parameters weigh, perhaps not at the present position.
+    pub sizes: Option<Arc<Sizes>>,
+    /// Time of a forward pass, perhaps not at the present position.
+    pub timed: Option<Box<Timed>>,
+    /// Images of a timed pass, as typed.
+    pub batch: usize,
     /// Work that was asked for: how far, and what.
     pub progress: Option<(f32, &'static str)>,
     /// Why the last measurement failed.
@@ -50,6 +59,10 @@ impl Default for Costs {
             scan: None,
             is_sorted: false,
             found: None,
+            work: None,
+            sizes: None,
+            timed: None,
+            batch: 1,
             progress: None,
             failure: None,
             wanted: None,
@@ -64,7 +77,11 @@ impl Costs {
     pub(super) fn take(&mut self, measured: Measured) {
         match measured {
             Measured::Shown(shown) => {
-                *self = Self { shown, bearable: self.bearable, protects_from: self.protects_from, ..Self::default() };
+                let kept = Self { bearable: self.bearable, protects_from: self.protects_from, batch: self.batch, ..Self::default() };
+                // Other images are shown to the same model.
+                let same = shown.is_some();
+                let (work, sizes, timed) = (self.work.take(), self.sizes.take(), self.timed.take());
+                *self = if same { Self { shown, work, sizes, timed, ..kept } } else { kept };
             }
             Measured::Cost(cost) => {
                 self.failure = None;
@@ -74,6 +91,9 @@ impl Costs {
             Measured::Curve(curve) => self.curve = Some(curve),
             Measured::Scan(scan) => self.scan = Some(scan),
             Measured::Found(drop, found) => self.found = Some((drop, found)),
+            Measured::Work(work) => self.work = Some(work),
+            Measured::Sizes(sizes) => self.sizes = Some(sizes),
+            Measured::Speed(timed) => self.timed = Some(timed),
             Measured::Progress(progress) => self.progress = progress,
             Measured::Failed(why) => self.failure = Some(why),
         }
@@ -82,6 +102,13 @@ impl Costs {
     /// Whether the cost on screen belongs to these settings; the method is measured both ways.
     pub(super) fn is_of(&self, settings: &Settings) -> bool {
         self.cost.as_ref().is_some_and(|cost| Settings { method: settings.method, ..cost.settings.clone() } == *settings)
+    }
+
+    /// Share of the multiply-accumulates that the chosen method makes zero, 0..=1; `None` where that is not known.
+    pub(super) fn work_zeroed(&self, figures: &Figures) -> Option<f64> {
+        let work = self.work.as_ref()?.as_ref().ok()?;
+        let (outcome, total) = (figures.chosen().ok()?, work.total);
+        (total > 0).then(|| work.of(|id| outcome.zeros[id.0]) as f64 / total as f64)
     }
 
     /// The figure that curves and scans show: accuracy where there are labels, else agreement.

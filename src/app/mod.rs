@@ -12,6 +12,7 @@ mod dialogs;
 mod effect;
 mod messages;
 mod module;
+mod size;
 mod sparsity;
 mod state;
 mod table;
@@ -126,6 +127,8 @@ pub struct App {
     /// The picture of a mask, and what it was drawn from.
     mask_texture: module::MaskTexture,
     title: String,
+    /// Whether the measurer was told to weigh the parameters.
+    weighs: bool,
     /// A demo unpacked into a folder of its own lives as long as the window.
     demo: Option<tempfile::TempDir>,
 }
@@ -154,6 +157,7 @@ impl App {
             pictures: channel(),
             mask_texture: module::MaskTexture::default(),
             title: String::new(),
+            weighs: false,
             demo: None,
         };
         match file {
@@ -192,6 +196,15 @@ impl App {
                 title: "Open the demo failed".into(),
                 text: format!("no room for temporary files: {e}"),
             }),
+        }
+    }
+
+    /// Weighs the parameters while somebody looks.
+    fn weigh(&mut self) {
+        let weighs = self.state.kept.tab == Tab::Size;
+        if weighs != self.weighs && self.state.model.is_some() {
+            self.weighs = weighs;
+            self.worker.send(Job::Measure(Measurement::Weigh(weighs)));
         }
     }
 
@@ -243,6 +256,7 @@ impl App {
             }
             Command::Bearable(points) => state.costs.bearable = points,
             Command::ProtectsFrom(points) => state.costs.protects_from = points,
+            Command::Batch(images) => state.costs.batch = images,
             Command::SortScan(on) => state.costs.is_sorted = on,
             Command::ShowOriginal(on) => state.shows_original = on,
             Command::ShowZeros(on) => state.shows_zeros = on,
@@ -289,6 +303,7 @@ impl App {
                     });
                 }
             }
+            Action::MeasureSpeed => self.worker.send(Job::Measure(Measurement::Time(self.state.costs.batch))),
             Action::Undo => self.worker.send(Job::Undo),
             Action::Redo => self.worker.send(Job::Redo),
             Action::Fix => self.worker.send(Job::Fix),
@@ -443,6 +458,7 @@ impl eframe::App for App {
             let is_demo = match &event {
                 Event::Opened(model) => {
                     self.mask_texture = module::MaskTexture::default();
+                    self.weighs = false;
                     // What the last frame asked of the model before.
                     self.commands.retain(|c| !matches!(c, Command::Set(..) | Command::Select(_)));
                     self.demo.as_ref().is_some_and(|d| model.file.path.starts_with(d.path()))
@@ -467,6 +483,7 @@ impl eframe::App for App {
         for command in std::mem::take(&mut self.commands) {
             self.run(ctx, command);
         }
+        self.weigh();
         self.set_title(ctx);
     }
 

@@ -191,9 +191,14 @@ fn results_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
                 let color = if is_worse { palette.warning } else { palette.text };
                 chart::result_ui(column, name, method.map(|m| palette.method(m)), &figure, color);
             }
-            let zero =
-                figures.chosen().map_or("–".into(), |o| text::percent(o.model_zeros as f64 / figures.model_elements.max(1) as f64));
-            chart::result_ui(&mut columns[3], "Model zeroed", None, &zero, palette.text);
+            let (name, figure) = match state.costs.work_zeroed(figures) {
+                Some(share) => ("Multiply-accumulates zeroed", text::percent(share)),
+                None => {
+                    let share = |zeros: u64| text::percent(zeros as f64 / figures.model_elements.max(1) as f64);
+                    ("Model zeroed", figures.chosen().map_or("–".into(), |o| share(o.model_zeros)))
+                }
+            };
+            chart::result_ui(&mut columns[3], name, None, &figure, palette.text);
         });
         return;
     }

@@ -29,10 +29,12 @@ pub enum Tab {
     Table,
     /// What it costs.
     Effect,
+    /// What it saves.
+    Size,
 }
 
 impl Tab {
-    pub(super) const ALL: [Self; 5] = [Self::Sparsity, Self::Weights, Self::Compare, Self::Table, Self::Effect];
+    pub(super) const ALL: [Self; 6] = [Self::Sparsity, Self::Weights, Self::Compare, Self::Table, Self::Effect, Self::Size];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -41,6 +43,7 @@ impl Tab {
             Self::Compare => "Compare",
             Self::Table => "Table",
             Self::Effect => "Effect",
+            Self::Size => "Size and speed",
         }
     }
 
@@ -51,6 +54,7 @@ impl Tab {
             Self::Compare => "What each method prunes that the other leaves",
             Self::Table => "All figures of both methods",
             Self::Effect => "What pruning costs on your own images",
+            Self::Size => "What pruning saves: bytes, multiply-accumulates, time",
         }
     }
 }

@@ -171,7 +171,7 @@ impl Cost {
             encodings: encodings(&graph, &dense, &total),
             work: work.as_ref().map(|work| WorkReport {
                 inputs: work.inputs.clone(),
-                multiply_accumulates: work.of(|id| graph.parameter(id).elements as u64),
+                multiply_accumulates: work.total,
                 zeroed: work.of(|id| sizes[id.0].zeros),
             }),
             work_failure,

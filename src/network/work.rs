@@ -17,10 +17,12 @@ pub struct Work {
     /// For every parameter of the graph: how often each of its elements is multiplied, which is the number of places where the
     /// network applies it.
     pub uses: Vec<u64>,
+    /// Multiply-accumulates of the dense network.
+    pub total: u64,
 }
 
 impl Work {
-    /// Multiply-accumulates when `elements` of every parameter count: all of them, or those that are zero.
+    /// Multiply-accumulates of so many elements of every parameter: of those that are zero, for one.
     #[must_use]
     pub fn of(&self, elements: impl Fn(ParameterId) -> u64) -> u64 {
         self.uses.iter().enumerate().map(|(i, uses)| uses.saturating_mul(elements(ParameterId(i)))).fold(0, u64::saturating_add)
@@ -34,7 +36,10 @@ impl Network {
     /// As [`Self::forward`]; [`NetworkError::Cancelled`] as soon as `is_cancelled`, which is asked before every node.
     pub fn work(&self, inputs: &[(String, Array)], is_cancelled: &dyn Fn() -> bool) -> Result<Work, NetworkError> {
         let uses = guarded("the forward pass", || self.plan.uses(&self.parameters, inputs, is_cancelled))?;
-        Ok(Work { inputs: inputs.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect(), uses })
+        let inputs = inputs.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect();
+        let work = Work { inputs, uses, total: 0 };
+        let total = work.of(|id| self.plan.graph.parameter(id).elements as u64);
+        Ok(Work { total, ..work })
     }
 }
 

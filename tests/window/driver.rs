@@ -207,6 +207,16 @@ impl Window {
         self.press(Modifiers::NONE, Key::Enter);
     }
 
+    /// Types a number into a field that can also be dragged.
+    pub(super) fn enter_number(&mut self, field: &str, number: &str) {
+        self.click(Role::SpinButton, field);
+        self.harness.key_press_modifiers(CONTROL, Key::A);
+        self.step_twice();
+        self.harness.input_mut().events.push(egui::Event::Text(number.to_owned()));
+        self.step_twice();
+        self.press(Modifiers::NONE, Key::Enter);
+    }
+
     /// Sets the amount by its field and waits for the figures.
     pub(super) fn set_percent(&mut self, percent: &str) {
         let before = self.figures().clone();

@@ -10,5 +10,6 @@ mod files;
 mod images;
 mod opening;
 mod pruning;
+mod savings;
 mod speed;
 mod steps;

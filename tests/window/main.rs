@@ -8,7 +8,10 @@ mod access;
 mod driver;
 mod files;
 mod images;
+mod names;
 mod opening;
 mod pruning;
 mod speed;
 mod steps;
+#[path = "../tiny/mod.rs"]
+mod tiny;

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
+use crate::escaped::escaped;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
 use crate::graph::{self, BatchNorm, Graph, Parameter, ParameterId};
 use crate::measure::{self, Detail, Figures, Outcome, Subject, Weights};
@@ -118,7 +119,7 @@ impl Model {
     pub fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.graph.batch_norm.and_then(BatchNorm::note).map(str::to_owned).into_iter().collect();
         if !self.unsupported.is_empty() {
-            let list: Vec<String> = self.unsupported.iter().map(|(op, n)| format!("{op} ({n})")).collect();
+            let list: Vec<String> = self.unsupported.iter().map(|(op, n)| format!("{} ({n})", escaped(op))).collect();
             notes.push(format!("The network cannot be run here: {}. It can be inspected, pruned and saved.", list.join(", ")));
         }
         notes

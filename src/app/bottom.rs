@@ -255,7 +255,7 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
         parts.push("weights fixed".to_owned());
     }
     let line = parts.join(" · ");
-    let names: Vec<&str> = outcome.emptied.iter().map(|&id| model.graph.parameter(id).name.as_str()).collect();
+    let names: Vec<_> = outcome.emptied.iter().map(|&id| text::name(&model.graph.parameter(id).name)).collect();
     ui.add(egui::Label::new(egui::RichText::new(line).color(palette.weak)).truncate());
     if !names.is_empty() {
         let shown = match names.len() {

@@ -129,7 +129,7 @@ pub(super) fn tooltip_ui(ui: &mut Ui, model: &Model, figures: &Figures, id: Para
     let parameter = model.graph.parameter(id);
     let module = model.graph.module(parameter.module);
     ui.set_max_width(320.0);
-    ui.label(egui::RichText::new(&parameter.name).font(theme::bold()));
+    ui.label(egui::RichText::new(text::name(&parameter.name)).font(theme::bold()));
     ui.weak(format!("{} elements · {} · {}", text::count(parameter.elements as u64), text::shape(parameter), module.role));
     ui.horizontal(|ui| {
         for method in Method::ALL {
@@ -152,7 +152,7 @@ pub(super) fn stage_columns(graph: &Graph, scope: &[ParameterId]) -> Vec<(String
     for stage in stages(&graph.modules) {
         let is_in = |id: &ParameterId| (stage.first..=stage.last).contains(&graph.parameter(*id).module);
         let (Some(first), Some(last)) = (scope.iter().position(is_in), scope.iter().rposition(is_in)) else { continue };
-        out.push((stage.label, first, last));
+        out.push((text::name(&stage.label).into_owned(), first, last));
     }
     out
 }

@@ -106,14 +106,14 @@ fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: P
     let room = rect.width() - EDGES[5] - 84.0;
     let name_width = if room < MIN_NAME + MIN_BAR { room } else { (room * 0.6).max(MIN_NAME) };
     let name = Rect::from_min_max(pos2(rect.left() + 6.0, rect.top()), pos2(rect.left() + name_width, rect.bottom()));
-    widgets::paint_path(ui, name, &parameter.name, &theme::normal(), palette.text);
+    widgets::paint_path(ui, name, &text::name(&parameter.name), &theme::normal(), palette.text);
     let bar = Rect::from_min_max(pos2(name.right() + 10.0, middle - 4.0), pos2(right - EDGES[5] - 72.0, middle + 4.0));
     if bar.width() >= MIN_BAR {
         widgets::paint_bar(ui.painter(), bar, g, palette.global, palette);
         let mark = bar.left() + bar.width() * l as f32;
         ui.painter().vline(mark, bar.y_range().expand(2.0), egui::Stroke::new(2.0, palette.layer_wise));
     }
-    response.widget_info(|| WidgetInfo::selected(Role::Row, true, is_selected, format!("Compare {}", parameter.name)));
+    response.widget_info(|| WidgetInfo::selected(Role::Row, true, is_selected, format!("Compare {}", text::name(&parameter.name))));
     if response.clicked() {
         commands.push(Command::Select(id));
     }

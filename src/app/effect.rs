@@ -25,7 +25,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     images_ui(ui, costs, commands);
     if let Some(why) = &costs.failure {
         ui.add_space(4.0);
-        ui.label(egui::RichText::new(why).color(theme::palette(ui).warning));
+        ui.label(egui::RichText::new(text::message(why)).color(theme::palette(ui).warning));
     }
     if costs.shown.is_none() {
         ui.add_space(16.0);
@@ -64,7 +64,7 @@ fn images_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
             Some(path) => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
                 let classes = if shown.is_labelled { format!(" · {} classes", shown.classes.len()) } else { " · no labels".to_owned() };
-                format!("{name} · {} images{classes} · {}", text::count(shown.images as u64), shown.preprocessing)
+                format!("{} · {} images{classes} · {}", text::name(&name), text::count(shown.images as u64), shown.preprocessing)
             }
         };
         let weak = theme::palette(ui).weak;
@@ -99,7 +99,8 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let title = format!("Effect of {} · {seen}{broken}{waiting}", amount_text(cost.settings.amount));
     let response = ui.scope(|ui| widgets::section_title(ui, &title)).response;
     if !cost.broken.is_empty() {
-        let list: Vec<String> = cost.broken.iter().take(12).map(|b| format!("{}: {}", b.name, b.reason)).collect();
+        let list: Vec<String> =
+            cost.broken.iter().take(12).map(|b| format!("{}: {}", text::name(&b.name), text::message(&b.reason))).collect();
         response.on_hover_text(list.join("\n"));
     }
     ui.add_space(4.0);
@@ -402,7 +403,7 @@ fn heat_ui(ui: &mut Ui, state: &AppState, model: &Model, scan: &Sensitivity, com
     }
     response.on_hover_ui_at_pointer(|ui| {
         ui.set_max_width(320.0);
-        ui.label(egui::RichText::new(&model.graph.parameter(id).name).font(theme::bold()));
+        ui.label(egui::RichText::new(text::name(&model.graph.parameter(id).name)).font(theme::bold()));
         match scan.case(p, row) {
             Some(case) => {
                 ui.label(format!("{} pruned: loses {}", text::percent(case.amount), text::percent(Costs::loss(&case.effect))));
@@ -422,7 +423,7 @@ fn pictures_ui(ui: &mut Ui, costs: &Costs, method: Method) {
         return;
     }
     let classes = costs.shown.as_ref().map_or(&[][..], |s| &s.classes);
-    let class = |i: usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
+    let class = |i: usize| classes.get(i).map_or_else(|| i.to_string(), |class| text::name(class).into_owned());
     let textures = textures(ui, costs);
     let has_changed = !effect.changed.is_empty();
     let title = if has_changed {

@@ -4,7 +4,7 @@ use eframe::egui::{self, Align2, Ui, vec2};
 
 use super::commands::{Action, Answer, Command};
 use super::state::{AppState, Question, Tone};
-use super::theme;
+use super::{text, theme};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     notices_ui(ui, state, commands);
@@ -64,7 +64,7 @@ fn frame(ctx: &egui::Context) -> egui::Frame {
 fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Command>) {
     let (title, text, yes, save) = match question {
         Question::Replace(path, _) => {
-            ("Replace the file?", format!("There is a file of that name already:\n{}", path.display()), "Replace", None)
+            ("Replace the file?", format!("There is a file of that name already:\n{}", text::path(path)), "Replace", None)
         }
         Question::Unsaved(_) => (
             "Go on without saving?",

@@ -243,8 +243,8 @@ impl App {
             Command::Group(grouping) => state.kept.grouping = grouping,
             Command::Search(text) => state.search = text,
             Command::Fold(key) => {
-                if !state.closed.remove(&key) {
-                    state.closed.insert(key);
+                if !state.folds.remove(&key) {
+                    state.folds.insert(key);
                 }
             }
             Command::SortBy(column) => {
@@ -396,7 +396,7 @@ impl App {
     fn take_pictures(&mut self) {
         while let Ok((path, result)) = self.pictures.1.try_recv() {
             self.state.tell(match result {
-                Ok(()) => Notice { tone: Tone::Success, title: "Saved".into(), text: path.display().to_string() },
+                Ok(()) => Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) },
                 Err(text) => Notice { tone: Tone::Failure, title: "Save the chart failed".into(), text },
             });
         }

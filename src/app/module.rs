@@ -82,8 +82,9 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, com
 fn head_ui(ui: &mut Ui, model: &Model, id: ParameterId, commands: &mut Vec<Command>) {
     let parameter = model.graph.parameter(id);
     let module = model.graph.module(parameter.module);
-    ui.add(egui::Label::new(egui::RichText::new(&module.name).font(theme::bold())).truncate()).on_hover_text(&parameter.name);
-    let line = format!("{} · {} · {} · {}", module.kind, module.role, text::shape(parameter), parameter.dtype);
+    ui.add(egui::Label::new(egui::RichText::new(text::name(&module.name)).font(theme::bold())).truncate())
+        .on_hover_text(text::name(&parameter.name));
+    let line = format!("{} · {} · {} · {}", text::name(&module.kind), module.role, text::shape(parameter), parameter.dtype);
     ui.add(egui::Label::new(egui::RichText::new(&line).color(theme::palette(ui).weak)).truncate()).on_hover_text(&line);
     if module.parameters.len() > 1 {
         ui.add_space(2.0);
@@ -94,11 +95,15 @@ fn head_ui(ui: &mut Ui, model: &Model, id: ParameterId, commands: &mut Vec<Comma
                 let color = if is_chosen { theme::palette(ui).text } else { theme::palette(ui).weak };
                 let text = egui::RichText::new(name).color(color).font(if is_chosen { theme::bold() } else { theme::normal() });
                 let fill = if is_chosen { theme::palette(ui).raised } else { Color32::TRANSPARENT };
-                if ui.add(egui::Button::new(text).fill(fill)).on_hover_text(&model.graph.parameter(other).name).clicked() {
+                if ui.add(egui::Button::new(text).fill(fill)).on_hover_text(text::name(&model.graph.parameter(other).name)).clicked() {
                     commands.push(Command::Select(other));
                 }
             }
         });
+    }
+    if let Some(users) = text::users(&model.graph, id) {
+        let line = format!("Shared, {users}");
+        ui.add(egui::Label::new(egui::RichText::new(&line).color(theme::palette(ui).weak)).wrap());
     }
     ui.add_space(8.0);
 }

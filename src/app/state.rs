@@ -182,8 +182,8 @@ pub struct AppState {
     pub kept: Kept,
     /// Part of the names looked for.
     pub search: String,
-    /// Groups of the tree that are closed.
-    pub closed: HashSet<String>,
+    /// Groups of the tree that were folded or unfolded by hand.
+    pub folds: HashSet<String>,
     /// Long work.
     pub progress: Option<Progress>,
     /// What pruning costs, as far as it was measured.
@@ -242,7 +242,9 @@ impl AppState {
         self.model.as_ref()?.graph.module(module).parameters.first().copied()
     }
 
-    pub(super) fn tell(&mut self, notice: Notice) {
+    pub(super) fn tell(&mut self, mut notice: Notice) {
+        // Messages quote names from files.
+        notice.text = text::message(&notice.text).into_owned();
         if notice.tone == Tone::Success {
             self.notices.retain(|n| n.tone != Tone::Success);
         }
@@ -264,7 +266,7 @@ impl AppState {
             }
             Event::Looked(id, detail) => self.detail = Some((id, detail)),
             Event::Saved(report) => self.tell(saved(&report)),
-            Event::TableSaved(path) => self.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: path.display().to_string() }),
+            Event::TableSaved(path) => self.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) }),
             Event::Occupied(path, job) => self.question = Some(Question::Replace(path, job)),
             Event::Failed { what, message } => {
                 // What the controls show is what holds.
@@ -299,7 +301,7 @@ impl AppState {
         self.view = None;
         self.detail = None;
         self.search.clear();
-        self.closed.clear();
+        self.folds.clear();
         self.percent_text = None;
         self.count_text = None;
         self.selected
@@ -307,7 +309,7 @@ impl AppState {
 }
 
 fn saved(report: &Report) -> Notice {
-    let files: Vec<String> = report.files.iter().map(|f| f.display().to_string()).collect();
+    let files: Vec<String> = report.files.iter().map(|f| text::path(f)).collect();
     let text = format!("{} · {} · {} sparsity as read back", files.join(", "), text::bytes(report.bytes), text::percent(report.sparsity()));
     Notice { tone: Tone::Success, title: "Saved".into(), text }
 }

@@ -157,7 +157,7 @@ fn row_ui(ui: &mut Ui, state: &AppState, (model, figures): (&Model, &Figures), i
             widgets::paint_right(ui, right - 6.0, rect.center().y, &cell, theme::normal(), color);
         }
     }
-    response.widget_info(|| WidgetInfo::selected(Role::Row, true, is_selected, format!("Row {}", parameter.name)));
+    response.widget_info(|| WidgetInfo::selected(Role::Row, true, is_selected, format!("Row {}", text::name(&parameter.name))));
     if response.clicked() {
         commands.push(Command::Select(id));
     }
@@ -167,8 +167,8 @@ fn cell(model: &Model, figures: &Figures, id: ParameterId, column: Column) -> St
     let parameter = model.graph.parameter(id);
     let dash = || "–".to_owned();
     match column {
-        Column::Name => parameter.name.clone(),
-        Column::Type => model.graph.owner(id).kind.clone(),
+        Column::Name => text::name(&parameter.name).into_owned(),
+        Column::Type => text::name(&model.graph.owner(id).kind).into_owned(),
         Column::Shape => text::shape(parameter),
         Column::Elements => text::count(parameter.elements as u64),
         Column::Pruned(m) => figures.of(m).map_or_else(|_| dash(), |o| text::count(o.masked[id.0])),

@@ -1,10 +1,19 @@
-//! Numbers and phrases as they are shown.
+//! Numbers, names and phrases as they are shown.
 
-use crate::graph::{BatchNorm, Parameter};
+use std::borrow::Cow;
+
+use crate::escaped::escaped;
+use crate::graph::{BatchNorm, Graph, Parameter, ParameterId};
 use crate::session::Model;
 
 /// Between groups of three digits.
 const THIN_SPACE: char = '\u{2009}';
+/// Bytes of a name that are shown; names of real networks are much shorter, and laying out a megabyte takes seconds.
+const MAX_NAME_BYTES: usize = 400;
+/// Likewise, of a message.
+const MAX_MESSAGE_BYTES: usize = 2000;
+/// Users of a shared parameter that are named.
+const MAX_USERS: usize = 12;
 
 /// `1 240 373`, with thin spaces.
 pub(super) fn count(n: u64) -> String {
@@ -77,9 +86,52 @@ pub(super) fn bytes(n: u64) -> String {
     }
 }
 
+/// A name from a file, fit to be shown: every name passes through here on its way to the screen. It stays on one line and what
+/// stands around it in its order, whatever characters it has.
+pub(super) fn name(name: &str) -> Cow<'_, str> {
+    if name.len() <= MAX_NAME_BYTES {
+        return escaped(name);
+    }
+    // The end tells more than the start.
+    Cow::Owned(format!("…{}", escaped(&name[name.ceil_char_boundary(name.len() - MAX_NAME_BYTES)..])))
+}
+
+/// Likewise, of a path.
+pub(super) fn path(path: &std::path::Path) -> String {
+    name(&path.display().to_string()).into_owned()
+}
+
+/// A message that may quote names from a file.
+pub(super) fn message(text: &str) -> Cow<'_, str> {
+    let Some(end) = (text.len() > MAX_MESSAGE_BYTES).then(|| text.floor_char_boundary(MAX_MESSAGE_BYTES)) else { return escaped(text) };
+    Cow::Owned(format!("{}…", escaped(&text[..end])))
+}
+
+/// Likewise, of a name that does not live long enough to be borrowed.
+pub(super) fn owned_name(text: &str) -> Cow<'static, str> {
+    Cow::Owned(name(text).into_owned())
+}
+
+/// `used by 2 operators: /encoder/MatMul, /decoder/MatMul`, where a parameter is shared.
+pub(super) fn users(graph: &Graph, id: ParameterId) -> Option<String> {
+    let users = graph.user_names(id);
+    if users.len() < 2 {
+        return None;
+    }
+    let named: Vec<Cow<'_, str>> = users.iter().take(MAX_USERS).map(|user| name(user)).collect();
+    let more = users.len() - named.len();
+    let end = if more > 0 { format!(", and {} more", count(more as u64)) } else { String::new() };
+    Some(format!("used by {} operators: {}{end}", count(users.len() as u64), named.join(", ")))
+}
+
 /// `512×128×1×1`.
 pub(super) fn shape(parameter: &Parameter) -> String {
-    match parameter.shape.as_slice() {
+    dimensions(&parameter.shape)
+}
+
+/// Likewise, of any tensor.
+pub(super) fn dimensions(shape: &[usize]) -> String {
+    match shape {
         [] => "scalar".into(),
         dims => dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("×"),
     }

@@ -38,7 +38,7 @@ fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
         ui.set_min_width(280.0);
         for path in &state.kept.recent {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if ui.button(name).on_hover_text(path.display().to_string()).clicked() {
+            if ui.button(text::name(&name)).on_hover_text(text::path(path)).clicked() {
                 commands.push(Command::OpenPath(path.clone()));
                 ui.close();
             }
@@ -96,10 +96,10 @@ fn file_ui(ui: &mut Ui, state: &AppState) {
     let Some(model) = &state.model else { return };
     let name = model.file.path.file_name().unwrap_or_default().to_string_lossy();
     let mark = if state.is_unsaved() { "• " } else { "" };
-    let label = egui::Label::new(egui::RichText::new(format!("{mark}{name}")).font(theme::bold())).truncate();
-    ui.add(label).on_hover_text(model.file.path.display().to_string());
+    let label = egui::Label::new(egui::RichText::new(format!("{mark}{}", text::name(&name))).font(theme::bold())).truncate();
+    ui.add(label).on_hover_text(text::path(&model.file.path));
     let line = egui::Label::new(egui::RichText::new(text::file_line(model)).color(palette.weak)).truncate();
-    let producer = if model.file.producer.is_empty() { "unknown exporter" } else { &model.file.producer };
+    let producer = if model.file.producer.is_empty() { "unknown exporter" } else { &*text::name(&model.file.producer) };
     let lines = std::iter::once(format!("Exported by {producer}")).chain(model.notes());
     let hover = lines.collect::<Vec<_>>().join("\n\n");
     ui.add(line).on_hover_text(hover);

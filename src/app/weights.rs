@@ -23,7 +23,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     let parameter = model.graph.parameter(id);
     ui.horizontal(|ui| {
         widgets::section_title(ui, "Distribution");
-        ui.add(egui::Label::new(egui::RichText::new(&parameter.name).font(theme::small())).truncate());
+        ui.add(egui::Label::new(egui::RichText::new(text::name(&parameter.name)).font(theme::small())).truncate());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let zeros = format!("Draw {} zeros", text::count(detail.histogram.zeros));
             if widgets::tick(ui, state.shows_zeros, true, &zeros).on_hover_text("Zeros can dwarf every other bar").clicked() {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::DeviceArgument;
 use super::terminal::Terminal;
 use crate::device::ComputeDevice;
+use crate::escaped::escaped;
 use crate::evaluate::{Evaluator, Observer, Questions};
 use crate::images::{Channels, Filter, ImageSet, Layout, Preprocess, Provenance, Resize};
 use crate::measure::Effect;
@@ -171,12 +172,12 @@ impl Shown {
         match (&self.images, &self.preprocessing) {
             (Some(images), Some(p)) => {
                 let classes = if self.classes > 0 { format!("{} classes", self.classes) } else { "no labels".to_owned() };
-                lines.push(format!("{images}: {classes}; {} · crop {} · {}; {}", p.words, p.crop, p.filter, p.from));
+                lines.push(format!("{}: {classes}; {} · crop {} · {}; {}", escaped(images), p.words, p.crop, p.filter, p.from));
             }
             _ => lines.push("Noise, not images: what it says of real ones is little".to_owned()),
         }
         for broken in self.broken.iter().take(NAMED) {
-            lines.push(format!("Left out: {}: {}", broken.name, broken.reason));
+            lines.push(format!("Left out: {}: {}", escaped(&broken.name), escaped(&broken.reason)));
         }
         if self.broken.len() > NAMED {
             lines.push(format!("Left out as well: {} more", self.broken.len() - NAMED));

@@ -29,12 +29,19 @@ impl Inspect {
         if self.json {
             return print_json(out, &report);
         }
-        writeln!(out, "{}: {}, opset {}, {}", report.file, named(report.producer), report.opset, count(report.elements, "element"))?;
+        writeln!(
+            out,
+            "{}: {}, opset {}, {}",
+            escaped(&report.file),
+            escaped(named(report.producer)),
+            report.opset,
+            count(report.elements, "element")
+        )?;
         for line in model.notes() {
             writeln!(out, "{line}")?;
         }
         for group in &report.types {
-            writeln!(out, "\n{} ({}, {})", group.kind, count(group.modules as u64, "module"), count(group.elements, "element"))?;
+            writeln!(out, "\n{} ({}, {})", escaped(group.kind), count(group.modules as u64, "module"), count(group.elements, "element"))?;
             for module in report.modules.iter().filter(|m| m.kind == group.kind) {
                 let name = escaped(module.name);
                 let weight = module.parameters.first();

@@ -12,6 +12,7 @@ use super::terminal::Terminal;
 use super::{DeviceArgument, print_json};
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
+use crate::escaped::escaped;
 use crate::export::{Form, Format};
 use crate::prune::{Amount, Method};
 use crate::session::{Model, Session, Watch};
@@ -142,7 +143,7 @@ impl PruneReport<'_> {
             writeln!(out, "{line}\n")?;
         }
         for row in &self.parameters {
-            writeln!(out, "Sparsity in {}: {:.2}%", row.name, row.sparsity * 100.0)?;
+            writeln!(out, "Sparsity in {}: {:.2}%", escaped(row.name), row.sparsity * 100.0)?;
         }
         writeln!(out, "Sparsity of the scope: {:.2}%", self.scope_sparsity * 100.0)?;
         writeln!(out, "Sparsity of the model: {:.2}%", self.model_sparsity * 100.0)?;
@@ -152,13 +153,13 @@ impl PruneReport<'_> {
             None => writeln!(out, "), on {}", self.device)?,
         }
         if !self.emptied.is_empty() {
-            writeln!(out, "Emptied: {}", self.emptied.join(", "))?;
+            writeln!(out, "Emptied: {}", escaped(&self.emptied.join(", ")))?;
         }
         if let Some(saved) = &self.saved {
             writeln!(
                 out,
                 "Saved {} ({} bytes, sparsity {:.2}% as read back)",
-                saved.files.join(", "),
+                escaped(&saved.files.join(", ")),
                 saved.bytes,
                 saved.sparsity * 100.0
             )?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::images::Shown;
 use super::print_json;
 use crate::atomic::{self, Overwrite};
+use crate::escaped::escaped;
 use crate::measure::Effect;
 use crate::prune::Amount;
 
@@ -159,7 +160,7 @@ pub(super) fn print(out: &mut dyn Write, rows: &[Row]) -> anyhow::Result<()> {
             kl(row)
         )?;
         for (output, error) in &row.relative_errors {
-            writeln!(out, "{:<10} {:>10} “{output}”: relative error {error:.6}", "", "")?;
+            writeln!(out, "{:<10} {:>10} “{}”: relative error {error:.6}", "", "", escaped(output))?;
         }
     }
     let images = rows.iter().map(|r| r.images).max().unwrap_or(0);

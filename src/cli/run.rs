@@ -15,6 +15,7 @@ use super::{DeviceArgument, print_json};
 use crate::arrays::{self, Container};
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
+use crate::escaped::escaped;
 use crate::graph::Input;
 use crate::network::{Array, Network};
 use crate::session::{Model, Session, Watch};
@@ -187,13 +188,13 @@ impl RunReport {
     fn print(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         for (what, rows) in [("Input", &self.inputs), ("Output", &self.outputs)] {
             for row in rows {
-                writeln!(out, "{what} {}: {} {:?}", row.name, row.dtype, row.shape)?;
+                writeln!(out, "{what} {}: {} {:?}", escaped(&row.name), row.dtype, row.shape)?;
             }
         }
         let median = if self.runs > 1 { format!(", the median of {}", self.runs) } else { String::new() };
         writeln!(out, "{:.4} s{median}, on {}", self.seconds, self.device)?;
         if let Some(saved) = &self.saved {
-            writeln!(out, "Saved {saved}")?;
+            writeln!(out, "Saved {}", escaped(saved))?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::images::{ImageArguments, Progress};
 use super::pruning::ScopeArguments;
 use super::rows::{self, OutputArguments, Report, Row};
 use super::terminal::Terminal;
+use crate::escaped::escaped;
 use crate::export::quoted;
 use crate::graph::Kind;
 use crate::prune::Amount;
@@ -98,7 +99,7 @@ impl SensitivityCommand {
                 let cases = (0..amounts.len()).filter_map(|a| scan.case(i, a));
                 let figure = |effect: &crate::measure::Effect| effect.agreement.unwrap_or(effect.mean_cosine) * 100.0;
                 let figures = cases.map(|case| format!("{:>7.1}", figure(&case.effect))).collect::<Vec<_>>().concat();
-                writeln!(out, "{:<40} {figures}", graph.parameter(id).name)?;
+                writeln!(out, "{:<40} {figures}", escaped(&graph.parameter(id).name))?;
             }
             writeln!(out, "Ran {nodes_run} operators; from the start, every case would have taken {nodes_from_start}")?;
             Ok(())

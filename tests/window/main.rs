@@ -8,8 +8,11 @@ mod access;
 mod driver;
 mod files;
 mod images;
+mod names;
 mod opening;
 mod pruning;
 mod savings;
 mod speed;
 mod steps;
+#[path = "../tiny/mod.rs"]
+mod tiny;

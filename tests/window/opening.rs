@@ -16,8 +16,9 @@ fn the_demo_opens_when_nothing_is_named() {
     // The window is tall enough for the whole tree.
     let lines: Vec<String> = window.harness.query_all_by_role(Role::TreeItem).filter_map(|n| n.accesskit_node().label()).collect();
     let at = |name: &str| lines.iter().position(|l| l == name).unwrap();
-    assert_eq!((at("Conv2d"), at("BatchNormAct2d"), at("Linear"), lines.len()), (0, 47, 94, 96));
+    assert_eq!((at("Conv2d"), at("BatchNormAct2d"), at("Linear"), lines.len()), (0, 47, 94, 98));
     assert_eq!((lines[1].as_str(), lines[95].as_str()), ("conv_stem", "classifier"));
+    assert_eq!(lines[96..], ["Running statistics", "Not in a module"]);
     assert!(window.says("mobilenetv4_digits.onnx") && window.says("BatchNorm kept"));
     assert!(window.state().kept.recent.is_empty(), "the unpacked demo is gone after this run");
 }

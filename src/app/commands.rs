@@ -8,6 +8,7 @@ use crate::export::{Form, Format};
 use crate::graph::ParameterId;
 use crate::prune::{Settings, Step};
 
+use super::costs::ScanView;
 use super::state::{Column, Grouping, Tab};
 
 /// Something that a panel asks for; run after the frame.
@@ -26,10 +27,10 @@ pub(super) enum Command {
     SortBy(Column),
     /// Points of accuracy that may be lost.
     Bearable(f64),
-    /// Points that a module may lose before it is protected.
-    ProtectsFrom(f64),
-    /// The most sensitive weights first.
-    SortScan(bool),
+    /// How the scan is looked at.
+    ViewScan(ScanView),
+    /// All weights in the list of losses.
+    ListAll(bool),
     ShowOriginal(bool),
     ShowZeros(bool),
     PercentText(Option<String>),
@@ -74,6 +75,7 @@ pub(super) enum Action {
     ScanSensitivity,
     FindAmount,
     CopyScan,
+    SaveScan,
     Cancel,
     ToggleTheme,
     ToggleMethod,
@@ -97,7 +99,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -119,6 +121,7 @@ impl Action {
         Self::ScanSensitivity,
         Self::FindAmount,
         Self::CopyScan,
+        Self::SaveScan,
         Self::Cancel,
         Self::ToggleTheme,
         Self::ToggleMethod,
@@ -165,7 +168,8 @@ impl Action {
             Self::MeasureCurve => ("Measure the curve", "Both methods at all amounts, from coarse to fine", None),
             Self::ScanSensitivity => ("Scan", "Prune every weight alone at 10 to 90 %; goes on where it was stopped", None),
             Self::FindAmount => ("Find", "Search for each method's largest amount that loses no more", None),
-            Self::CopyScan => ("Copy as CSV", "The scan to the clipboard, as CSV", None),
+            Self::CopyScan => ("Copy the scan", "The scan to the clipboard, as CSV", None),
+            Self::SaveScan => ("Scan as CSV…", "One row per weight and amount: accuracy, agreement, cosine, KL divergence", None),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),
             Self::ToggleMethod => ("Change the method", "Change between layer-wise and global", Some(key(Modifiers::COMMAND, Key::M))),

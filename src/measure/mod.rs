@@ -3,10 +3,12 @@
 
 mod detail;
 mod effect;
+mod loss;
 mod outcome;
 mod speed;
 
 pub use detail::{Detail, Histogram, Picture, Statistics, Subject};
 pub use effect::{Answers, Changed, Effect, Tally};
+pub use loss::Loss;
 pub use outcome::{Figures, Outcome, Weights, figures, outcome};
 pub use speed::{Effort, Speed, Timing, speed};

@@ -157,7 +157,7 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
             let inputs: Vec<String> = work
                 .inputs
                 .iter()
-                .map(|(name, shape)| format!("{name} {}", shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")))
+                .map(|(name, shape)| format!("{} {}", text::name(name), shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")))
                 .collect();
             let tip = format!(
                 "Of convolutions, linear and recurrent layers, in one forward pass over {}. Biases, normalisation and products of two activations are not counted",
@@ -166,7 +166,7 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
             row_ui(ui, "Multiply-accumulates", &tip, &[Cell::new(ui, text::count(work.total)), layer_wise, global, Cell::new(ui, "")]);
         }
         Some(Err(why)) => {
-            ui.label(egui::RichText::new(format!("Multiply-accumulates are not known: {why}")).color(palette.warning));
+            ui.label(egui::RichText::new(format!("Multiply-accumulates are not known: {}", text::message(why))).color(palette.warning));
         }
         None => row_ui(ui, "Multiply-accumulates", "", &[Cell::new(ui, "…"), Cell::new(ui, ""), Cell::new(ui, ""), Cell::new(ui, "")]),
     }
@@ -338,7 +338,7 @@ fn module_ui(
     commands: &mut Vec<Command>,
 ) {
     let palette = theme::palette(ui);
-    let name = &shares.graph.owner(id).name;
+    let name = &*text::name(&shares.graph.owner(id).name);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::click());
     if !ui.is_rect_visible(rect) {
         return;

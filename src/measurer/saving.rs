@@ -74,7 +74,7 @@ impl Bench {
     /// Counts multiply-accumulates, once for every model, and weighs the position where that is wanted.
     pub(super) fn measure_savings(&mut self) -> Result<(), EvaluateError> {
         let Some(state) = self.position.clone() else { return Ok(()) };
-        if !self.has_work {
+        if !self.has_work && (self.weighs || self.evaluator.is_some()) {
             let inputs = self.inputs(1);
             let Some(session) = &mut self.session else { return Ok(()) };
             let watch = Watching { waiting: &self.inbox.waiting, tell: None };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::evaluate::{Broken, Criterion, EvaluateError, Evaluator, Found, Observer, Questions, Sensitivity, coarse_to_fine};
 use crate::graph::ParameterId;
-use crate::images::{ImageSet, Picture, Preprocess};
+use crate::images::{ImageSet, Picture, Preprocess, Provenance};
 use crate::measure::{Effect, Loss, ParameterSize};
 use crate::network::Work;
 use crate::panics;
@@ -42,6 +42,8 @@ pub enum Measure {
     Model(Box<Session>),
     /// Show the networks the images in this folder or array file from now on.
     Images(PathBuf),
+    /// Preprocess images like this from now on; `None` as the files beside the model say.
+    Preprocess(Option<Box<Preprocess>>),
     /// Show them noise.
     Noise,
     /// The slider is here.
@@ -71,8 +73,10 @@ pub struct Shown {
     pub classes: Vec<String>,
     /// Whether classes are known.
     pub is_labelled: bool,
-    /// How they are preprocessed, in words; empty for noise.
-    pub preprocessing: String,
+    /// How they are preprocessed; `None` for noise.
+    pub preprocess: Option<Preprocess>,
+    /// Where that comes from, in words.
+    pub provenance: String,
 }
 
 /// What a position of the slider costs.
@@ -230,13 +234,21 @@ enum Task {
     Time { state: State, batch: usize },
 }
 
+/// What the networks are shown.
+#[derive(Clone)]
+struct Images {
+    set: Arc<ImageSet>,
+    path: PathBuf,
+    preprocess: Preprocess,
+}
+
 /// What the thread has in hand.
 struct Bench {
     inbox: Inbox,
     tell: Box<dyn Fn(Measured) + Send + Sync>,
     session: Option<Session>,
     evaluator: Option<Evaluator>,
-    images: Option<(Arc<ImageSet>, Preprocess)>,
+    images: Option<Images>,
     position: Option<State>,
     /// When the position is due to be measured.
     due: Option<Instant>,
@@ -379,6 +391,11 @@ impl Bench {
                     self.fail(error);
                 }
             }
+            Measure::Preprocess(preprocess) => {
+                if let Err(error) = self.preprocess(preprocess.map(|p| *p)) {
+                    self.fail(error);
+                }
+            }
             Measure::Noise => {
                 if let Err(error) = self.show_noise() {
                     self.fail(error);
@@ -424,44 +441,72 @@ impl Bench {
     }
 
     fn show(&mut self, path: &Path) -> Result<(), String> {
-        let Some(session) = &self.session else { return Ok(()) };
         let set = Arc::new(ImageSet::open(path, None).map_err(|e| e.to_string())?);
-        let (preprocess, provenance) = Preprocess::for_model(&session.model().graph, &session.model().file.path);
-        let shown = Shown {
-            path: Some(path.to_owned()),
+        self.show_set(set, path.to_owned(), None)
+    }
+
+    /// The images in hand, preprocessed in another way.
+    fn preprocess(&mut self, preprocess: Option<Preprocess>) -> Result<(), String> {
+        match self.images.clone() {
+            Some(shown) => self.show_set(shown.set, shown.path, preprocess),
+            None => Ok(()),
+        }
+    }
+
+    fn show_set(&mut self, set: Arc<ImageSet>, path: PathBuf, chosen: Option<Preprocess>) -> Result<(), String> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let (preprocess, provenance) = match chosen {
+            Some(preprocess) => (preprocess, Provenance::Chosen),
+            None => Preprocess::for_model(&session.model().graph, &session.model().file.path),
+        };
+        preprocess.check().map_err(|e| e.to_string())?;
+        let before = self.images.replace(Images { set: set.clone(), path: path.clone(), preprocess: preprocess.clone() });
+        if let Err(error) = self.ask_again() {
+            self.images = before;
+            return Err(error);
+        }
+        (self.tell)(Measured::Shown(Some(Shown {
+            path: Some(path),
             images: set.images.len(),
             classes: set.classes.clone(),
             is_labelled: set.is_labelled(),
-            preprocessing: format!("{preprocess} · {provenance}"),
-        };
-        self.images = Some((set, preprocess));
-        self.ask_again()?;
-        (self.tell)(Measured::Shown(Some(shown)));
+            preprocess: Some(preprocess),
+            provenance: provenance.to_string(),
+        })));
         Ok(())
     }
 
     /// Makes the evaluator for the images in hand.
     fn ask_again(&mut self) -> Result<(), String> {
-        let (Some(session), Some((set, preprocess))) = (&mut self.session, &self.images) else { return Ok(()) };
+        let (Some(session), Some(Images { set, preprocess, .. })) = (&mut self.session, &self.images) else { return Ok(()) };
         let questions =
             Questions::images(&session.model().graph, set.clone(), preprocess.clone(), None, BATCH).map_err(|e| e.to_string())?;
-        // Built before the fork, it is there once; why it cannot be is told when it is run.
-        let _ = session.dense_network();
-        self.evaluator = Some(Evaluator::new(session.fork(), questions));
-        self.renew();
+        self.ask(questions);
         Ok(())
     }
 
-    fn show_noise(&mut self) -> Result<(), String> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let questions = Questions::noise(&session.model().graph, 0).map_err(|e| e.to_string())?;
-        let shown =
-            Shown { path: None, images: questions.num_images(), classes: Vec::new(), is_labelled: false, preprocessing: String::new() };
-        self.images = None;
+    /// These questions from now on.
+    fn ask(&mut self, questions: Questions) {
+        let Some(session) = &mut self.session else { return };
         // Built before the fork, it is there once; why it cannot be is told when it is run.
         let _ = session.dense_network();
         self.evaluator = Some(Evaluator::new(session.fork(), questions));
         self.renew();
+    }
+
+    fn show_noise(&mut self) -> Result<(), String> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let questions = Questions::noise(&session.model().graph, 0).map_err(|e| e.to_string())?;
+        let shown = Shown {
+            path: None,
+            images: questions.num_images(),
+            classes: Vec::new(),
+            is_labelled: false,
+            preprocess: None,
+            provenance: String::new(),
+        };
+        self.images = None;
+        self.ask(questions);
         (self.tell)(Measured::Shown(Some(shown)));
         Ok(())
     }
@@ -555,7 +600,7 @@ impl Bench {
 
     /// Pictures of the images whose answer changed, of the chosen method first.
     fn tell_pictures(&self, cost: &Cost) {
-        let Some((set, preprocess)) = &self.images else { return };
+        let Some(Images { set, preprocess, .. }) = &self.images else { return };
         let method = cost.settings.method;
         let mut wanted: Vec<usize> = Vec::new();
         for effect in [method, method.other()].into_iter().filter_map(|m| cost.of(m)) {

@@ -14,6 +14,7 @@ use crate::atomic::{self, Overwrite, WriteError};
 use crate::device::{ComputeDevice, DeviceChoice};
 use crate::export::{ExportError, Format, Report};
 use crate::graph::ParameterId;
+use crate::images::Preprocess;
 use crate::measure::{Detail, Figures};
 use crate::measurer::{Measure, Measured, Measurer};
 use crate::onnx::SaveError;
@@ -59,6 +60,8 @@ pub enum Job {
 pub enum Measurement {
     /// See [`Measure::Images`].
     Images(PathBuf),
+    /// See [`Measure::Preprocess`].
+    Preprocess(Option<Box<Preprocess>>),
     /// See [`Measure::Noise`].
     Noise,
     /// See [`Measure::Curve`].
@@ -391,6 +394,7 @@ impl Desk {
             Job::Measure(errand) => {
                 self.measurer.send(match errand {
                     Measurement::Images(path) => Measure::Images(path),
+                    Measurement::Preprocess(preprocess) => Measure::Preprocess(preprocess),
                     Measurement::Noise => Measure::Noise,
                     Measurement::Curve => Measure::Curve,
                     Measurement::Scan => Measure::Scan,

@@ -6,6 +6,7 @@ use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 
 use crate::export::{Form, Format};
 use crate::graph::ParameterId;
+use crate::images::Preprocess;
 use crate::prune::{Settings, Step};
 
 use super::costs::ScanView;
@@ -27,6 +28,10 @@ pub(super) enum Command {
     SortBy(Column),
     /// Points of accuracy that may be lost.
     Bearable(f64),
+    /// Fields for the preprocessing.
+    EditPreprocessing(bool),
+    /// Other preprocessing; `None` as the model's files say.
+    Preprocess(Option<Box<Preprocess>>),
     /// Images of a timed pass.
     Batch(usize),
     /// How the scan is looked at.

@@ -70,6 +70,8 @@ pub struct Costs {
     pub timed: Option<Box<Timed>>,
     /// Images of a timed pass, as typed.
     pub batch: usize,
+    /// Whether the fields for the preprocessing are open.
+    pub edits_preprocessing: bool,
     /// Work that was asked for: how far, and what.
     pub progress: Option<(f32, &'static str)>,
     /// Why the last measurement failed.
@@ -96,6 +98,7 @@ impl Default for Costs {
             sizes: None,
             timed: None,
             batch: 1,
+            edits_preprocessing: false,
             progress: None,
             failure: None,
             bearable: 1.0,
@@ -112,7 +115,14 @@ impl Costs {
 
     /// Nothing measured, everything typed.
     fn emptied(&self) -> Self {
-        Self { bearable: self.bearable, scan_view: self.scan_view, lists_all: self.lists_all, batch: self.batch, ..Self::default() }
+        Self {
+            bearable: self.bearable,
+            scan_view: self.scan_view,
+            lists_all: self.lists_all,
+            batch: self.batch,
+            edits_preprocessing: self.edits_preprocessing,
+            ..Self::default()
+        }
     }
 
     /// Takes in what was measured.

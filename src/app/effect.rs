@@ -12,11 +12,12 @@ use crate::session::Model;
 use super::commands::{Action, Command};
 use super::costs::Costs;
 use super::state::AppState;
-use super::{chart, losses, pictures, scan, text, theme, widgets};
+use super::{chart, losses, pictures, preprocessing, scan, text, theme, widgets};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
     let costs = &state.costs;
     images_ui(ui, costs, commands);
+    preprocessing::show(ui, costs, &model.graph, commands);
     if let Some(why) = &costs.failure {
         ui.add_space(4.0);
         ui.label(egui::RichText::new(text::message(why)).color(theme::palette(ui).warning));
@@ -53,6 +54,7 @@ fn images_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
         if widgets::hint(ui.button(Action::UseNoise.entry().label), Action::UseNoise).clicked() {
             commands.push(Command::Do(Action::UseNoise));
         }
+        preprocessing::button(ui, costs, commands);
         ui.add_space(6.0);
         let Some(shown) = &costs.shown else { return };
         let line = match &shown.path {
@@ -60,7 +62,8 @@ fn images_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
             Some(path) => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
                 let classes = if shown.is_labelled { format!(" · {} classes", shown.classes.len()) } else { " · no labels".to_owned() };
-                format!("{} · {} images{classes} · {}", text::name(&name), text::count(shown.images as u64), shown.preprocessing)
+                let how = shown.preprocess.as_ref().map_or(String::new(), |p| format!(" · {p} · {}", text::message(&shown.provenance)));
+                format!("{} · {} images{classes}{how}", text::name(&name), text::count(shown.images as u64))
             }
         };
         let weak = theme::palette(ui).weak;

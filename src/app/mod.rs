@@ -14,6 +14,7 @@ mod losses;
 mod messages;
 mod module;
 mod pictures;
+mod preprocessing;
 mod scan;
 mod size;
 mod sparsity;
@@ -258,6 +259,14 @@ impl App {
                 };
             }
             Command::Bearable(points) => state.costs.bearable = points,
+            Command::EditPreprocessing(on) => state.costs.edits_preprocessing = on,
+            Command::Preprocess(preprocess) => {
+                // The fields show it at once.
+                if let (Some(shown), Some(preprocess)) = (&mut state.costs.shown, &preprocess) {
+                    shown.preprocess = Some((**preprocess).clone());
+                }
+                self.worker.send(Job::Measure(Measurement::Preprocess(preprocess)));
+            }
             Command::Batch(images) => state.costs.batch = images,
             Command::ViewScan(view) => state.costs.scan_view = view,
             Command::ListAll(on) => state.costs.lists_all = on,

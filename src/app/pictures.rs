@@ -52,6 +52,20 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, method: Method) {
     }
 }
 
+/// A few of the images as the network sees them.
+pub(super) fn preview(ui: &mut Ui, costs: &Costs) {
+    let textures = textures(ui, costs);
+    let fit = ((ui.available_width() + GAP) / (EDGE + GAP)) as usize;
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing = vec2(GAP, 2.0);
+        // Room is kept while others are made.
+        ui.set_min_height(EDGE);
+        for (_, texture) in textures.iter().take(fit) {
+            picture_ui(ui, costs, texture, None);
+        }
+    });
+}
+
 fn picture_ui(ui: &mut Ui, costs: &Costs, texture: &TextureHandle, changed: Option<&Changed>) {
     let classes = costs.shown.as_ref().map_or(&[][..], |s| &s.classes);
     let class = |i: usize| classes.get(i).map_or_else(|| i.to_string(), |class| text::name(class).into_owned());

@@ -157,7 +157,9 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
             let inputs: Vec<String> = work
                 .inputs
                 .iter()
-                .map(|(name, shape)| format!("{} {}", text::name(name), shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")))
+                .map(|(name, shape)| {
+                    format!("{} {}", text::name(name), shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×"))
+                })
                 .collect();
             let tip = format!(
                 "Of convolutions, linear and recurrent layers, in one forward pass over {}. Biases, normalisation and products of two activations are not counted",

@@ -129,7 +129,7 @@ impl Bench {
         let Some(session) = &self.session else { return Ok(Vec::new()) };
         let model = session.model();
         let shape = match &self.images {
-            Some((_, preprocess)) => preprocess.shape(),
+            Some(images) => images.preprocess.shape(),
             None => Preprocess::for_model(&model.graph, &model.file.path).0.shape(),
         };
         Ok(noise(&model.graph, batch, Some(shape), 0)?)

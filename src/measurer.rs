@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::evaluate::{Broken, Criterion, EvaluateError, Evaluator, Found, Observer, Questions, Sensitivity, coarse_to_fine};
 use crate::graph::ParameterId;
 use crate::images::{ImageSet, Picture, Preprocess};
-use crate::measure::{Effect, ParameterSize};
+use crate::measure::{Effect, Loss, ParameterSize};
 use crate::network::Work;
 use crate::panics;
 use crate::prune::{Amount, Method, Settings, State};
@@ -125,6 +125,28 @@ impl Curve {
     }
 }
 
+/// What pruning takes from the weights at a position of the slider, without asking the network.
+#[derive(Debug, Clone)]
+pub struct Losses {
+    /// The position.
+    pub settings: Settings,
+    /// Layer-wise, in graph order; `None` where it cannot be applied here.
+    pub layer_wise: Option<Vec<Loss>>,
+    /// Global, in graph order; `None` where it cannot be applied here.
+    pub global: Option<Vec<Loss>>,
+}
+
+impl Losses {
+    /// Those of a method.
+    #[must_use]
+    pub fn of(&self, method: Method) -> Option<&[Loss]> {
+        match method {
+            Method::LayerWise => self.layer_wise.as_deref(),
+            Method::Global => self.global.as_deref(),
+        }
+    }
+}
+
 /// Something that was measured.
 #[derive(Debug, Clone)]
 pub enum Measured {
@@ -132,6 +154,8 @@ pub enum Measured {
     Shown(Option<Shown>),
     /// What the slider's position costs, as far as was seen.
     Cost(Box<Cost>),
+    /// What the slider's position takes from the weights.
+    Losses(Arc<Losses>),
     /// Pictures as the network sees them, by number of the image.
     Pictures(Arc<Vec<(usize, Picture)>>),
     /// A curve so far.
@@ -222,6 +246,8 @@ struct Bench {
     weighs: bool,
     /// The position at which they were weighed last.
     weighed: Option<State>,
+    /// The position whose losses were told last.
+    lost: Option<State>,
     /// Whether the model's multiply-accumulates were counted.
     has_work: bool,
     dense_sizes: Option<Arc<[ParameterSize]>>,
@@ -259,6 +285,7 @@ impl Bench {
             measured: None,
             weighs: false,
             weighed: None,
+            lost: None,
             has_work: false,
             dense_sizes: None,
             tasks: VecDeque::new(),
@@ -346,7 +373,7 @@ impl Bench {
                     }
                 } else {
                     (self.images, self.scan, self.position, self.due) = (None, None, None, None);
-                    (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
+                    (self.measured, self.weighed, self.lost, self.dense_sizes, self.has_work) = (None, None, None, None, false);
                     (self.tell)(Measured::Shown(None));
                 }
             }
@@ -362,7 +389,7 @@ impl Bench {
             }
             Measure::Position(state) => {
                 self.position = Some(state);
-                self.due = (self.evaluator.is_some() || self.weighs).then(|| Instant::now() + REST);
+                self.due = Some(Instant::now() + REST);
             }
             Measure::Weigh(weighs) => {
                 self.weighs = weighs;
@@ -453,6 +480,7 @@ impl Bench {
     /// Everything that belongs to the slider's position: first what somebody looks at. A network that cannot be run can be
     /// weighed.
     fn measure_here(&mut self) -> Result<(), EvaluateError> {
+        self.measure_losses()?;
         if self.weighs {
             self.measure_savings()?;
             return self.measure_position();
@@ -462,6 +490,27 @@ impl Bench {
             self.measure_savings()?;
         }
         effect
+    }
+
+    /// What the position takes from the weights, which needs no images and little time.
+    fn measure_losses(&mut self) -> Result<(), EvaluateError> {
+        let (Some(session), Some(state)) = (&mut self.session, self.position.clone()) else { return Ok(()) };
+        if self.lost.as_ref() == Some(&state) {
+            return Ok(());
+        }
+        let waiting = &self.inbox.waiting;
+        let mut of = |method| {
+            session.set_state(State { settings: Settings { method, ..state.settings.clone() }, ..state.clone() });
+            match session.losses(&|| waiting.load(Ordering::Relaxed) > 0) {
+                Ok(losses) => Ok(Some(losses)),
+                Err(SessionError::Prune(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let (layer_wise, global) = (of(Method::LayerWise)?, of(Method::Global)?);
+        (self.tell)(Measured::Losses(Arc::new(Losses { settings: state.settings.clone(), layer_wise, global })));
+        self.lost = Some(state);
+        Ok(())
     }
 
     fn measure_position(&mut self) -> Result<(), EvaluateError> {
@@ -516,7 +565,9 @@ impl Bench {
             wanted.extend(effect.changed.iter().take(MAX_PICTURES).map(|c| c.image));
         }
         if wanted.is_empty() {
-            wanted = (0..set.images.len().min(MAX_PICTURES)).collect();
+            // From all over the set, so that most classes are seen.
+            let count = set.images.len().min(MAX_PICTURES);
+            wanted = (0..count).map(|i| i * set.images.len() / count).collect();
         }
         wanted.sort_unstable();
         wanted.dedup();

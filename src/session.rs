@@ -16,7 +16,7 @@ use crate::device::ComputeDevice;
 use crate::escaped::escaped;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
 use crate::graph::{self, BatchNorm, Graph, Parameter, ParameterId};
-use crate::measure::{self, Detail, Figures, Outcome, Subject, Weights};
+use crate::measure::{self, Detail, Figures, Loss, Outcome, Subject, Weights};
 use crate::network::{Array, Network, NetworkError};
 use crate::onnx::{Dtype, OnnxFile, OpenError, Values};
 use crate::prune::device::DeviceError;
@@ -460,6 +460,19 @@ impl Session {
     /// As [`Session::outcome`]; an empty scope is no error when something was pruned before.
     pub fn host_masks(&self) -> Result<Masks, SessionError> {
         Ok(self.host_each(|id, _, masks| (id, masks))?.into_iter().collect())
+    }
+
+    /// What pruning takes from every parameter that is in the scope or changed, at the present settings. It ends early
+    /// when `is_cancelled`, which is asked for every parameter.
+    ///
+    /// # Errors
+    /// As [`Session::host_masks`]; [`SessionError::Cancelled`]
+    pub fn losses(&self, is_cancelled: &(dyn Fn() -> bool + Sync)) -> Result<Vec<Loss>, SessionError> {
+        let graph = &self.model.graph;
+        let one = |id: ParameterId, values: Values, masks: ParameterMasks| {
+            (!is_cancelled()).then(|| Loss::new(id, graph.parameter(id), &values, &masks.zeroed()))
+        };
+        self.host_each(one)?.into_iter().collect::<Option<Vec<Loss>>>().ok_or(SessionError::Cancelled)
     }
 
     /// What `make` makes of every parameter that is in the scope or changed, of its values as opened and its masks.

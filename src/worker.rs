@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 
-use crate::atomic::{Overwrite, WriteError};
+use crate::atomic::{self, Overwrite, WriteError};
 use crate::device::{ComputeDevice, DeviceChoice};
 use crate::export::{ExportError, Format, Report};
 use crate::graph::ParameterId;
@@ -48,6 +48,8 @@ pub enum Job {
     Save(PathBuf, Format, Overwrite),
     /// Save the table of figures.
     SaveTable(PathBuf, Overwrite),
+    /// Save a text that the window made.
+    SaveText(PathBuf, Arc<str>, Overwrite),
     /// Measure something; it is done beside what is done here.
     Measure(Measurement),
 }
@@ -300,7 +302,7 @@ impl Job {
             Self::Redo => "Redo",
             Self::Look(_) => "Look at a parameter",
             Self::Save(..) => "Save",
-            Self::SaveTable(..) => "Save the table",
+            Self::SaveTable(..) | Self::SaveText(..) => "Save the table",
             Self::Measure(_) => "Measure",
         }
     }
@@ -311,6 +313,7 @@ impl Job {
         match self {
             Self::Save(path, format, _) => Self::Save(path, format, Overwrite::Allow),
             Self::SaveTable(path, _) => Self::SaveTable(path, Overwrite::Allow),
+            Self::SaveText(path, text, _) => Self::SaveText(path, text, Overwrite::Allow),
             other => other,
         }
     }
@@ -380,6 +383,11 @@ impl Desk {
                 outlet.send(Event::TableSaved(path));
                 return Ok(());
             }
+            Job::SaveText(path, text, overwrite) => {
+                atomic::write(&path, overwrite, |out| std::io::Write::write_all(out, text.as_bytes())).map_err(ExportError::from)?;
+                outlet.send(Event::TableSaved(path));
+                return Ok(());
+            }
             Job::Measure(errand) => {
                 self.measurer.send(match errand {
                     Measurement::Images(path) => Measure::Images(path),
@@ -406,11 +414,13 @@ impl Desk {
         if let Some(device) = &self.device {
             session.use_device((**device).clone());
         }
-        self.measurer.send(Measure::Model(Box::new(session.fork())));
+        let fork = Box::new(session.fork());
         self.session = Some(session);
         self.opened += 1;
         self.looked = None;
         outlet.send(Event::Opened(model));
+        // After that event: the window takes what was measured before it for what belongs to the model before.
+        self.measurer.send(Measure::Model(fork));
         self.show(outlet);
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::export::{Form, Format};
 use crate::graph::ParameterId;
 use crate::prune::{Settings, Step};
 
+use super::costs::ScanView;
 use super::state::{Column, Grouping, Tab};
 
 /// Something that a panel asks for; run after the frame.
@@ -26,12 +27,12 @@ pub(super) enum Command {
     SortBy(Column),
     /// Points of accuracy that may be lost.
     Bearable(f64),
-    /// Points that a module may lose before it is protected.
-    ProtectsFrom(f64),
     /// Images of a timed pass.
     Batch(usize),
-    /// The most sensitive weights first.
-    SortScan(bool),
+    /// How the scan is looked at.
+    ViewScan(ScanView),
+    /// All weights in the list of losses.
+    ListAll(bool),
     ShowOriginal(bool),
     ShowZeros(bool),
     PercentText(Option<String>),
@@ -77,6 +78,7 @@ pub(super) enum Action {
     FindAmount,
     CopyScan,
     MeasureSpeed,
+    SaveScan,
     Cancel,
     ToggleTheme,
     ToggleMethod,
@@ -100,7 +102,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 28] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -123,6 +125,7 @@ impl Action {
         Self::FindAmount,
         Self::CopyScan,
         Self::MeasureSpeed,
+        Self::SaveScan,
         Self::Cancel,
         Self::ToggleTheme,
         Self::ToggleMethod,
@@ -169,7 +172,8 @@ impl Action {
             Self::MeasureCurve => ("Measure the curve", "Both methods at all amounts, from coarse to fine", None),
             Self::ScanSensitivity => ("Scan", "Prune every weight alone at 10 to 90 %; goes on where it was stopped", None),
             Self::FindAmount => ("Find", "Search for each method's largest amount that loses no more", None),
-            Self::CopyScan => ("Copy as CSV", "The scan to the clipboard, as CSV", None),
+            Self::CopyScan => ("Copy the scan", "The scan to the clipboard, as CSV", None),
+            Self::SaveScan => ("Scan as CSV…", "One row per weight and amount: accuracy, agreement, cosine, KL divergence", None),
             Self::MeasureSpeed => ("Measure the speed", "Time forward passes: dense, masked at every pass, and fixed", None),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),

@@ -1,16 +1,45 @@
 //! What is known of the cost of pruning, as plain data: part of the window's state.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::evaluate::{Criterion, Found, Sensitivity, SensitivityCase};
 use crate::graph::ModuleId;
 use crate::images::Picture;
 use crate::measure::{Effect, Figures};
-use crate::measurer::{Cost, Curve, Measured, Shown, Sizes, Timed};
+use crate::measurer::{Cost, Curve, Losses, Measured, Shown, Sizes, Timed};
 use crate::network::Work;
 use crate::prune::Settings;
 use crate::session::Model;
+
+/// What the colours of the scan stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shade {
+    /// Share of the images whose answer changes.
+    Agreement,
+    /// KL divergence from the dense network's classes.
+    Kl,
+    /// Relative error, of networks that do not classify.
+    Error,
+}
+
+/// How the scan is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScanView {
+    /// What colours stand for, where the network classifies.
+    pub shade: Shade,
+    /// The most sensitive weights first, or all in graph order.
+    pub is_sorted: bool,
+    /// Points that a module may lose before it is protected.
+    pub protects_from: f64,
+    /// The amount at which that is looked at, 0..=1.
+    pub protects_at: f64,
+}
+
+impl Default for ScanView {
+    fn default() -> Self {
+        Self { shade: Shade::Agreement, is_sorted: false, protects_from: 5.0, protects_at: 0.8 }
+    }
+}
 
 /// Everything that was measured on the model on screen.
 #[derive(Debug, Clone)]
@@ -25,8 +54,12 @@ pub struct Costs {
     pub curve: Option<Arc<Curve>>,
     /// Every weight alone.
     pub scan: Option<Arc<Sensitivity>>,
-    /// Rows of the scan in graph order, or the most sensitive first.
-    pub is_sorted: bool,
+    /// How the scan is looked at.
+    pub scan_view: ScanView,
+    /// What pruning takes from every weight at a position of the slider.
+    pub losses: Option<Arc<Losses>>,
+    /// Whether all weights are listed, or those that lose most.
+    pub lists_all: bool,
     /// The largest amounts that lose no more than so much.
     pub found: Option<(f64, Vec<Found>)>,
     /// Multiply-accumulates of the dense model, or why they are not known.
@@ -41,12 +74,10 @@ pub struct Costs {
     pub progress: Option<(f32, &'static str)>,
     /// Why the last measurement failed.
     pub failure: Option<String>,
-    /// Images asked for before the measurer had the model.
-    pub wanted: Option<PathBuf>,
     /// Points of accuracy that may be lost, as typed.
     pub bearable: f64,
-    /// Points that a module may lose before it is protected, as typed.
-    pub protects_from: f64,
+    /// Another model was opened, and the measurer has not come to it: what still arrives belongs to the one before.
+    pub is_behind: bool,
 }
 
 impl Default for Costs {
@@ -57,7 +88,9 @@ impl Default for Costs {
             pictures: Arc::default(),
             curve: None,
             scan: None,
-            is_sorted: false,
+            scan_view: ScanView::default(),
+            losses: None,
+            lists_all: false,
             found: None,
             work: None,
             sizes: None,
@@ -65,28 +98,41 @@ impl Default for Costs {
             batch: 1,
             progress: None,
             failure: None,
-            wanted: None,
             bearable: 1.0,
-            protects_from: 5.0,
+            is_behind: false,
         }
     }
 }
 
 impl Costs {
+    /// Nothing is known of a model that was just opened.
+    pub(super) fn opened(&mut self) {
+        *self = Self { is_behind: true, ..self.emptied() };
+    }
+
+    /// Nothing measured, everything typed.
+    fn emptied(&self) -> Self {
+        Self { bearable: self.bearable, batch: self.batch, scan_view: self.scan_view, lists_all: self.lists_all, ..Self::default() }
+    }
+
     /// Takes in what was measured.
     pub(super) fn take(&mut self, measured: Measured) {
+        if self.is_behind && !matches!(measured, Measured::Shown(None)) {
+            return;
+        }
         match measured {
             Measured::Shown(shown) => {
-                let kept = Self { bearable: self.bearable, protects_from: self.protects_from, batch: self.batch, ..Self::default() };
                 // Other images are shown to the same model.
                 let same = shown.is_some();
-                let (work, sizes, timed) = (self.work.take(), self.sizes.take(), self.timed.take());
-                *self = if same { Self { shown, work, sizes, timed, ..kept } } else { kept };
+                let (work, sizes, timed, losses) = (self.work.take(), self.sizes.take(), self.timed.take(), self.losses.take());
+                let kept = self.emptied();
+                *self = if same { Self { shown, work, sizes, timed, losses, ..kept } } else { kept };
             }
             Measured::Cost(cost) => {
                 self.failure = None;
                 self.cost = Some(cost);
             }
+            Measured::Losses(losses) => self.losses = Some(losses),
             Measured::Pictures(pictures) => self.pictures = pictures,
             Measured::Curve(curve) => self.curve = Some(curve),
             Measured::Scan(scan) => self.scan = Some(scan),
@@ -125,15 +171,40 @@ impl Costs {
         }
     }
 
-    /// Modules of which a weight lost more than `limit` at the scanned amount nearest to a half.
-    pub(super) fn sensitive(&self, model: &Model, limit: f64) -> Vec<ModuleId> {
+    /// What the colours of the scan stand for.
+    pub(super) fn shade(&self, scan: &Sensitivity) -> Shade {
+        match scan.cases.first() {
+            Some(case) if case.effect.mean_kl.is_none() => Shade::Error,
+            _ => self.scan_view.shade,
+        }
+    }
+
+    /// The parameters of the scan, by number, in the order in which they are shown.
+    pub(super) fn scan_order(&self, scan: &Sensitivity) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..scan.parameters.len()).collect();
+        if self.scan_view.is_sorted {
+            let of_case = |case: &SensitivityCase| match self.shade(scan) {
+                Shade::Kl => case.effect.mean_kl.unwrap_or(0.0),
+                Shade::Agreement | Shade::Error => Self::loss(&case.effect),
+            };
+            let total = |p: usize| (0..scan.amounts.len()).filter_map(|a| scan.case(p, a)).map(of_case).sum::<f64>();
+            let totals: Vec<f64> = order.iter().map(|&p| total(p)).collect();
+            order.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
+        }
+        order
+    }
+
+    /// Modules of which a weight lost more than is set at the scanned amount nearest to the one that is set.
+    pub(super) fn sensitive(&self, model: &Model) -> Vec<ModuleId> {
         let Some(scan) = &self.scan else { return Vec::new() };
-        let middle = scan.amounts.len() / 2;
+        let ScanView { protects_from, protects_at, .. } = self.scan_view;
+        let distance = |i: &usize| (scan.amounts[*i] - protects_at).abs();
+        let Some(at) = (0..scan.amounts.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))) else { return Vec::new() };
         let mut modules: Vec<ModuleId> = scan
             .parameters
             .iter()
             .enumerate()
-            .filter(|(i, _)| scan.case(*i, middle).is_some_and(|case| Self::loss(&case.effect) > limit))
+            .filter(|(i, _)| scan.case(*i, at).is_some_and(|case| Self::loss(&case.effect) > protects_from / 100.0))
             .map(|(_, id)| model.graph.parameter(*id).module)
             .collect();
         modules.sort_unstable();

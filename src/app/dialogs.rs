@@ -14,6 +14,8 @@ pub enum Purpose {
     Save(Format),
     /// Save the table.
     Table,
+    /// Save the scan.
+    Scan,
     /// Choose a folder of images.
     Images,
     /// Save a picture of the charts.
@@ -27,7 +29,7 @@ impl Purpose {
             Self::Save(Format::Safetensors(_)) => ("safetensors", &["safetensors"]),
             Self::Save(Format::Burnpack) => ("Burn weights", &["bpk"]),
             Self::Save(Format::RustSource) => ("Rust source", &["rs"]),
-            Self::Table => ("CSV table", &["csv"]),
+            Self::Table | Self::Scan => ("CSV table", &["csv"]),
             Self::Images => ("Images", &["npz", "npy"]),
             Self::Chart => ("PNG picture", &["png"]),
         }

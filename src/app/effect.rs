@@ -1,24 +1,18 @@
 //! Tab “Effect”: what pruning costs on a person's own images, at the slider's position and over all amounts, and which weights
 //! can bear it.
 
-use eframe::egui::{self, Align, Color32, Layout, Rect, Sense, TextureHandle, Ui, WidgetInfo, pos2, vec2};
+use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 use egui_plot::{HLine, Line, LineStyle, PlotBounds, PlotPoints, Points, VLine};
 
-use crate::evaluate::{Criterion, Sensitivity};
+use crate::evaluate::Criterion;
 use crate::measure::{Effect, Figures};
-use crate::measurer::Cost;
 use crate::prune::{Amount, Method, Settings, Step};
 use crate::session::Model;
 
 use super::commands::{Action, Command};
 use super::costs::Costs;
 use super::state::AppState;
-use super::{chart, text, theme, widgets};
-
-/// Height of a row of the heat map.
-const CELL_HEIGHT: f32 = 13.0;
-/// Edge of a picture.
-const PICTURE: f32 = 52.0;
+use super::{chart, losses, pictures, scan, text, theme, widgets};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
     let costs = &state.costs;
@@ -27,23 +21,25 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.add_space(4.0);
         ui.label(egui::RichText::new(text::message(why)).color(theme::palette(ui).warning));
     }
-    if costs.shown.is_none() {
-        ui.add_space(16.0);
-        ui.weak("Choose a folder with images: one subfolder per class, or flat. PNG, JPEG, WebP, BMP, or an array in .npy or .npz.");
-        ui.weak("Without images, noise shows how far the outputs drift, which says little about accuracy.");
-        return;
-    }
     ui.add_space(10.0);
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         // The bar that scrolls covers nothing.
         ui.set_max_width(ui.available_width() - 12.0);
-        cost_ui(ui, costs, figures);
+        if costs.shown.is_some() {
+            cost_ui(ui, costs, figures);
+            ui.add_space(16.0);
+            curve_ui(ui, state, figures, commands);
+            ui.add_space(16.0);
+            scan::show(ui, state, model, figures, commands);
+            ui.add_space(16.0);
+        } else {
+            ui.weak("Choose a folder with images: one subfolder per class, or flat. PNG, JPEG, WebP, BMP, or an array in .npy or .npz.");
+            ui.weak("Without images, noise shows how far the outputs drift, which says little about accuracy.");
+            ui.add_space(16.0);
+        }
+        losses::show(ui, costs, model, figures, commands);
         ui.add_space(16.0);
-        curve_ui(ui, state, figures, commands);
-        ui.add_space(16.0);
-        scan_ui(ui, state, model, figures, commands);
-        ui.add_space(16.0);
-        pictures_ui(ui, costs, figures.settings.method);
+        pictures::show(ui, costs, figures.settings.method);
         ui.add_space(8.0);
     });
 }
@@ -75,11 +71,16 @@ fn images_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
 /// A figure of an effect by name, as text, and whether it is worse than the dense network's.
 type Row = (&'static str, &'static str, fn(&Effect) -> Option<String>);
 
+/// Of noise, figures tell how far the outputs drift and nothing about accuracy.
+fn is_noise(costs: &Costs) -> bool {
+    costs.shown.as_ref().is_some_and(|shown| shown.path.is_none())
+}
+
 const ROWS: [Row; 5] = [
     ("Top-1 accuracy", "Share of the labelled images whose class is the first answer", |e| e.top1.map(text::percent)),
     ("Top-5 accuracy", "Share of the labelled images whose class is among the first five answers", |e| e.top5.map(text::percent)),
     ("Agreement", "Share of the images with the dense network's first answer", |e| e.agreement.map(text::percent)),
-    ("Mean cosine", "Cosine between the outputs of pruned and dense network", |e| Some(format!("{:.4}", e.mean_cosine))),
+    ("Mean cosine", "Cosine between the outputs of pruned and dense network", |e| Some(format!("{:.4}", e.mean_cosine).replace('-', "−"))),
     ("Mean KL divergence", "Of the pruned network's classes from the dense one's, in nats", |e| e.mean_kl.map(|kl| format!("{kl:.4}"))),
 ];
 
@@ -93,7 +94,8 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
         return;
     };
     let total = costs.shown.as_ref().map_or(0, |s| s.images);
-    let seen = format!("{} of {} images", text::count(cost.dense.images as u64), text::count(total as u64));
+    let what = if is_noise(costs) { "inputs of noise, which tell drift, not accuracy" } else { "images" };
+    let seen = format!("{} of {} {what}", text::count(cost.dense.images as u64), text::count(total as u64));
     let broken = if cost.broken.is_empty() { String::new() } else { format!(" · {} could not be read", cost.broken.len()) };
     let waiting = if is_present { "" } else { " · measuring the present position …" };
     let title = format!("Effect of {} · {seen}{broken}{waiting}", amount_text(cost.settings.amount));
@@ -212,7 +214,11 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
     let palette = theme::palette(ui);
     let costs = &state.costs;
     let criterion = costs.criterion();
-    let name = if criterion == Criterion::Top1 { "Accuracy" } else { "Agreement" };
+    let name = match criterion {
+        Criterion::Top1 => "Accuracy",
+        Criterion::Agreement if is_noise(costs) => "Agreement on noise",
+        Criterion::Agreement => "Agreement",
+    };
     widgets::section_head(ui, &format!("{name} against amount"), |ui| {
         if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
             commands.push(Command::Do(Action::MeasureCurve));
@@ -231,7 +237,8 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         .grid_color(palette.line)
         .y_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
         .x_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
-        .x_axis_formatter(|mark, _| format!("{:.0} %", mark.value))
+        // At the origin the other axis's label says the same.
+        .x_axis_formatter(|mark, _| if mark.value == 0.0 { String::new() } else { format!("{:.0} %", mark.value) })
         .y_axis_formatter(|mark, _| format!("{:.0} %", mark.value))
         .label_formatter(|_| None);
     let response = chart::with_axis_style(ui, |ui| {
@@ -306,170 +313,6 @@ fn set_amount(state: &AppState, amount: f64, method: Option<Method>, commands: &
     let settings = Settings { method: method.unwrap_or(settings.method), amount: Amount::Fraction(amount), ..settings.clone() };
     commands.push(Command::Set(Box::new(settings), Step::Amount));
     commands.push(Command::EndDrag);
-}
-
-/// Every weight alone at several amounts.
-fn scan_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
-    let palette = theme::palette(ui);
-    let costs = &state.costs;
-    let is_done = costs.scan.as_ref().is_some_and(|s| s.is_done());
-    widgets::section_head(ui, "Sensitivity: every weight pruned alone, loss of agreement", |ui| {
-        if !is_done && widgets::hint(ui.button(Action::ScanSensitivity.entry().label), Action::ScanSensitivity).clicked() {
-            commands.push(Command::Do(Action::ScanSensitivity));
-        }
-        if costs.scan.is_some() {
-            if widgets::hint(ui.button(Action::CopyScan.entry().label), Action::CopyScan).clicked() {
-                commands.push(Command::Do(Action::CopyScan));
-            }
-            if widgets::tick(ui, costs.is_sorted, true, "Most sensitive first").clicked() {
-                commands.push(Command::SortScan(!costs.is_sorted));
-            }
-        }
-    });
-    let Some(scan) = &costs.scan else {
-        ui.weak("Scan to see which layers can bear pruning, and to protect those that cannot.");
-        return;
-    };
-    heat_ui(ui, state, model, scan, commands);
-    ui.horizontal(|ui| {
-        ui.label(egui::RichText::new("Protect modules that lose more than").color(palette.weak));
-        let mut points = costs.protects_from;
-        let field = ui.add(egui::DragValue::new(&mut points).range(0.0..=100.0).speed(0.1).fixed_decimals(1));
-        field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Points from which a module is protected"));
-        if field.changed() {
-            commands.push(Command::ProtectsFrom(points));
-        }
-        let middle = scan.amounts.get(scan.amounts.len() / 2).copied().unwrap_or(0.5);
-        ui.label(egui::RichText::new(format!("points at {}", text::percent(middle))).color(palette.weak));
-        let modules = costs.sensitive(model, points / 100.0);
-        let label = format!("Protect {}", modules.len());
-        let button = ui.add_enabled(!modules.is_empty(), egui::Button::new(label));
-        if button.on_hover_text("Lock these modules in the tree, so that nothing prunes them").clicked() {
-            let mut settings = figures.settings.clone();
-            for module in modules {
-                settings.locked[module.0] = true;
-            }
-            commands.push(Command::Set(Box::new(settings), Step::Lock));
-        }
-        if scan.nodes_run > 0 {
-            let saving = scan.nodes_from_start as f64 / scan.nodes_run as f64;
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                ui.weak(format!("{saving:.1} times less work")).on_hover_text(
-                    "Layers before the pruned one give what they gave: their results are kept. Operators run, beside running all of them for every case",
-                );
-            });
-        }
-    });
-}
-
-/// Columns are weights, rows are amounts, dark is harmless.
-fn heat_ui(ui: &mut Ui, state: &AppState, model: &Model, scan: &Sensitivity, commands: &mut Vec<Command>) {
-    let palette = theme::palette(ui);
-    let rows = scan.amounts.len();
-    let loss = |p: usize, a: usize| scan.case(p, a).map(|case| Costs::loss(&case.effect));
-    let mut order: Vec<usize> = (0..scan.parameters.len()).collect();
-    if state.costs.is_sorted {
-        let total = |p: usize| (0..rows).filter_map(|a| loss(p, a)).sum::<f64>();
-        order.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
-    }
-    let axis = 44.0;
-    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), CELL_HEIGHT * rows as f32 + 4.0), Sense::click());
-    response.widget_info(|| {
-        WidgetInfo::labeled(egui::Role::Image, true, format!("Sensitivity, {} of {} cases", scan.cases.len(), scan.num_cases()))
-    });
-    let left = rect.left() + axis;
-    let width = (rect.right() - left) / order.len().max(1) as f32;
-    let painter = ui.painter_at(rect);
-    for (row, amount) in scan.amounts.iter().enumerate() {
-        let y = rect.top() + CELL_HEIGHT * row as f32;
-        if row % 2 == 0 {
-            widgets::paint_right(ui, left - 6.0, y + CELL_HEIGHT / 2.0, &format!("{:.0} %", amount * 100.0), theme::small(), palette.weak);
-        }
-        for (column, &p) in order.iter().enumerate() {
-            let cell = Rect::from_min_size(pos2(left + width * column as f32, y), vec2((width - 1.0).max(1.0), CELL_HEIGHT - 1.0));
-            let color = match loss(p, row) {
-                Some(loss) => palette.raised.lerp_to_gamma(palette.warning, (loss.clamp(0.0, 1.0) as f32).sqrt()),
-                None => palette.panel,
-            };
-            painter.rect_filled(cell, 1.0, color);
-        }
-    }
-    let column = response.hover_pos().map(|at| ((at.x - left) / width).floor()).filter(|c| *c >= 0.0 && *c < order.len() as f32);
-    let Some(p) = column.map(|c| order[c as usize]) else { return };
-    let row = response.hover_pos().map_or(0, |at| ((at.y - rect.top()) / CELL_HEIGHT) as usize).min(rows.saturating_sub(1));
-    let id = scan.parameters[p];
-    if response.clicked() {
-        commands.push(Command::Select(id));
-    }
-    response.on_hover_ui_at_pointer(|ui| {
-        ui.set_max_width(320.0);
-        ui.label(egui::RichText::new(text::name(&model.graph.parameter(id).name)).font(theme::bold()));
-        match scan.case(p, row) {
-            Some(case) => {
-                ui.label(format!("{} pruned: loses {}", text::percent(case.amount), text::percent(Costs::loss(&case.effect))));
-                if let Some(kl) = case.effect.mean_kl {
-                    ui.weak(format!("KL divergence {kl:.4}"));
-                }
-            }
-            None => drop(ui.weak("not measured yet")),
-        }
-    });
-}
-
-/// Images as the network sees them: those whose answer changed, with both answers.
-fn pictures_ui(ui: &mut Ui, costs: &Costs, method: Method) {
-    let Some(effect) = costs.cost.as_ref().and_then(|c| Cost::of(c, method)) else { return };
-    if costs.pictures.is_empty() {
-        return;
-    }
-    let classes = costs.shown.as_ref().map_or(&[][..], |s| &s.classes);
-    let class = |i: usize| classes.get(i).map_or_else(|| i.to_string(), |class| text::name(class).into_owned());
-    let textures = textures(ui, costs);
-    let has_changed = !effect.changed.is_empty();
-    let title = if has_changed {
-        format!("Answers that changed under {}, dense → pruned", method_name(method).to_lowercase())
-    } else {
-        "What the network sees".to_owned()
-    };
-    widgets::section_title(ui, &title);
-    ui.add_space(4.0);
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(8.0, 8.0);
-        for (image, texture) in &textures {
-            let changed = effect.changed.iter().find(|c| c.image == *image);
-            if has_changed && changed.is_none() {
-                continue;
-            }
-            ui.vertical(|ui| {
-                ui.set_width(PICTURE);
-                ui.add(egui::Image::new(texture).fit_to_exact_size(vec2(PICTURE, PICTURE)).corner_radius(3));
-                if let Some(changed) = changed {
-                    let answers = format!("{} → {}", class(changed.dense), class(changed.pruned));
-                    let label = egui::Label::new(egui::RichText::new(&answers).font(theme::small()).color(theme::palette(ui).weak));
-                    ui.add(label.truncate()).on_hover_text(answers);
-                }
-            });
-        }
-    });
-}
-
-/// The pictures on the graphics device, kept from frame to frame.
-fn textures(ui: &Ui, costs: &Costs) -> Vec<(usize, TextureHandle)> {
-    type Kept = (usize, Vec<(usize, TextureHandle)>);
-    let id = egui::Id::unique("effect pictures");
-    let key = std::sync::Arc::as_ptr(&costs.pictures) as usize;
-    if let Some((known, textures)) = ui.data(|d| d.get_temp::<Kept>(id))
-        && known == key
-    {
-        return textures;
-    }
-    let load = |(image, picture): &(usize, crate::images::Picture)| {
-        let pixels = egui::ColorImage::from_rgb([picture.width as usize, picture.height as usize], &picture.rgb);
-        (*image, ui.ctx().load_texture(format!("image {image}"), pixels, egui::TextureOptions::LINEAR))
-    };
-    let textures: Vec<(usize, TextureHandle)> = costs.pictures.iter().map(load).collect();
-    ui.data_mut(|d| d.insert_temp::<Kept>(id, (key, textures.clone())));
-    textures
 }
 
 /// The few results that matter, for the foot of another tab; `None` where nothing was measured for these settings.

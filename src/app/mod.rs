@@ -10,8 +10,11 @@ mod compare;
 mod costs;
 mod dialogs;
 mod effect;
+mod losses;
 mod messages;
 mod module;
+mod pictures;
+mod scan;
 mod size;
 mod sparsity;
 mod state;
@@ -255,9 +258,9 @@ impl App {
                 };
             }
             Command::Bearable(points) => state.costs.bearable = points,
-            Command::ProtectsFrom(points) => state.costs.protects_from = points,
             Command::Batch(images) => state.costs.batch = images,
-            Command::SortScan(on) => state.costs.is_sorted = on,
+            Command::ViewScan(view) => state.costs.scan_view = view,
+            Command::ListAll(on) => state.costs.lists_all = on,
             Command::ShowOriginal(on) => state.shows_original = on,
             Command::ShowZeros(on) => state.shows_zeros = on,
             Command::PercentText(text) => state.percent_text = text,
@@ -304,6 +307,7 @@ impl App {
                 }
             }
             Action::MeasureSpeed => self.worker.send(Job::Measure(Measurement::Time(self.state.costs.batch))),
+            Action::SaveScan if has_model => self.ask(Purpose::Scan),
             Action::Undo => self.worker.send(Job::Undo),
             Action::Redo => self.worker.send(Job::Redo),
             Action::Fix => self.worker.send(Job::Fix),
@@ -353,6 +357,7 @@ impl App {
         let stem = path.as_deref().and_then(Path::file_stem).unwrap_or_default().to_string_lossy().into_owned();
         let suffix = match purpose {
             Purpose::Save(_) => "_pruned",
+            Purpose::Scan => "_sensitivity",
             _ => "",
         };
         let is_demo = self.demo.as_ref().is_some_and(|d| path.as_deref().is_some_and(|p| p.starts_with(d.path())));
@@ -372,6 +377,12 @@ impl App {
             Purpose::Images => self.worker.send(Job::Measure(Measurement::Images(path))),
             Purpose::Save(format) => self.worker.send(Job::Save(path, format, Overwrite::Refuse)),
             Purpose::Table => self.worker.send(Job::SaveTable(path, Overwrite::Refuse)),
+            Purpose::Scan => {
+                if let Some((model, _)) = self.state.shown() {
+                    let text = self.state.costs.scan_csv(model);
+                    self.worker.send(Job::SaveText(path, text.into(), Overwrite::Refuse));
+                }
+            }
             Purpose::Chart => self.picture(ctx, path),
         }
     }

@@ -300,6 +300,7 @@ impl AppState {
         self.settings = None;
         self.view = None;
         self.detail = None;
+        self.costs.opened();
         self.search.clear();
         self.folds.clear();
         self.percent_text = None;
@@ -317,6 +318,7 @@ fn saved(report: &Report) -> Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurer::Measured;
 
     #[test]
     fn a_failed_job_leaves_the_model_and_says_why() {
@@ -337,5 +339,12 @@ mod tests {
         let mut state = AppState { settings: Some(Settings::new(&model.graph)), ..AppState::default() };
         state.take(Event::Opened(model));
         assert!(state.settings.is_none() && state.view.is_none() && state.detail.is_none());
+        // What the measurer still says belongs to the model before, until it has come to this one.
+        let late = Measured::Scan(Arc::default());
+        state.take(Event::Measured(late.clone()));
+        assert!(state.costs.scan.is_none());
+        state.take(Event::Measured(Measured::Shown(None)));
+        state.take(Event::Measured(late));
+        assert!(state.costs.scan.is_some());
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Palette {
     pub global: Color32,
     pub layer_wise: Color32,
     pub warning: Color32,
+    /// Beyond a warning: the strongest of a scale that begins at the ground and passes it.
+    pub harm: Color32,
     pub good: Color32,
     pub selected: Color32,
     /// Text on a filled button.
@@ -45,6 +47,7 @@ const DARK: Palette = Palette {
     global: Color32::from_rgb(0xe6, 0x9f, 0x00),
     layer_wise: Color32::from_rgb(0x56, 0xb4, 0xe9),
     warning: Color32::from_rgb(0xe0, 0x6c, 0x4f),
+    harm: Color32::from_rgb(0xff, 0xe3, 0xd3),
     good: Color32::from_rgb(0x2f, 0xb5, 0x8a),
     selected: Color32::from_rgb(0x29, 0x39, 0x4d),
     on_accent: Color32::from_rgb(0x1d, 0x16, 0x05),
@@ -60,6 +63,7 @@ const LIGHT: Palette = Palette {
     global: Color32::from_rgb(0xb8, 0x77, 0x00),
     layer_wise: Color32::from_rgb(0x1f, 0x7f, 0xb8),
     warning: Color32::from_rgb(0xc2, 0x45, 0x2d),
+    harm: Color32::from_rgb(0x52, 0x10, 0x0a),
     good: Color32::from_rgb(0x0f, 0x8a, 0x63),
     selected: Color32::from_rgb(0xd9, 0xea, 0xf7),
     on_accent: Color32::from_rgb(0x1d, 0x16, 0x05),

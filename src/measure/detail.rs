@@ -165,7 +165,7 @@ fn histogram(values: &[f64]) -> Histogram {
 
 /// A parameter seen as outputs × inputs × kernel positions, whatever the file's order.
 #[derive(Debug)]
-struct Grid {
+pub(super) struct Grid {
     outputs: usize,
     inputs: usize,
     kernel: usize,
@@ -173,7 +173,7 @@ struct Grid {
 }
 
 impl Grid {
-    fn of(parameter: &Parameter) -> Self {
+    pub(super) fn of(parameter: &Parameter) -> Self {
         match parameter.shape.as_slice() {
             [] => Self { outputs: parameter.elements.min(1), inputs: 1, kernel: 1, inputs_first: false },
             [n] => Self { outputs: *n, inputs: 1, kernel: 1, inputs_first: false },
@@ -191,7 +191,8 @@ impl Grid {
         if self.inputs_first { (i * self.outputs + o) * self.kernel + k } else { (o * self.inputs + i) * self.kernel + k }
     }
 
-    fn empty(&self, value: impl Fn(usize) -> f64) -> ((usize, usize), (usize, usize)) {
+    /// Outputs and inputs that are wholly zero, of how many.
+    pub(super) fn empty(&self, value: impl Fn(usize) -> f64) -> ((usize, usize), (usize, usize)) {
         let mut output_lives = vec![false; self.outputs];
         let mut input_lives = vec![false; self.inputs];
         for (o, output) in output_lives.iter_mut().enumerate() {

@@ -3,12 +3,14 @@
 
 mod detail;
 mod effect;
+mod loss;
 mod outcome;
 mod size;
 mod speed;
 
 pub use detail::{Detail, Histogram, Picture, Statistics, Subject};
 pub use effect::{Answers, Changed, Effect, Tally};
+pub use loss::Loss;
 pub use outcome::{Figures, Outcome, Weights, figures, outcome};
 pub(crate) use size::weigh;
 pub use size::{Bytes, Encoding, ParameterSize, Pattern, is_eligible};

@@ -6,6 +6,7 @@
 
 mod access;
 mod driver;
+mod effect;
 mod files;
 mod images;
 mod names;

@@ -1,0 +1,126 @@
+//! Tab “Effect”, what can be said without any image: how much of every weight is taken, and what is left wholly zero.
+
+use eframe::egui::{Rect, Sense, Ui, WidgetInfo, pos2, vec2};
+
+use crate::graph::ParameterId;
+use crate::measure::{Figures, Loss};
+use crate::prune::{Method, Settings};
+use crate::session::Model;
+
+use super::commands::Command;
+use super::costs::Costs;
+use super::{text, theme, widgets};
+
+/// Rows that are listed at first.
+const FEW: usize = 8;
+/// Height of a row.
+const ROW: f32 = 21.0;
+/// Where the columns end, as shares of the width.
+const ENDS: [f32; 4] = [0.55, 0.70, 0.85, 1.0];
+/// Length of a bar.
+const BAR: f32 = 34.0;
+
+/// One parameter under both methods.
+struct Row {
+    id: ParameterId,
+    layer_wise: Option<f64>,
+    global: Option<f64>,
+    chosen: Loss,
+}
+
+pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
+    let method = figures.settings.method;
+    let rows = rows(costs, method);
+    widgets::section_head(ui, "What is taken from the weights, without any image", |ui| {
+        if rows.len() > FEW {
+            let label = format!("List all {}", rows.len());
+            if widgets::tick(ui, costs.lists_all, true, &label).clicked() {
+                commands.push(Command::ListAll(!costs.lists_all));
+            }
+        }
+    });
+    let Some(losses) = &costs.losses else {
+        ui.weak("Comes when the slider rests.");
+        return;
+    };
+    if rows.is_empty() {
+        ui.weak("Nothing is in the scope.");
+        return;
+    }
+    let is_present = Settings { method, ..losses.settings.clone() } == figures.settings;
+    let strength = if is_present { 1.0 } else { 0.5 };
+    let (outputs, inputs) = rows.iter().fold((0, 0), |(o, i), row| (o + row.chosen.empty_outputs.0, i + row.chosen.empty_inputs.0));
+    let name = if method == Method::Global { "Global" } else { "Layer-wise" };
+    ui.weak(format!(
+        "{name} empties {} and {}. Error: length of what is taken, beside that of the whole weight.",
+        counted(outputs, "output"),
+        counted(inputs, "input"),
+    ));
+    heads_ui(ui);
+    let shown = if costs.lists_all { rows.len() } else { FEW };
+    for row in rows.iter().take(shown) {
+        row_ui(ui, model, row, strength, commands);
+    }
+}
+
+/// Those that lose most first, by the chosen method.
+fn rows(costs: &Costs, method: Method) -> Vec<Row> {
+    let Some(losses) = &costs.losses else { return Vec::new() };
+    let Some(chosen) = losses.of(method) else { return Vec::new() };
+    // Both methods look at the same parameters, except where masks of one are there already.
+    let error = |method, id| {
+        losses.of(method)?.binary_search_by_key(&id, |l| l.parameter).ok().map(|i| losses.of(method)?.get(i).map(|l| l.error))?
+    };
+    let row = |loss: &Loss| Row {
+        id: loss.parameter,
+        layer_wise: error(Method::LayerWise, loss.parameter),
+        global: error(Method::Global, loss.parameter),
+        chosen: *loss,
+    };
+    let mut rows: Vec<Row> = chosen.iter().map(row).collect();
+    rows.sort_by(|a, b| b.chosen.error.total_cmp(&a.chosen.error));
+    rows
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{} {what}{}", text::count(n as u64), if n == 1 { "" } else { "s" })
+}
+
+fn heads_ui(ui: &mut Ui) {
+    let palette = theme::palette(ui);
+    let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
+    for (head, end) in ["Layer-wise error", "Global error", "Empty outputs", "Empty inputs"].into_iter().zip(ENDS) {
+        widgets::paint_right(ui, rect.left() + rect.width() * end, rect.center().y, head, theme::small(), palette.weak);
+    }
+}
+
+fn row_ui(ui: &mut Ui, model: &Model, row: &Row, strength: f32, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let name = &text::name(&model.graph.parameter(row.id).name);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::click());
+    let percent = |error: Option<f64>| error.map_or("–".into(), text::percent);
+    let part = |(empty, all): (usize, usize)| format!("{} of {}", text::count(empty as u64), text::count(all as u64));
+    let cells = [percent(row.layer_wise), percent(row.global), part(row.chosen.empty_outputs), part(row.chosen.empty_inputs)];
+    response.widget_info(|| WidgetInfo::labeled(eframe::egui::Role::Button, true, format!("{name}: {}", cells.join(", "))));
+    // Rows that are scrolled away cost nothing.
+    if ui.is_rect_visible(rect) {
+        if response.hovered() || response.has_focus() {
+            ui.painter().rect_filled(rect.expand2(vec2(4.0, 0.0)), 3.0, palette.raised);
+        }
+        let x = |share: f32| rect.left() + rect.width() * share;
+        let is_empty = [false, false, row.chosen.empty_outputs.0 > 0, row.chosen.empty_inputs.0 > 0];
+        for ((cell, end), is_empty) in cells.iter().zip(ENDS).zip(is_empty) {
+            let tone = if is_empty { palette.warning } else { palette.text };
+            widgets::paint_right(ui, x(end), rect.center().y, cell, theme::normal(), tone.gamma_multiply(strength));
+        }
+        for ((error, method), end) in [(row.layer_wise, Method::LayerWise), (row.global, Method::Global)].into_iter().zip(ENDS) {
+            let bar = Rect::from_min_size(pos2(x(end) - 52.0 - BAR, rect.center().y - 3.0), vec2(BAR, 6.0));
+            widgets::paint_bar(ui.painter(), bar, error.unwrap_or(0.0), palette.method(method).gamma_multiply(strength), palette);
+        }
+        let room = Rect::from_min_max(rect.min, pos2(x(ENDS[0]) - 60.0 - BAR, rect.bottom()));
+        widgets::paint_path(ui, room, name, &theme::normal(), palette.weak);
+    }
+    if response.clicked() {
+        commands.push(Command::Select(row.id));
+    }
+}

@@ -562,12 +562,10 @@ impl Bench {
         let method = cost.settings.method;
         let mut wanted: Vec<usize> = Vec::new();
         for effect in [method, method.other()].into_iter().filter_map(|m| cost.of(m)) {
-            wanted.extend(effect.changed.iter().take(MAX_PICTURES).map(|c| c.image));
+            wanted.extend(spread(effect.changed.len()).map(|i| effect.changed[i].image));
         }
         if wanted.is_empty() {
-            // From all over the set, so that most classes are seen.
-            let count = set.images.len().min(MAX_PICTURES);
-            wanted = (0..count).map(|i| i * set.images.len() / count).collect();
+            wanted = spread(set.images.len()).collect();
         }
         wanted.sort_unstable();
         wanted.dedup();
@@ -651,6 +649,12 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// Which of `count` pictures are shown: from all over them, so that most classes are seen.
+fn spread(count: usize) -> impl Iterator<Item = usize> {
+    let shown = count.min(MAX_PICTURES);
+    (0..shown).map(move |i| i * count / shown)
 }
 
 /// Weights with more than one dimension: what the default scope ticks.

@@ -16,7 +16,8 @@ const MAX_NAMED: usize = 2;
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let frame = egui::Frame::new().fill(palette.ground).inner_margin(egui::Margin::symmetric(16, 6));
+    // As high inside as a button, so that nothing moves when “Cancel” comes and goes.
+    let frame = egui::Frame::new().fill(palette.ground).inner_margin(egui::Margin::symmetric(16, 4));
     egui::Panel::bottom("status").exact_size(34.0).frame(frame).resizable(false).show(ui, |ui| {
         ui.horizontal_centered(|ui| status_ui(ui, state, commands));
     });

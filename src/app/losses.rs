@@ -16,7 +16,7 @@ const FEW: usize = 8;
 /// Height of a row.
 const ROW: f32 = 21.0;
 /// Where the columns end, as shares of the width.
-const ENDS: [f32; 4] = [0.55, 0.70, 0.85, 1.0];
+const ENDS: [f32; 4] = [0.53, 0.71, 0.86, 1.0];
 /// Length of a bar.
 const BAR: f32 = 34.0;
 
@@ -49,18 +49,21 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures,
     }
     let is_present = Settings { method, ..losses.settings.clone() } == figures.settings;
     let strength = if is_present { 1.0 } else { 0.5 };
-    let (outputs, inputs) = rows.iter().fold((0, 0), |(o, i), row| (o + row.chosen.empty_outputs.0, i + row.chosen.empty_inputs.0));
+    let is_matrix = |row: &&Row| is_matrix(model, row.id);
+    let empty = rows.iter().filter(is_matrix).map(|row| (row.chosen.empty_outputs.0, row.chosen.empty_inputs.0));
+    let (outputs, inputs) = empty.fold((0, 0), |(o, i), (outputs, inputs)| (o + outputs, i + inputs));
     let name = if method == Method::Global { "Global" } else { "Layer-wise" };
-    ui.weak(format!(
-        "{name} empties {} and {}. Error: length of what is taken, beside that of the whole weight.",
-        counted(outputs, "output"),
-        counted(inputs, "input"),
-    ));
+    ui.weak(format!("{name} empties {} and {}.", counted(outputs, "output"), counted(inputs, "input")));
     heads_ui(ui);
     let shown = if costs.lists_all { rows.len() } else { FEW };
     for row in rows.iter().take(shown) {
         row_ui(ui, model, row, strength, commands);
     }
+}
+
+/// Whether a parameter has outputs and inputs that can be empty; zeros of a bias mean something else.
+fn is_matrix(model: &Model, id: ParameterId) -> bool {
+    model.graph.parameter(id).shape.len() > 1
 }
 
 /// Those that lose most first, by the chosen method.
@@ -88,7 +91,10 @@ fn counted(n: usize, what: &str) -> String {
 
 fn heads_ui(ui: &mut Ui) {
     let palette = theme::palette(ui);
-    let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
+    response.on_hover_text(
+        "Error: |w − w·mask| / |w|, the length of what is taken beside that of the whole. Outputs and inputs of the chosen method",
+    );
     for (head, end) in ["Layer-wise error", "Global error", "Empty outputs", "Empty inputs"].into_iter().zip(ENDS) {
         widgets::paint_right(ui, rect.left() + rect.width() * end, rect.center().y, head, theme::small(), palette.weak);
     }
@@ -99,7 +105,11 @@ fn row_ui(ui: &mut Ui, model: &Model, row: &Row, strength: f32, commands: &mut V
     let name = &text::name(&model.graph.parameter(row.id).name);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::click());
     let percent = |error: Option<f64>| error.map_or("–".into(), text::percent);
-    let part = |(empty, all): (usize, usize)| format!("{} of {}", text::count(empty as u64), text::count(all as u64));
+    let is_matrix = is_matrix(model, row.id);
+    let part = |(empty, all): (usize, usize)| match is_matrix {
+        true => format!("{} of {}", text::count(empty as u64), text::count(all as u64)),
+        false => "–".to_owned(),
+    };
     let cells = [percent(row.layer_wise), percent(row.global), part(row.chosen.empty_outputs), part(row.chosen.empty_inputs)];
     response.widget_info(|| WidgetInfo::labeled(eframe::egui::Role::Button, true, format!("{name}: {}", cells.join(", "))));
     // Rows that are scrolled away cost nothing.
@@ -108,7 +118,7 @@ fn row_ui(ui: &mut Ui, model: &Model, row: &Row, strength: f32, commands: &mut V
             ui.painter().rect_filled(rect.expand2(vec2(4.0, 0.0)), 3.0, palette.raised);
         }
         let x = |share: f32| rect.left() + rect.width() * share;
-        let is_empty = [false, false, row.chosen.empty_outputs.0 > 0, row.chosen.empty_inputs.0 > 0];
+        let is_empty = [false, false, is_matrix && row.chosen.empty_outputs.0 > 0, is_matrix && row.chosen.empty_inputs.0 > 0];
         for ((cell, end), is_empty) in cells.iter().zip(ENDS).zip(is_empty) {
             let tone = if is_empty { palette.warning } else { palette.text };
             widgets::paint_right(ui, x(end), rect.center().y, cell, theme::normal(), tone.gamma_multiply(strength));

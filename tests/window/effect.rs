@@ -21,7 +21,7 @@ use super::driver::{CONTROL, DEMO, OTHER, Window};
 
 /// Images of each class in the folder that the tests choose.
 const PER_CLASS: usize = 3;
-const IMAGES: usize = 10 * PER_CLASS;
+pub(super) const IMAGES: usize = 10 * PER_CLASS;
 /// Images that come with the demo.
 const DIGITS: usize = 360;
 /// Conv2d and Linear weights of the demo, and amounts of a scan.
@@ -44,7 +44,7 @@ fn some_digits(folder: &Path) -> PathBuf {
 }
 
 /// On the demo with some digits chosen through the dialog, all of them measured.
-fn window() -> Window {
+pub(super) fn window() -> Window {
     let mut window = Window::on(Some(DEMO));
     window.click(Role::Tab, "Effect");
     let folder = some_digits(window.folder.path());
@@ -56,7 +56,7 @@ fn window() -> Window {
 }
 
 /// Whether the effect of the slider's position is on screen, from all of so many images.
-fn is_measured(state: &AppState, images: usize) -> bool {
+pub(super) fn is_measured(state: &AppState, images: usize) -> bool {
     let cost = state.costs.cost.as_ref();
     cost.is_some_and(|c| c.is_whole && c.dense.images == images && Some(&c.settings) == state.settings.as_ref())
 }

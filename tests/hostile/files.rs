@@ -31,17 +31,15 @@ fn weight(values: &[f32]) -> TensorProto {
 
 /// One `MatMul` by a weight of 2×2 whose data lies in `location`.
 fn external(location: &str, offset: &str, length: &str) -> ModelProto {
-    let mut w = weight(&[0.0; 4]);
-    w.raw_data = Vec::new().into();
-    // data_location (field 14) is external, and three entries of external_data (field 13), each a key and a value.
-    let mut fields = vec![14 << 3, 1];
-    for (key, value) in [("location", location), ("offset", offset), ("length", length)] {
-        let entry = [vec![1 << 3 | 2, key.len() as u8], key.into(), vec![2 << 3 | 2, value.len() as u8], value.into()].concat();
-        fields.extend([13 << 3 | 2, entry.len() as u8]);
-        fields.extend(entry);
-    }
-    w.merge_from_bytes(&fields).unwrap();
-    tiny::model(vec![tiny::node("MatMul", &["x", "w"], "y")], vec![w])
+    tiny::model(vec![tiny::node("MatMul", &["x", "w"], "y")], vec![tiny::external("w", &[2, 2], location, offset, length)])
+}
+
+/// A chain of as many layers as `locations`, each with a weight of 2×2 there.
+fn externals(locations: &[String]) -> ModelProto {
+    let name = |i: usize| format!("w{i}");
+    let nodes = (0..locations.len()).map(|i| tiny::node("MatMul", &["x", &name(i)], "y")).collect();
+    let weights = locations.iter().enumerate().map(|(i, location)| tiny::external(&name(i), &[2, 2], location, "0", "16")).collect();
+    tiny::model(nodes, weights)
 }
 
 /// Says that `x` holds float32: `type` (field 2), `tensor_type` (1), `elem_type` (1).
@@ -232,6 +230,45 @@ fn external_data_that_changes_while_its_model_is_open_is_told() {
     assert!(!out.exists());
 }
 
+/// So many data files that not all are held open, and the last one is deleted after opening.
+#[test]
+fn a_look_at_data_that_is_gone_says_so() {
+    let locations: Vec<String> = (0..200).map(|i| format!("data{i}")).collect();
+    let (folder, path) = written(&externals(&locations));
+    for location in &locations {
+        std::fs::write(folder.path().join(location), tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+    }
+    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let last = secateur::graph::ParameterId(199);
+    assert!(session.detail(last).unwrap().is_some());
+    std::fs::remove_file(folder.path().join("data199")).unwrap();
+    assert!(session.detail(last).unwrap().is_some(), "what was looked at is kept");
+    assert!(session.detail(secateur::graph::ParameterId(198)).unwrap().is_some());
+    let error = session.detail(last).unwrap_err();
+    assert!(matches!(error, OpenError::Read { .. }) && error.to_string().contains("data199"), "{error}");
+}
+
+/// Tensors may share bytes, but memory for them is bounded by the size of the data.
+#[test]
+fn data_is_shared_eight_times_and_no_more() {
+    for (name, other) in [("data", "data"), ("data", "./data")] {
+        for (count, is_fine) in [(8, true), (9, false)] {
+            let locations: Vec<String> = (0..count).map(|i| if i % 2 == 0 { name } else { other }.to_owned()).collect();
+            let (folder, path) = written(&externals(&locations));
+            std::fs::write(folder.path().join("data"), tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+            match OnnxFile::open(&path) {
+                Ok(file) => {
+                    assert!(is_fine, "{count} of {other}");
+                    assert_eq!(file.floats(TensorId(count - 1)).unwrap(), Some(Values::F32(vec![1.0, 2.0, 3.0, 4.0])));
+                }
+                Err(error) => {
+                    assert!(!is_fine && error.to_string().contains("more than 8 times"), "{error}");
+                }
+            }
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_takes_the_datas_name_changes_nothing() {
@@ -255,7 +292,7 @@ fn nan_everywhere_is_pruned_last_and_to_zero() {
         assert_eq!(mask.pruned(), 2);
         let values = values.into_f32();
         assert!(values[..2].iter().all(|v| v.to_bits() == 0) && values[2..].iter().all(|v| v.is_nan()));
-        assert!(session.detail(secateur::graph::ParameterId(0)).is_some());
+        assert!(session.detail(secateur::graph::ParameterId(0)).unwrap().is_some());
     }
 }
 

@@ -1,5 +1,6 @@
 //! A forward pass that can be held between two nodes and carried on from there.
 
+use super::allowance::Allowance;
 use super::spare::Spare;
 use super::value::Value;
 
@@ -16,6 +17,8 @@ pub struct Pass {
     pub(super) next: usize,
     /// Memory of values that are gone.
     pub(super) spare: Spare,
+    /// What may still be made from little.
+    pub(super) allowance: Allowance,
 }
 
 impl Pass {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, TensorProto};
+use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto};
 use secateur::graph;
+use secateur::network::{Array, NetworkError};
 use secateur::onnx::{OnnxFile, OpenError, TensorId, Values};
 use secateur::prune::{Amount, Method, Settings, Step};
 use secateur::session::{Session, SessionError, Unwatched};
@@ -267,6 +268,96 @@ fn data_is_shared_eight_times_and_no_more() {
             }
         }
     }
+}
+
+/// The message with which a model of these nodes and tensors refuses to run on `x`, at once.
+fn does_not_run(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>, x: Array) -> String {
+    let (_folder, path) = written(&typed(tiny::model(nodes, tensors)));
+    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let start = Instant::now();
+    let error = session.forward(&[("x".into(), x)]).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(matches!(error, SessionError::Network(NetworkError::Operator { .. })), "{error:?}");
+    error.to_string()
+}
+
+fn sizes(name: &str, list: &[i64]) -> TensorProto {
+    tiny::tensor(name, &[list.len()], 7, list.iter().flat_map(|v| v.to_le_bytes()).collect())
+}
+
+fn with(mut node: NodeProto, name: &str, set: impl FnOnce(&mut AttributeProto)) -> NodeProto {
+    let mut attribute = AttributeProto::new();
+    name.clone_into(&mut attribute.name);
+    set(&mut attribute);
+    node.attribute.push(attribute);
+    node
+}
+
+/// Forty numbers that become a hundred million, of which each is a sum of four. Seeds 300496502 and 400238099 of the mutations.
+#[test]
+fn a_small_image_is_not_enlarged_without_end() {
+    for size in [[1_048_577, 2, 7, 9], [1, 2, 7_143_431, 9]] {
+        let node = with(tiny::node("Resize", &["x", "", "", "to"], "y"), "mode", |a| {
+            a.type_ = AttributeType::STRING.into();
+            a.s = b"cubic".to_vec().into();
+        });
+        let message = does_not_run(vec![node], vec![sizes("to", &size)], Array::f32([1, 2, 4, 5], vec![0.5; 40]));
+        assert!(message.contains("too large"), "{message}");
+    }
+}
+
+/// Each node doubles, spreads or repeats what the one before it made; no single one asks for much more than it gets.
+#[test]
+fn a_chain_of_nodes_that_grow_ends() {
+    let chain = |count: usize, node: &dyn Fn(&str, &str) -> NodeProto| -> Vec<NodeProto> {
+        let name = |i: usize| match i {
+            0 => "x".to_owned(),
+            i if i == count => "y".to_owned(),
+            i => format!("v{i}"),
+        };
+        (0..count).map(|i| node(&name(i), &name(i + 1))).collect()
+    };
+    let x = || Array::f32([1, 1024], vec![0.5; 1024]);
+    let concat = |from: &str, to: &str| {
+        with(tiny::node("Concat", &[from, from], to), "axis", |a| {
+            a.type_ = AttributeType::INT.into();
+            a.i = 1;
+        })
+    };
+    let message = does_not_run(chain(40, &concat), vec![], x());
+    assert!(message.contains("Concat") && message.contains("too large"), "{message}");
+    // A row and a column of a hundred thousand each.
+    let wide = tiny::tensor("w", &[100_000, 1], tiny::FLOAT, vec![0; 400_000]);
+    let row = Array::f32([1, 100_000], vec![0.5; 100_000]);
+    for op in ["Add", "Less"] {
+        let message = does_not_run(vec![tiny::node(op, &["w", "x"], "y")], vec![wide.clone()], row.clone());
+        assert!(message.contains("too large"), "{message}");
+    }
+    let message = does_not_run(vec![tiny::node("MatMul", &["w", "x"], "y")], vec![wide], row);
+    assert!(message.contains("too large"), "{message}");
+    // Every result is a fifth of a gigabyte, and all of them are asked for.
+    let expand: Vec<NodeProto> = (0..25).map(|i| tiny::node("Expand", &["x", "to"], &format!("y{i}"))).collect();
+    let mut nodes = expand;
+    nodes[24].output[0] = "y".into();
+    let message = does_not_run(nodes, vec![sizes("to", &[50_000, 1024])], x());
+    assert!(message.contains("Expand") && message.contains("too large"), "{message}");
+}
+
+/// A state of two axes where three are put in another order.
+#[test]
+fn axes_that_are_not_there_are_a_message() {
+    let node = tiny::node("LSTM", &["x", "w", "r", "", "", "h"], "y");
+    let node = with(node, "layout", |a| {
+        a.type_ = AttributeType::INT.into();
+        a.i = 1;
+    });
+    let tensors = vec![
+        tiny::tensor("w", &[1, 4, 3], tiny::FLOAT, vec![0; 48]),
+        tiny::tensor("r", &[1, 4, 1], tiny::FLOAT, vec![0; 16]),
+        tiny::tensor("h", &[1, 1], tiny::FLOAT, vec![0; 4]),
+    ];
+    let message = does_not_run(vec![node], tensors, Array::f32([1, 2, 3], vec![0.5; 6]));
+    assert!(message.contains("[1, 0, 2] is no order of 2 dimensions"), "{message}");
 }
 
 #[cfg(unix)]

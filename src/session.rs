@@ -582,31 +582,33 @@ impl Session {
         Ok(network)
     }
 
-    /// A close look at one parameter under the chosen method; `None` where it has no float elements, or where they can no longer
-    /// be read. What does not depend on the
+    /// A close look at one parameter under the chosen method; `None` where it has no float elements. What does not depend on the
     /// mask is kept for the next look at the same parameter.
-    pub fn detail(&mut self, id: ParameterId) -> Option<Detail> {
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub fn detail(&mut self, id: ParameterId) -> Result<Option<Detail>, OpenError> {
         let masked = self.outcome().map_or(self.state().masked[id.0], |o| o.masked[id.0]);
         let key = (id, self.state().fixed[id.0]);
         if self.subject.as_ref().is_none_or(|(known, _)| *known != key) {
             let parameter = self.model.graph.parameter(id);
-            let mut values = self.model.file.floats(parameter.tensor).ok()??;
-            self.parameter_masks(id, &values, masked)?.fixed.apply(&mut values);
+            let Some(mut values) = self.model.file.floats(parameter.tensor)? else { return Ok(None) };
+            let Some(masks) = self.parameter_masks(id, &values, masked) else { return Ok(None) };
+            masks.fixed.apply(&mut values);
             self.subject = Some((key, Subject::new(parameter, values)));
         }
-        let (_, subject) = self.subject.as_ref()?;
-        Some(subject.under(&self.mask_after_fixing(id, subject.values(), masked)?))
+        let Some((_, subject)) = self.subject.as_ref() else { return Ok(None) };
+        Ok(self.mask_after_fixing(id, subject.values(), masked)?.map(|mask| subject.under(&mask)))
     }
 
-    /// The mask of `masked` elements on values in which what was fixed is zero already.
-    fn mask_after_fixing(&self, id: ParameterId, values: &Values, masked: u64) -> Option<Mask> {
-        let order = self.orders[id.0].as_ref()?;
-        let fixed = self.state().fixed[id.0];
-        if fixed == 0 {
-            return Some(prune::smallest(values, order, masked));
+    /// The mask of `masked` elements on values in which what was fixed is zero already; `None` where they cannot be pruned.
+    fn mask_after_fixing(&self, id: ParameterId, values: &Values, masked: u64) -> Result<Option<Mask>, OpenError> {
+        let Some(order) = self.orders[id.0].as_ref() else { return Ok(None) };
+        if self.state().fixed[id.0] == 0 {
+            return Ok(Some(prune::smallest(values, order, masked)));
         }
-        let originals = self.model.file.floats(self.model.graph.parameter(id).tensor).ok()??;
-        Some(self.parameter_masks(id, &originals, masked)?.mask)
+        let originals = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+        Ok(originals.and_then(|originals| self.parameter_masks(id, &originals, masked)).map(|masks| masks.mask))
     }
 
     /// Saves the model as pruned at the present settings.

@@ -93,7 +93,7 @@ pub enum Event {
     /// Settings changed, by whatever job; these belong together.
     Changed(Box<View>),
     /// The parameter that is looked at.
-    Looked(ParameterId, Arc<Detail>),
+    Looked(ParameterId, Look),
     /// Files were written.
     Saved(Report),
     /// The table was written.
@@ -112,6 +112,9 @@ pub enum Event {
     /// No job is left.
     Idle,
 }
+
+/// A parameter looked at closely, or why it can no longer be read.
+pub type Look = Result<Arc<Detail>, String>;
 
 /// Everything on screen that depends on settings.
 #[derive(Debug, Clone)]
@@ -446,9 +449,9 @@ impl Desk {
 
     fn look(&mut self, outlet: &Outlet) {
         if let (Some(session), Some(id)) = (&mut self.session, self.looked)
-            && let Some(detail) = session.detail(id)
+            && let Some(look) = session.detail(id).transpose()
         {
-            outlet.send(Event::Looked(id, Arc::new(detail)));
+            outlet.send(Event::Looked(id, look.map(Arc::new).map_err(|e| e.to_string())));
         }
     }
 }

@@ -65,7 +65,10 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, com
         egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             head_ui(ui, model, id, commands);
             match &state.detail {
-                Some((shown, detail)) if *shown == id => {
+                Some((shown, Err(why))) if *shown == id => {
+                    ui.label(egui::RichText::new(text::message(why)).color(palette.warning));
+                }
+                Some((shown, Ok(detail))) if *shown == id => {
                     detail_ui(ui, state, model, detail, &mut MaskPlace { texture, bottom: bottom - 76.0 });
                 }
                 _ => {

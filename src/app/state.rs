@@ -7,10 +7,10 @@ use std::sync::Arc;
 use crate::device::ComputeDevice;
 use crate::export::Report;
 use crate::graph::{ModuleId, ParameterId};
-use crate::measure::{Detail, Figures};
+use crate::measure::Figures;
 use crate::prune::{Amount, Method, Settings};
 use crate::session::Model;
-use crate::worker::{Event, Job, View};
+use crate::worker::{Event, Job, Look, View};
 
 use super::costs::Costs;
 use super::text;
@@ -177,7 +177,7 @@ pub struct AppState {
     /// The parameter that all panels show.
     pub selected: Option<ParameterId>,
     /// A close look at it.
-    pub detail: Option<(ParameterId, Arc<Detail>)>,
+    pub detail: Option<(ParameterId, Look)>,
     /// Kept between runs.
     pub kept: Kept,
     /// Part of the names looked for.
@@ -264,7 +264,7 @@ impl AppState {
                 self.settings = Some(view.figures.settings.clone());
                 self.view = Some(view);
             }
-            Event::Looked(id, detail) => self.detail = Some((id, detail)),
+            Event::Looked(id, look) => self.looked(id, look),
             Event::Saved(report) => self.tell(saved(&report)),
             Event::TableSaved(path) => self.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) }),
             Event::Occupied(path, job) => self.question = Some(Question::Replace(path, job)),
@@ -277,6 +277,16 @@ impl AppState {
             Event::Idle => self.progress = None,
         }
         None
+    }
+
+    /// A failure is told once, however often the slider asks for the same again.
+    fn looked(&mut self, id: ParameterId, look: Look) {
+        if let Err(why) = &look
+            && self.detail.as_ref().is_none_or(|(_, before)| before.as_ref().err() != Some(why))
+        {
+            self.tell(Notice { tone: Tone::Failure, title: "Look at a parameter failed".into(), text: why.clone() });
+        }
+        self.detail = Some((id, look));
     }
 
     fn opened(&mut self, model: Arc<Model>) -> Option<ParameterId> {
@@ -330,6 +340,17 @@ mod tests {
             state.take(Event::Failed { what: "Open", message: "again".into() });
         }
         assert_eq!(state.notices.len(), MAX_NOTICES);
+    }
+
+    /// Every move of the slider looks again.
+    #[test]
+    fn a_parameter_that_cannot_be_read_is_told_once() {
+        let mut state = AppState::default();
+        for _ in 0..3 {
+            state.take(Event::Looked(ParameterId(0), Err("gone".into())));
+        }
+        assert_eq!(state.notices.len(), 1);
+        assert_eq!(state.detail.unwrap().1.unwrap_err(), "gone");
     }
 
     /// Between its opening and its first figures, a model must not be drawn with ticks of another one's length.

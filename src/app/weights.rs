@@ -12,7 +12,7 @@ use super::state::AppState;
 use super::{chart, text, theme, widgets};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
-    let (Some(id), Some((shown, detail))) = (state.selected, &state.detail) else {
+    let (Some(id), Some((shown, look))) = (state.selected, &state.detail) else {
         ui.weak("Select a module on the left to look at its weights.");
         return;
     };
@@ -20,6 +20,13 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.weak(model.graph.parameter(id).obstacle().unwrap_or_else(|| "…".to_owned()));
         return;
     }
+    let detail = match look {
+        Ok(detail) => detail,
+        Err(why) => {
+            ui.label(egui::RichText::new(text::message(why)).color(theme::palette(ui).warning));
+            return;
+        }
+    };
     let parameter = model.graph.parameter(id);
     ui.horizontal(|ui| {
         widgets::section_title(ui, "Distribution");

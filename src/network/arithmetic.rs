@@ -4,7 +4,7 @@ use burn::backend::ops::{BoolTensorOps, FloatTensorOps};
 use burn::backend::{Dispatch, DispatchTensor, Scalar};
 use burn::tensor::{Shape, TensorData};
 
-use super::call::{Call, Outcome, broadcast, fault};
+use super::call::{Call, Outcome, fault};
 use super::movement::strided;
 use super::value::{Floats, Ints, Value};
 use crate::onnx::Dtype;
@@ -42,8 +42,8 @@ pub(super) fn binary(call: &mut Call) -> Outcome {
         (Value::Int(a), Value::Int(b)) => Ok(ints(call, &op, &a, &b)?.into()),
         // The exponent alone may be of another type.
         (Value::Int(a), Value::Float(b)) if op == "Pow" => {
-            let powers = spread(&b.to_host()?, &b.shape, &broadcast([a.shape.as_slice(), b.shape.as_slice()])?);
-            let shape = broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
+            let powers = spread(&b.to_host()?, &b.shape, &call.broadcast([a.shape.as_slice(), b.shape.as_slice()])?);
+            let shape = call.broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
             let data =
                 spread(&a.data, &a.shape, &shape).into_iter().zip(powers).map(|(x, p)| (x as f64).powf(f64::from(p)) as i64).collect();
             Ok(Ints::typed(shape, a.dtype, data).into())
@@ -55,7 +55,7 @@ pub(super) fn binary(call: &mut Call) -> Outcome {
 }
 
 fn ints(call: &Call, op: &str, a: &Ints, b: &Ints) -> Outcome<Ints> {
-    let shape = broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
+    let shape = call.broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
     let (x, y) = (spread(&a.data, &a.shape, &shape), spread(&b.data, &b.shape, &shape));
     let divides = matches!(op, "Div" | "Mod");
     if divides && y.contains(&0) {
@@ -104,7 +104,7 @@ fn host_function(op: &str) -> Option<fn(f32, f32) -> f32> {
 
 /// Two floats with this operator, on the device where one of them is there.
 pub(super) fn floats(call: &Call, op: &str, a: Floats, b: Floats) -> Outcome<Floats> {
-    let shape = broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
+    let shape = call.broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
     let dtype = a.dtype;
     let op = if op == "Mod" && !call.flag("fmod") { "FloorMod" } else { op };
     if shape.contains(&0) {
@@ -184,7 +184,7 @@ pub(super) fn variadic(call: &mut Call) -> Outcome {
         total = match (total, next) {
             (Value::Float(a), Value::Float(b)) => floats(call, &op, a, b)?.into(),
             (Value::Int(a), Value::Int(b)) => {
-                let shape = broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
+                let shape = call.broadcast([a.shape.as_slice(), b.shape.as_slice()])?;
                 let (x, y) = (spread(&a.data, &a.shape, &shape), spread(&b.data, &b.shape, &shape));
                 let function: fn(i64, i64) -> i64 = match op.as_str() {
                     "Min" => i64::min,
@@ -208,7 +208,7 @@ pub(super) fn variadic(call: &mut Call) -> Outcome {
 #[expect(clippy::float_cmp, reason = "the operator asks for it")]
 pub(super) fn compare(call: &mut Call) -> Outcome {
     let (a, b) = (call.take(0)?, call.take(1)?);
-    let shape = broadcast([a.shape(), b.shape()])?;
+    let shape = call.broadcast([a.shape(), b.shape()])?;
     let op = call.node.op.as_str();
     let data = match (&a, &b) {
         (Value::Int(a), Value::Int(b)) => {
@@ -263,7 +263,7 @@ pub(super) fn test(call: &mut Call) -> Outcome {
 pub(super) fn choose(call: &mut Call) -> Outcome {
     let condition = call.ints(0)?.clone();
     let (a, b) = (call.take(1)?, call.take(2)?);
-    let shape = broadcast([condition.shape.as_slice(), a.shape(), b.shape()])?;
+    let shape = call.broadcast([condition.shape.as_slice(), a.shape(), b.shape()])?;
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => {
             let data = pick(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
+use super::allowance::Allowance;
 use super::spare::Spare;
 use super::value::{Floats, Ints, Value};
 use crate::graph::Node;
@@ -34,6 +35,7 @@ pub(super) struct Call<'a> {
     pub(super) device: &'a Device,
     pub(super) inputs: Vec<Option<Value>>,
     pub(super) spare: &'a Spare,
+    pub(super) allowance: &'a Allowance,
 }
 
 impl Call<'_> {
@@ -103,6 +105,13 @@ impl Call<'_> {
             Some(v) if v.len() == 1 => Ok(Some(v[0])),
             Some(v) => fault!("input {i} should be one number and has {}", v.len()),
         }
+    }
+
+    /// The shape that these shapes are broadcast to, where a value of it may still be worked out.
+    pub(super) fn broadcast<'s>(&self, shapes: impl IntoIterator<Item = &'s [usize]>) -> Outcome<Vec<usize>> {
+        let shape = broadcast(shapes)?;
+        self.allowance.fits(&shape)?;
+        Ok(shape)
     }
 
     pub(super) fn int_or(&self, name: &str, default: i64) -> i64 {

@@ -10,7 +10,7 @@ use super::call::{Call, Outcome, because, fault};
 use super::dense::{self, Dense};
 use super::depthwise::Depthwise;
 use super::epilogue::Epilogue;
-use super::value::{Floats, elements, made_elements, upload};
+use super::value::{Floats, elements, upload};
 
 /// Per filter; `None` where there is nothing to multiply or to add.
 type ScaleAndShift = (Option<Vec<f32>>, Option<Vec<f32>>);
@@ -74,10 +74,10 @@ pub(super) fn windows(call: &Call, kernel: &[usize], spatial: &[usize]) -> Outco
     Ok((0..n).map(window).collect())
 }
 
-/// [`elements`] of a result, with less patience where pads make most of it.
-pub(super) fn seen_elements(shape: &[usize], windows: &[Window]) -> Outcome<usize> {
+/// Elements of a result, with less patience where pads make most of it.
+pub(super) fn seen_elements(call: &Call, shape: &[usize], windows: &[Window]) -> Outcome<usize> {
     let wide = windows.iter().any(|w| w.pads.0.max(w.pads.1) > w.extent());
-    if wide { made_elements(shape) } else { elements(shape) }
+    if wide { call.allowance.made(shape) } else { call.allowance.fits(shape) }
 }
 
 /// Adds `pads` before and after each of the last axes, filled with `fill`.
@@ -132,7 +132,7 @@ fn checked(call: &mut Call) -> Outcome<Conv> {
         }
     }
     let bias = bias(call, filters)?;
-    seen_elements(&shape, &windows)?;
+    seen_elements(call, &shape, &windows)?;
     Ok(Conv { x, w, bias, groups, windows, shape })
 }
 
@@ -275,7 +275,7 @@ pub(super) fn conv_transpose(call: &mut Call) -> Outcome {
         let small = total.max(0) / 2;
         (pads[i], pads[n + i]) = if auto == "SAME_UPPER" || total < 0 { (small, total - small) } else { (total - small, small) };
     }
-    made_elements(&full)?;
+    call.allowance.made(&full)?;
     let bias = bias(call, filters)?.map(|b| b.into_device(call.device)).transpose()?;
     let mut shape = full[..2].to_vec();
     for i in 0..n {

@@ -6,7 +6,7 @@ use super::call::{Call, Outcome, fault};
 use super::linear::product;
 use super::movement::strided;
 use super::shape::{expanded, permute};
-use super::value::{Floats, elements};
+use super::value::Floats;
 
 /// An axis name: a letter, or a number for an axis that the dots stand for, counted from the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,8 +177,9 @@ fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<Label>) -> Outcome<
     let (stack_sizes, inner_sizes) = lengths.split_at(stack.len());
     let (many, k) = (stack_sizes.iter().product::<usize>(), inner_sizes.iter().product::<usize>());
     let (m, n) = (row_sizes.iter().product::<usize>(), column_sizes.iter().product::<usize>());
-    elements(&[many, m, k])?;
-    elements(&[many, k, n])?;
+    for wide in [[many, m, k], [many, k, n], [many, m, n]] {
+        call.allowance.fits(&wide)?;
+    }
     let side = |t: Term, order: Vec<&Vec<Label>>, wide: Vec<usize>, shape: Vec<usize>| -> Outcome<Floats> {
         let order: Vec<Label> = order.into_iter().flatten().copied().collect();
         let v = t.ordered(call, &order)?;

@@ -9,7 +9,7 @@ use burn::tensor::TensorData;
 use super::call::{Call, Outcome, axis, fault, size};
 use super::movement::row_strides;
 use super::sort::Lanes;
-use super::value::{Floats, Ints, Value, elements, made_elements};
+use super::value::{Floats, Ints, Value};
 
 /// Elements of a value on the host, of either type, with what makes a value of others again.
 enum Hosted {
@@ -47,7 +47,7 @@ pub(super) fn select(call: &Call, value: Value, at: usize, indices: &[usize]) ->
     let lanes = Lanes::of(value.shape(), at);
     let mut shape = value.shape().to_vec();
     shape[at] = indices.len();
-    elements(&shape)?;
+    call.allowance.fits(&shape)?;
     match value {
         Value::Float(v) if !v.is_on_host() && !shape.contains(&0) => {
             let data: Vec<i32> = indices.iter().map(|&i| i as i32).collect();
@@ -76,7 +76,7 @@ pub(super) fn gather(call: &mut Call) -> Outcome {
     let mut shape = value.shape()[..at].to_vec();
     shape.extend_from_slice(&indices.shape);
     shape.extend_from_slice(&value.shape()[at + 1..]);
-    elements(&shape)?;
+    call.allowance.fits(&shape)?;
     let list = resolved(&indices.data, value.shape()[at])?;
     select(call, value, at, &list)?.reshaped(shape)
 }
@@ -133,7 +133,7 @@ pub(super) fn gather_nd(call: &mut Call) -> Outcome {
     let (starts, run) = runs(value.shape(), &indices, batch)?;
     let mut shape = indices.shape[..indices.shape.len() - 1].to_vec();
     shape.extend_from_slice(&value.shape()[batch + indices.shape[indices.shape.len() - 1]..]);
-    elements(&shape)?;
+    call.allowance.fits(&shape)?;
     let places: Vec<usize> = starts.into_iter().flat_map(|s| s..s + run).collect();
     take_places(&value, shape, &places)
 }
@@ -225,7 +225,7 @@ pub(super) fn one_hot(call: &mut Call) -> Outcome {
     let mut shape = indices.shape.clone();
     shape.insert(at, depth);
     let lanes = Lanes::of(&shape, at);
-    let mut places = vec![0; made_elements(&shape)?];
+    let mut places = vec![0; call.allowance.made(&shape)?];
     for (start, &i) in lanes.starts().zip(indices.data.iter()) {
         let i = if i < 0 { i.saturating_add(depth as i64) } else { i };
         if let Some(i) = usize::try_from(i).ok().filter(|&i| i < depth) {

@@ -10,7 +10,7 @@ use crate::onnx::Dtype;
 pub(super) fn constant_of_shape(call: &mut Call) -> Outcome {
     let Some(target) = call.int_list(0)? else { return fault!("the shape is not given") };
     let shape = target.iter().map(|&d| size(d)).collect::<Outcome<Vec<_>>>()?;
-    let total = made_elements(&shape)?;
+    let total = call.allowance.made(&shape)?;
     // The plan puts the value of the setting behind the inputs.
     match call.inputs.pop().flatten() {
         Some(Value::Int(v)) if v.data.len() == 1 && call.node.attributes.get("value").is_some() => {
@@ -35,7 +35,7 @@ pub(super) fn range(call: &mut Call) -> Outcome {
         let span = (i128::from(limit) - i128::from(start)) * i128::from(step.signum());
         let count =
             usize::try_from((span.max(0) as u128).div_ceil(u128::from(step.unsigned_abs()))).map_err(|_| because!("it is too long"))?;
-        made_elements(&[count])?;
+        call.allowance.made(&[count])?;
         return Ok(Ints::typed(vec![count], dtype, (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step))).collect()).into());
     }
     let dtype = call.value(0)?.dtype();
@@ -46,7 +46,7 @@ pub(super) fn range(call: &mut Call) -> Outcome {
     if !count.is_finite() {
         return fault!("its bounds are {start}, {limit} and {step}");
     }
-    let count = made_elements(&[count as usize])?;
+    let count = call.allowance.made(&[count as usize])?;
     Ok(Floats::host(vec![count], dtype, (0..count).map(|i| start + i as f32 * step).collect()).into())
 }
 
@@ -101,7 +101,7 @@ pub(super) fn tile(call: &mut Call) -> Outcome {
         to.extend([r, d]);
         out.push(d.saturating_mul(r));
     }
-    made_elements(&out)?;
+    call.allowance.made(&out)?;
     match value {
         Value::Int(v) => Ok(Ints::typed(out, v.dtype, spread(&v.data, &from, &to)).into()),
         Value::Float(v) if v.is_on_host() || out.contains(&0) => {

@@ -8,6 +8,7 @@
 //! What a prune does to the weights is left to [`crate::prune`]; this folder takes weights and runs.
 
 mod activation;
+mod allowance;
 mod arithmetic;
 mod array;
 mod attention;

@@ -1,5 +1,6 @@
 //! A forward pass that can be held between two nodes and carried on from there.
 
+use super::allowance::Allowance;
 use super::spare::Spare;
 use super::value::Value;
 
@@ -18,6 +19,8 @@ pub struct Pass {
     pub(super) spare: Spare,
     /// Carry every node out by itself, so that every value is there.
     pub(super) is_one_by_one: bool,
+    /// What may still be made from little.
+    pub(super) allowance: Allowance,
 }
 
 impl Pass {

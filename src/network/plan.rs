@@ -11,6 +11,7 @@ use burn::module::{Param, ParamId};
 use burn::tensor::{Device, TensorData};
 
 use super::NetworkError;
+use super::allowance::Allowance;
 use super::array::Array;
 use super::call::{Call, Fault, Outcome, fault};
 use super::chain::{Chain, Chains};
@@ -38,6 +39,8 @@ pub(super) struct Plan {
     constants: HashMap<ValueId, Value>,
     /// Values that are parameters.
     parameters: HashMap<ValueId, ParameterId>,
+    /// Elements of both.
+    elements: u64,
     /// First outputs of nodes whose outputs are among the constants.
     folded: HashSet<ValueId>,
     /// For every node, the values that nobody reads after it.
@@ -73,6 +76,7 @@ impl Plan {
             device: device.clone(),
             constants: HashMap::new(),
             parameters: HashMap::new(),
+            elements: graph.parameters.iter().map(|p| p.elements as u64).sum(),
             folded: HashSet::new(),
             last_uses: last_uses(&graph),
             chains: Chains::default(),
@@ -101,6 +105,7 @@ impl Plan {
                 plan.constants.insert(fill_of(output, &graph), constant(file, tensor, device)?);
             }
         }
+        plan.elements += plan.constants.values().map(size).sum::<u64>();
         plan.fold();
         if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
             let known = |value| plan.constants.contains_key(&value) || plan.parameters.contains_key(&value);
@@ -152,7 +157,8 @@ impl Plan {
         if let Some(missing) = graph.inputs.iter().find(|i| values[i.value.0].is_none()) {
             return Err(NetworkError::MissingInput { name: missing.name.clone() });
         }
-        Ok(Pass { values, next: 0, spare: Spare::default(), is_one_by_one: false })
+        let given = self.elements.saturating_add(inputs.iter().map(|(_, array)| array.shape.iter().product::<usize>() as u64).sum());
+        Ok(Pass { values, next: 0, spare: Spare::default(), is_one_by_one: false, allowance: Allowance::new(given) })
     }
 
     /// Carries out the nodes before `end` that the pass has before it.
@@ -196,7 +202,7 @@ impl Plan {
     /// Runs the node that comes next: takes its inputs from the pass, puts its outputs there.
     fn step(&self, node: &Node, parameters: &[Param<Tensor<1>>], pass: &mut Pass) -> Result<(), NetworkError> {
         let (n, is_fused) = (pass.next, !pass.is_one_by_one);
-        let (values, spare) = (&mut pass.values, &pass.spare);
+        let (values, stock) = (&mut pass.values, (&pass.spare, &pass.allowance));
         let failed = |reason: String| {
             let first = node.output(0).map(|v| self.graph.values[v.0].clone());
             let name = if node.name.is_empty() { first.unwrap_or_default() } else { node.name.clone() };
@@ -211,13 +217,14 @@ impl Plan {
             && let Some(output) = chain.output
         {
             if start == n
-                && let Some(value) = self.chain(n, chain, parameters, (&*values, spare)).map_err(|fault| failed(fault.0))?
+                && let Some(value) = self.chain(n, chain, (parameters, &*values), stock).map_err(|fault| failed(fault.0))?
             {
+                stock.1.spend(size(&value), value.shape()).map_err(|fault| failed(fault.0))?;
                 values[output.0] = Some(value);
             }
             if values[output.0].is_some() {
                 for id in last {
-                    free(&mut values[id.0], spare);
+                    free(&mut values[id.0], stock.0);
                 }
                 return Ok(());
             }
@@ -238,12 +245,15 @@ impl Plan {
         if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {
             inputs.push(self.constants.get(&fill_of(output, &self.graph)).cloned());
         }
-        let outputs = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs, spare)))
+        let outputs = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs, stock)))
             .map_err(|panic| NetworkError::Internal {
                 place: format!("{} at node “{}”", node.full_op(), node.name),
                 message: panics::text(&*panic),
             })?
             .map_err(|fault| failed(fault.0))?;
+        for output in &outputs {
+            stock.1.spend(size(output), output.shape()).map_err(|fault| failed(fault.0))?;
+        }
         let mut outputs = outputs.into_iter();
         for (i, output) in node.outputs.iter().enumerate() {
             match (outputs.next(), output) {
@@ -253,7 +263,7 @@ impl Plan {
             }
         }
         for id in last {
-            free(&mut values[id.0], spare);
+            free(&mut values[id.0], stock.0);
         }
         Ok(())
     }
@@ -263,8 +273,8 @@ impl Plan {
         &self,
         n: usize,
         chain: &Chain,
-        parameters: &[Param<Tensor<1>>],
-        (values, spare): (&[Option<Value>], &Spare),
+        (parameters, values): (&[Param<Tensor<1>>], &[Option<Value>]),
+        (spare, allowance): (&Spare, &Allowance),
     ) -> Outcome<Option<Value>> {
         let graph = &self.graph;
         let get = |id: ValueId| values[id.0].clone().or_else(|| self.constant(parameters, id));
@@ -290,19 +300,19 @@ impl Plan {
         if inputs.iter().zip(&graph.nodes[n].inputs).any(|(value, id)| value.is_none() && id.is_some()) {
             return Ok(None);
         }
-        let mut call = Call { node: &graph.nodes[n], opset: graph.opset, device: &self.device, inputs, spare };
+        let mut call = Call { node: &graph.nodes[n], opset: graph.opset, device: &self.device, inputs, spare, allowance };
         catch_unwind(AssertUnwindSafe(|| convolution::conv_with(&mut call, &tail)))
             .unwrap_or_else(|panic| fault!("internal error: {}", panics::text(&*panic)))
             .map(|result| result.map(Value::from))
     }
 
     /// Carries one node out on these inputs.
-    fn call(&self, node: &Node, mut inputs: Vec<Option<Value>>, spare: &Spare) -> Outcome<Vec<Value>> {
+    fn call(&self, node: &Node, mut inputs: Vec<Option<Value>>, (spare, allowance): (&Spare, &Allowance)) -> Outcome<Vec<Value>> {
         let Some(operator) = operator::find(node) else { return fault!("it cannot be run") };
         if !operator::takes_quantized(&node.op) {
             inputs = inputs.into_iter().map(|v| v.map(Value::with_ints_on_host).transpose()).collect::<Outcome<_>>()?;
         }
-        let mut call = Call { node, opset: self.graph.opset, device: &self.device, inputs, spare };
+        let mut call = Call { node, opset: self.graph.opset, device: &self.device, inputs, spare, allowance };
         operator.call(&mut call)?.into_iter().map(|v| v.with_floats_on_device(&self.device)).collect()
     }
 
@@ -322,7 +332,8 @@ impl Plan {
             if largest > budget || operator::makes_much(&node.op) {
                 continue;
             }
-            let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs, &Spare::default()))) else { continue };
+            let stock = (&Spare::default(), &Allowance::new(0));
+            let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs, stock))) else { continue };
             let size: usize = outputs.iter().map(|v| v.shape().iter().product::<usize>()).sum();
             let Some(left) = budget.checked_sub(size).filter(|_| outputs.len() >= node.outputs.len()) else { continue };
             budget = left;
@@ -336,6 +347,11 @@ impl Plan {
             }
         }
     }
+}
+
+/// Number of elements.
+fn size(value: &Value) -> u64 {
+    value.shape().iter().product::<usize>() as u64
 }
 
 /// Lets a value go, and keeps its memory where that can be used again.

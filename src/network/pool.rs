@@ -57,7 +57,7 @@ fn pool(call: &mut Call) -> Outcome<Pool> {
     if looks.is_none_or(|looks| looks > MAX_LOOKS) {
         return fault!("windows of {kernel:?} over {:?} are too much work", x.shape);
     }
-    seen_elements(&shape, &windows)?;
+    seen_elements(call, &shape, &windows)?;
     Ok(Pool { x, windows, ends, places, shape })
 }
 

@@ -5,6 +5,9 @@ use super::gather::select;
 use super::value::{Floats, Value, made_elements};
 use crate::onnx::Dtype;
 
+/// What a tap of one place costs beside its elements, in elements.
+const PLACE: u64 = 32;
+
 /// What is asked for along one axis.
 struct Axis {
     at: usize,
@@ -15,6 +18,20 @@ struct Axis {
     scale: f32,
     /// Start and end of the region of interest, as fractions.
     region: (f32, f32),
+}
+
+impl Axis {
+    /// How many times longer the result is.
+    fn growth(&self) -> f64 {
+        self.result as f64 / self.length as f64
+    }
+
+    /// A value's shape after this axis was resized.
+    fn on(&self, shape: &[usize]) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        shape[self.at] = self.result;
+        shape
+    }
 }
 
 /// Everything else.
@@ -82,6 +99,8 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
             fault!("{:?} cannot be resized", value.shape)
         };
     }
+    // What shrinks comes first and what grows most last: the fewer elements are on the way.
+    axes.sort_by(|a, b| a.growth().total_cmp(&b.growth()));
     let dtype = value.dtype;
     let mut inside = Floats::host(Vec::new(), Dtype::F32, vec![1.0]);
     let mut out: Value = Floats::on_device(value.shape.clone(), dtype, value.to_device(call.device)?).into();
@@ -90,7 +109,12 @@ pub(super) fn resize(call: &mut Call) -> Outcome {
         if axis.length == axis.result && axis.scale.to_bits() == 1.0_f32.to_bits() && !crops {
             continue;
         }
-        let taps = taps(axis, &style)?;
+        // Every tap takes the elements, and weighs and adds them; it is itself a few numbers for every place.
+        let support = support(axis, &style)?;
+        let taps = (2.0 * support).ceil() as u64;
+        let made = made_elements(&axis.on(out.shape()))? as u64;
+        call.allowance.spend(taps.saturating_mul(2 * made + PLACE * axis.result as u64), &shape)?;
+        let taps = self::taps(axis, &style, support)?;
         if taps.outside.contains(&true) {
             let mut wide = vec![1; rank];
             wide[axis.at] = axis.result;
@@ -174,15 +198,25 @@ fn position(axis: &Axis, style: &Style, i: usize) -> Outcome<f32> {
     })
 }
 
-fn taps(axis: &Axis, style: &Style) -> Outcome<Taps> {
-    let last = axis.length as i64 - 1;
-    let stretch = if style.antialias && axis.scale < 1.0 { 1.0 / axis.scale } else { 1.0 };
-    let support = match style.mode.as_str() {
+/// How many times wider the kernel is, so that nothing of what shrinks is left out.
+fn stretch(axis: &Axis, style: &Style) -> f32 {
+    if style.antialias && axis.scale < 1.0 { 1.0 / axis.scale } else { 1.0 }
+}
+
+/// How far from a result's place elements count.
+fn support(axis: &Axis, style: &Style) -> Outcome<f32> {
+    let plain = match style.mode.as_str() {
         "nearest" => 0.5,
         "linear" | "bilinear" => 1.0,
         "cubic" => 2.0,
         other => return fault!("the mode “{other}” is not known"),
-    } * stretch;
+    };
+    Ok(plain * stretch(axis, style))
+}
+
+fn taps(axis: &Axis, style: &Style, support: f32) -> Outcome<Taps> {
+    let last = axis.length as i64 - 1;
+    let stretch = stretch(axis, style);
     if f64::from(support) * axis.result as f64 > f64::from(1 << 24) {
         return fault!("a scale of {} is too small", axis.scale);
     }

@@ -7,7 +7,7 @@ use burn::tensor::Shape;
 use super::arithmetic::{aligned, spread};
 use super::call::{Call, Outcome, axes, axis, broadcast, fault, size as size_of};
 use super::movement::{permuted, strided};
-use super::value::{Floats, Ints, Value, made_elements};
+use super::value::{Floats, Ints, Value};
 
 pub(super) fn reshape(call: &mut Call) -> Outcome {
     let Some(target) = call.ints_from(1, "shape")? else { return fault!("the shape is not given") };
@@ -82,11 +82,7 @@ pub(super) fn transpose(call: &mut Call) -> Outcome {
         Some(list) => list.iter().map(|&a| axis(a, rank)).collect::<Outcome<_>>()?,
         None => (0..rank).rev().collect(),
     };
-    let mut sorted = order.clone();
-    sorted.sort_unstable();
-    if !sorted.iter().copied().eq(0..rank) {
-        return fault!("{order:?} is no order of {rank} dimensions");
-    }
+    check_order(&order, rank)?;
     match value {
         Value::Float(v) => Ok(permute(call, v, &order)?.into()),
         Value::Int(v) => {
@@ -97,8 +93,16 @@ pub(super) fn transpose(call: &mut Call) -> Outcome {
     }
 }
 
+/// Whether `order` names every axis once.
+fn check_order(order: &[usize], rank: usize) -> Outcome<()> {
+    let mut sorted = order.to_vec();
+    sorted.sort_unstable();
+    if sorted.iter().copied().eq(0..rank) { Ok(()) } else { fault!("{order:?} is no order of {rank} dimensions") }
+}
+
 /// Floats with their axes in another order.
 pub(super) fn permute(call: &Call, v: Floats, order: &[usize]) -> Outcome<Floats> {
+    check_order(order, v.rank())?;
     let (shape, strides) = permuted(&v.shape, order);
     if shape.len() < 2 {
         return Ok(v);
@@ -116,7 +120,7 @@ pub(super) fn expand(call: &mut Call) -> Outcome {
     match call.take(0)? {
         Value::Int(v) => {
             let shape = broadcast([v.shape.as_slice(), &target])?;
-            made_elements(&shape)?;
+            call.allowance.made(&shape)?;
             let data = spread(&v.data, &v.shape, &shape);
             Ok(Ints::typed(shape, v.dtype, data).into())
         }
@@ -127,11 +131,11 @@ pub(super) fn expand(call: &mut Call) -> Outcome {
 /// Floats broadcast to `target`.
 pub(super) fn expanded(call: &Call, v: Floats, target: &[usize]) -> Outcome<Floats> {
     let shape = broadcast([v.shape.as_slice(), target])?;
-    made_elements(&shape)?;
     let dtype = v.dtype;
     if shape == v.shape {
         return Ok(v);
     }
+    call.allowance.made(&shape)?;
     if shape.contains(&0) {
         return Ok(Floats::empty(shape, dtype));
     }

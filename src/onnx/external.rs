@@ -110,13 +110,13 @@ pub(super) struct Files {
     model: PathBuf,
     list: Vec<External>,
     by_location: HashMap<String, usize>,
-    /// Bytes that the tensors met so far take from each file.
-    taken: Vec<u64>,
+    /// Bytes that the tensors met so far take from each file, whatever the names under which the model knows it.
+    taken: HashMap<PathBuf, u64>,
 }
 
 impl Files {
     pub(super) fn new(model: &Path) -> Self {
-        Self { model: model.to_owned(), list: Vec::new(), by_location: HashMap::new(), taken: Vec::new() }
+        Self { model: model.to_owned(), list: Vec::new(), by_location: HashMap::new(), taken: HashMap::new() }
     }
 
     pub(super) fn into_list(self) -> Vec<External> {
@@ -143,8 +143,9 @@ impl Files {
         };
         let available = self.list[file].len();
         let end = offset.saturating_add(wanted as u64);
-        self.taken[file] = self.taken[file].saturating_add(wanted as u64);
-        if end <= available && self.taken[file] > available.saturating_mul(MAX_SHARING) {
+        let taken = self.taken.entry(self.list[file].path.clone()).or_default();
+        *taken = taken.saturating_add(wanted as u64);
+        if end <= available && *taken > available.saturating_mul(MAX_SHARING) {
             return Err(bad(format!(
                 "together with other tensors it uses the {available} bytes of “{location}” more than {MAX_SHARING} times"
             )));
@@ -190,7 +191,6 @@ impl Files {
             return Err(irregular());
         }
         let handle = (self.list.len() < MAX_HELD).then_some(handle);
-        self.taken.push(0);
         self.by_location.insert(location.clone(), self.list.len());
         self.list.push(External { location, path: real, handle, stamp: Stamp::of(&metadata) });
         Ok(self.list.len() - 1)

@@ -16,6 +16,21 @@ pub(crate) fn tensor(name: &str, dims: &[usize], data_type: i32, raw: Vec<u8>) -
     tensor
 }
 
+/// A float initializer whose elements lie in the file `location`; all three texts as the model gives them, of up to 100 bytes.
+#[allow(dead_code, reason = "not every test that has these models needs it")]
+pub(crate) fn external(name: &str, dims: &[usize], location: &str, offset: &str, length: &str) -> TensorProto {
+    let mut tensor = tensor(name, dims, FLOAT, Vec::new());
+    // data_location (field 14) is external, and three entries of external_data (field 13), each a key and a value.
+    let mut fields = vec![14 << 3, 1];
+    for (key, value) in [("location", location), ("offset", offset), ("length", length)] {
+        let entry = [vec![1 << 3 | 2, key.len() as u8], key.into(), vec![2 << 3 | 2, value.len() as u8], value.into()].concat();
+        fields.extend([13 << 3 | 2, entry.len() as u8]);
+        fields.extend(entry);
+    }
+    tensor.merge_from_bytes(&fields).unwrap();
+    tensor
+}
+
 /// Little-endian.
 pub(crate) fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()

@@ -78,6 +78,30 @@ fn every_user_of_a_shared_weight_is_named() {
     assert!(!Window::demo().says("Shared, used by"));
 }
 
+/// The data is shortened while its model is on screen.
+#[test]
+fn weights_that_can_no_longer_be_read_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, data) = (folder.path().join("model.onnx"), folder.path().join("data"));
+    let weights = vec![tiny::external("v", &[2, 2], "data", "0", "16"), tiny::external("w", &[2, 2], "data", "16", "16")];
+    let nodes = vec![tiny::gemm(&["x", "v"], "h"), tiny::gemm(&["h", "w"], "y")];
+    std::fs::write(&path, tiny::model(nodes, weights).write_to_bytes().unwrap()).unwrap();
+    std::fs::write(&data, tiny::bytes(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])).unwrap();
+    let mut window = Window::on(path.to_str());
+    std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(20).unwrap();
+    window.click(Role::TreeItem, "w");
+    window.wait("a notice", |s| !s.notices.is_empty());
+    window.step_twice();
+    assert!(window.says("Look at a parameter failed") && window.state().notices[0].text.contains("changed"));
+    // The slider goes on, what is known of the magnitudes is enough for it, and nobody complains again.
+    window.set_percent("50");
+    window.set_percent("75");
+    window.settle();
+    assert_eq!((window.pruned(secateur::prune::Method::Global), window.state().notices.len()), (6, 1));
+    window.button("Dismiss");
+    assert!(window.harness.query_all_by_label_contains("changed").count() == 1, "the panel says why it is empty");
+}
+
 /// Everything that a screen reader would say, which is what is painted.
 fn assert_no_command(window: &Window, place: &str) {
     for node in window.harness.root().children_recursive() {

@@ -86,7 +86,11 @@ fn rows(costs: &Costs, method: Method) -> Vec<Row> {
 }
 
 fn counted(n: usize, what: &str) -> String {
-    format!("{} {what}{}", text::count(n as u64), if n == 1 { "" } else { "s" })
+    match n {
+        0 => format!("no {what}"),
+        1 => format!("1 {what}"),
+        _ => format!("{} {what}s", text::count(n as u64)),
+    }
 }
 
 fn heads_ui(ui: &mut Ui) {

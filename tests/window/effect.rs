@@ -43,16 +43,21 @@ fn some_digits(folder: &Path) -> PathBuf {
     chosen
 }
 
-/// On the demo with some digits chosen through the dialog, all of them measured.
+/// On the demo with some digits chosen, all of them measured.
 pub(super) fn window() -> Window {
     let mut window = Window::on(Some(DEMO));
+    choose_digits(&mut window);
+    window
+}
+
+/// Shows the networks some digits, chosen through the dialog of the tab Effect.
+pub(super) fn choose_digits(window: &mut Window) {
     window.click(Role::Tab, "Effect");
     let folder = some_digits(window.folder.path());
     window.answer(&folder);
     window.button("Choose images…");
     window.wait("the chosen images' effect", |s| is_measured(s, IMAGES));
     assert_eq!(window.asked().pop().unwrap().purpose, Purpose::Images);
-    window
 }
 
 /// Whether the effect of the slider's position is on screen, from all of so many images.
@@ -122,7 +127,7 @@ fn scan(state: &AppState) -> Option<&Sensitivity> {
 }
 
 /// Brings something below the fold into view.
-fn reveal(window: &mut Window, role: Role, name: &str) {
+pub(super) fn reveal(window: &mut Window, role: Role, name: &str) {
     window.node(role, name).scroll_to_me();
     window.harness.run_steps(4);
 }

@@ -8,10 +8,12 @@ use eframe::egui::Theme;
 use eframe::egui::accesskit::Role;
 use eframe::egui_wgpu::RendererOptions;
 use eframe::wgpu::DeviceType;
+use egui_kittest::kittest::Queryable;
 use egui_kittest::wgpu::{WgpuTestRenderer, create_render_state, default_wgpu_setup};
 use egui_kittest::{Harness, SnapshotOptions};
 
 use super::driver::{SIZE, Window};
+use super::effect::{choose_digits, reveal};
 
 /// The software adapter, or `None` where the test is to be skipped: another adapter draws other pixels.
 fn renderer() -> Option<WgpuTestRenderer> {
@@ -59,6 +61,37 @@ fn views_look_as_they_did_in_the_dark() {
 fn views_look_as_they_did_in_the_light() {
     let Some(mut window) = window(Theme::Light) else { return };
     compare(&mut window, "sparsity_light");
+}
+
+/// The tab Effect with everything measured, from its top and from the map down.
+fn compare_effect(theme: Theme, name: &str) {
+    let Some(mut window) = window(theme) else { return };
+    choose_digits(&mut window);
+    for work in ["Measure the curve", "Find", "Scan"] {
+        reveal(&mut window, Role::Button, work);
+        window.button(work);
+        window.wait("its beginning", |s| s.costs.progress.is_some());
+        window.wait("its end", |s| s.costs.progress.is_none());
+    }
+    let costs = &window.state().costs;
+    assert!(costs.curve.is_some() && costs.found.is_some() && costs.scan.as_ref().is_some_and(|s| s.is_done()));
+    window.harness.get_by_label_contains("EFFECT OF 50.0").scroll_to_me();
+    window.harness.run_steps(8);
+    compare(&mut window, &format!("effect_{name}"));
+    reveal(&mut window, Role::RadioButton, "KL");
+    window.click(Role::RadioButton, "KL");
+    reveal(&mut window, Role::CheckBox, "List all 48");
+    compare(&mut window, &format!("effect_scan_{name}"));
+}
+
+#[test]
+fn effects_look_as_they_did_in_the_dark() {
+    compare_effect(Theme::Dark, "dark");
+}
+
+#[test]
+fn effects_look_as_they_did_in_the_light() {
+    compare_effect(Theme::Light, "light");
 }
 
 #[test]

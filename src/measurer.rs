@@ -42,6 +42,8 @@ pub enum Measure {
     Model(Box<Session>),
     /// Show the networks the images in this folder or array file from now on.
     Images(PathBuf),
+    /// The classes of the images are those that this file names.
+    Labels(PathBuf),
     /// Preprocess images like this from now on; `None` as the files beside the model say.
     Preprocess(Option<Box<Preprocess>>),
     /// Show them noise.
@@ -77,6 +79,8 @@ pub struct Shown {
     pub preprocess: Option<Preprocess>,
     /// Where that comes from, in words.
     pub provenance: String,
+    /// Why the labels are not used, where there are any.
+    pub remark: Option<String>,
 }
 
 /// What a position of the slider costs.
@@ -240,6 +244,8 @@ struct Images {
     set: Arc<ImageSet>,
     path: PathBuf,
     preprocess: Preprocess,
+    provenance: Provenance,
+    remark: Option<String>,
 }
 
 /// What the thread has in hand.
@@ -391,6 +397,11 @@ impl Bench {
                     self.fail(error);
                 }
             }
+            Measure::Labels(path) => {
+                if let Err(error) = self.label(&path) {
+                    self.fail(error);
+                }
+            }
             Measure::Preprocess(preprocess) => {
                 if let Err(error) = self.preprocess(preprocess.map(|p| *p)) {
                     self.fail(error);
@@ -441,39 +452,63 @@ impl Bench {
     }
 
     fn show(&mut self, path: &Path) -> Result<(), String> {
+        let Some(session) = &self.session else { return Ok(()) };
         let set = Arc::new(ImageSet::open(path, None).map_err(|e| e.to_string())?);
-        self.show_set(set, path.to_owned(), None)
+        let (preprocess, provenance) = Preprocess::for_model(&session.model().graph, &session.model().file.path);
+        self.show_images(Images { set, path: path.to_owned(), preprocess, provenance, remark: None })
+    }
+
+    /// The images in hand, with classes that a file names.
+    fn label(&mut self, labels: &Path) -> Result<(), String> {
+        let Some(images) = self.images.clone() else { return Ok(()) };
+        let set = Arc::new(ImageSet::open(&images.path, Some(labels)).map_err(|e| e.to_string())?);
+        self.show_images(Images { set, remark: None, ..images })
     }
 
     /// The images in hand, preprocessed in another way.
-    fn preprocess(&mut self, preprocess: Option<Preprocess>) -> Result<(), String> {
-        match self.images.clone() {
-            Some(shown) => self.show_set(shown.set, shown.path, preprocess),
-            None => Ok(()),
-        }
-    }
-
-    fn show_set(&mut self, set: Arc<ImageSet>, path: PathBuf, chosen: Option<Preprocess>) -> Result<(), String> {
-        let Some(session) = &self.session else { return Ok(()) };
+    fn preprocess(&mut self, chosen: Option<Preprocess>) -> Result<(), String> {
+        let (Some(session), Some(images)) = (&self.session, self.images.clone()) else { return Ok(()) };
         let (preprocess, provenance) = match chosen {
             Some(preprocess) => (preprocess, Provenance::Chosen),
             None => Preprocess::for_model(&session.model().graph, &session.model().file.path),
         };
         preprocess.check().map_err(|e| e.to_string())?;
-        let before = self.images.replace(Images { set: set.clone(), path: path.clone(), preprocess: preprocess.clone() });
+        self.show_images(Images { preprocess, provenance, ..images })
+    }
+
+    fn show_images(&mut self, images: Images) -> Result<(), String> {
+        let shown = Shown {
+            path: Some(images.path.clone()),
+            images: images.set.images.len(),
+            classes: images.set.classes.clone(),
+            is_labelled: images.set.is_labelled(),
+            preprocess: Some(images.preprocess.clone()),
+            provenance: images.provenance.to_string(),
+            remark: images.remark.clone(),
+        };
+        let before = self.images.replace(images);
         if let Err(error) = self.ask_again() {
             self.images = before;
             return Err(error);
         }
-        (self.tell)(Measured::Shown(Some(Shown {
-            path: Some(path),
-            images: set.images.len(),
-            classes: set.classes.clone(),
-            is_labelled: set.is_labelled(),
-            preprocess: Some(preprocess),
-            provenance: provenance.to_string(),
-        })));
+        (self.tell)(Measured::Shown(Some(shown)));
         Ok(())
+    }
+
+    /// Goes on without labels that cannot be those of the network's outputs, whose number the first images tell.
+    fn check_labels(&mut self) -> Result<(), EvaluateError> {
+        let (Some(evaluator), Some(images)) = (&mut self.evaluator, &self.images) else { return Ok(()) };
+        if evaluator.num_classes().is_some() {
+            return Ok(());
+        }
+        evaluator.dense(Some(1), &mut Watcher { inbox: &self.inbox, seen: &mut |_| {} })?;
+        let Some(Err(error)) = evaluator.num_classes().map(|classes| images.set.fits(classes)) else { return Ok(()) };
+        let set = Arc::new(images.set.without_labels());
+        let remark = Some(format!("The labels are not used: {error}"));
+        let images = Images { set, remark, ..images.clone() };
+        // The same images and the same model: nothing else can be in the way. They are due at once.
+        let _ = self.show_images(images);
+        Err(SessionError::Cancelled.into())
     }
 
     /// Makes the evaluator for the images in hand.
@@ -504,6 +539,7 @@ impl Bench {
             is_labelled: false,
             preprocess: None,
             provenance: String::new(),
+            remark: None,
         };
         self.images = None;
         self.ask(questions);
@@ -556,6 +592,7 @@ impl Bench {
             return Ok(());
         }
         self.weigh_position(&state)?;
+        self.check_labels()?;
         let Some(evaluator) = &mut self.evaluator else {
             self.measured = Some(state);
             return Ok(());

@@ -60,6 +60,8 @@ pub enum Job {
 pub enum Measurement {
     /// See [`Measure::Images`].
     Images(PathBuf),
+    /// See [`Measure::Labels`].
+    Labels(PathBuf),
     /// See [`Measure::Preprocess`].
     Preprocess(Option<Box<Preprocess>>),
     /// See [`Measure::Noise`].
@@ -397,6 +399,7 @@ impl Desk {
             Job::Measure(errand) => {
                 self.measurer.send(match errand {
                     Measurement::Images(path) => Measure::Images(path),
+                    Measurement::Labels(path) => Measure::Labels(path),
                     Measurement::Preprocess(preprocess) => Measure::Preprocess(preprocess),
                     Measurement::Noise => Measure::Noise,
                     Measurement::Curve => Measure::Curve,

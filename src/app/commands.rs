@@ -77,6 +77,7 @@ pub(super) enum Action {
     Apply,
     Reset,
     ChooseImages,
+    ChooseLabels,
     UseNoise,
     MeasureCurve,
     ScanSensitivity,
@@ -107,7 +108,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 30] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -124,6 +125,7 @@ impl Action {
         Self::Apply,
         Self::Reset,
         Self::ChooseImages,
+        Self::ChooseLabels,
         Self::UseNoise,
         Self::MeasureCurve,
         Self::ScanSensitivity,
@@ -173,6 +175,11 @@ impl Action {
             ),
             Self::Reset => ("Reset", "Forget masks and amount; what is fixed stays fixed", Some(key(COMMAND_SHIFT, Key::R))),
             Self::ChooseImages => ("Choose images…", "A folder of images: one subfolder per class, or flat", None),
+            Self::ChooseLabels => (
+                "Labels…",
+                "A file that names the classes: one per line or JSON, in the order of the network's outputs, or a table of pictures and labels",
+                None,
+            ),
             Self::UseNoise => ("Use noise", "Show the networks noise: how far the outputs drift, without any image", None),
             Self::MeasureCurve => ("Measure the curve", "Both methods at all amounts, from coarse to fine", None),
             Self::ScanSensitivity => ("Scan", "Prune every weight alone at 10 to 90 %; goes on where it was stopped", None),

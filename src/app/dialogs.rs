@@ -18,6 +18,8 @@ pub enum Purpose {
     Scan,
     /// Choose a folder of images.
     Images,
+    /// Choose a file that names their classes.
+    Labels,
     /// Save a picture of the charts.
     Chart,
 }
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Save(Format::RustSource) => ("Rust source", &["rs"]),
             Self::Table | Self::Scan => ("CSV table", &["csv"]),
             Self::Images => ("Images", &["npz", "npy"]),
+            Self::Labels => ("Labels", &["txt", "json", "csv", "tsv"]),
             Self::Chart => ("PNG picture", &["png"]),
         }
     }
@@ -75,7 +78,7 @@ impl FileDialogs for SystemDialogs {
         }
         // Made here, because macOS wants that on the main thread; waited for elsewhere.
         let answer: std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> = match purpose {
-            Purpose::Open => Box::pin(dialog.pick_file()),
+            Purpose::Open | Purpose::Labels => Box::pin(dialog.pick_file()),
             Purpose::Images => Box::pin(dialog.pick_folder()),
             _ => Box::pin(dialog.set_file_name(name).save_file()),
         };

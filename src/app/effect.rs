@@ -18,6 +18,10 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     let costs = &state.costs;
     images_ui(ui, costs, commands);
     preprocessing::show(ui, costs, &model.graph, commands);
+    if let Some(remark) = costs.shown.as_ref().and_then(|shown| shown.remark.as_ref()) {
+        ui.add_space(4.0);
+        ui.label(egui::RichText::new(text::message(remark)).color(theme::palette(ui).warning));
+    }
     if let Some(why) = &costs.failure {
         ui.add_space(4.0);
         ui.label(egui::RichText::new(text::message(why)).color(theme::palette(ui).warning));
@@ -53,6 +57,11 @@ fn images_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
         }
         if widgets::hint(ui.button(Action::UseNoise.entry().label), Action::UseNoise).clicked() {
             commands.push(Command::Do(Action::UseNoise));
+        }
+        if costs.shown.as_ref().is_some_and(|shown| shown.preprocess.is_some())
+            && widgets::hint(ui.button(Action::ChooseLabels.entry().label), Action::ChooseLabels).clicked()
+        {
+            commands.push(Command::Do(Action::ChooseLabels));
         }
         preprocessing::button(ui, costs, commands);
         ui.add_space(6.0);

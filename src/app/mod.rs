@@ -116,6 +116,11 @@ fn icon() -> egui::IconData {
     egui::IconData { rgba, width: SIZE, height: SIZE }
 }
 
+/// Whether a dropped path is one of images and not of a model.
+fn is_of_images(path: &Path) -> bool {
+    path.is_dir() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz") || e.eq_ignore_ascii_case("npy"))
+}
+
 /// A picture that was written, or why not.
 type Picture = (PathBuf, Result<(), String>);
 
@@ -301,6 +306,7 @@ impl App {
                 }
             }
             Action::ChooseImages if has_model => self.ask(Purpose::Images),
+            Action::ChooseLabels if has_model => self.ask(Purpose::Labels),
             Action::UseNoise => self.worker.send(Job::Measure(Measurement::Noise)),
             Action::MeasureCurve => self.worker.send(Job::Measure(Measurement::Curve)),
             Action::ScanSensitivity => self.worker.send(Job::Measure(Measurement::Scan)),
@@ -378,12 +384,13 @@ impl App {
         // Some dialogs give back what was typed, without the extension. A dialog that confirmed replacing that other name did
         // not ask for this one.
         let path = match (purpose, path.extension()) {
-            (Purpose::Open | Purpose::Images, _) | (_, Some(_)) => path,
+            (Purpose::Open | Purpose::Images | Purpose::Labels, _) | (_, Some(_)) => path,
             _ => path.with_extension(purpose.extension()),
         };
         match purpose {
             Purpose::Open => self.open_path(path),
             Purpose::Images => self.worker.send(Job::Measure(Measurement::Images(path))),
+            Purpose::Labels => self.worker.send(Job::Measure(Measurement::Labels(path))),
             Purpose::Save(format) => self.worker.send(Job::Save(path, format, Overwrite::Refuse)),
             Purpose::Table => self.worker.send(Job::SaveTable(path, Overwrite::Refuse)),
             Purpose::Scan => {
@@ -435,8 +442,13 @@ impl App {
             }
         }
         let dropped = ctx.input(|i| i.raw.dropped_files.first().map(|f| f.path().to_owned()));
-        if let Some(path) = dropped {
-            self.commands.push(Command::OpenPath(path));
+        match dropped {
+            Some(path) if self.state.model.is_some() && is_of_images(&path) => {
+                self.state.kept.tab = Tab::Effect;
+                self.worker.send(Job::Measure(Measurement::Images(path)));
+            }
+            Some(path) => self.commands.push(Command::OpenPath(path)),
+            None => {}
         }
         if ctx.input(|i| i.viewport().close_requested()) && self.state.is_unsaved() && !self.state.may_close {
             ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);

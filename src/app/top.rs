@@ -123,6 +123,9 @@ fn right_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     };
     egui::Frame::new().fill(palette.raised).corner_radius(11).inner_margin(egui::Margin::symmetric(9, 3)).show(ui, |ui| {
         ui.spacing_mut().item_spacing.x = 6.0;
+        let note = state.device.as_ref().and_then(|device| device.note.as_deref());
+        let hover =
+            note.map_or_else(|| hover.to_owned(), |note| format!("{hover}.\nThe GPU that is there is not used: {}", text::message(note)));
         ui.label(egui::RichText::new(name)).on_hover_text(hover);
         let (dot, _) = ui.allocate_exact_size(vec2(8.0, 8.0), Sense::hover());
         ui.painter().circle_filled(dot.center(), 4.0, color);

@@ -11,8 +11,7 @@ use serde::Serialize;
 use super::DeviceArgument;
 use super::pruning::Pruning;
 use super::rows::OutputArguments;
-use super::terminal::Terminal;
-use crate::device::ComputeDevice;
+use super::terminal::{Terminal, open_device};
 use crate::evaluate;
 use crate::export::quoted;
 use crate::graph::{Graph, ParameterId};
@@ -135,7 +134,7 @@ impl Cost {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
         let watch = Terminal::new();
-        let device = ComputeDevice::open(self.device.into()).context("cannot start the device")?;
+        let device = open_device(self.device)?;
         let device_name = device.name.clone();
         let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
         session.use_device(device);

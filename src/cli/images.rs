@@ -8,8 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::DeviceArgument;
-use super::terminal::Terminal;
-use crate::device::ComputeDevice;
+use super::terminal::{Terminal, open_device};
 use crate::escaped::escaped;
 use crate::evaluate::{Evaluator, Observer, Questions};
 use crate::images::{Channels, Filter, ImageSet, Layout, Preprocess, Provenance, Resize};
@@ -199,7 +198,7 @@ impl ImageArguments {
         // What is quick to refuse comes first.
         let set =
             self.images.as_ref().map(|path| ImageSet::open(path, self.labels.as_deref())).transpose().context("cannot use the images")?;
-        let device = ComputeDevice::open(self.device.into()).context("cannot start the device")?;
+        let device = open_device(self.device)?;
         let device_name = device.name.clone();
         let mut session = Session::open(&self.file, watch).context("cannot open the model")?;
         session.use_device(device);

@@ -8,10 +8,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::pruning::Pruning;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, open_device};
 use super::{DeviceArgument, print_json};
 use crate::atomic::Overwrite;
-use crate::device::ComputeDevice;
 use crate::escaped::escaped;
 use crate::export::{Form, Format};
 use crate::prune::{Amount, Method};
@@ -77,7 +76,7 @@ impl Prune {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let format = self.format()?;
         let watch = Terminal::new();
-        let device = ComputeDevice::open(self.device.into()).context("cannot start the device")?;
+        let device = open_device(self.device)?;
         let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
         session.use_device(device);
         let outcome = self.pruning.apply(&mut session).and_then(|()| session.outcome_on_device()).context("cannot prune the model")?;

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::pruning::Pruning;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, open_device};
 use super::{DeviceArgument, print_json};
 use crate::arrays::{self, Container};
 use crate::atomic::Overwrite;
@@ -86,7 +86,7 @@ impl Run {
         }
         let is_pruned = self.pruning.is_given()?;
         let watch = Terminal::new();
-        let device = ComputeDevice::open(self.device.into()).context("cannot start the device")?;
+        let device = open_device(self.device)?;
         let device_name = device.name.clone();
         let model = Model::open(&self.file).context("cannot open the model")?;
         let inputs = self.inputs(&model.graph.inputs)?;

@@ -3,7 +3,21 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
+use super::DeviceArgument;
+use crate::device::ComputeDevice;
+use crate::escaped::escaped;
 use crate::session::Watch;
+
+/// Opens the device that `choice` asks for, and says on standard error why it is not the GPU that is there.
+pub(super) fn open_device(choice: DeviceArgument) -> anyhow::Result<ComputeDevice> {
+    let device = ComputeDevice::open(choice.into()).context("cannot start the device")?;
+    if let Some(note) = &device.note {
+        let _ = writeln!(std::io::stderr(), "Running on the CPU: {}", escaped(note));
+    }
+    Ok(device)
+}
 
 /// Progress on a terminal's standard error, once work has taken a while.
 pub(super) struct Terminal {

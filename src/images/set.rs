@@ -171,6 +171,13 @@ impl ImageSet {
         refused("the order of the folders does not tell which outputs they are; give a labels file that lists all classes in order")
     }
 
+    /// The same pictures, of which nothing else is known.
+    #[must_use]
+    pub fn without_labels(&self) -> Self {
+        let images = self.images.iter().map(|image| ImageRef { class: None, ..image.clone() }).collect();
+        Self { root: self.root.clone(), images, classes: Vec::new(), is_from_folders: false }
+    }
+
     fn add_rows(&mut self, path: &Path) -> Result<(), ImagesError> {
         let (rows, classes) = rows::read(path)?;
         let rows = Arc::new(rows);

@@ -2,7 +2,7 @@
 
 use eframe::egui::accesskit::Role;
 use egui_kittest::kittest::NodeT;
-use secateur::app::AppState;
+use secateur::app::{AppState, Tab};
 use secateur::images::{Channels, Preprocess};
 
 use super::driver::Window;
@@ -55,4 +55,40 @@ fn values_and_colours_are_chosen_by_name() {
     window.button("Use noise");
     window.wait("noise", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.path.is_none()));
     assert!(!window.has(Role::Button, "Preprocessing"), "noise is not preprocessed");
+}
+
+#[test]
+fn images_are_dropped_on_the_window() {
+    let mut window = Window::on(Some(super::driver::DEMO));
+    window.drop_file("assets/digits.npz");
+    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == 360));
+    assert_eq!(window.state().kept.tab, Tab::Effect);
+    assert!(window.state().notices.is_empty() && window.state().model.is_some());
+}
+
+/// Three folders say nothing about which of ten outputs they are; a file does.
+#[test]
+fn labels_that_do_not_fit_are_told_and_a_file_makes_them_fit() {
+    let mut window = Window::on(Some(super::driver::DEMO));
+    window.click(Role::Tab, "Effect");
+    let folder = window.path("some classes");
+    for class in ["3", "5", "8"] {
+        let target = folder.join(class);
+        std::fs::create_dir_all(&target).unwrap();
+        let source = std::fs::read_dir(format!("assets/digits/{class}")).unwrap().map(|e| e.unwrap().path()).min().unwrap();
+        std::fs::copy(&source, target.join("one.png")).unwrap();
+    }
+    window.answer(&folder);
+    window.button("Choose images…");
+    window.wait("the effect", |s| is_measured(s, 3));
+    assert!(window.says("The labels are not used: 3 classes and 10 outputs of the network do not go together"));
+    let cost = window.state().costs.cost.clone().unwrap();
+    assert_eq!((cost.dense.top1, cost.dense.agreement), (None, Some(1.0)));
+
+    let labels = window.path("labels.txt");
+    std::fs::write(&labels, (0..10).map(|digit| format!("{digit}\n")).collect::<String>()).unwrap();
+    window.answer(&labels);
+    window.button("Labels…");
+    window.wait("labels", |s| is_measured(s, 3) && s.costs.cost.as_ref().unwrap().dense.top1.is_some());
+    assert!((accuracy(&window) - 1.0).abs() < 1e-9 && !window.says("The labels are not used"));
 }

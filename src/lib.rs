@@ -8,12 +8,17 @@
 //!
 //! ```text
 //! file → onnx → graph → network → prune → measure → export
-//!        app, cli → worker → session → the rest
+//!                              images → evaluate ↗
+//!        app, cli → worker, measurer → evaluate → session → the rest
 //! ```
 //!
 //! Dependencies point down only. [`onnx`] knows where every byte of the file lies, [`graph`] is the network as plain data,
 //! [`network`] runs it on Burn, [`prune`] decides what goes, [`measure`] says what that did, and [`export`] writes it. A
 //! [`session::Session`] is one opened model and all that is done to it; [`worker`] is the thread that owns it for the window.
+//!
+//! What pruning costs is measured beside it: [`images`] makes a person's pictures (or [`arrays`]) into a network's input as Pillow
+//! does, [`evaluate`] asks the dense and the pruned network the same questions, and [`measurer`] is the thread that does so for the
+//! window whenever the slider rests.
 //!
 //! # Why masks are numbers
 //!

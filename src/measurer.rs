@@ -32,6 +32,8 @@ const BATCH: usize = 30;
 const CURVE_LEVELS: u32 = 4;
 /// Amounts of a scan, in tenths.
 const SCAN_TENTHS: std::ops::RangeInclusive<u32> = 1..=9;
+/// Between two states of a scan that are told.
+const SCAN_PAUSE: Duration = Duration::from_millis(60);
 /// Pictures that are shown of the images whose answer changed.
 const MAX_PICTURES: usize = 24;
 
@@ -712,11 +714,17 @@ impl Bench {
                         (0..graph.parameters.len()).map(ParameterId).filter(|&id| is_scanned(graph.parameter(id))).collect();
                     evaluator.sensitivity(&weights, SCAN_TENTHS.map(|tenth| f64::from(tenth) / 10.0).collect())?
                 };
+                let images = evaluator.questions().num_images();
+                let mut told: Option<Instant> = None;
                 let result = evaluator.scan(&mut scan, &|| inbox.has_news(), &mut |scan| {
-                    tell(Measured::Scan(Arc::new(scan.clone())));
-                    let done = scan.cases.len() as f32 / scan.num_cases().max(1) as f32;
-                    tell(Measured::Progress(Some((done, "Sensitivity"))));
+                    // A map of thousands of cases is copied for the window no more often than it is looked at.
+                    if told.is_none_or(|told| told.elapsed() > SCAN_PAUSE) {
+                        told = Some(Instant::now());
+                        tell(Measured::Scan(Arc::new(scan.clone())));
+                        tell(Measured::Progress(Some((scan.share_done(images), "Sensitivity"))));
+                    }
                 });
+                tell(Measured::Scan(Arc::new(scan.clone())));
                 let is_done = scan.is_done();
                 self.scan = Some(scan);
                 result?;

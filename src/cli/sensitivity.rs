@@ -69,7 +69,7 @@ impl SensitivityCommand {
         let dense = measured.dense(&mut Progress { terminal: &watch, what: "Evaluating", before: 0.0, share: 0.0, images })?;
         let mut scan = measured.evaluator.sensitivity(&parameters, amounts.clone()).context(CANNOT)?;
         let each = &mut |scan: &crate::evaluate::Sensitivity| {
-            watch.progress(scan.cases.len() as f32 / scan.num_cases().max(1) as f32, "Pruning one parameter at a time");
+            watch.progress(scan.share_done(images), "Pruning one parameter at a time");
         };
         measured.evaluator.scan(&mut scan, &|| watch.is_cancelled(), each).context(CANNOT)?;
         watch.clear();

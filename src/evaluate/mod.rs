@@ -155,10 +155,16 @@ impl Evaluator {
         if !is_done.get() && is_cancelled() {
             return Err(SessionError::Cancelled.into());
         }
-        if let (0, Some(first)) = (seen, questions.broken().first()) {
-            return Err(EvaluateError::NoImages { name: first.name.clone(), reason: first.reason.clone() });
-        }
+        self.refuse_nothing(seen > 0)?;
         Ok(tally.effect())
+    }
+
+    /// An error where no image could be used.
+    fn refuse_nothing(&self, has_seen: bool) -> Result<(), EvaluateError> {
+        match self.questions.broken().first() {
+            Some(first) if !has_seen => Err(EvaluateError::NoImages { name: first.name.clone(), reason: first.reason.clone() }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl Model {
             if watch.is_cancelled() {
                 return Err(SessionError::Cancelled);
             }
-            let order = self.file.floats(p.tensor)?.map(|values| Order::new(&values));
+            let order = self.file.floats(p.tensor)?.map(|values| Order::of(&values, p.dtype));
             let before = done.fetch_add(p.elements, std::sync::atomic::Ordering::Relaxed);
             watch.progress((before + p.elements) as f32 / total as f32, "Sorting magnitudes");
             Ok(order)

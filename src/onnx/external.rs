@@ -57,6 +57,13 @@ pub(super) struct External {
 }
 
 impl External {
+    /// A model's own file as one to read from.
+    pub(super) fn own(path: &Path, handle: File) -> io::Result<Self> {
+        let stamp = Stamp::of(&handle.metadata()?);
+        let location = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { location, path: path.to_owned(), handle: Some(handle), stamp })
+    }
+
     /// Bytes in the file when it was opened.
     pub(super) fn len(&self) -> u64 {
         self.stamp.length

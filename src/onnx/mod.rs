@@ -3,6 +3,7 @@
 //! The file is untrusted: every count, length, offset and path in it is checked here, once. What a network of those tensors
 //! and nodes means is left to [`crate::graph`].
 
+mod body;
 mod dtype;
 mod external;
 mod wire;
@@ -22,10 +23,14 @@ pub use dtype::Dtype;
 pub use wire::Span;
 pub use write::{SaveError, Saved, Zeros, write};
 
+use body::Body;
 use external::External;
 
 /// A model file larger than this cannot be protobuf (its limit is 2 GiB); larger weights are external.
 const MAX_MODEL_BYTES: u64 = i32::MAX as u64;
+
+/// A larger file is not held in memory once it is parsed: its weights are most of it, and there are copies enough of them.
+const MAX_HELD_BYTES: u64 = 1 << 26;
 
 /// Index of a tensor in [`OnnxFile::tensors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,12 +103,12 @@ pub enum OpenError {
         /// The model file.
         path: PathBuf,
     },
-    /// Somebody wrote to a data file while its model was open.
+    /// Somebody wrote to the model or to a data file while the model was open.
     #[error("“{location}” was changed after this model was opened, so its weights are no longer known; open the model again: {}", path.display())]
     Changed {
-        /// The name that the model gives.
+        /// The name that the model gives, or the model's own.
         location: String,
-        /// The data file.
+        /// The data file, or the model.
         path: PathBuf,
     },
 }
@@ -187,8 +192,8 @@ impl Values {
     }
 }
 
-/// An ONNX file in memory. External data that it refers to stays on disk and is read when it is asked for; it must not change
-/// meanwhile, and when it did, reading says so.
+/// An opened ONNX file. Weights of large files, and external data, stay on disk and are read when they are asked for; they must
+/// not change meanwhile, and when they did, reading says so.
 #[derive(Debug)]
 pub struct OnnxFile {
     /// Where it was opened.
@@ -199,7 +204,7 @@ pub struct OnnxFile {
     pub opset: i64,
     /// Every tensor: initializers first, in the file's order, then those in node attributes.
     pub tensors: Vec<Tensor>,
-    bytes: Bytes,
+    body: Body,
     external: Vec<External>,
     /// The first tensors are the initializers.
     num_initializers: usize,
@@ -223,21 +228,26 @@ impl OnnxFile {
         if metadata.len() > MAX_MODEL_BYTES {
             return Err(OpenError::TooLarge { path: path.to_owned() });
         }
+        let file = File::open(path).map_err(read)?;
         let mut bytes = Vec::with_capacity(metadata.len() as usize);
-        File::open(path).and_then(|file| file.take(metadata.len()).read_to_end(&mut bytes)).map_err(read)?;
-        Self::parse(path, Bytes::from(bytes))
+        (&file).take(metadata.len()).read_to_end(&mut bytes).map_err(read)?;
+        let mut opened = Self::parse(path, &Bytes::from(bytes))?;
+        if metadata.len() > MAX_HELD_BYTES {
+            opened.body = Body::Disk(External::own(path, file).map_err(read)?);
+        }
+        Ok(opened)
     }
 
-    fn parse(path: &Path, bytes: Bytes) -> Result<Self, OpenError> {
+    fn parse(path: &Path, bytes: &Bytes) -> Result<Self, OpenError> {
         let not_onnx = |reason: String| OpenError::NotOnnx { reason, path: path.to_owned() };
         if bytes.is_empty() {
             return Err(not_onnx("it is empty".into()));
         }
-        let mut model = ModelProto::parse_from_tokio_bytes(&bytes).map_err(|e| not_onnx(e.to_string()))?;
+        let mut model = ModelProto::parse_from_tokio_bytes(bytes).map_err(|e| not_onnx(e.to_string()))?;
         if model.graph.is_none() || model.opset_import.is_empty() {
             return Err(not_onnx("it has no graph".into()));
         }
-        let found = wire::locate(&bytes).map_err(|_| not_onnx("its structure is broken".into()))?;
+        let found = wire::locate(bytes).map_err(|_| not_onnx("its structure is broken".into()))?;
         let opset =
             model.opset_import.iter().filter(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version).max().unwrap_or(0);
         let producer = [model.producer_name.as_str(), model.producer_version.as_str()].join(" ").trim().to_owned();
@@ -246,7 +256,7 @@ impl OnnxFile {
             producer,
             opset,
             tensors: Vec::new(),
-            bytes,
+            body: Body::Memory(bytes.clone()),
             external: Vec::new(),
             num_initializers: model.graph.initializer.len(),
             by_name: HashMap::new(),
@@ -254,10 +264,8 @@ impl OnnxFile {
             model: ModelProto::new(),
         };
         file.index(&model, &found)?;
-        // The tensors are indexed; their parsed copies are dropped, the nodes are kept.
-        if let Some(graph) = model.graph.as_mut() {
-            graph.initializer = Vec::new();
-        }
+        // The tensors are indexed; the nodes are kept.
+        body::detach(&mut model);
         file.model = model;
         Ok(file)
     }
@@ -307,7 +315,7 @@ impl OnnxFile {
         let too_large = || bad(format!("its shape {:?} is beyond any memory", proto.dims));
         let wanted = dtype.size().map(|size| elements.checked_mul(size).ok_or_else(too_large)).transpose()?;
         // Elements of no whole bytes are at most eight to a byte of the file.
-        if wanted.is_none() && elements / 8 > self.bytes.len() {
+        if wanted.is_none() && elements / 8 > self.body.len() {
             return Err(too_large());
         }
         if proto.data_location.value() == 1 {
@@ -378,7 +386,7 @@ impl OnnxFile {
     /// Bytes of the model and of its external data, together.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.bytes.len() as u64 + self.external.iter().map(External::len).sum::<u64>()
+        self.body.len() as u64 + self.external.iter().map(External::len).sum::<u64>()
     }
 
     /// The files that make up this model: its own name, then the external data files, relative to its folder.
@@ -390,7 +398,7 @@ impl OnnxFile {
     /// `length` bytes from `offset`: borrowed from the model, or read from external data.
     fn range(&self, source: Source, offset: usize, length: usize) -> Result<Cow<'_, [u8]>, OpenError> {
         match source {
-            Source::Model => Ok(Cow::Borrowed(self.bytes.get(offset..offset + length).unwrap_or_default())),
+            Source::Model => self.body.range(offset, length),
             Source::External(i) => {
                 let mut out = vec![0; length];
                 self.external[i].read(offset as u64, &mut out)?;
@@ -468,8 +476,8 @@ impl OnnxFile {
         };
         // Piece by piece: only the numbers are ever there as a whole, not their bytes beside them.
         let pieces = match tensor.source {
-            Source::Model => tensor.elements.max(1),
-            Source::External(_) => PIECE_ELEMENTS,
+            Source::Model if self.body.is_held() => tensor.elements.max(1),
+            _ => PIECE_ELEMENTS,
         };
         for first in (0..tensor.elements).step_by(pieces) {
             let count = pieces.min(tensor.elements - first);
@@ -510,7 +518,7 @@ impl OnnxFile {
     }
 }
 
-/// Elements of external data that are read at once.
+/// Elements that are read from disk at once.
 const PIECE_ELEMENTS: usize = 1 << 18;
 
 /// Appends the little-endian numbers in `bytes`, `stride` bytes from one to the next.

@@ -65,7 +65,7 @@ const PIECE: usize = 1 << 20;
 
 /// What one of the opened files holds.
 #[derive(Clone, Copy)]
-enum Content<'a> {
+pub(super) enum Content<'a> {
     Memory(&'a [u8]),
     Disk(&'a External),
 }
@@ -243,10 +243,10 @@ pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwri
     }
     let own = patches.entry(None).or_default();
     if places.renamed.is_empty() {
-        staged.push(stage(Content::Memory(&file.bytes), own, target, overwrite)?);
+        staged.push(stage(file.body.content(), own, target, overwrite)?);
     } else {
-        let mut patched = Vec::with_capacity(file.bytes.len());
-        stream(Content::Memory(&file.bytes), own, &mut |piece| {
+        let mut patched = Vec::with_capacity(file.body.len());
+        stream(file.body.content(), own, &mut |piece| {
             patched.extend_from_slice(piece);
             Ok(())
         })

@@ -8,6 +8,7 @@ mod mask;
 mod order;
 mod scope;
 mod select;
+mod tally;
 
 pub use amount::{Amount, AmountError};
 pub use history::{History, State, Step};

@@ -2,10 +2,11 @@
 
 use rayon::prelude::*;
 
-use crate::onnx::Values;
+use super::tally::Tally;
+use crate::onnx::{Dtype, Values};
 
 /// The largest 32-bit key, which all NaNs share; infinity is one less.
-const NARROW_NAN: u32 = 0x7f80_0001;
+pub(super) const NARROW_NAN: u32 = 0x7f80_0001;
 /// The largest 64-bit key.
 const WIDE_NAN: u64 = 0x7ff0_0000_0000_0001;
 
@@ -22,7 +23,7 @@ pub fn wide_key(value: f64) -> u64 {
 }
 
 /// The magnitude that a narrow key stands for.
-fn narrow_magnitude(key: u32) -> f32 {
+pub(super) fn narrow_magnitude(key: u32) -> f32 {
     f32::from_bits(key)
 }
 
@@ -37,6 +38,8 @@ pub struct Order {
 enum Keys {
     Narrow(Vec<u32>),
     Wide(Vec<u64>),
+    /// Of many elements with two bytes each: how many there are of every key says as much as the list would.
+    Tally(Tally),
 }
 
 impl Order {
@@ -56,12 +59,24 @@ impl Order {
         order
     }
 
+    /// As [`Order::new`], for values that were read from this type: magnitudes of two bytes are counted and not kept.
+    #[must_use]
+    pub fn of(values: &Values, dtype: Dtype) -> Self {
+        let tally = match values {
+            Values::F32(v) => Tally::of(v, dtype),
+            Values::F64(_) => None,
+        };
+        let Some(tally) = tally else { return Self::new(values) };
+        Self { zeros: tally.zeros(), keys: Keys::Tally(tally) }
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.keys {
             Keys::Narrow(k) => k.len(),
             Keys::Wide(k) => k.len(),
+            Keys::Tally(k) => k.len(),
         }
     }
 
@@ -83,6 +98,7 @@ impl Order {
         match &self.keys {
             Keys::Narrow(k) => f64::from(narrow_magnitude(k[rank])),
             Keys::Wide(k) => f64::from_bits(k[rank]),
+            Keys::Tally(k) => f64::from(narrow_magnitude(k.key(rank))),
         }
     }
 
@@ -91,6 +107,7 @@ impl Order {
         match &self.keys {
             Keys::Narrow(k) => (k.partition_point(|&x| x < k[rank]), k.partition_point(|&x| x <= k[rank])),
             Keys::Wide(k) => (k.partition_point(|&x| x < k[rank]), k.partition_point(|&x| x <= k[rank])),
+            Keys::Tally(k) => k.around(rank),
         }
     }
 
@@ -104,6 +121,8 @@ impl Order {
             (Keys::Narrow(k), Domain::Narrow) => u64::from(k[rank]),
             (Keys::Narrow(k), Domain::Wide) => wide_key(f64::from(narrow_magnitude(k[rank]))),
             (Keys::Wide(k), _) => k[rank],
+            (Keys::Tally(k), Domain::Narrow) => u64::from(k.key(rank)),
+            (Keys::Tally(k), Domain::Wide) => wide_key(f64::from(narrow_magnitude(k.key(rank)))),
         }
     }
 

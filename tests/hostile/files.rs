@@ -360,6 +360,38 @@ fn axes_that_are_not_there_are_a_message() {
     assert!(message.contains("[1, 0, 2] is no order of 2 dimensions"), "{message}");
 }
 
+/// Past 64 MB the weights stay in the file: pruned and saved they are what they would be, and a file that changed is told.
+#[test]
+fn a_large_model_is_read_where_it_lies() {
+    let values: Vec<f32> = (0..4096 * 4200_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 + 1.0).collect();
+    let w = tiny::tensor("w", &[4096, 4200], tiny::FLOAT, tiny::bytes(&values));
+    let hidden = with(tiny::node("Constant", &[], "c"), "value", |a| {
+        a.type_ = AttributeType::TENSOR.into();
+        a.t = Some(tiny::tensor("", &[2], tiny::FLOAT, tiny::bytes(&[5.0, 6.0]))).into();
+    });
+    let (folder, path) = written(&tiny::model(vec![hidden, tiny::node("MatMul", &["x", "w"], "y")], vec![w]));
+    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let constant = session.model().file.tensor_named("c").unwrap();
+    assert_eq!(session.model().file.floats(constant).unwrap(), Some(Values::F32(vec![5.0, 6.0])));
+    let settings = Settings { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().settings.clone() };
+    session.set(settings, Step::Amount).unwrap();
+    let out = folder.path().join("out.onnx");
+    session.save(&out, secateur::export::Format::Onnx, secateur::atomic::Overwrite::Refuse).unwrap();
+    let mut sorted = values.clone();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let pruned = OnnxFile::open(&out).unwrap().floats(TensorId(0)).unwrap().unwrap().into_f32();
+    let cut = sorted[sorted.len() / 2];
+    assert!(pruned.iter().zip(&values).all(|(&have, &was)| if was < cut {
+        have == 0.0
+    } else {
+        have == was || was.to_bits() == cut.to_bits()
+    }));
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
+    let error = session.save(&out, secateur::export::Format::Onnx, secateur::atomic::Overwrite::Allow).unwrap_err();
+    assert!(error.to_string().contains("was changed after this model was opened"), "{error}");
+    assert_eq!(OnnxFile::open(&out).unwrap().floats(TensorId(0)).unwrap().unwrap().into_f32(), pruned, "the file of before is whole");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_takes_the_datas_name_changes_nothing() {

@@ -125,9 +125,9 @@ fn time_is_measured_where_it_is_asked_for() {
     let timed = report(&[DEMO, "--method", "layer-wise", "--amount", "0.5", "--speed", "--batch", "2", "--passes", "3"]);
     let speed = &timed["speed"];
     assert_eq!((&speed["batch"], &speed["passes"]), (&2.into(), &3.into()));
-    for kind in ["dense", "masked", "fixed"] {
+    for kind in ["dense_ms", "masked_ms", "fixed_ms"] {
         let figure = |key: &str| speed[kind][key].as_f64().unwrap();
-        let (low, median, high) = (figure("lower_quartile_ms"), figure("median_ms"), figure("upper_quartile_ms"));
+        let (low, median, high) = (figure("lower_quartile"), figure("median"), figure("upper_quartile"));
         assert!(low > 0.0 && low <= median && median <= high, "{speed}");
     }
     let mut session = Session::open(Path::new(DEMO), &Unwatched).unwrap();

@@ -110,9 +110,8 @@ fn row_ui(ui: &mut Ui, model: &Model, row: &Row, strength: f32, commands: &mut V
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::click());
     let percent = |error: Option<f64>| error.map_or("–".into(), text::percent);
     let is_matrix = is_matrix(model, row.id);
-    let part = |(empty, all): (usize, usize)| match is_matrix {
-        true => format!("{} of {}", text::count(empty as u64), text::count(all as u64)),
-        false => "–".to_owned(),
+    let part = |(empty, all): (usize, usize)| {
+        if is_matrix { format!("{} of {}", text::count(empty as u64), text::count(all as u64)) } else { "–".to_owned() }
     };
     let cells = [percent(row.layer_wise), percent(row.global), part(row.chosen.empty_outputs), part(row.chosen.empty_inputs)];
     response.widget_info(|| WidgetInfo::labeled(eframe::egui::Role::Button, true, format!("{name}: {}", cells.join(", "))));

@@ -191,12 +191,11 @@ fn results_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
                 let color = if is_worse { palette.warning } else { palette.text };
                 chart::result_ui(column, name, method.map(|m| palette.method(m)), &figure, color);
             }
-            let (name, figure) = match state.costs.work_zeroed(figures) {
-                Some(share) => ("Multiply-accumulates zeroed", text::percent(share)),
-                None => {
-                    let share = |zeros: u64| text::percent(zeros as f64 / figures.model_elements.max(1) as f64);
-                    ("Model zeroed", figures.chosen().map_or("–".into(), |o| share(o.model_zeros)))
-                }
+            let (name, figure) = if let Some(share) = state.costs.work_zeroed(figures) {
+                ("Multiply-accumulates zeroed", text::percent(share))
+            } else {
+                let share = |zeros: u64| text::percent(zeros as f64 / figures.model_elements.max(1) as f64);
+                ("Model zeroed", figures.chosen().map_or("–".into(), |o| share(o.model_zeros)))
             };
             chart::result_ui(&mut columns[3], name, None, &figure, palette.text);
         });

@@ -42,7 +42,7 @@ pub(super) struct Cost {
     output: OutputArguments,
 }
 
-/// Seconds that are timed at most.
+/// Time that is spent on timing, at most.
 const MAX_TIME: Duration = Duration::from_mins(2);
 
 #[derive(Serialize)]
@@ -88,16 +88,17 @@ struct WorkReport {
 struct SpeedReport {
     batch: usize,
     passes: usize,
-    dense: TimingReport,
-    masked: TimingReport,
-    fixed: TimingReport,
+    dense_ms: TimingReport,
+    masked_ms: TimingReport,
+    fixed_ms: TimingReport,
 }
 
+/// Milliseconds.
 #[derive(Serialize)]
 struct TimingReport {
-    median_ms: f64,
-    lower_quartile_ms: f64,
-    upper_quartile_ms: f64,
+    median: f64,
+    lower_quartile: f64,
+    upper_quartile: f64,
 }
 
 /// One parameter.
@@ -118,14 +119,14 @@ struct Row {
 
 impl From<Timing> for TimingReport {
     fn from(timing: Timing) -> Self {
-        Self { median_ms: timing.median_ms, lower_quartile_ms: timing.low_ms, upper_quartile_ms: timing.high_ms }
+        Self { median: timing.median_ms, lower_quartile: timing.low_ms, upper_quartile: timing.high_ms }
     }
 }
 
 impl From<Speed> for SpeedReport {
     fn from(speed: Speed) -> Self {
         let Speed { batch, rounds, dense, masked, fixed } = speed;
-        Self { batch, passes: rounds, dense: dense.into(), masked: masked.into(), fixed: fixed.into() }
+        Self { batch, passes: rounds, dense_ms: dense.into(), masked_ms: masked.into(), fixed_ms: fixed.into() }
     }
 }
 
@@ -262,8 +263,8 @@ impl Report {
         if let Some(speed) = &self.speed {
             let images = if speed.batch == 1 { "1 image".to_owned() } else { format!("{} images", speed.batch) };
             writeln!(out, "A forward pass of {images} on {}, median and quartiles of {}:", self.device, speed.passes)?;
-            for (name, t) in [("dense", &speed.dense), ("masked at every pass", &speed.masked), ("fixed", &speed.fixed)] {
-                writeln!(out, "{name:<20} {:>10.3} ms {:>10.3} to {:.3}", t.median_ms, t.lower_quartile_ms, t.upper_quartile_ms)?;
+            for (name, t) in [("dense", &speed.dense_ms), ("masked at every pass", &speed.masked_ms), ("fixed", &speed.fixed_ms)] {
+                writeln!(out, "{name:<20} {:>10.3} ms {:>10.3} to {:.3}", t.median, t.lower_quartile, t.upper_quartile)?;
             }
             writeln!(out, "Zeros make dense kernels no faster; what fixing saves is the masking")?;
         }

@@ -35,7 +35,7 @@ const CURVE_LEVELS: u32 = 4;
 /// Amounts of a scan, in tenths.
 const SCAN_TENTHS: std::ops::RangeInclusive<u32> = 1..=9;
 /// Between two states of a scan that are told.
-const SCAN_PAUSE: Duration = Duration::from_millis(60);
+const SCAN_PAUSE: Duration = Duration::from_millis(200);
 /// Pictures that are shown of the images whose answer changed.
 const MAX_PICTURES: usize = 24;
 

@@ -26,14 +26,16 @@ pub use saving::{Sizes, Timed};
 
 /// The slider rests when nothing came for so long.
 const REST: Duration = Duration::from_millis(150);
-/// Images that go through the network at once.
+/// Images that go through the network at once, and that are the first part looked at: no more than this,
 const BATCH: usize = 30;
+/// and of large ones only so many that their pixels are no more than this.
+const BATCH_PIXELS: usize = 1 << 20;
 /// A curve's amounts are `1 / 2^4` apart at its finest.
 const CURVE_LEVELS: u32 = 4;
 /// Amounts of a scan, in tenths.
 const SCAN_TENTHS: std::ops::RangeInclusive<u32> = 1..=9;
 /// Between two states of a scan that are told.
-const SCAN_PAUSE: Duration = Duration::from_millis(60);
+const SCAN_PAUSE: Duration = Duration::from_millis(200);
 /// Pictures that are shown of the images whose answer changed.
 const MAX_PICTURES: usize = 24;
 
@@ -250,6 +252,17 @@ struct Images {
     remark: Option<String>,
 }
 
+impl Task {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Curve { .. } => "Curve",
+            Self::Scan => "Sensitivity",
+            Self::Search { .. } => "Search",
+            Self::Time { .. } => "Speed",
+        }
+    }
+}
+
 /// What the thread has in hand.
 struct Bench {
     inbox: Inbox,
@@ -361,6 +374,14 @@ impl Bench {
         (self.tell)(Measured::Failed(error));
     }
 
+    /// Something that was asked for; what is asked for is under way, and can be cancelled, before its first result.
+    fn add_task(&mut self, task: Task) {
+        if self.tasks.is_empty() {
+            (self.tell)(Measured::Progress(Some((0.0, task.name()))));
+        }
+        self.tasks.push_back(task);
+    }
+
     /// The first task is done.
     fn end_task(&mut self) {
         self.tasks.pop_front();
@@ -427,7 +448,7 @@ impl Bench {
             Measure::Time(batch) => {
                 let Some(state) = self.position.clone() else { return };
                 self.tasks.retain(|task| !matches!(task, Task::Time { .. }));
-                self.tasks.push_back(Task::Time { state, batch });
+                self.add_task(Task::Time { state, batch });
             }
             Measure::Curve => {
                 let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return };
@@ -437,17 +458,17 @@ impl Bench {
                 left.reverse();
                 let curve = Curve { settings: Some(state.settings.clone()), ..Curve::default() };
                 self.tasks.retain(|task| !matches!(task, Task::Curve { .. }));
-                self.tasks.push_back(Task::Curve { state, total: left.len(), left, curve });
+                self.add_task(Task::Curve { state, total: left.len(), left, curve });
             }
             Measure::Scan => {
                 if self.evaluator.is_some() && !self.tasks.iter().any(|task| matches!(task, Task::Scan)) {
-                    self.tasks.push_back(Task::Scan);
+                    self.add_task(Task::Scan);
                 }
             }
             Measure::Search(drop) => {
                 let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return };
                 self.tasks.retain(|task| !matches!(task, Task::Search { .. }));
-                self.tasks.push_back(Task::Search { state, drop, found: Vec::new() });
+                self.add_task(Task::Search { state, drop, found: Vec::new() });
             }
             Measure::Stop => self.drop_tasks(),
         }
@@ -516,8 +537,9 @@ impl Bench {
     /// Makes the evaluator for the images in hand.
     fn ask_again(&mut self) -> Result<(), String> {
         let (Some(session), Some(Images { set, preprocess, .. })) = (&mut self.session, &self.images) else { return Ok(()) };
+        let batch = batch(preprocess);
         let questions =
-            Questions::images(&session.model().graph, set.clone(), preprocess.clone(), None, BATCH).map_err(|e| e.to_string())?;
+            Questions::images(&session.model().graph, set.clone(), preprocess.clone(), None, batch).map_err(|e| e.to_string())?;
         self.ask(questions);
         Ok(())
     }
@@ -610,7 +632,8 @@ impl Bench {
             broken: Vec::new(),
         };
         // A first look at a part, then everything.
-        for limit in [Some(BATCH), None] {
+        let part = self.images.as_ref().map_or(BATCH, |images| batch(&images.preprocess));
+        for limit in [Some(part), None] {
             if limit.is_some_and(|limit| total <= limit) {
                 continue;
             }
@@ -695,7 +718,7 @@ impl Bench {
                 let method = [Method::LayerWise, Method::Global][found.len().min(1)];
                 tell(Measured::Progress(Some((found.len() as f32 / 2.0, "Search"))));
                 let dense = evaluator.dense(None, &mut observer)?;
-                let criterion = if dense.top1.is_some() { Criterion::Top1 } else { Criterion::Agreement };
+                let criterion = Criterion::suiting(&dense);
                 let best = evaluator.largest_amount(state, method, (criterion, *drop), &mut observer)?;
                 let is_over = best.is_none();
                 found.extend(best);
@@ -736,6 +759,12 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// How many images go through a network of this preprocessing's size at once.
+fn batch(preprocess: &Preprocess) -> usize {
+    let [height, width] = preprocess.size;
+    (BATCH_PIXELS / (height * width).max(1)).clamp(1, BATCH)
 }
 
 /// Which of `count` pictures are shown: from all over them, so that most classes are seen.

@@ -166,9 +166,14 @@ impl Costs {
         (total > 0).then(|| work.of(|id| outcome.zeros[id.0]) as f64 / total as f64)
     }
 
-    /// The figure that curves and scans show: accuracy where there are labels, else agreement.
+    /// The figure that curves and scans show: accuracy where there are labels, else agreement, else the cosine.
     pub(super) fn criterion(&self) -> Criterion {
-        if self.shown.as_ref().is_some_and(|s| s.is_labelled) { Criterion::Top1 } else { Criterion::Agreement }
+        let is_labelled = self.shown.as_ref().is_some_and(|s| s.is_labelled);
+        match &self.cost {
+            Some(cost) => Criterion::suiting(&cost.dense),
+            None if is_labelled => Criterion::Top1,
+            None => Criterion::Agreement,
+        }
     }
 
     /// What an effect lost of the agreement with the dense network, 0..=1; for networks that do not classify the relative error of

@@ -101,8 +101,11 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let palette = theme::palette(ui);
     let is_present = costs.is_of(&figures.settings);
     let Some(cost) = &costs.cost else {
-        widgets::section_title(ui, "Effect");
-        ui.weak("Measuring …");
+        // Where it failed, that was told above.
+        if costs.failure.is_none() {
+            widgets::section_title(ui, "Effect");
+            ui.weak("Measuring …");
+        }
         return;
     };
     let total = costs.shown.as_ref().map_or(0, |s| s.images);
@@ -120,7 +123,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     ui.add_space(4.0);
     let strength = if is_present { 1.0 } else { 0.5 };
     let color = |color: Color32| color.gamma_multiply(strength);
-    let headline = |e: &Effect| headline(e).map_or("–".into(), text::percent);
+    let headline = headline_text;
     let top = ui.cursor().top();
     let places = Columns::of(ui.max_rect());
     for (i, method) in [None, Some(Method::LayerWise), Some(Method::Global)].into_iter().enumerate() {
@@ -167,7 +170,11 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
 }
 
 fn headline(effect: &Effect) -> Option<f64> {
-    effect.top1.or(effect.agreement).or(Some(effect.mean_cosine))
+    Criterion::suiting(effect).of(effect)
+}
+
+fn headline_text(effect: &Effect) -> String {
+    headline(effect).map_or("–".into(), |value| figure_text(Criterion::suiting(effect), value))
 }
 
 /// Whether a method lost more than a point.
@@ -230,6 +237,8 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         Criterion::Top1 => "Accuracy",
         Criterion::Agreement if is_noise(costs) => "Agreement on noise",
         Criterion::Agreement => "Agreement",
+        Criterion::Cosine if is_noise(costs) => "Mean cosine on noise",
+        Criterion::Cosine => "Mean cosine",
     };
     widgets::section_head(ui, &format!("{name} against amount"), |ui| {
         if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
@@ -251,7 +260,10 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         .x_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
         // At the origin the other axis's label says the same.
         .x_axis_formatter(|mark, _| if mark.value == 0.0 { String::new() } else { format!("{:.0} %", mark.value) })
-        .y_axis_formatter(|mark, _| format!("{:.0} %", mark.value))
+        .y_axis_formatter(move |mark, _| match criterion {
+            Criterion::Cosine => format!("{:.2}", mark.value / 100.0),
+            Criterion::Top1 | Criterion::Agreement => format!("{:.0} %", mark.value),
+        })
         .label_formatter(|_| None);
     let response = chart::with_axis_style(ui, |ui| {
         plot.show(ui, |plot| {
@@ -281,11 +293,18 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
             for method in Method::ALL {
                 let nearest = curve.of(method).iter().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
                 if let Some((at, value)) = nearest.and_then(|(at, e)| Some((at, criterion.of(e)?))) {
-                    ui.label(format!("{}, at {}: {}", method_name(method), text::percent(*at), text::percent(value)));
+                    ui.label(format!("{}, at {}: {}", method_name(method), text::percent(*at), figure_text(criterion, value)));
                 }
             }
             ui.weak("Click to put the slider here");
         });
+    }
+}
+
+fn figure_text(criterion: Criterion, value: f64) -> String {
+    match criterion {
+        Criterion::Top1 | Criterion::Agreement => text::percent(value),
+        Criterion::Cosine => format!("{value:.3}").replace('-', "−"),
     }
 }
 
@@ -308,7 +327,7 @@ fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<C
     let Some((_, found)) = &costs.found else { return };
     ui.horizontal(|ui| {
         for found in found {
-            let value = costs.criterion().of(&found.effect).map_or(String::new(), |v| format!(" → {}", text::percent(v)));
+            let value = costs.criterion().of(&found.effect).map_or(String::new(), |v| format!(" → {}", figure_text(costs.criterion(), v)));
             let label = format!("{} {}{value}", method_name(found.method), text::percent(found.amount));
             let button = ui.add(egui::Button::new(egui::RichText::new(label).color(palette.method(found.method))));
             if button.on_hover_text("Prune this much with this method").clicked() {
@@ -330,7 +349,7 @@ fn set_amount(state: &AppState, amount: f64, method: Option<Method>, commands: &
 /// The few results that matter, for the foot of another tab; `None` where nothing was measured for these settings.
 pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<[(Option<Method>, String, bool); 3]> {
     let cost = costs.cost.as_ref().filter(|_| costs.is_of(&figures.settings))?;
-    let figure = |e: Option<&Effect>| e.and_then(headline).map_or("–".into(), text::percent);
+    let figure = |e: Option<&Effect>| e.map_or("–".into(), headline_text);
     let of = |method| (Some(method), figure(cost.of(method)), cost.of(method).is_some_and(|e| falls_short(e, &cost.dense)));
     Some([(None, figure(Some(&cost.dense)), false), of(Method::LayerWise), of(Method::Global)])
 }

@@ -40,6 +40,10 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.weak("Scan to see which layers can bear pruning, and to protect those that cannot.");
         return;
     };
+    if scan.parameters.is_empty() {
+        ui.weak("This network reads no weight that can be pruned.");
+        return;
+    }
     view_ui(ui, costs, scan, commands);
     ui.add_space(2.0);
     map_ui(ui, costs, model, scan, commands);

@@ -14,15 +14,28 @@ pub enum Criterion {
     Top1,
     /// Agreement with the dense network.
     Agreement,
+    /// Mean cosine with the dense network's outputs, for networks that do not classify.
+    Cosine,
 }
 
 impl Criterion {
+    /// The best that a network's own effect has: accuracy, else agreement, else the cosine.
+    #[must_use]
+    pub fn suiting(dense: &Effect) -> Self {
+        match (dense.top1, dense.agreement) {
+            (Some(_), _) => Self::Top1,
+            (None, Some(_)) => Self::Agreement,
+            (None, None) => Self::Cosine,
+        }
+    }
+
     /// The figure of an effect, 0..=1.
     #[must_use]
     pub fn of(self, effect: &Effect) -> Option<f64> {
         match self {
             Self::Top1 => effect.top1,
             Self::Agreement => effect.agreement,
+            Self::Cosine => Some(effect.mean_cosine),
         }
     }
 }

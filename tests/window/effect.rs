@@ -443,3 +443,42 @@ fn what_is_taken_from_the_weights_is_told_without_any_image() {
     window.button(&row);
     assert_eq!(window.state().selected, Some(least));
 }
+
+#[test]
+fn what_cannot_be_shown_is_told_and_the_window_goes_on() {
+    let mut window = window();
+    let effect = window.state().costs.cost.clone().unwrap().dense;
+    let folder = |name: &str, files: &[&str]| {
+        let folder = window.path(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        files.iter().for_each(|file| std::fs::write(folder.join(file), "no picture").unwrap());
+        folder
+    };
+    let (empty, text, broken) = (folder("empty", &[]), folder("text", &["a.txt", "b.md"]), folder("broken", &["a.jpg"]));
+    let both = folder("both", &["a.jpg"]);
+    std::fs::copy(window.path("some digits/7").read_dir().unwrap().next().unwrap().unwrap().path(), both.join("b.png")).unwrap();
+    for folder in [&empty, &text] {
+        window.answer(folder);
+        window.button("Choose images…");
+        window.wait("a failure", |s| s.costs.failure.as_ref().is_some_and(|why| why.contains("no PNG, JPEG, WebP or BMP")));
+        // What was shown before is shown still.
+        assert_eq!(window.state().costs.cost.as_ref().unwrap().dense, effect);
+        window.answer(window.path("some digits"));
+        window.button("Choose images…");
+        window.wait("the images again", |s| s.costs.failure.is_none() && is_measured(s, IMAGES));
+    }
+    window.answer(&broken);
+    window.button("Choose images…");
+    window.wait("a failure", |s| s.costs.failure.as_ref().is_some_and(|why| why.contains("none of the images") && why.contains("a.jpg")));
+    assert!(!window.says("Measuring"), "nothing is measured any more");
+    // One broken picture among others is named and left out.
+    window.answer(&both);
+    window.button("Choose images…");
+    window.wait("the one that is whole", |s| s.costs.cost.as_ref().is_some_and(|c| c.is_whole && c.dense.images == 1));
+    assert_eq!(window.state().costs.cost.as_ref().unwrap().broken[0].name, "a.jpg");
+    assert!(window.says("1 COULD NOT BE READ") && window.state().costs.failure.is_none());
+    window.button("Use noise");
+    window.wait("noise", |s| s.costs.cost.as_ref().is_some_and(|c| c.dense.images == 8));
+    assert!(window.says("WHICH TELL DRIFT, NOT ACCURACY"));
+    assert!(window.has(Role::Button, "Measure the curve") && window.says("AGREEMENT ON NOISE AGAINST AMOUNT"));
+}

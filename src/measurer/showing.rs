@@ -1,0 +1,138 @@
+//! What the networks are shown: images with their labels and preprocessing, or noise.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Bench, Measured, Shown, Watcher};
+use crate::evaluate::{EvaluateError, Evaluator, Questions};
+use crate::images::{ImageSet, Preprocess, Provenance};
+use crate::session::SessionError;
+
+/// Images that go through the network at once, and that are the first part looked at: no more than this,
+pub(super) const BATCH: usize = 30;
+/// and of large ones only so many that their pixels are no more than this.
+const BATCH_PIXELS: usize = 1 << 20;
+
+/// What the networks are shown.
+#[derive(Clone)]
+pub(super) struct Images {
+    pub(super) set: Arc<ImageSet>,
+    pub(super) path: PathBuf,
+    pub(super) preprocess: Preprocess,
+    pub(super) provenance: Provenance,
+    pub(super) remark: Option<String>,
+}
+
+impl Bench {
+    pub(super) fn show(&mut self, path: &Path) -> Result<(), String> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let set = Arc::new(ImageSet::open(path, None).map_err(|e| e.to_string())?);
+        let (preprocess, provenance) = Preprocess::for_model(&session.model().graph, &session.model().file.path);
+        self.show_images(Images { set, path: path.to_owned(), preprocess, provenance, remark: None })
+    }
+
+    /// The images in hand, with classes that a file names.
+    pub(super) fn label(&mut self, labels: &Path) -> Result<(), String> {
+        let Some(images) = self.images.clone() else { return Ok(()) };
+        let set = Arc::new(ImageSet::open(&images.path, Some(labels)).map_err(|e| e.to_string())?);
+        self.show_images(Images { set, remark: None, ..images })
+    }
+
+    /// The images in hand, preprocessed in another way.
+    pub(super) fn preprocess(&mut self, chosen: Option<Preprocess>) -> Result<(), String> {
+        let (Some(session), Some(images)) = (&self.session, self.images.clone()) else { return Ok(()) };
+        let (preprocess, provenance) = match chosen {
+            Some(preprocess) => (preprocess, Provenance::Chosen),
+            None => Preprocess::for_model(&session.model().graph, &session.model().file.path),
+        };
+        preprocess.check().map_err(|e| e.to_string())?;
+        self.show_images(Images { preprocess, provenance, ..images })
+    }
+
+    pub(super) fn show_images(&mut self, images: Images) -> Result<(), String> {
+        let shown = Shown {
+            path: Some(images.path.clone()),
+            images: images.set.images.len(),
+            classes: images.set.classes.clone(),
+            is_labelled: images.set.is_labelled(),
+            preprocess: Some(images.preprocess.clone()),
+            provenance: images.provenance.to_string(),
+            remark: images.remark.clone(),
+        };
+        let before = self.images.replace(images);
+        if let Err(error) = self.ask_again() {
+            self.images = before;
+            return Err(error);
+        }
+        (self.tell)(Measured::Shown(Some(shown)));
+        Ok(())
+    }
+
+    /// Goes on without labels that cannot be those of the network's outputs, whose number the first images tell.
+    pub(super) fn check_labels(&mut self) -> Result<(), EvaluateError> {
+        let (Some(evaluator), Some(images)) = (&mut self.evaluator, &self.images) else { return Ok(()) };
+        if evaluator.num_classes().is_some() {
+            return Ok(());
+        }
+        evaluator.dense(Some(1), &mut Watcher { inbox: &self.inbox, seen: &mut |_| {} })?;
+        let Some(Err(error)) = evaluator.num_classes().map(|classes| images.set.fits(classes)) else { return Ok(()) };
+        let set = Arc::new(images.set.without_labels());
+        let remark = Some(format!("The labels are not used: {error}"));
+        let images = Images { set, remark, ..images.clone() };
+        // The same images and the same model: nothing else can be in the way. They are due at once.
+        let _ = self.show_images(images);
+        Err(SessionError::Cancelled.into())
+    }
+
+    /// Makes the evaluator for the images in hand.
+    pub(super) fn ask_again(&mut self) -> Result<(), String> {
+        let (Some(session), Some(Images { set, preprocess, .. })) = (&mut self.session, &self.images) else { return Ok(()) };
+        let batch = batch(preprocess);
+        let questions =
+            Questions::images(&session.model().graph, set.clone(), preprocess.clone(), None, batch).map_err(|e| e.to_string())?;
+        self.ask(questions);
+        Ok(())
+    }
+
+    /// These questions from now on.
+    pub(super) fn ask(&mut self, questions: Questions) {
+        let Some(session) = &mut self.session else { return };
+        // Built before the fork, it is there once; why it cannot be is told when it is run.
+        let _ = session.dense_network();
+        self.evaluator = Some(Evaluator::new(session.fork(), questions));
+        self.renew();
+    }
+
+    pub(super) fn show_noise(&mut self) -> Result<(), String> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let questions = Questions::noise(&session.model().graph, 0).map_err(|e| e.to_string())?;
+        let shown = Shown {
+            path: None,
+            images: questions.num_images(),
+            classes: Vec::new(),
+            is_labelled: false,
+            preprocess: None,
+            provenance: String::new(),
+            remark: None,
+        };
+        self.images = None;
+        self.ask(questions);
+        (self.tell)(Measured::Shown(Some(shown)));
+        Ok(())
+    }
+
+    /// Other questions: what was measured with those before is over.
+    pub(super) fn renew(&mut self) {
+        self.drop_tasks();
+        self.scan = None;
+        self.measured = None;
+        self.due = self.position.as_ref().map(|_| Instant::now());
+    }
+}
+
+/// How many images go through a network of this preprocessing's size at once.
+pub(super) fn batch(preprocess: &Preprocess) -> usize {
+    let [height, width] = preprocess.size;
+    (BATCH_PIXELS / (height * width).max(1)).clamp(1, BATCH)
+}

@@ -4,27 +4,25 @@
 
 mod cost;
 mod gpu;
+mod model;
+mod networks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
-use crate::escaped::escaped;
 use crate::export::{self, ExportError, Format, Masks, ParameterMasks, Report};
-use crate::graph::{self, BatchNorm, Graph, Parameter, ParameterId};
+use crate::graph::ParameterId;
 use crate::measure::{self, Detail, Figures, Loss, Outcome, Subject, Weights};
-use crate::network::{Array, Network, NetworkError};
-use crate::onnx::{Dtype, OnnxFile, OpenError, Values};
+use crate::network::{Network, NetworkError};
+use crate::onnx::{Dtype, OpenError, Values};
 use crate::prune::device::DeviceError;
 use crate::prune::{self, History, Mask, Method, Order, PruneError, Settings, State, Step};
 use gpu::DeviceMasks;
-
-/// Values of at most so many elements are in memory at once, beyond what is kept: 256 MB.
-const BATCH_ELEMENTS: usize = 1 << 26;
+pub use model::Model;
 
 /// How long work reports, and is stopped.
 pub trait Watch: Sync {
@@ -88,93 +86,6 @@ impl From<NetworkError> for SessionError {
             NetworkError::Cancelled => Self::Cancelled,
             error => Self::Network(error),
         }
-    }
-}
-
-/// An opened model, shared with whoever shows it. Nothing in it changes.
-#[derive(Debug)]
-pub struct Model {
-    /// The file.
-    pub file: OnnxFile,
-    /// The network.
-    pub graph: Arc<Graph>,
-    /// Operators that cannot be run, with their number.
-    pub unsupported: std::collections::BTreeMap<String, usize>,
-}
-
-impl Model {
-    /// Reads a file and builds its network.
-    ///
-    /// # Errors
-    /// [`OpenError`]
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = OnnxFile::open(path)?;
-        let graph = Arc::new(graph::build(&file));
-        let unsupported = Network::unsupported(&graph, &file);
-        Ok(Self { file, graph, unsupported })
-    }
-
-    /// What a person should know about the file before pruning it.
-    #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes: Vec<String> = self.graph.batch_norm.and_then(BatchNorm::note).map(str::to_owned).into_iter().collect();
-        if !self.unsupported.is_empty() {
-            let list: Vec<String> = self.unsupported.iter().map(|(op, n)| format!("{} ({n})", escaped(op))).collect();
-            notes.push(format!("The network cannot be run here: {}. It can be inspected, pruned and saved.", list.join(", ")));
-        }
-        notes
-    }
-
-    /// Zeros of every parameter in the file; 0 for those that are not floats.
-    ///
-    /// # Errors
-    /// External data that can no longer be read.
-    pub fn zeros(&self) -> Result<Vec<u64>, OpenError> {
-        self.each_parameter(|p| Ok(self.file.floats(p.tensor)?.map_or(0, |values| values.zeros())))
-    }
-
-    /// Sorts the magnitudes of every parameter, so that any cut is found at once.
-    ///
-    /// # Errors
-    /// [`SessionError::Cancelled`], or external data that can no longer be read.
-    pub fn prepare(&self, watch: &dyn Watch) -> Result<Vec<Option<Order>>, SessionError> {
-        let total = self.graph.elements().max(1);
-        let done = std::sync::atomic::AtomicUsize::new(0);
-        self.each_parameter(|p| {
-            if watch.is_cancelled() {
-                return Err(SessionError::Cancelled);
-            }
-            let order = self.file.floats(p.tensor)?.map(|values| Order::of(&values, p.dtype));
-            let before = done.fetch_add(p.elements, std::sync::atomic::Ordering::Relaxed);
-            watch.progress((before + p.elements) as f32 / total as f32, "Sorting magnitudes");
-            Ok(order)
-        })
-    }
-
-    /// What `make` makes of every parameter, in parallel.
-    fn each_parameter<T: Send, E: Send>(&self, make: impl Fn(&Parameter) -> Result<T, E> + Sync) -> Result<Vec<T>, E> {
-        let all: Vec<ParameterId> = (0..self.graph.parameters.len()).map(ParameterId).collect();
-        let mut made = Vec::with_capacity(all.len());
-        for batch in self.batches(&all) {
-            made.extend(batch.par_iter().map(|id| make(self.graph.parameter(*id))).collect::<Result<Vec<T>, E>>()?);
-        }
-        Ok(made)
-    }
-
-    /// Parameters in runs whose values may be in memory together, however many threads there are.
-    fn batches<'a>(&self, ids: &'a [ParameterId]) -> impl Iterator<Item = &'a [ParameterId]> {
-        let mut rest = ids;
-        std::iter::from_fn(move || {
-            let mut elements = 0;
-            let fits = |id: &&ParameterId| {
-                elements += self.graph.parameter(**id).elements;
-                elements <= BATCH_ELEMENTS
-            };
-            let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
-            let (batch, behind) = rest.split_at(count);
-            rest = behind;
-            (!batch.is_empty()).then_some(batch)
-        })
     }
 }
 
@@ -497,89 +408,6 @@ impl Session {
             made.extend(batch.par_iter().with_max_len(1).filter_map(|id| one(id).transpose()).collect::<Result<Vec<T>, _>>()?);
         }
         Ok(made)
-    }
-
-    /// Weights of all parameters in the scope or changed, masked at the present settings.
-    ///
-    /// # Errors
-    /// As [`Session::masks`].
-    pub fn pruned_weights(&mut self) -> Result<Vec<(ParameterId, Mask, Values)>, SessionError> {
-        let prune = |id, mut values, masks: &ParameterMasks| {
-            let zeroed = masks.zeroed();
-            zeroed.apply(&mut values);
-            (id, zeroed, values)
-        };
-        if self.mask_device().is_none() {
-            return self.host_each(|id, values, masks| prune(id, values, &masks));
-        }
-        let masks = self.masks()?;
-        let one = |(id, masks): (ParameterId, ParameterMasks)| -> Result<_, SessionError> {
-            Ok(self.model.file.floats(self.model.graph.parameter(id).tensor)?.map(|values| prune(id, values, &masks)))
-        };
-        masks.into_iter().filter_map(|pair| one(pair).transpose()).collect()
-    }
-
-    /// Runs the network as pruned at the present settings, on the device in use. Returns all outputs by name.
-    ///
-    /// # Errors
-    /// [`SessionError::Network`], [`SessionError::Device`], and as [`Session::outcome`].
-    pub fn forward(&mut self, inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, SessionError> {
-        Ok(self.pruned_network()?.forward(inputs)?)
-    }
-
-    /// The network as opened, on the device in use.
-    ///
-    /// # Errors
-    /// [`SessionError::Network`]
-    pub fn dense_network(&mut self) -> Result<Network, SessionError> {
-        if let Some(network) = &self.network {
-            return Ok(network.clone());
-        }
-        let device = self.device.as_ref().map_or_else(Device::flex, |d| d.device.clone());
-        let network = Network::build(self.model.graph.clone(), &self.model.file, &device)?;
-        self.network = Some(network.clone());
-        Ok(network)
-    }
-
-    /// The network as pruned at the present settings, on the device in use.
-    ///
-    /// # Errors
-    /// As [`Session::forward`].
-    pub fn pruned_network(&mut self) -> Result<Network, SessionError> {
-        let mut network = self.dense_network()?;
-        let device = network.device().clone();
-        let outcome = match self.outcome() {
-            Ok(outcome) => Some(outcome),
-            Err(PruneError::EmptyScope) => None,
-            Err(e) => return Err(e.into()),
-        };
-        match (self.mask_device().cloned(), outcome) {
-            // The pruned weights are on the device already, and stay there.
-            (Some(gpu), Some(outcome)) => {
-                let weights = self.with_gpu(&gpu, |gpu, session| {
-                    gpu.prune(session, &outcome)?;
-                    let parameters = gpu.parameters.clone();
-                    parameters
-                        .into_iter()
-                        .enumerate()
-                        .map(|(i, id)| Ok((id, gpu.weights.pruned_tensor(i)?)))
-                        .collect::<Result<Vec<_>, DeviceError>>()
-                })?;
-                for (id, tensor) in weights {
-                    network.set_parameter(id, tensor);
-                }
-            }
-            (_, outcome) => {
-                let state = self.state();
-                let nothing = outcome.is_none() && state.fixed.iter().chain(state.masked.iter()).all(|&n| n == 0);
-                for (id, _, values) in if nothing { Vec::new() } else { self.pruned_weights()? } {
-                    let values = values.into_f32();
-                    network
-                        .set_parameter(id, Tensor::from_data(TensorData::new(values, [self.model.graph.parameter(id).elements]), &device));
-                }
-            }
-        }
-        Ok(network)
     }
 
     /// A close look at one parameter under the chosen method; `None` where it has no float elements. What does not depend on the

@@ -1,0 +1,103 @@
+//! An opened file with its network.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{SessionError, Watch};
+use crate::escaped::escaped;
+use crate::graph::{self, BatchNorm, Graph, Parameter, ParameterId};
+use crate::network::Network;
+use crate::onnx::{OnnxFile, OpenError};
+use crate::prune::Order;
+
+/// Values of at most so many elements are in memory at once, beyond what is kept: 256 MB.
+const BATCH_ELEMENTS: usize = 1 << 26;
+
+/// An opened model, shared with whoever shows it. Nothing in it changes.
+#[derive(Debug)]
+pub struct Model {
+    /// The file.
+    pub file: OnnxFile,
+    /// The network.
+    pub graph: Arc<Graph>,
+    /// Operators that cannot be run, with their number.
+    pub unsupported: std::collections::BTreeMap<String, usize>,
+}
+
+impl Model {
+    /// Reads a file and builds its network.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = OnnxFile::open(path)?;
+        let graph = Arc::new(graph::build(&file));
+        let unsupported = Network::unsupported(&graph, &file);
+        Ok(Self { file, graph, unsupported })
+    }
+
+    /// What a person should know about the file before pruning it.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.graph.batch_norm.and_then(BatchNorm::note).map(str::to_owned).into_iter().collect();
+        if !self.unsupported.is_empty() {
+            let list: Vec<String> = self.unsupported.iter().map(|(op, n)| format!("{} ({n})", escaped(op))).collect();
+            notes.push(format!("The network cannot be run here: {}. It can be inspected, pruned and saved.", list.join(", ")));
+        }
+        notes
+    }
+
+    /// Zeros of every parameter in the file; 0 for those that are not floats.
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub fn zeros(&self) -> Result<Vec<u64>, OpenError> {
+        self.each_parameter(|p| Ok(self.file.floats(p.tensor)?.map_or(0, |values| values.zeros())))
+    }
+
+    /// Sorts the magnitudes of every parameter, so that any cut is found at once.
+    ///
+    /// # Errors
+    /// [`SessionError::Cancelled`], or external data that can no longer be read.
+    pub fn prepare(&self, watch: &dyn Watch) -> Result<Vec<Option<Order>>, SessionError> {
+        let total = self.graph.elements().max(1);
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        self.each_parameter(|p| {
+            if watch.is_cancelled() {
+                return Err(SessionError::Cancelled);
+            }
+            let order = self.file.floats(p.tensor)?.map(|values| Order::of(&values, p.dtype));
+            let before = done.fetch_add(p.elements, std::sync::atomic::Ordering::Relaxed);
+            watch.progress((before + p.elements) as f32 / total as f32, "Sorting magnitudes");
+            Ok(order)
+        })
+    }
+
+    /// What `make` makes of every parameter, in parallel.
+    pub(super) fn each_parameter<T: Send, E: Send>(&self, make: impl Fn(&Parameter) -> Result<T, E> + Sync) -> Result<Vec<T>, E> {
+        let all: Vec<ParameterId> = (0..self.graph.parameters.len()).map(ParameterId).collect();
+        let mut made = Vec::with_capacity(all.len());
+        for batch in self.batches(&all) {
+            made.extend(batch.par_iter().map(|id| make(self.graph.parameter(*id))).collect::<Result<Vec<T>, E>>()?);
+        }
+        Ok(made)
+    }
+
+    /// Parameters in runs whose values may be in memory together, however many threads there are.
+    pub(super) fn batches<'a>(&self, ids: &'a [ParameterId]) -> impl Iterator<Item = &'a [ParameterId]> {
+        let mut rest = ids;
+        std::iter::from_fn(move || {
+            let mut elements = 0;
+            let fits = |id: &&ParameterId| {
+                elements += self.graph.parameter(**id).elements;
+                elements <= BATCH_ELEMENTS
+            };
+            let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+            let (batch, behind) = rest.split_at(count);
+            rest = behind;
+            (!batch.is_empty()).then_some(batch)
+        })
+    }
+}

@@ -74,7 +74,7 @@ fn main() {
     };
     let start = Instant::now();
     scanner.scan(&mut scan, &|| false, &mut each).unwrap();
-    let kept = start.elapsed() - from_start;
+    let kept = start.elapsed().saturating_sub(from_start);
     assert!(scan.is_done());
     println!("{} cases, {images} images each", scan.cases.len());
     println!("  from the start  {:8.2} s", from_start.as_secs_f64());

@@ -451,7 +451,9 @@ fn what_cannot_be_shown_is_told_and_the_window_goes_on() {
     let folder = |name: &str, files: &[&str]| {
         let folder = window.path(name);
         std::fs::create_dir_all(&folder).unwrap();
-        files.iter().for_each(|file| std::fs::write(folder.join(file), "no picture").unwrap());
+        for file in files {
+            std::fs::write(folder.join(file), "no picture").unwrap();
+        }
         folder
     };
     let (empty, text, broken) = (folder("empty", &[]), folder("text", &["a.txt", "b.md"]), folder("broken", &["a.jpg"]));

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::images::{ImageArguments, Progress};
 use super::pruning::Pruning;
-use super::rows::{self, OutputArguments, Report, Row};
+use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
 
 #[derive(Debug, Args)]
@@ -36,13 +36,6 @@ impl Evaluate {
             rows.push(Row::of(state.settings.method.name(), Some(state.settings.amount), &effect));
         }
         watch.clear();
-        let report = Report { shown: measured.finish(), rows };
-        let csv = rows::csv("method,amount", report.rows.iter().map(|r| (format!("{},{}", r.method, rows::typed(r.amount)), r)));
-        self.output.put(out, &report, &csv, |out| {
-            for line in report.shown.lines() {
-                writeln!(out, "{line}")?;
-            }
-            rows::print(out, &report.rows)
-        })
+        self.output.put_rows(out, Report { shown: measured.finish(), rows })
     }
 }

@@ -112,6 +112,17 @@ impl OutputArguments {
         }
     }
 
+    /// Writes rows of methods and amounts as was asked for.
+    pub(super) fn put_rows(&self, out: &mut dyn Write, report: Report<Row>) -> anyhow::Result<()> {
+        let csv = csv("method,amount", report.rows.iter().map(|r| (format!("{},{}", r.method, typed(r.amount)), r)));
+        self.put(out, &report, &csv, |out| {
+            for line in report.shown.lines() {
+                writeln!(out, "{line}")?;
+            }
+            print(out, &report.rows)
+        })
+    }
+
     /// Writes what was asked for; `print` is for a person.
     pub(super) fn put<R: Serialize>(
         &self,

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::amounts::Amounts;
 use super::images::{ImageArguments, Progress};
 use super::pruning::ScopeArguments;
-use super::rows::{self, OutputArguments, Report, Row};
+use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
 use crate::prune::{Method, Settings};
 
@@ -72,13 +72,6 @@ impl Sweep {
             rows.push(Row::of(method.name(), Some(amount), &effect.context("cannot measure the pruned model")?));
         }
         watch.clear();
-        let report = Report { shown: measured.finish(), rows };
-        let csv = rows::csv("method,amount", report.rows.iter().map(|r| (format!("{},{}", r.method, rows::typed(r.amount)), r)));
-        self.output.put(out, &report, &csv, |out| {
-            for line in report.shown.lines() {
-                writeln!(out, "{line}")?;
-            }
-            rows::print(out, &report.rows)
-        })
+        self.output.put_rows(out, Report { shown: measured.finish(), rows })
     }
 }

@@ -122,6 +122,24 @@ pub struct Parameter {
     pub layout: Layout,
 }
 
+#[cfg(test)]
+impl Parameter {
+    /// A weight that no file holds.
+    pub(crate) fn of_shape(shape: &[usize], layout: Layout, dtype: Dtype) -> Self {
+        Self {
+            module: ModuleId(0),
+            kind: Kind::Weight,
+            name: "w".into(),
+            attribute: "weight".into(),
+            tensor: TensorId(0),
+            shape: shape.to_vec(),
+            dtype,
+            elements: shape.iter().product(),
+            layout,
+        }
+    }
+}
+
 impl Parameter {
     /// Why this parameter can never be pruned; `None` where it can.
     #[must_use]

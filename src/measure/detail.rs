@@ -235,25 +235,14 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Kind, ModuleId};
-    use crate::onnx::{Dtype, TensorId};
+    use crate::onnx::Dtype;
 
     fn detail(parameter: &Parameter, values: &Values, mask: &Mask) -> Detail {
         Subject::new(parameter, values.clone()).under(mask)
     }
 
     fn parameter(shape: &[usize], layout: Layout) -> Parameter {
-        Parameter {
-            module: ModuleId(0),
-            kind: Kind::Weight,
-            name: "w".into(),
-            attribute: "weight".into(),
-            tensor: TensorId(0),
-            shape: shape.to_vec(),
-            dtype: Dtype::F32,
-            elements: shape.iter().product(),
-            layout,
-        }
+        Parameter::of_shape(shape, layout, Dtype::F32)
     }
 
     #[test]

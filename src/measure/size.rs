@@ -263,22 +263,8 @@ fn fed(encoder: &mut impl Write, bytes: &[u8], is_cancelled: &dyn Fn() -> bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{ModuleId, ParameterId};
-    use crate::onnx::{Dtype, TensorId};
-
-    fn parameter(shape: &[usize], layout: Layout, dtype: Dtype) -> Parameter {
-        Parameter {
-            module: ModuleId(0),
-            kind: Kind::Weight,
-            name: "w".into(),
-            attribute: "weight".into(),
-            tensor: TensorId(0),
-            shape: shape.to_vec(),
-            dtype,
-            elements: shape.iter().product(),
-            layout,
-        }
-    }
+    use crate::graph::ParameterId;
+    use crate::onnx::Dtype;
 
     fn module(kind: &str, role: Role) -> Module {
         Module { name: "m".into(), kind: kind.into(), role, parameters: vec![ParameterId(0)], buffers: Vec::new(), nodes: Vec::new() }
@@ -290,7 +276,7 @@ mod tests {
 
     #[test]
     fn every_encoding_is_counted_in_bytes() {
-        let (p, m) = (parameter(&[10, 100], Layout::OutFirst, Dtype::F32), module("Linear", Role::Linear));
+        let (p, m) = (Parameter::of_shape(&[10, 100], Layout::OutFirst, Dtype::F32), module("Linear", Role::Linear));
         // Every fifth is left.
         let values = (0..1000).map(|i| {
             if i % 5 == 0 {
@@ -329,7 +315,7 @@ mod tests {
     #[test]
     fn an_encoding_pays_from_where_it_is_as_large_as_dense() {
         for (dtype, size) in [(Dtype::F32, 4), (Dtype::F16, 2), (Dtype::F64, 8)] {
-            let (p, m) = (parameter(&[4800], Layout::OutFirst, dtype), module("Linear", Role::Linear));
+            let (p, m) = (Parameter::of_shape(&[4800], Layout::OutFirst, dtype), module("Linear", Role::Linear));
             for encoding in [Encoding::Bitmask, Encoding::SparseTensor] {
                 let limit = encoding.pays_from(size, &Bytes::default()).unwrap();
                 for (sparsity, pays) in [(limit - 0.01, false), (limit + 0.01, true)] {
@@ -347,20 +333,21 @@ mod tests {
         // 8 outputs, 16 inputs, 2 positions: inputs 0 and 1 of every four are zero at position 0 only.
         let values = (0..8 * 16 * 2).map(|e| if e % 2 == 0 && (e / 2) % 16 % 4 < 2 { 0.0 } else { 1.0 });
         let conv = module("Conv1d", Role::Dense);
-        let out_first = parameter(&[8, 16, 2], Layout::OutFirst, Dtype::F32);
+        let out_first = Parameter::of_shape(&[8, 16, 2], Layout::OutFirst, Dtype::F32);
         let size = weigh(&out_first, &conv, &bytes(values), &|| false).unwrap().unwrap();
         assert_eq!(size.pattern, Some(Pattern { groups: 8 * 4 * 2, holding: 8 * 4 }));
         // The same, inputs first and one position.
         let values: Vec<f32> = (0..16 * 8).map(|e| if e / 8 % 4 < 2 { 0.0 } else { 1.0 }).collect();
         let linear = module("Linear", Role::Linear);
-        let turned = parameter(&[16, 8], Layout::InFirst, Dtype::F32);
+        let turned = Parameter::of_shape(&[16, 8], Layout::InFirst, Dtype::F32);
         let size = weigh(&turned, &linear, &bytes(values), &|| false).unwrap().unwrap();
         assert_eq!(size.pattern, Some(Pattern { groups: 8 * 4, holding: 8 * 4 }));
     }
 
     #[test]
     fn tensor_cores_ask_for_multiples_of_8_and_16() {
-        let eligible = |shape: &[usize], layout, kind: &str, role| is_eligible(&parameter(shape, layout, Dtype::F32), &module(kind, role));
+        let eligible =
+            |shape: &[usize], layout, kind: &str, role| is_eligible(&Parameter::of_shape(shape, layout, Dtype::F32), &module(kind, role));
         assert!(eligible(&[8, 16, 1, 1], Layout::OutFirst, "Conv2d", Role::Pointwise));
         assert!(!eligible(&[8, 8, 1, 1], Layout::OutFirst, "Conv2d", Role::Pointwise));
         assert!(!eligible(&[12, 16], Layout::OutFirst, "Linear", Role::Linear));
@@ -373,13 +360,13 @@ mod tests {
 
     #[test]
     fn integers_have_no_negative_zero() {
-        let (p, m) = (parameter(&[4], Layout::OutFirst, Dtype::I8), module("Linear", Role::Linear));
+        let (p, m) = (Parameter::of_shape(&[4], Layout::OutFirst, Dtype::I8), module("Linear", Role::Linear));
         assert_eq!(weigh(&p, &m, &[0, 0x80, 1, 0], &|| false).unwrap().unwrap().zeros, 2);
     }
 
     #[test]
     fn it_stops_when_it_is_told_to() {
-        let (p, m) = (parameter(&[4], Layout::OutFirst, Dtype::F32), module("Linear", Role::Linear));
+        let (p, m) = (Parameter::of_shape(&[4], Layout::OutFirst, Dtype::F32), module("Linear", Role::Linear));
         assert_eq!(weigh(&p, &m, &[1; 16], &|| true).unwrap(), None);
     }
 }

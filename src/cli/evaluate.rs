@@ -36,6 +36,6 @@ impl Evaluate {
             rows.push(Row::of(state.settings.method.name(), Some(state.settings.amount), &effect));
         }
         watch.clear();
-        self.output.put_rows(out, Report { shown: measured.finish(), rows })
+        self.output.put_rows(out, &Report { shown: measured.finish(), rows })
     }
 }

@@ -113,9 +113,9 @@ impl OutputArguments {
     }
 
     /// Writes rows of methods and amounts as was asked for.
-    pub(super) fn put_rows(&self, out: &mut dyn Write, report: Report<Row>) -> anyhow::Result<()> {
+    pub(super) fn put_rows(&self, out: &mut dyn Write, report: &Report<Row>) -> anyhow::Result<()> {
         let csv = csv("method,amount", report.rows.iter().map(|r| (format!("{},{}", r.method, typed(r.amount)), r)));
-        self.put(out, &report, &csv, |out| {
+        self.put(out, report, &csv, |out| {
             for line in report.shown.lines() {
                 writeln!(out, "{line}")?;
             }

@@ -72,6 +72,6 @@ impl Sweep {
             rows.push(Row::of(method.name(), Some(amount), &effect.context("cannot measure the pruned model")?));
         }
         watch.clear();
-        self.output.put_rows(out, Report { shown: measured.finish(), rows })
+        self.output.put_rows(out, &Report { shown: measured.finish(), rows })
     }
 }

@@ -12,7 +12,7 @@ use egui_kittest::kittest::Queryable;
 use egui_kittest::wgpu::{WgpuTestRenderer, create_render_state, default_wgpu_setup};
 use egui_kittest::{Harness, SnapshotOptions};
 
-use super::driver::{SIZE, Window};
+use super::driver::{DEMO, SIZE, Window};
 use super::effect::{choose_digits, reveal};
 
 /// The software adapter, or `None` where the test is to be skipped: another adapter draws other pixels.
@@ -28,7 +28,8 @@ fn renderer() -> Option<WgpuTestRenderer> {
 
 fn window(theme: Theme) -> Option<Window> {
     let builder = Harness::builder().with_size(SIZE).with_theme(theme).with_render_cursor(false).renderer(renderer()?);
-    let mut window = Window::start(builder, None);
+    // Opened as a file it comes without its digits, whose effect would appear at one time or another.
+    let mut window = Window::start(builder, Some(DEMO));
     window.wait("the demo", |s| s.view.is_some() && s.device.is_some() && s.progress.is_none());
     window.set_percent("50");
     window.click(Role::TreeItem, "blocks.2.0.pw_exp.conv");
@@ -55,6 +56,9 @@ fn views_look_as_they_did_in_the_dark() {
         window.click(Role::Tab, tab);
         compare(&mut window, &format!("{}_dark", tab.to_lowercase()));
     }
+    window.click(Role::Tab, "Size and speed");
+    window.wait("sizes", |s| s.costs.sizes.is_some() && s.costs.work.is_some());
+    compare(&mut window, "size_dark");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, TextureHandle, TextureOptions, Ui, WidgetInfo, pos2, vec2};
 
-use crate::graph::{Layout, ParameterId};
+use crate::graph::ParameterId;
 use crate::measure::{Detail, Histogram};
 use crate::prune::{Method, Step};
 use crate::session::Model;
@@ -136,11 +136,11 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, detail: &Arc<Detail>,
         widgets::figure_row(ui, "Empty filters · inputs", &format!("{} of {} · {} of {}", outputs.0, outputs.1, inputs.0, inputs.1));
     }
     ui.add_space(10.0);
-    let (out, inner) = match parameter.layout {
-        Layout::InFirst if parameter.shape.len() == 2 => (parameter.shape[1], parameter.shape[0]),
-        _ => (parameter.shape.first().copied().unwrap_or(1), detail.picture.columns),
+    let title = if parameter.shape.len() > 1 {
+        format!("Mask, {} out × {} in", detail.picture.rows, detail.picture.columns)
+    } else {
+        format!("Mask, {} elements", parameter.elements)
     };
-    let title = if parameter.shape.len() > 1 { format!("Mask, {out} out × {inner} in") } else { format!("Mask, {out} elements") };
     widgets::section_title(ui, &title);
     mask_ui(ui, detail, place);
 }

@@ -134,7 +134,7 @@ impl Parameter {
             tensor: TensorId(0),
             shape: shape.to_vec(),
             dtype,
-            elements: shape.iter().product(),
+            elements: if shape.contains(&0) { 0 } else { shape.iter().product() },
             layout,
         }
     }

@@ -175,7 +175,9 @@ pub(super) struct Grid {
 impl Grid {
     pub(super) fn of(parameter: &Parameter) -> Self {
         match parameter.shape.as_slice() {
-            [] => Self { outputs: parameter.elements.min(1), inputs: 1, kernel: 1, inputs_first: false },
+            // Beside a dimension of 0, others may be any number.
+            _ if parameter.elements == 0 => Self { outputs: 0, inputs: 1, kernel: 1, inputs_first: false },
+            [] => Self { outputs: 1, inputs: 1, kernel: 1, inputs_first: false },
             [n] => Self { outputs: *n, inputs: 1, kernel: 1, inputs_first: false },
             [first, second, rest @ ..] => {
                 let kernel = rest.iter().product();
@@ -278,7 +280,7 @@ mod tests {
 
     #[test]
     fn nothing_is_not_a_crash() {
-        for shape in [&[][..], &[0], &[0, 3], &[3, 0, 2]] {
+        for shape in [&[][..], &[0], &[0, 3], &[3, 0, 2], &[1 << 40, 0], &[0, 1, 1 << 40, 1 << 40]] {
             let p = parameter(shape, Layout::OutFirst);
             let _ = detail(&p, &Values::F32(vec![1.0; p.elements]), &Mask::from_words(vec![], p.elements));
         }

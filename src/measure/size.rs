@@ -192,7 +192,11 @@ fn is_zero(element: &[u8], is_float: bool) -> bool {
 
 /// Outputs and inputs of a weight with two and more dimensions, and whether the inputs are its first dimension.
 fn sides(parameter: &Parameter) -> Option<(usize, usize, bool)> {
+    // Beside a dimension of 0, others may be any number.
     let [first, second, ..] = parameter.shape[..] else { return None };
+    if parameter.elements == 0 {
+        return None;
+    }
     Some(if parameter.layout == Layout::InFirst { (second, first, true) } else { (first, second, false) })
 }
 
@@ -356,6 +360,15 @@ mod tests {
         assert!(!eligible(&[16, 8, 2, 2], Layout::InFirst, "ConvTranspose2d", Role::Dense));
         assert!(!eligible(&[16, 16, 3, 3], Layout::OutFirst, "Conv2d", Role::Depthwise));
         assert!(!eligible(&[16, 16], Layout::OutFirst, "Embedding", Role::Embedding));
+    }
+
+    #[test]
+    fn of_nothing_there_is_nothing_to_do() {
+        for shape in [&[][..], &[0], &[1 << 40, 16, 0], &[0, 16, 1 << 40, 1 << 40]] {
+            let p = Parameter::of_shape(shape, Layout::OutFirst, Dtype::F32);
+            let raw = vec![0; p.elements * 4];
+            assert_eq!(weigh(&p, &module("Conv2d", Role::Dense), &raw, &|| false).unwrap().unwrap().pattern, None);
+        }
     }
 
     #[test]

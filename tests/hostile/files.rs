@@ -403,6 +403,22 @@ fn a_file_that_takes_the_datas_name_changes_nothing() {
     assert_eq!(file.floats(TensorId(0)).unwrap(), Some(Values::F32(vec![1.0, 2.0, 3.0, 4.0])));
 }
 
+/// The parameter is empty, whatever its other dimensions say: nothing is made for those.
+#[test]
+fn dimensions_beside_a_zero_may_be_any_number() {
+    for dims in [&[1 << 40, 0, 1, 64][..], &[0, 16, 1 << 40, 1 << 40], &[1 << 40, 16, 0]] {
+        let model = tiny::model(vec![tiny::node("Conv", &["x", "w"], "y")], vec![tiny::tensor("w", dims, tiny::FLOAT, Vec::new())]);
+        let (_folder, path) = written(&model);
+        let mut session = Session::open(&path, &Unwatched).unwrap();
+        for i in 0..session.model().graph.parameters.len() {
+            let detail = session.detail(graph::ParameterId(i)).unwrap().unwrap();
+            assert_eq!((detail.empty_outputs, detail.picture.kept.len()), ((0, 0), 0));
+        }
+        let sizes = session.dense_sizes(&Unwatched).unwrap();
+        assert!(sizes.iter().all(|size| size.bytes.dense == 0 && size.pattern.is_none()));
+    }
+}
+
 #[test]
 fn nan_everywhere_is_pruned_last_and_to_zero() {
     let (_folder, path) =

@@ -175,6 +175,8 @@ pub(super) struct Grid {
 impl Grid {
     pub(super) fn of(parameter: &Parameter) -> Self {
         match parameter.shape.as_slice() {
+            // Other dimensions of what is empty say nothing, and may be of any size.
+            shape if parameter.elements == 0 && !shape.is_empty() => Self { outputs: 0, inputs: 0, kernel: 0, inputs_first: false },
             [] => Self { outputs: parameter.elements.min(1), inputs: 1, kernel: 1, inputs_first: false },
             [n] => Self { outputs: *n, inputs: 1, kernel: 1, inputs_first: false },
             [first, second, rest @ ..] => {
@@ -278,8 +280,10 @@ mod tests {
 
     #[test]
     fn nothing_is_not_a_crash() {
-        for shape in [&[][..], &[0], &[0, 3], &[3, 0, 2]] {
-            let p = parameter(shape, Layout::OutFirst);
+        for shape in [&[][..], &[0], &[0, 3], &[3, 0, 2], &[1 << 40, 0], &[0, 1 << 40, 1 << 40]] {
+            let mut p = parameter(&[], Layout::OutFirst);
+            p.shape = shape.to_vec();
+            p.elements = if shape.is_empty() { 1 } else { 0 };
             let _ = detail(&p, &Values::F32(vec![1.0; p.elements]), &Mask::from_words(vec![], p.elements));
         }
     }

@@ -113,6 +113,18 @@ fn absurd_dimensions_are_refused() {
     }
 }
 
+/// Without elements nothing is promised that the file would have to hold. Found by the fuzz target: a close look asked for a
+/// terabyte.
+#[test]
+fn absurd_dimensions_of_empty_tensors_are_refused() {
+    for dims in [vec![1 << 40, 0], vec![0, 1 << 40], vec![1 << 40, 0, 0, 1, 64, 64, 0, 8192], vec![0, 1 << 40, 1 << 40], vec![0, i64::MAX]]
+    {
+        let w = TensorProto { dims: dims.clone(), ..tiny::tensor("w", &[], tiny::FLOAT, Vec::new()) };
+        let (_folder, path) = written(&tiny::model(vec![tiny::node("MatMul", &["x", "w"], "y")], vec![w]));
+        assert!(matches!(refused(&path), OpenError::BadTensor { .. }), "{dims:?}");
+    }
+}
+
 #[test]
 fn a_network_that_runs_in_a_circle_opens_and_does_not_run() {
     let nodes = vec![tiny::node("MatMul", &["b", "w"], "a"), tiny::node("Identity", &["a"], "b"), tiny::node("Identity", &["y"], "y")];

@@ -175,8 +175,8 @@ pub(super) struct Grid {
 impl Grid {
     pub(super) fn of(parameter: &Parameter) -> Self {
         match parameter.shape.as_slice() {
-            // Beside a dimension of 0, others may be any number.
-            _ if parameter.elements == 0 => Self { outputs: 0, inputs: 1, kernel: 1, inputs_first: false },
+            // Other dimensions of what is empty say nothing, and may be of any size.
+            _ if parameter.elements == 0 => Self { outputs: 0, inputs: 0, kernel: 0, inputs_first: false },
             [] => Self { outputs: 1, inputs: 1, kernel: 1, inputs_first: false },
             [n] => Self { outputs: *n, inputs: 1, kernel: 1, inputs_first: false },
             [first, second, rest @ ..] => {

@@ -78,10 +78,11 @@ impl std::ops::Deref for Elements {
 /// Results of host operators with more elements than this go to the device.
 const MAX_HOST: usize = 1 << 14;
 
-/// Number of elements of a shape, where it is within bounds.
+/// Number of elements of a shape, where it is within bounds; so are the other dimensions of what is empty, of which operators
+/// make products, too.
 pub(super) fn elements(shape: &[usize]) -> Outcome<usize> {
-    match shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) {
-        Some(n) if n <= MAX_ELEMENTS => Ok(n),
+    match shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d.max(1))) {
+        Some(n) if n <= MAX_ELEMENTS => Ok(if shape.contains(&0) { 0 } else { n }),
         _ => fault!("a result of shape {shape:?} is too large"),
     }
 }

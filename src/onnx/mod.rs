@@ -32,6 +32,9 @@ const MAX_MODEL_BYTES: u64 = i32::MAX as u64;
 /// A larger file is not held in memory once it is parsed: its weights are most of it, and there are copies enough of them.
 const MAX_HELD_BYTES: u64 = 1 << 26;
 
+/// Product of the other dimensions of a tensor without elements: nothing holds them to the bytes that are there.
+const MAX_EMPTY: usize = 1 << 31;
+
 /// Index of a tensor in [`OnnxFile::tensors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorId(pub usize);
@@ -310,6 +313,7 @@ impl OnnxFile {
         let elements = shape
             .iter()
             .try_fold(1_usize, |n, &d| n.checked_mul(d))
+            .filter(|&n| n > 0 || shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d.max(1))).is_some_and(|n| n <= MAX_EMPTY))
             .ok_or_else(|| bad(format!("its shape {shape:?} is beyond any memory")))?;
         let mut tensor = Tensor { name: name.to_owned(), dtype, shape, elements, source: Source::Model, span, decoded: None };
         let too_large = || bad(format!("its shape {:?} is beyond any memory", proto.dims));

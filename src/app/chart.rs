@@ -112,7 +112,7 @@ pub(super) fn columns(n: usize, low: f64, high: f64) -> PlotBounds {
 pub(super) fn legend_ui(ui: &mut Ui, chosen: Method) {
     let palette = theme::palette(ui);
     for method in [chosen.other(), chosen] {
-        let name = if method == Method::Global { "Global" } else { "Layer-wise" };
+        let name = text::method(method);
         ui.label(name);
         let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
         if method == chosen {
@@ -135,7 +135,7 @@ pub(super) fn tooltip_ui(ui: &mut Ui, model: &Model, figures: &Figures, id: Para
         for method in Method::ALL {
             let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
             ui.painter().rect_filled(rect, 1.0, palette.method(method));
-            let name = if method == Method::Global { "Global" } else { "Layer-wise" };
+            let name = text::method(method);
             ui.label(format!("{name} {}", figures.of(method).map_or("–".into(), |o| text::percent(sparsity_of(&model.graph, o, id)))));
         }
     });

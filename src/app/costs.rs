@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::evaluate::{Criterion, Found, Sensitivity, SensitivityCase};
+use crate::export::quoted;
 use crate::graph::ModuleId;
 use crate::images::Picture;
 use crate::measure::{Effect, Figures};
@@ -156,7 +157,7 @@ impl Costs {
 
     /// Whether the cost on screen belongs to these settings; the method is measured both ways.
     pub(super) fn is_of(&self, settings: &Settings) -> bool {
-        self.cost.as_ref().is_some_and(|cost| Settings { method: settings.method, ..cost.settings.clone() } == *settings)
+        self.cost.as_ref().is_some_and(|cost| cost.settings.is_but_for_method(settings))
     }
 
     /// Share of the multiply-accumulates that the chosen method makes zero, 0..=1; `None` where that is not known.
@@ -232,8 +233,14 @@ impl Costs {
             let name = &model.graph.parameter(case.parameter).name;
             let figure = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
             let Effect { top1, agreement, mean_cosine, mean_kl, images, .. } = &case.effect;
-            let name = if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() };
-            format!("{name},{},{},{},{mean_cosine},{},{images}\n", case.amount, figure(*top1), figure(*agreement), figure(*mean_kl))
+            format!(
+                "{},{},{},{},{mean_cosine},{},{images}\n",
+                quoted(name),
+                case.amount,
+                figure(*top1),
+                figure(*agreement),
+                figure(*mean_kl)
+            )
         };
         let heads = "parameter,amount,top1,agreement,mean_cosine,mean_kl,images\n".to_owned();
         let rows = self.scan.iter().flat_map(|s| &s.cases).map(row);

@@ -113,7 +113,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let seen = format!("{} of {} {what}", text::count(cost.dense.images as u64), text::count(total as u64));
     let broken = if cost.broken.is_empty() { String::new() } else { format!(" · {} could not be read", cost.broken.len()) };
     let waiting = if is_present { "" } else { " · measuring the present position …" };
-    let title = format!("Effect of {} · {seen}{broken}{waiting}", amount_text(cost.settings.amount));
+    let title = format!("Effect of {} · {seen}{broken}{waiting}", text::amount(cost.settings.amount));
     let response = ui.scope(|ui| widgets::section_title(ui, &title)).response;
     if !cost.broken.is_empty() {
         let list: Vec<String> =
@@ -129,7 +129,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     for (i, method) in [None, Some(Method::LayerWise), Some(Method::Global)].into_iter().enumerate() {
         let effect = method.map_or(Some(&cost.dense), |m| cost.of(m));
         let tone = if effect.is_some_and(|e| falls_short(e, &cost.dense)) { palette.warning } else { palette.text };
-        let name = method.map_or("Dense", method_name);
+        let name = method.map_or("Dense", text::method);
         let figure = effect.map_or("–".into(), headline);
         let right = places.right(i);
         widgets::paint_right(ui, right, top + 9.0, name, theme::normal(), palette.weak);
@@ -180,20 +180,6 @@ fn headline_text(effect: &Effect) -> String {
 /// Whether a method lost more than a point.
 fn falls_short(effect: &Effect, dense: &Effect) -> bool {
     matches!((headline(effect), headline(dense)), (Some(a), Some(b)) if a < b - 0.01 || a.is_nan())
-}
-
-fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::LayerWise => "Layer-wise",
-        Method::Global => "Global",
-    }
-}
-
-fn amount_text(amount: Amount) -> String {
-    match amount {
-        Amount::Fraction(fraction) => text::percent(fraction),
-        Amount::Count(count) => format!("{} elements", text::count(count)),
-    }
 }
 
 /// Where the figures of the three networks end, to the right of their names.
@@ -293,7 +279,7 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
             for method in Method::ALL {
                 let nearest = curve.of(method).iter().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
                 if let Some((at, value)) = nearest.and_then(|(at, e)| Some((at, criterion.of(e)?))) {
-                    ui.label(format!("{}, at {}: {}", method_name(method), text::percent(*at), figure_text(criterion, value)));
+                    ui.label(format!("{}, at {}: {}", text::method(method), text::percent(*at), figure_text(criterion, value)));
                 }
             }
             ui.weak("Click to put the slider here");
@@ -328,7 +314,7 @@ fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<C
     ui.horizontal(|ui| {
         for found in found {
             let value = costs.criterion().of(&found.effect).map_or(String::new(), |v| format!(" → {}", figure_text(costs.criterion(), v)));
-            let label = format!("{} {}{value}", method_name(found.method), text::percent(found.amount));
+            let label = format!("{} {}{value}", text::method(found.method), text::percent(found.amount));
             let button = ui.add(egui::Button::new(egui::RichText::new(label).color(palette.method(found.method))));
             if button.on_hover_text("Prune this much with this method").clicked() {
                 let settings = Settings { method: found.method, amount: Amount::Fraction(found.amount), ..figures.settings.clone() };

@@ -4,7 +4,7 @@ use eframe::egui::{Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use crate::graph::ParameterId;
 use crate::measure::{Figures, Loss};
-use crate::prune::{Method, Settings};
+use crate::prune::Method;
 use crate::session::Model;
 
 use super::commands::Command;
@@ -47,12 +47,12 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures,
         ui.weak("Nothing is in the scope.");
         return;
     }
-    let is_present = Settings { method, ..losses.settings.clone() } == figures.settings;
+    let is_present = losses.settings.is_but_for_method(&figures.settings);
     let strength = if is_present { 1.0 } else { 0.5 };
     let is_matrix = |row: &&Row| is_matrix(model, row.id);
     let empty = rows.iter().filter(is_matrix).map(|row| (row.chosen.empty_outputs.0, row.chosen.empty_inputs.0));
     let (outputs, inputs) = empty.fold((0, 0), |(o, i), (outputs, inputs)| (o + outputs, i + inputs));
-    let name = if method == Method::Global { "Global" } else { "Layer-wise" };
+    let name = text::method(method);
     ui.weak(format!("{name} empties {} and {}.", counted(outputs, "output"), counted(inputs, "input")));
     heads_ui(ui);
     let shown = if costs.lists_all { rows.len() } else { FEW };

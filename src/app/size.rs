@@ -88,16 +88,11 @@ fn heads_ui(ui: &mut Ui, last: &str) {
     ui.add_space(3.0);
 }
 
-/// Whether something was measured at these settings; the method is measured both ways.
-fn is_of(measured: &Settings, settings: &Settings) -> bool {
-    Settings { method: settings.method, ..measured.clone() } == *settings
-}
-
 /// Bytes of all parameters in every encoding.
 fn bytes_ui(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures) {
     let palette = theme::palette(ui);
     let sizes = costs.sizes.as_deref();
-    let is_present = sizes.is_some_and(|sizes| is_of(&sizes.settings, &figures.settings));
+    let is_present = sizes.is_some_and(|sizes| sizes.settings.is_but_for_method(&figures.settings));
     let waiting = if is_present { "" } else { " · compressing …" };
     widgets::section_title(ui, &format!("Bytes of the parameters{waiting}"));
     heads_ui(ui, "Pays from");
@@ -220,7 +215,7 @@ fn speed_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<Co
         timing_ui(ui, name, tooltip, timing, longest);
     }
     ui.add_space(2.0);
-    let note = format!("{}. {HONEST}", condition(settings, speed, device, is_of(settings, &figures.settings)));
+    let note = format!("{}. {HONEST}", condition(settings, speed, device, *settings == figures.settings));
     ui.add(egui::Label::new(egui::RichText::new(note).color(palette.weak)).wrap());
 }
 
@@ -228,13 +223,13 @@ const HONEST: &str = "Zeros make dense kernels no faster; what fixing saves is t
 
 fn condition(settings: &Settings, speed: &Speed, device: &str, is_present: bool) -> String {
     let images = if speed.batch == 1 { "1 image".to_owned() } else { format!("{} images", speed.batch) };
-    let method = if settings.method == Method::Global { "global" } else { "layer-wise" };
-    let amount = match settings.amount {
-        crate::prune::Amount::Fraction(fraction) => text::percent(fraction),
-        crate::prune::Amount::Count(count) => text::count(count),
-    };
     let when = if is_present { String::new() } else { ", an earlier position".to_owned() };
-    format!("{images} on {device} at {method} {amount}{when}, median of {} passes of each and the half about it", speed.rounds)
+    format!(
+        "{images} on {device} at {} {}{when}, median of {} passes of each and the half about it",
+        settings.method.name(),
+        text::amount(settings.amount),
+        speed.rounds
+    )
 }
 
 fn timing_ui(ui: &mut Ui, name: &str, tooltip: &str, timing: Timing, longest: f64) {
@@ -271,7 +266,7 @@ fn modules_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, c
     let shares = Shares { graph, work, outcome };
     let scales = (most(&|id| shares.elements(id)), most(&|id| shares.work(id)));
     module_heads_ui(ui, figures.settings.method);
-    let sizes = state.costs.sizes.as_deref().filter(|sizes| is_of(&sizes.settings, &figures.settings));
+    let sizes = state.costs.sizes.as_deref().filter(|sizes| sizes.settings.is_but_for_method(&figures.settings));
     let sizes = sizes.and_then(|sizes| sizes.of(figures.settings.method));
     for &id in &weights {
         module_ui(ui, state, &shares, scales, sizes.map(|sizes| &sizes[id.0]), id, commands);

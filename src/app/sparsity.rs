@@ -187,7 +187,7 @@ fn results_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
     if let Some(results) = effect::results(&state.costs, figures) {
         ui.columns(4, |columns| {
             for (column, (method, figure, is_worse)) in columns.iter_mut().zip(results) {
-                let name = method.map_or("Dense", |m| if m == Method::Global { "Global" } else { "Layer-wise" });
+                let name = method.map_or("Dense", text::method);
                 let color = if is_worse { palette.warning } else { palette.text };
                 chart::result_ui(column, name, method.map(|m| palette.method(m)), &figure, color);
             }

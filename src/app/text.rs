@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::escaped::escaped;
 use crate::graph::{BatchNorm, Graph, Parameter, ParameterId};
+use crate::prune::{Amount, Method};
 use crate::session::Model;
 
 /// Between groups of three digits.
@@ -38,6 +39,22 @@ pub(super) fn percent(fraction: f64) -> String {
         p => p,
     };
     format!("{shown:.1}{THIN_SPACE}%")
+}
+
+/// A method's name at the head of something; within a sentence it is [`Method::name`].
+pub(super) fn method(method: Method) -> &'static str {
+    match method {
+        Method::LayerWise => "Layer-wise",
+        Method::Global => "Global",
+    }
+}
+
+/// `50.0 %`, `1 240 373 elements`.
+pub(super) fn amount(amount: Amount) -> String {
+    match amount {
+        Amount::Fraction(fraction) => percent(fraction),
+        Amount::Count(count) => format!("{} elements", self::count(count)),
+    }
 }
 
 /// `+12.3`, `−4.0`, `0.0`: a difference of two fractions, in points.

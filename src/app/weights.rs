@@ -112,7 +112,7 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         for (method, cut) in Method::ALL.into_iter().zip(cuts) {
             let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 10.0), egui::Sense::hover());
             ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, palette.method(method)));
-            let name = if method == Method::Global { "Global" } else { "Layer-wise" };
+            let name = text::method(method);
             ui.label(format!("{name}: {}", cut.map_or("nothing pruned".into(), |c| format!("|w| ≤ {}", text::number(c)))));
             ui.add_space(12.0);
         }

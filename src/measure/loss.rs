@@ -44,21 +44,11 @@ impl Loss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Kind, Layout, ModuleId};
-    use crate::onnx::{Dtype, TensorId};
+    use crate::graph::Layout;
+    use crate::onnx::Dtype;
 
     fn loss(values: Vec<f32>, pruned: u64) -> Loss {
-        let parameter = Parameter {
-            module: ModuleId(0),
-            kind: Kind::Weight,
-            name: "w".into(),
-            attribute: "weight".into(),
-            tensor: TensorId(0),
-            shape: vec![2, values.len() / 2],
-            dtype: Dtype::F32,
-            elements: values.len(),
-            layout: Layout::OutFirst,
-        };
+        let parameter = Parameter::of_shape(&[2, values.len() / 2], Layout::OutFirst, Dtype::F32);
         let mask = Mask::from_words(vec![pruned], values.len());
         Loss::new(ParameterId(7), &parameter, &Values::F32(values), &mask)
     }

@@ -43,6 +43,12 @@ impl Settings {
         }
     }
 
+    /// Whether they differ in nothing but the method: what was measured for both methods belongs to both.
+    #[must_use]
+    pub fn is_but_for_method(&self, other: &Self) -> bool {
+        (self.amount, self.biases, &self.ticked, &self.locked) == (other.amount, other.biases, &other.ticked, &other.locked)
+    }
+
     /// Whether a module may be pruned at all under these settings.
     #[must_use]
     pub fn includes(&self, module: ModuleId) -> bool {

@@ -410,9 +410,9 @@ fn metadata<'a>(node: &'a NodeProto, key: &str) -> Option<&'a str> {
 }
 
 fn declared(info: &ValueInfoProto) -> (Dtype, Vec<Option<usize>>) {
-    let Some(declared) = info.type_.as_ref() else { return (Dtype::Other(0), Vec::new()) };
+    let Some(declared) = info.type_.as_ref() else { return (Dtype::Undefined, Vec::new()) };
     if !declared.has_tensor_type() {
-        return (Dtype::NO_TENSOR, Vec::new());
+        return (Dtype::NoTensor, Vec::new());
     }
     let tensor = declared.tensor_type();
     let shape = tensor

@@ -24,6 +24,18 @@ pub struct Node {
 }
 
 impl Node {
+    /// A node of this operator that stands in no graph, to be carried out as part of another.
+    pub(crate) fn part(op: &str, attributes: Vec<(String, Attribute)>) -> Self {
+        Self {
+            name: String::new(),
+            op: op.to_owned(),
+            domain: String::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            attributes: Attributes(attributes),
+        }
+    }
+
     /// Input number `i`, where it is given.
     #[must_use]
     pub fn input(&self, i: usize) -> Option<ValueId> {
@@ -34,6 +46,18 @@ impl Node {
     #[must_use]
     pub fn output(&self, i: usize) -> Option<ValueId> {
         self.outputs.get(i).copied().flatten()
+    }
+
+    /// Whether its operator is one of ONNX's own.
+    #[must_use]
+    pub fn is_standard(&self) -> bool {
+        matches!(self.domain.as_str(), "" | "ai.onnx")
+    }
+
+    /// Whether it is this operator of ONNX's own.
+    #[must_use]
+    pub fn is(&self, op: &str) -> bool {
+        self.op == op && self.is_standard()
     }
 
     /// Its name, or its operator and `number`, its place in the graph: `MatMul 17`.

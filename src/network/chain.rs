@@ -6,7 +6,7 @@ use super::activation::Activation;
 use crate::graph::{Graph, Node, ValueId};
 
 /// A convolution and the nodes whose results it works out with its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chain {
     /// The nodes after the convolution.
     pub(super) absorbed: Vec<usize>,
@@ -16,17 +16,8 @@ pub(super) struct Chain {
     /// A value of the result's shape that is added.
     pub(super) residual: Option<ValueId>,
     pub(super) second: Option<Activation>,
-    /// Where the result goes; the convolution's own output where nothing is absorbed.
-    pub(super) output: Option<ValueId>,
-}
-
-/// All chains of a graph.
-#[derive(Debug, Default)]
-pub(super) struct Chains {
-    /// By the convolution's node.
-    pub(super) by_first: HashMap<usize, Chain>,
-    /// For an absorbed node, the convolution's.
-    pub(super) first_of: HashMap<usize, usize>,
+    /// Where the result goes.
+    pub(super) output: ValueId,
 }
 
 /// What has to be known of a graph to find them.
@@ -41,52 +32,37 @@ struct Edges<'g> {
     number: &'g dyn Fn(ValueId) -> Option<f32>,
 }
 
-impl Chains {
-    /// `number` gives the one element of a constant.
-    pub(super) fn find(graph: &Graph, is_constant: &dyn Fn(ValueId) -> bool, number: &dyn Fn(ValueId) -> Option<f32>) -> Self {
-        let mut edges = Edges {
-            graph,
-            readers: HashMap::new(),
-            writers: HashMap::new(),
-            kept: graph.outputs.iter().map(|(_, value)| *value).collect(),
-            is_constant,
-            number,
-        };
-        for (n, node) in graph.nodes.iter().enumerate() {
-            node.inputs.iter().flatten().for_each(|value| edges.readers.entry(*value).or_default().push(n));
-            node.outputs.iter().flatten().for_each(|value| edges.writers.entry(*value).or_default().push(n));
-        }
-        for input in &graph.inputs {
-            edges.writers.entry(input.value).or_default().push(0);
-        }
-        let mut chains = Self::default();
-        for (n, node) in graph.nodes.iter().enumerate() {
-            if node.op == "Conv"
-                && is_plain(node)
-                && let Some(chain) = edges.chain(n)
-            {
-                chains.first_of.extend(chain.absorbed.iter().map(|m| (*m, n)));
-                chains.by_first.insert(n, chain);
-            }
-        }
-        chains
+/// All chains of a graph, each with its convolution's node. `number` gives the one element of a constant.
+pub(super) fn find(graph: &Graph, is_constant: &dyn Fn(ValueId) -> bool, number: &dyn Fn(ValueId) -> Option<f32>) -> Vec<(usize, Chain)> {
+    let mut edges = Edges {
+        graph,
+        readers: HashMap::new(),
+        writers: HashMap::new(),
+        kept: graph.outputs.iter().map(|(_, value)| *value).collect(),
+        is_constant,
+        number,
+    };
+    for (n, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().flatten().for_each(|value| edges.readers.entry(*value).or_default().push(n));
+        node.outputs.iter().flatten().for_each(|value| edges.writers.entry(*value).or_default().push(n));
     }
-}
-
-fn is_plain(node: &Node) -> bool {
-    matches!(node.domain.as_str(), "" | "ai.onnx")
+    for input in &graph.inputs {
+        edges.writers.entry(input.value).or_default().push(0);
+    }
+    let convolutions = graph.nodes.iter().enumerate().filter(|(_, node)| node.is("Conv"));
+    convolutions.filter_map(|(n, _)| Some((n, edges.chain(n)?))).collect()
 }
 
 impl Edges<'_> {
     /// What follows the convolution at node `n`; `None` where nothing can be absorbed.
     fn chain(&self, n: usize) -> Option<Chain> {
-        let mut chain = Chain::default();
-        let mut value = self.graph.nodes[n].output(0)?;
-        while let Some(next) = self.next(n, value, &mut chain) {
-            value = next;
-            chain.output = Some(value);
+        let mut output = self.graph.nodes[n].output(0)?;
+        let mut chain = Chain { absorbed: Vec::new(), norm: None, first: None, residual: None, second: None, output };
+        while let Some(next) = self.next(n, output, &mut chain) {
+            output = next;
         }
-        chain.output.map(|_| chain)
+        chain.output = output;
+        (!chain.absorbed.is_empty()).then_some(chain)
     }
 
     /// Absorbs what reads `value`, and gives what it writes.
@@ -101,7 +77,7 @@ impl Edges<'_> {
         let &[reader] = readers.as_slice() else { return None };
         let node = &self.graph.nodes[reader];
         let output = node.output(0).filter(|output| reader > first && self.writers.get(output).is_some_and(|w| w.len() == 1))?;
-        if !is_plain(node) || node.outputs.iter().skip(1).any(Option::is_some) || (self.is_constant)(output) {
+        if !node.is_standard() || node.outputs.iter().skip(1).any(Option::is_some) || (self.is_constant)(output) {
             return None;
         }
         let untouched = chain.first.is_none() && chain.residual.is_none();
@@ -165,7 +141,7 @@ impl Edges<'_> {
         let output = product.output(0)?;
         let factors = [product.input(0)?, product.input(1)?];
         let fits = product.op == "Mul"
-            && is_plain(product)
+            && product.is_standard()
             && a < b
             && (factors == [value, opened] || factors == [opened, value])
             && !self.kept.contains(&opened)

@@ -1,7 +1,9 @@
 //! Which operators can be run, and by what.
 
-use super::call::{Call, Outcome};
+use super::call::Call;
 use super::cast::{dtype_of, is_value_type};
+use super::fault::Checked;
+use super::setup::{Run, Setup, many, one};
 use super::value::Value;
 use super::{
     arithmetic, attention, cast, convolution, einsum, elementwise, gather, generate, linear, movement, normalization, pool, quantize,
@@ -10,103 +12,117 @@ use super::{
 use crate::graph::{Attribute, Graph, Node, ValueId};
 use crate::onnx::{Dtype, OnnxFile};
 
-/// The code of an operator.
-#[derive(Clone, Copy)]
-pub(super) enum Operator {
-    /// With one output.
-    One(fn(&mut Call) -> Outcome),
-    /// With several.
-    Many(fn(&mut Call) -> Outcome<Vec<Value>>),
+/// A node that was made ready to run.
+pub(super) struct Operator {
+    run: Run,
+    /// It understands integers that are held as floats on the device, as quantised values are.
+    takes_quantized: bool,
+    /// It can make a large value from small ones.
+    pub(super) makes_much: bool,
 }
 
 impl Operator {
-    pub(super) fn call(self, call: &mut Call) -> Outcome<Vec<Value>> {
-        match self {
-            Self::One(run) => Ok(vec![run(call)?]),
-            Self::Many(run) => run(call),
+    /// Reads a node's settings. A fault is the node's, whatever its inputs.
+    pub(super) fn of(setup: &Setup) -> Checked<Self> {
+        let prepare = find(setup.node).unwrap_or(|_| super::fault::fault!("it cannot be run"));
+        let op = setup.node.op.as_str();
+        Ok(Self { run: prepare(setup)?, takes_quantized: takes_quantized(op), makes_much: makes_much(op) })
+    }
+
+    /// Carries the node out.
+    pub(super) fn call(&self, mut call: Call) -> Checked<Vec<Value>> {
+        if !self.takes_quantized {
+            for input in &mut call.inputs {
+                *input = input.take().map(Value::with_ints_on_host).transpose()?;
+            }
         }
+        let device = call.device;
+        (self.run)(&mut call)?.into_iter().map(|v| v.with_floats_on_device(device)).collect()
     }
 }
 
-/// What runs this node; `None` where nothing does.
-pub(super) fn find(node: &Node) -> Option<Operator> {
-    use Operator::{Many, One};
-    if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+/// Makes a node ready.
+type Prepare = fn(&Setup) -> Checked<Run>;
+
+/// What makes this node ready; `None` where nothing runs it.
+fn find(node: &Node) -> Option<Prepare> {
+    if !node.is_standard() {
         return None;
     }
     Some(match node.op.as_str() {
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => One(arithmetic::binary),
-        "Min" | "Max" | "Sum" | "Mean" => One(arithmetic::variadic),
-        "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => One(arithmetic::compare),
-        "Not" | "IsNaN" | "IsInf" | "BitwiseNot" => One(arithmetic::test),
-        "Where" => One(arithmetic::choose),
-        op if elementwise::knows(op) => One(elementwise::unary),
-        "Clip" => One(elementwise::clip),
-        "PRelu" => One(elementwise::prelu),
-        "Conv" => One(convolution::conv),
-        "ConvTranspose" => One(convolution::conv_transpose),
-        "Gemm" => One(linear::gemm),
-        "MatMul" => One(linear::matmul),
-        "Einsum" => One(einsum::einsum),
-        "Attention" => Many(attention::attention),
-        "LSTM" | "GRU" | "RNN" => Many(recurrent::recurrent),
-        "BatchNormalization" if node.attributes.int("training_mode").unwrap_or(0) != 0 => Many(normalization::batch_in_training),
-        "BatchNormalization" => One(normalization::batch),
-        "LayerNormalization" => Many(normalization::layer),
-        "RMSNormalization" => One(normalization::rms),
-        "InstanceNormalization" => One(normalization::instance),
-        "GroupNormalization" => One(normalization::group),
-        "MeanVarianceNormalization" => One(normalization::mean_variance),
-        "LpNormalization" => One(normalization::lp),
-        "LRN" => One(normalization::local_response),
-        "MaxPool" => Many(pool::max),
-        "AveragePool" => One(pool::average),
-        "LpPool" => One(pool::norm),
-        "GlobalMaxPool" => One(pool::global_max),
-        "GlobalLpPool" => One(pool::global_norm),
-        "GlobalAveragePool" => One(reduce::global_average),
-        "ArgMax" | "ArgMin" => One(sort::arg),
-        "TopK" => Many(sort::top_k),
-        "CumSum" | "CumProd" => One(sort::cumulative),
-        "Gather" => One(gather::gather),
-        "GatherElements" => One(gather::gather_elements),
-        "GatherND" => One(gather::gather_nd),
-        "ScatterElements" | "Scatter" => One(gather::scatter_elements),
-        "ScatterND" => One(gather::scatter_nd),
-        "NonZero" => One(gather::non_zero),
-        "OneHot" => One(gather::one_hot),
-        "ConstantOfShape" => One(generate::constant_of_shape),
-        "Range" => One(generate::range),
-        "EyeLike" => One(generate::eye_like),
-        "Trilu" => One(generate::trilu),
-        "Tile" => One(generate::tile),
-        "Split" => Many(movement::split),
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => arithmetic::binary,
+        "Min" | "Max" | "Sum" | "Mean" => arithmetic::variadic,
+        "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => arithmetic::compare,
+        "Not" | "BitwiseNot" => arithmetic::negate,
+        "IsNaN" | "IsInf" => arithmetic::test,
+        "Where" => arithmetic::choose,
+        "Clip" => elementwise::clip,
+        "PRelu" => elementwise::prelu,
+        "Conv" => convolution::conv,
+        "ConvTranspose" => convolution::conv_transpose,
+        "Gemm" => linear::gemm,
+        "MatMul" => linear::matmul,
+        "Einsum" => einsum::einsum,
+        "Attention" => attention::attention,
+        "LSTM" | "GRU" | "RNN" => recurrent::recurrent,
+        "BatchNormalization" if node.attributes.int("training_mode").unwrap_or(0) != 0 => normalization::batch_in_training,
+        "BatchNormalization" => normalization::batch,
+        "LayerNormalization" => normalization::layer,
+        "RMSNormalization" => normalization::rms,
+        "InstanceNormalization" => normalization::instance,
+        "GroupNormalization" => normalization::group,
+        "MeanVarianceNormalization" => normalization::mean_variance,
+        "LpNormalization" => normalization::lp,
+        "LRN" => normalization::local_response,
+        "MaxPool" => pool::max,
+        "AveragePool" => pool::average,
+        "LpPool" => pool::norm,
+        "GlobalMaxPool" => pool::global_max,
+        "GlobalLpPool" => pool::global_norm,
+        "GlobalAveragePool" => reduce::global_average,
+        "ArgMax" | "ArgMin" => sort::arg,
+        "TopK" => sort::top_k,
+        "CumSum" | "CumProd" => sort::cumulative,
+        "Gather" => gather::gather,
+        "GatherElements" => gather::gather_elements,
+        "GatherND" => gather::gather_nd,
+        "ScatterElements" | "Scatter" => gather::scatter_elements,
+        "ScatterND" => gather::scatter_nd,
+        "NonZero" => gather::non_zero,
+        "OneHot" => gather::one_hot,
+        "ConstantOfShape" => generate::constant_of_shape,
+        "Range" => generate::range,
+        "EyeLike" => generate::eye_like,
+        "Trilu" => generate::trilu,
+        "Tile" => generate::tile,
+        "Split" => movement::split,
         // As the graph rewrites it: see `graph::sequences`.
-        "SequenceAt" if node.inputs.len() == 3 => One(movement::part),
-        "SplitToSequence" if node.outputs.is_empty() => Many(|_| Ok(Vec::new())),
-        "Pad" => One(movement::pad),
-        "DepthToSpace" | "SpaceToDepth" => One(movement::depth_space),
-        "Resize" | "Upsample" => One(resize::resize),
-        "QuantizeLinear" => One(quantize::quantize),
-        "DequantizeLinear" => One(quantize::dequantize),
+        "SequenceAt" if node.inputs.len() == 3 => movement::part,
+        "SplitToSequence" if node.outputs.is_empty() => |_| many(|_| Ok(Vec::new())),
+        "Pad" => movement::pad,
+        "DepthToSpace" | "SpaceToDepth" => movement::depth_space,
+        "Resize" | "Upsample" => resize::resize,
+        "QuantizeLinear" => quantize::quantize,
+        "DequantizeLinear" => quantize::dequantize,
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
-        | "ReduceLogSumExp" | "ReduceSumSquare" => One(reduce::reduce),
-        "Softmax" | "LogSoftmax" => One(reduce::softmax),
-        "Reshape" => One(shape::reshape),
-        "Flatten" => One(shape::flatten),
-        "Squeeze" => One(shape::squeeze),
-        "Unsqueeze" => One(shape::unsqueeze),
-        "Transpose" => One(shape::transpose),
-        "Expand" => One(shape::expand),
-        "Shape" => One(shape::shape),
-        "Size" => One(shape::size),
-        "Identity" => One(shape::identity),
-        "Dropout" => Many(shape::dropout),
-        "Concat" => One(movement::concat),
-        "Slice" => One(movement::slice),
-        "Cast" => One(cast::cast),
-        "CastLike" => One(cast::cast_like),
-        "Constant" if is_plain_constant(node) => One(|call| call.take(0)),
+        | "ReduceLogSumExp" | "ReduceSumSquare" => reduce::reduce,
+        "Softmax" | "LogSoftmax" => reduce::softmax,
+        "Reshape" => shape::reshape,
+        "Flatten" => shape::flatten,
+        "Squeeze" => shape::squeeze,
+        "Unsqueeze" => shape::unsqueeze,
+        "Transpose" => shape::transpose,
+        "Expand" => shape::expand,
+        "Shape" => shape::shape,
+        "Size" => shape::size,
+        "Identity" => shape::identity,
+        "Dropout" => shape::dropout,
+        "Concat" => movement::concat,
+        "Slice" => movement::slice,
+        "Cast" => cast::cast,
+        "CastLike" => cast::cast_like,
+        "Constant" if is_plain_constant(node) => |_| one(|call| call.take(0)),
+        _ if elementwise::knows(node) => elementwise::unary,
         _ => return None,
     })
 }
@@ -129,7 +145,7 @@ pub(super) fn obstacle(node: &Node, graph: &Graph, file: &OnnxFile) -> Option<St
     }
     let told = |value: ValueId| match graph.constants.get(value.0) {
         Some(Some(tensor)) => Some(file.tensor(*tensor).dtype),
-        _ => graph.inputs.iter().find(|i| i.value == value).map(|i| i.dtype).filter(|&dtype| dtype != Dtype::Other(0)),
+        _ => graph.inputs.iter().find(|i| i.value == value).map(|i| i.dtype).filter(|&dtype| dtype != Dtype::Undefined),
     };
     if let Some(dtype) = node.inputs.iter().flatten().filter_map(|&v| told(v)).find(|&dtype| !is_value_type(dtype)) {
         return Some(format!("{op} of {dtype}"));
@@ -151,16 +167,14 @@ fn is_plain_constant(node: &Node) -> bool {
     )
 }
 
-/// Whether an operator understands integers that are held as floats on the device, as quantised values are.
-pub(super) fn takes_quantized(op: &str) -> bool {
+fn takes_quantized(op: &str) -> bool {
     matches!(
         op,
         "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Slice" | "MaxPool" | "Shape"
     )
 }
 
-/// Whether an operator can make a large value from small ones.
-pub(super) fn makes_much(op: &str) -> bool {
+fn makes_much(op: &str) -> bool {
     matches!(
         op,
         "ConstantOfShape"

@@ -179,13 +179,11 @@ impl Tensor {
             Dtype::I32 => bytes.chunks_exact(4).map(|b| i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
             Dtype::I8 => bytes.iter().map(|&b| i64::from(b as i8)).collect(),
             Dtype::U8 | Dtype::Bool => bytes.iter().map(|&b| i64::from(b)).collect(),
-            Dtype::Other(4) => bytes.chunks_exact(2).map(|b| i64::from(u16::from_le_bytes([b[0], b[1]]))).collect(),
-            Dtype::Other(5) => bytes.chunks_exact(2).map(|b| i64::from(i16::from_le_bytes([b[0], b[1]]))).collect(),
-            Dtype::Other(12) => bytes.chunks_exact(4).map(|b| i64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+            Dtype::U16 => bytes.chunks_exact(2).map(|b| i64::from(u16::from_le_bytes([b[0], b[1]]))).collect(),
+            Dtype::I16 => bytes.chunks_exact(2).map(|b| i64::from(i16::from_le_bytes([b[0], b[1]]))).collect(),
+            Dtype::U32 => bytes.chunks_exact(4).map(|b| i64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
             // Beyond the range of i64 the bits are kept.
-            Dtype::Other(13) => {
-                bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect()
-            }
+            Dtype::U64 => bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
             _ => return Ok(None),
         }))
     }
@@ -211,8 +209,8 @@ fn append(values: &mut Values, dtype: Dtype, bytes: &[u8], stride: usize) {
 pub(super) fn decode(proto: &TensorProto, dtype: Dtype) -> Option<Decoded> {
     match dtype {
         Dtype::I64 => Some(Decoded::Ints(proto.int64_data.as_slice().into())),
-        Dtype::Other(12 | 13) => Some(Decoded::Ints(proto.uint64_data.iter().map(|&v| v as i64).collect())),
-        Dtype::I32 | Dtype::I8 | Dtype::U8 | Dtype::Bool | Dtype::Other(4 | 5) => {
+        Dtype::U32 | Dtype::U64 => Some(Decoded::Ints(proto.uint64_data.iter().map(|&v| v as i64).collect())),
+        Dtype::I32 | Dtype::I8 | Dtype::U8 | Dtype::Bool | Dtype::U16 | Dtype::I16 => {
             Some(Decoded::Ints(proto.int32_data.iter().map(|&v| i64::from(v)).collect()))
         }
         Dtype::F16 => Some(Decoded::Floats(proto.int32_data.iter().map(|&v| half::f16::from_bits(v as u16).to_f32()).collect())),
@@ -225,7 +223,7 @@ pub(super) fn elements_in_fields(proto: &TensorProto, dtype: Dtype) -> usize {
     match dtype {
         Dtype::F32 => proto.float_data.len(),
         Dtype::F64 => proto.double_data.len(),
-        Dtype::Other(12 | 13) => proto.uint64_data.len(),
+        Dtype::U32 | Dtype::U64 => proto.uint64_data.len(),
         _ => proto.int32_data.len(),
     }
 }

@@ -51,6 +51,19 @@ pub enum WriteError {
     },
 }
 
+impl WriteError {
+    /// What the one who filled the file gave as its error, wrapped by [`io::Error::other`].
+    ///
+    /// # Errors
+    /// This error, where it is another.
+    pub fn into_cause<E: std::error::Error + Send + Sync + 'static>(self) -> Result<E, Self> {
+        match self {
+            Self::Io { source, path } => source.downcast().map_err(|source| Self::Io { source, path }),
+            error => Err(error),
+        }
+    }
+}
+
 /// A file that lies whole under a temporary name in its folder. It takes its own name with [`commit`]; dropped before that,
 /// nothing of it remains.
 #[derive(Debug)]
@@ -137,6 +150,22 @@ impl Taken {
 /// # Errors
 /// [`WriteError`], with nothing changed on disk.
 pub fn stage(path: &Path, overwrite: Overwrite, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Staged, WriteError> {
+    stage_with(path, overwrite, |temporary| {
+        let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
+        fill(&mut out)?;
+        out.flush()
+    })
+}
+
+/// As [`stage`], for what writes to a path: that of the empty file under its temporary name.
+///
+/// # Errors
+/// As [`stage`].
+pub fn stage_at(path: &Path, overwrite: Overwrite, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<Staged, WriteError> {
+    stage_with(path, overwrite, |temporary| fill(temporary.path()))
+}
+
+fn stage_with(path: &Path, overwrite: Overwrite, fill: impl FnOnce(&mut NamedTempFile) -> io::Result<()>) -> Result<Staged, WriteError> {
     let failed = |source| WriteError::Io { source, path: path.to_owned() };
     if overwrite == Overwrite::Refuse && path.exists() {
         return Err(WriteError::Exists { path: path.to_owned() });
@@ -150,11 +179,7 @@ pub fn stage(path: &Path, overwrite: Overwrite, fill: impl FnOnce(&mut dyn Write
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut temporary = builder.tempfile_in(folder_of(path)).map_err(|e| failed(without_path(&e)))?;
-    {
-        let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
-        fill(&mut out).map_err(failed)?;
-        out.flush().map_err(failed)?;
-    }
+    fill(&mut temporary).map_err(failed)?;
     temporary.as_file().sync_all().map_err(failed)?;
     Ok(Staged { temporary, path: path.to_owned(), overwrite })
 }

@@ -6,7 +6,11 @@
 mod exercise;
 #[path = "hostile/files.rs"]
 mod files;
+#[path = "hostile/foreign.rs"]
+mod foreign;
 #[path = "hostile/mutations.rs"]
 mod mutations;
+#[path = "hostile/structure.rs"]
+mod structure;
 #[path = "tiny/mod.rs"]
 mod tiny;

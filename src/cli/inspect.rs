@@ -178,7 +178,7 @@ impl<'a> Inspection<'a> {
                     shape: &t.shape,
                     dtype: t.dtype.to_string(),
                     elements: t.elements,
-                    obstacle: rest_obstacle(t.dtype),
+                    obstacle: rest_obstacle(t),
                 })
                 .collect(),
             unsupported_operators: &model.unsupported,

@@ -72,6 +72,8 @@ struct SavedReport {
     files: Vec<String>,
     bytes: u64,
     sparsity: f64,
+    /// Tensors that cannot be read, with the reason.
+    left: Vec<String>,
 }
 
 impl Prune {
@@ -123,6 +125,7 @@ impl Prune {
                 path: s.files[0].display().to_string(),
                 files: s.files.iter().map(|f| f.display().to_string()).collect(),
                 bytes: s.bytes,
+                left: s.left.clone(),
                 sparsity: s.sparsity(),
             }),
         };

@@ -9,12 +9,15 @@ use super::EngineError;
 use crate::escaped::escaped;
 use crate::graph::{self, BatchNorm, Graph, Parameter, ParameterId};
 use crate::network::Network;
-use crate::onnx::{OnnxFile, OpenError};
+use crate::onnx::{OnnxFile, OpenError, Tensor};
 use crate::prune::Ranking;
 use crate::watch::Watch;
 
 /// Values of at most so many elements are in memory at once, beyond what is kept: 256 MB.
 const BATCH_ELEMENTS: usize = 1 << 26;
+
+/// Tensors that cannot be read, of which so many are told one by one.
+const MAX_TOLD: usize = 3;
 
 /// Number of a model, counted as they are opened in one window: what is meant for one is not done to the next. 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -58,6 +61,13 @@ impl Model {
         if !self.unsupported.is_empty() {
             let list: Vec<String> = self.unsupported.iter().map(|(op, n)| format!("{} ({n})", escaped(op))).collect();
             notes.push(format!("The network cannot be run here: {}. It can be inspected, pruned and saved.", list.join(", ")));
+        }
+        let told = |t: &Tensor| Some(format!("{}: {}", escaped(&t.name), escaped(&t.fault.as_ref()?.to_string())));
+        let faulty: Vec<String> = self.file.tensors.iter().filter_map(told).collect();
+        if !faulty.is_empty() {
+            let what = if faulty.len() == 1 { "One tensor".to_owned() } else { format!("{} tensors", faulty.len()) };
+            let list = faulty[..faulty.len().min(MAX_TOLD)].join("; ");
+            notes.push(format!("{what} cannot be read; saving leaves the file's own bytes there. {list}"));
         }
         notes
     }

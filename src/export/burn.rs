@@ -1,35 +1,49 @@
 //! Burn: a weight file with Burn's names, or Rust source with its weights through Burn's importer.
 
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn_import::{LoadStrategy, ModelGen};
 use burn_pack::{Bytes, DType, Reader, Tensor, Writer};
 
-use super::tensors::{Convention, Masks, count_zeros, named, zeros_in};
+use super::tensors::{Convention, Entry, Masks, entries, verify};
 use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::graph::Graph;
-use crate::onnx::{self, Dtype, OnnxFile, Zeros};
+use crate::onnx::{self, Dtype, OnnxFile, OpenError, Zeros};
 use crate::panics;
 
 pub(super) fn save_pack(file: &OnnxFile, graph: &Graph, masks: &Masks, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
-    let encode = |reason: String| ExportError::Encode { format: "burnpack", reason };
-    let differs = |reason: String| ExportError::ReadBack { reason, path: path.to_owned() };
-    let tensors = named(file, graph, masks, Convention::Burn)?;
-    let names: Vec<String> = tensors.iter().take(graph.parameters.len()).map(|t| t.name.clone()).collect();
-    let tensors = tensors
-        .into_iter()
-        .enumerate()
-        .map(|(i, t)| Tensor::new(t.name, dtype(t.dtype), t.shape, Some(i as u64), Bytes::from_bytes_vec(t.bytes)))
-        .collect();
-    let bytes = Writer::new(tensors).with_metadata("producer", "secateur").into_bytes().map_err(|e| encode(e.to_string()))?;
-    atomic::write(path, overwrite, |out| out.write_all(&bytes))?;
-    let reader = Reader::from_file(path).map_err(|e| differs(e.to_string()))?;
-    let mut zeros = 0;
-    for (parameter, name) in graph.parameters.iter().filter(|p| p.dtype.is_float()).zip(names) {
-        zeros += zeros_in(parameter.dtype, &reader.tensor_data(&name).map_err(|e| differs(e.to_string()))?);
-    }
-    Ok(Report { files: vec![path.to_owned()], bytes: bytes.len() as u64, zeros, elements: graph.elements() as u64 })
+    let entries = entries(file, graph, masks, Convention::Burn);
+    // The writer asks for one tensor after the other; its own errors are text.
+    let failure: Arc<Mutex<Option<OpenError>>> = Arc::default();
+    let tensor = |(i, entry): (usize, &Entry)| {
+        let (made, failure) = (entry.clone(), failure.clone());
+        let make = move || match made.make() {
+            Ok(made) => Ok(Bytes::from_bytes_vec(made.bytes)),
+            Err(error) => {
+                let text = error.to_string();
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Err(burn_pack::Error::IoError(text))
+            }
+        };
+        Tensor::deferred(entry.name.clone(), dtype(entry.dtype), entry.shape.clone(), Some(i as u64), entry.len(), make)
+    };
+    let writer = Writer::new(entries.iter().enumerate().map(tensor).collect()).with_metadata("producer", "secateur");
+    let staged = atomic::stage_at(path, overwrite, |temporary| {
+        writer.write_to_file_in_place(temporary).map_err(|e| match failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => io::Error::other(error),
+            None => io::Error::other(e),
+        })
+    })?;
+    let differs = |reason: String| ExportError::Differs { reason, path: path.to_owned() };
+    let reader = Reader::from_file(staged.temporary_path()).map_err(|e| differs(e.to_string()))?;
+    let zeros = verify(&entries, path, |entry| reader.tensor_data(&entry.name).map_err(|e| differs(e.to_string())))?;
+    drop(reader);
+    let bytes = staged.temporary_path().metadata().map_or(0, |m| m.len());
+    atomic::commit(vec![staged])?;
+    Ok(Report { files: vec![path.to_owned()], bytes, zeros, elements: graph.elements() as u64, left: Vec::new() })
 }
 
 /// Runs the importer in a folder of its own on the pruned model, then moves what it wrote to where it was asked for.
@@ -50,20 +64,18 @@ pub(super) fn save_source(
     let folder = tempfile::tempdir().map_err(io)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let input = folder.path().join(format!("{stem}.onnx"));
-    onnx::write(file, zeros, &input, Overwrite::Refuse)?;
+    let saved = onnx::write(file, zeros, &input, Overwrite::Refuse)?;
     generate(&input, folder.path())?;
     let source = std::fs::read_to_string(input.with_extension("rs")).map_err(io)?;
-    let pack = std::fs::read(input.with_extension("bpk")).map_err(io)?;
     // The importer writes down where it ran; the weights lie beside the source.
     let source = source.replace(&format!("{}/", folder.path().display()), "");
-    atomic::commit(vec![
-        atomic::stage(&weights, overwrite, |out| out.write_all(&pack))?,
-        atomic::stage(path, overwrite, |out| out.write_all(source.as_bytes()))?,
-    ])?;
-    let reader = Reader::from_file(&weights).map_err(|e| ExportError::ReadBack { reason: e.to_string(), path: weights.clone() })?;
-    drop(reader);
-    let (zeros, elements) = OnnxFile::open(&input).and_then(|again| count_zeros(&again, graph)).map_err(onnx::SaveError::from)?;
-    Ok(Report { bytes: (source.len() + pack.len()) as u64, files: vec![path.to_owned(), weights], zeros, elements })
+    let made = input.with_extension("bpk");
+    let pack = atomic::stage(&weights, overwrite, |out| std::io::copy(&mut std::fs::File::open(&made)?, out).map(drop))?;
+    Reader::from_file(pack.temporary_path()).map_err(|e| ExportError::Differs { reason: e.to_string(), path: weights.clone() })?;
+    let bytes = source.len() as u64 + made.metadata().map_or(0, |m| m.len());
+    atomic::commit(vec![pack, atomic::stage(path, overwrite, |out| out.write_all(source.as_bytes()))?])?;
+    let zeros = super::zeros_of(graph, &saved);
+    Ok(Report { bytes, files: vec![path.to_owned(), weights], zeros, elements: graph.elements() as u64, left: Vec::new() })
 }
 
 /// The importer panics on what it does not know.

@@ -13,7 +13,7 @@ pub use tensors::{Form, Masks, ParameterMasks};
 
 use crate::atomic::{Overwrite, WriteError};
 use crate::graph::Graph;
-use crate::onnx::{self, OnnxFile, OpenError, SaveError, Zeros};
+use crate::onnx::{self, OnnxFile, OpenError, SaveError, Saved, Zeros};
 
 /// A file format to save as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,10 @@ pub struct Report {
     pub bytes: u64,
     /// Zeros in the model's parameters, counted in what was read back.
     pub zeros: u64,
-    /// Elements of the model's parameters, counted in what was read back.
+    /// Elements of the model's parameters.
     pub elements: u64,
+    /// What could not be pruned because it cannot be read, with the reason: in a copy it is as it was, in weight files it is not.
+    pub left: Vec<String>,
 }
 
 impl Report {
@@ -87,14 +89,14 @@ pub enum ExportError {
     },
     /// The disk refused.
     #[error(transparent)]
-    Write(#[from] WriteError),
+    Write(WriteError),
     /// The ONNX copy failed.
     #[error(transparent)]
     Onnx(#[from] SaveError),
     /// What was read back is not what was written.
-    #[error("the file was written, but reading it back gave something else ({reason}); the disk may be failing: {}", path.display())]
-    ReadBack {
-        /// What differs.
+    #[error("nothing was changed: reading back what was written gave something else ({reason}); the disk may be failing: {}", path.display())]
+    Differs {
+        /// What differs, or could not be read.
         reason: String,
         /// Which file.
         path: PathBuf,
@@ -118,6 +120,15 @@ pub enum ExportError {
     },
 }
 
+impl From<WriteError> for ExportError {
+    fn from(error: WriteError) -> Self {
+        match error.into_cause() {
+            Ok(cause) => Self::Source(cause),
+            Err(error) => Self::Write(error),
+        }
+    }
+}
+
 /// Saves `file` with `masks` to `path`.
 ///
 /// # Errors
@@ -130,20 +141,26 @@ pub fn save(
     path: &Path,
     overwrite: Overwrite,
 ) -> Result<Report, ExportError> {
-    match format {
+    let report = match format {
         Format::Onnx => {
             let saved = onnx::write(file, &zeros(graph, masks), path, overwrite)?;
-            let again = OnnxFile::open(path).map_err(SaveError::from)?;
-            let (zeros, elements) = tensors::count_zeros(&again, &crate::graph::build(&again)).map_err(SaveError::from)?;
-            Ok(Report { files: saved.files, bytes: saved.bytes, zeros, elements })
+            let zeros = zeros_of(graph, &saved);
+            Report { files: saved.files, bytes: saved.bytes, zeros, elements: graph.elements() as u64, left: Vec::new() }
         }
-        Format::Safetensors(form) => safetensors::save(file, graph, masks, form, path, overwrite),
-        Format::Burnpack => burn::save_pack(file, graph, masks, path, overwrite),
-        Format::RustSource => burn::save_source(file, graph, &zeros(graph, masks), path, overwrite),
-    }
+        Format::Safetensors(form) => safetensors::save(file, graph, masks, form, path, overwrite)?,
+        Format::Burnpack => burn::save_pack(file, graph, masks, path, overwrite)?,
+        Format::RustSource => burn::save_source(file, graph, &zeros(graph, masks), path, overwrite)?,
+    };
+    let faulty = file.tensors.iter().filter_map(|tensor| Some(format!("“{}”: {}", tensor.name, tensor.fault.as_ref()?)));
+    Ok(Report { left: faulty.collect(), ..report })
 }
 
 /// What becomes zero in the file.
 fn zeros(graph: &Graph, masks: &Masks) -> Vec<Zeros> {
     masks.iter().map(|(id, masks)| Zeros { tensor: graph.parameter(*id).tensor, words: masks.zeroed().into_words() }).collect()
+}
+
+/// Zeros of the model's parameters in a copy.
+fn zeros_of(graph: &Graph, saved: &Saved) -> u64 {
+    graph.parameters.iter().map(|p| saved.zeros[p.tensor.0]).sum()
 }

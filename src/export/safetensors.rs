@@ -1,15 +1,23 @@
 //! safetensors with PyTorch's names, for `load_file` and `load_state_dict`.
+//!
+//! The library's `serialize` holds all tensors and the file that they make in memory at once, and its `serialize_to_file` cannot
+//! be told that a tensor's bytes are no longer to be had. So the header is made with its types, and the tensors follow one by
+//! one.
 
 use std::collections::HashMap;
+use std::io::{self, Read};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype as FileDtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype as FileDtype, Metadata, TensorInfo};
 
-use super::tensors::{Convention, Form, Masks, named, zeros_in};
+use super::tensors::{Convention, Entry, Form, Masks, entries, verify};
 use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite};
 use crate::graph::Graph;
 use crate::onnx::{Dtype, OnnxFile};
+
+/// The longest header that the library reads.
+const MAX_HEADER: usize = 100_000_000;
 
 pub(super) fn save(
     file: &OnnxFile,
@@ -19,41 +27,51 @@ pub(super) fn save(
     path: &Path,
     overwrite: Overwrite,
 ) -> Result<Report, ExportError> {
-    let encode = |reason: String| ExportError::Encode { format: "safetensors", reason };
-    let tensors = named(file, graph, masks, Convention::Torch(form))?;
-    let views: Vec<(&str, TensorView)> = tensors
-        .iter()
-        .map(|t| Ok((t.name.as_str(), TensorView::new(dtype(t.dtype), t.shape.clone(), &t.bytes).map_err(|e| encode(e.to_string()))?)))
-        .collect::<Result<_, ExportError>>()?;
-    // PyTorch's own tools look for this entry.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = serialize(views, Some(metadata)).map_err(|e| encode(e.to_string()))?;
-    atomic::write(path, overwrite, |out| out.write_all(&bytes))?;
-    read_back(graph, path)
+    let mut entries = entries(file, graph, masks, Convention::Torch(form));
+    // The widest types first, so that every tensor is aligned.
+    entries.sort_by(|a, b| dtype(b.dtype).cmp(&dtype(a.dtype)).then_with(|| a.name.cmp(&b.name)));
+    let header = header(&entries)?;
+    let staged = atomic::stage(path, overwrite, |out| {
+        out.write_all(&header)?;
+        for entry in &entries {
+            out.write_all(&entry.make().map_err(io::Error::other)?.bytes)?;
+        }
+        Ok(())
+    })?;
+    let read = |source: io::Error| ExportError::Differs { reason: source.to_string(), path: path.to_owned() };
+    let mut disk = io::BufReader::new(std::fs::File::open(staged.temporary_path()).map_err(read)?);
+    let mut next = |length: usize| -> Result<Vec<u8>, ExportError> {
+        let mut bytes = vec![0; length];
+        disk.read_exact(&mut bytes).map_err(read)?;
+        Ok(bytes)
+    };
+    if next(header.len())? != header {
+        return Err(ExportError::Differs { reason: "its header".into(), path: path.to_owned() });
+    }
+    let zeros = verify(&entries, path, |entry| next(entry.len()))?;
+    atomic::commit(vec![staged])?;
+    let bytes = (header.len() + entries.iter().map(Entry::len).sum::<usize>()) as u64;
+    Ok(Report { files: vec![path.to_owned()], bytes, zeros, elements: graph.elements() as u64, left: Vec::new() })
 }
 
-/// Opens the file again and counts zeros; an unfixed parameter's are those of original × mask.
-fn read_back(graph: &Graph, path: &Path) -> Result<Report, ExportError> {
-    let differs = |reason: String| ExportError::ReadBack { reason, path: path.to_owned() };
-    let bytes = std::fs::read(path).map_err(|e| differs(e.to_string()))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| differs(e.to_string()))?;
-    let (mut zeros, mut elements) = (0, 0);
-    for (i, parameter) in graph.parameters.iter().enumerate().filter(|(_, p)| p.dtype.is_float()) {
-        let name = graph.torch_name(crate::graph::ParameterId(i));
-        let find = |name: &str| tensors.tensor(name).map_err(|e| differs(e.to_string()));
-        elements += parameter.elements as u64;
-        zeros += match (tensors.tensor(&format!("{name}_mask")), tensors.tensor(&name)) {
-            (Ok(mask), _) => {
-                let original = find(&format!("{name}_orig"))?;
-                let size = parameter.dtype.size().unwrap_or(1);
-                let pairs = mask.data().chunks_exact(size).zip(original.data().chunks_exact(size));
-                pairs.filter(|(m, o)| zeros_in(parameter.dtype, m) + zeros_in(parameter.dtype, o) > 0).count() as u64
-            }
-            (_, Ok(tensor)) => zeros_in(parameter.dtype, tensor.data()),
-            _ => return Err(differs(format!("“{name}” is missing"))),
-        };
+/// Length and table of contents, padded to whole words.
+fn header(entries: &[Entry]) -> Result<Vec<u8>, ExportError> {
+    let encode = |reason: String| ExportError::Encode { format: "safetensors", reason };
+    let mut offset = 0;
+    let info = |entry: &Entry| {
+        let start = offset;
+        offset += entry.len();
+        (entry.name.clone(), TensorInfo { dtype: dtype(entry.dtype), shape: entry.shape.clone(), data_offsets: (start, offset) })
+    };
+    // PyTorch's own tools look for this entry.
+    let told = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata = Metadata::new(Some(told), entries.iter().map(info).collect()).map_err(|e| encode(e.to_string()))?;
+    let mut json = serde_json::to_vec(&metadata).map_err(|e| encode(e.to_string()))?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    if json.len() > MAX_HEADER {
+        return Err(encode(format!("its names take {} bytes, of which there may be {MAX_HEADER}", json.len())));
     }
-    Ok(Report { files: vec![path.to_owned()], bytes: bytes.len() as u64, zeros, elements })
+    Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
 }
 
 fn dtype(dtype: Dtype) -> FileDtype {

@@ -1,9 +1,11 @@
 //! What the weight formats share: every tensor of the model by name, in its own number type, masked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
+use super::ExportError;
 use crate::graph::{Graph, Layout, Parameter, ParameterId, Role};
-use crate::onnx::{Dtype, OnnxFile, OpenError};
+use crate::onnx::{Content, Dtype, OnnxFile, OpenError, TensorId};
 use crate::prune::Mask;
 
 /// What happens to one parameter.
@@ -37,14 +39,95 @@ pub enum Form {
     Unfixed,
 }
 
-/// A tensor ready to be written.
+/// A tensor to be written. Its bytes are made when they are wanted, so that one of them is in memory at a time.
 #[derive(Debug, Clone)]
-pub(super) struct Named {
-    pub name: String,
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    /// As it is written.
+    pub(super) shape: Vec<usize>,
+    content: Content,
+    what: What,
+    /// Rows and columns in the file, where they change places.
+    turned: Option<(usize, usize)>,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    /// A parameter's elements, some of them zero; `masked` are so only once `weight_mask` is multiplied in.
+    Parameter { zeroed: Option<Mask>, masked: Option<Mask> },
+    /// The mask itself, in the parameter's type.
+    Mask(Mask),
+    /// Elements that are nobody's parameter.
+    Other,
+}
+
+/// What one entry is in the file that is written.
+pub(super) struct Made {
     /// Little-endian.
-    pub bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
+    /// Zeros of a parameter; 0 for what is none.
+    pub(super) zeros: u64,
+}
+
+impl Entry {
+    /// Length in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.size()
+    }
+
+    fn size(&self) -> usize {
+        self.dtype.size().unwrap_or(1)
+    }
+
+    /// Reads, masks and turns it.
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub(super) fn make(&self) -> Result<Made, OpenError> {
+        let size = self.size();
+        let mut bytes = match &self.what {
+            What::Mask(mask) => one(self.dtype).repeat(mask.len()),
+            _ => self.content.float_bytes()?.unwrap_or_default(),
+        };
+        let mut zeros = 0;
+        match &self.what {
+            What::Mask(mask) => mask.apply_to_bytes(&mut bytes, size),
+            What::Parameter { zeroed, masked } => {
+                if let Some(zeroed) = zeroed {
+                    zeroed.apply_to_bytes(&mut bytes, size);
+                }
+                let is_masked = |i: usize| masked.as_ref().is_some_and(|mask| mask.is_pruned(i));
+                zeros = bytes.chunks_exact(size).enumerate().filter(|&(i, b)| is_zero(b) || is_masked(i)).count() as u64;
+            }
+            What::Other => {}
+        }
+        if let Some((rows, columns)) = self.turned {
+            bytes = turned(&bytes, rows, columns, size);
+        }
+        Ok(Made { bytes, zeros })
+    }
+}
+
+/// Compares what was written with what was meant, entry for entry; zeros of the parameters. A file is verified here, before it
+/// takes the place of anything, and nowhere else.
+///
+/// # Errors
+/// [`ExportError::Differs`], what `read` gives, or external data that can no longer be read.
+pub(super) fn verify(
+    entries: &[Entry],
+    path: &Path,
+    mut read: impl FnMut(&Entry) -> Result<Vec<u8>, ExportError>,
+) -> Result<u64, ExportError> {
+    let mut zeros = 0;
+    for entry in entries {
+        let made = entry.make()?;
+        if read(entry)? != made.bytes {
+            return Err(ExportError::Differs { reason: format!("“{}”", entry.name), path: path.to_owned() });
+        }
+        zeros += made.zeros;
+    }
+    Ok(zeros)
 }
 
 /// Whose names and layouts.
@@ -56,46 +139,41 @@ pub(super) enum Convention {
     Burn,
 }
 
-/// All parameters, buffers and other float initializers of the model.
-///
-/// # Errors
-/// External data that can no longer be read.
-pub(super) fn named(file: &OnnxFile, graph: &Graph, masks: &Masks, convention: Convention) -> Result<Vec<Named>, OpenError> {
+/// All parameters, buffers and other float initializers of the model that can be read.
+pub(super) fn entries(file: &OnnxFile, graph: &Graph, masks: &Masks, convention: Convention) -> Vec<Entry> {
     let mut out = Vec::new();
-    for (i, parameter) in graph.parameters.iter().enumerate() {
+    let is_readable = |id: TensorId| file.tensor(id).dtype.is_float() && file.tensor(id).fault.is_none();
+    for (i, parameter) in graph.parameters.iter().enumerate().filter(|(_, p)| is_readable(p.tensor)) {
         let id = ParameterId(i);
-        let Some(mut bytes) = file.float_bytes(parameter.tensor)? else { continue };
-        let size = bytes.len() / parameter.elements.max(1);
         let name = name(graph, id, convention);
-        let entry = |name: String, bytes: Vec<u8>| {
-            turned(Named { name, dtype: parameter.dtype, shape: parameter.shape.clone(), bytes }, parameter, graph, convention)
-        };
+        let turned = turn(parameter, graph, convention);
+        let shape = turned.map_or_else(|| parameter.shape.clone(), |(rows, columns)| vec![columns, rows]);
+        let content = file.content(parameter.tensor);
+        let entry =
+            |name: String, what: What| Entry { name, dtype: parameter.dtype, shape: shape.clone(), content: content.clone(), what, turned };
         match (masks.get(&id), convention) {
             (Some(masks), Convention::Torch(Form::Unfixed)) => {
-                masks.fixed.apply_to_bytes(&mut bytes, size);
-                let ones = one(parameter.dtype);
-                let mut mask = ones.repeat(parameter.elements);
-                masks.mask.apply_to_bytes(&mut mask, ones.len());
-                out.push(entry(format!("{name}_orig"), bytes));
-                out.push(entry(format!("{name}_mask"), mask));
+                let original = What::Parameter { zeroed: Some(masks.fixed.clone()), masked: Some(masks.mask.clone()) };
+                out.push(entry(format!("{name}_orig"), original));
+                out.push(entry(format!("{name}_mask"), What::Mask(masks.mask.clone())));
             }
-            (Some(masks), _) => {
-                masks.zeroed().apply_to_bytes(&mut bytes, size);
-                out.push(entry(name, bytes));
+            (masks, _) => {
+                let zeroed = masks.map(ParameterMasks::zeroed);
+                out.push(entry(name, What::Parameter { zeroed, masked: None }));
             }
-            (None, _) => out.push(entry(name, bytes)),
         }
     }
+    let mut known: HashSet<String> = out.iter().map(|entry| entry.name.clone()).collect();
     let buffers = graph.modules.iter().flat_map(|m| m.buffers.iter().map(move |(name, id)| (format!("{}.{name}", m.name), *id)));
     let others = graph.unowned.iter().map(|&id| (file.tensor(id).name.clone(), id));
-    for (name, id) in buffers.chain(others) {
+    for (name, id) in buffers.chain(others).filter(|(_, id)| is_readable(*id)) {
         let tensor = file.tensor(id);
-        let known = out.iter().any(|n| n.name == name);
-        if let Some(bytes) = file.float_bytes(id)?.filter(|_| !known) {
-            out.push(Named { name, dtype: tensor.dtype, shape: tensor.shape.clone(), bytes });
+        if known.insert(name.clone()) {
+            let (dtype, shape, content) = (tensor.dtype, tensor.shape.clone(), file.content(id));
+            out.push(Entry { name, dtype, shape, content, what: What::Other, turned: None });
         }
     }
-    Ok(out)
+    out
 }
 
 fn name(graph: &Graph, id: ParameterId, convention: Convention) -> String {
@@ -108,23 +186,26 @@ fn name(graph: &Graph, id: ParameterId, convention: Convention) -> String {
     }
 }
 
-/// Turns a linear layer's matrix into the convention's order.
-fn turned(named: Named, parameter: &Parameter, graph: &Graph, convention: Convention) -> Named {
-    let linear = matches!(graph.module(parameter.module).role, Role::Linear | Role::Head);
+/// Rows and columns of a linear layer's matrix that is not in the convention's order.
+fn turn(parameter: &Parameter, graph: &Graph, convention: Convention) -> Option<(usize, usize)> {
+    let is_linear = matches!(graph.module(parameter.module).role, Role::Linear | Role::Head);
     let wanted = if convention == Convention::Burn { Layout::InFirst } else { Layout::OutFirst };
-    let [rows, columns] = named.shape[..] else { return named };
-    if !linear || parameter.layout == wanted {
-        return named;
+    match parameter.shape[..] {
+        [rows, columns] if is_linear && parameter.layout != wanted => Some((rows, columns)),
+        _ => None,
     }
-    let size = named.bytes.len() / parameter.elements.max(1);
-    let mut bytes = Vec::with_capacity(named.bytes.len());
+}
+
+/// A matrix with rows and columns exchanged.
+fn turned(bytes: &[u8], rows: usize, columns: usize, size: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
     for column in 0..columns {
         for row in 0..rows {
             let at = (row * columns + column) * size;
-            bytes.extend_from_slice(&named.bytes[at..at + size]);
+            out.extend_from_slice(&bytes[at..at + size]);
         }
     }
-    Named { shape: vec![columns, rows], bytes, ..named }
+    out
 }
 
 /// The bytes of 1 in a number type.
@@ -137,18 +218,8 @@ fn one(dtype: Dtype) -> Vec<u8> {
     }
 }
 
-/// Zeros and elements of all float parameters of an opened model.
-pub(super) fn count_zeros(file: &OnnxFile, graph: &Graph) -> Result<(u64, u64), OpenError> {
-    let mut zeros = 0;
-    for parameter in &graph.parameters {
-        zeros += file.floats(parameter.tensor)?.map_or(0, |values| values.zeros());
-    }
-    Ok((zeros, graph.elements() as u64))
-}
-
-/// Zeros of a little-endian float tensor.
-pub(super) fn zeros_in(dtype: Dtype, bytes: &[u8]) -> u64 {
-    let size = dtype.size().unwrap_or(1);
-    // Both zeros: every byte is 0 but for the sign in the last.
-    bytes.chunks_exact(size).filter(|b| b[..size - 1].iter().all(|&x| x == 0) && b[size - 1].trailing_zeros() >= 7).count() as u64
+/// Whether a little-endian float is a zero of either sign.
+fn is_zero(bytes: &[u8]) -> bool {
+    // Every byte is 0 but for the sign in the last.
+    bytes.split_last().is_some_and(|(last, rest)| last & 0x7f == 0 && rest.iter().all(|&b| b == 0))
 }

@@ -312,6 +312,10 @@ impl Builder<'_> {
                 dtype: tensor.dtype,
                 elements: tensor.elements,
                 layout,
+                reason: match &tensor.fault {
+                    Some(fault) => Some(fault.to_string()),
+                    None => tensor.is_sparse().then(|| "the file holds only its elements that are not zero".to_owned()),
+                },
             });
         }
         self.graph.modules.push(module);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::onnx::{Dtype, TensorId};
+use crate::onnx::{Dtype, Tensor, TensorId};
 
 /// Index of a module, in graph order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,6 +120,8 @@ pub struct Parameter {
     pub elements: usize,
     /// Order of outputs and inputs.
     pub layout: Layout,
+    /// Why it is never pruned, whatever its type: the file does not hold all of it.
+    pub reason: Option<String>,
 }
 
 #[cfg(test)]
@@ -136,6 +138,7 @@ impl Parameter {
             dtype,
             elements: if shape.contains(&0) { 0 } else { shape.iter().product() },
             layout,
+            reason: None,
         }
     }
 }
@@ -144,13 +147,17 @@ impl Parameter {
     /// Why this parameter can never be pruned; `None` where it can.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
-        (!self.dtype.is_float()).then(|| not_float(self.dtype))
+        if self.dtype.is_float() { self.reason.clone() } else { Some(not_float(self.dtype)) }
     }
 }
 
 /// Why a tensor that no module owns is not pruned.
 #[must_use]
-pub fn rest_obstacle(dtype: Dtype) -> String {
+pub fn rest_obstacle(tensor: &Tensor) -> String {
+    let dtype = tensor.dtype;
+    if let Some(fault) = &tensor.fault {
+        return format!("no module owns it, and {fault}");
+    }
     if dtype.is_float() { "no module owns it".to_owned() } else { format!("no module owns it, and {}", not_float(dtype)) }
 }
 

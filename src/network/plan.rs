@@ -56,7 +56,7 @@ pub(super) fn parameters(graph: &Graph, file: &OnnxFile, device: &Device) -> Res
             Some(values) => values.into_f32(),
             None => match file.ints(id).map_err(unreadable)? {
                 Some(values) => values.into_iter().map(|v| v as f32).collect(),
-                None => return fault!("its elements are {}", file.tensor(id).dtype),
+                None => return fault!("{}", file.tensor(id).obstacle()),
             },
         };
         let length = values.len();
@@ -291,7 +291,7 @@ fn constant(file: &OnnxFile, id: TensorId, device: &Device) -> Result<Value, Net
             return Ok(Ints::typed(shape, tensor.dtype, values).into());
         }
     }
-    Err(NetworkError::Tensor { tensor: tensor.name.clone(), reason: format!("its elements are {}", tensor.dtype) })
+    Err(NetworkError::Tensor { tensor: tensor.name.clone(), reason: tensor.obstacle() })
 }
 
 /// The value of a Constant node that holds no tensor.

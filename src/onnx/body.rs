@@ -6,8 +6,8 @@ use bytes::Bytes;
 use onnx_ir::ModelProto;
 
 use super::OpenError;
+use super::copy::Content;
 use super::external::External;
-use super::write::Content;
 
 /// Where the file's bytes are.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Why a file could not be opened, or read later.
+//! Why a file could not be opened, or read later, and why a single tensor cannot be read.
 
 use std::path::PathBuf;
 
@@ -19,6 +19,16 @@ pub enum OpenError {
         /// Which file.
         path: PathBuf,
     },
+    /// The bytes are those of something else.
+    #[error("this is {what}, not an ONNX model; {advice}: {}", path.display())]
+    Foreign {
+        /// What it is: “a Git LFS pointer”.
+        what: String,
+        /// What to do: “fetch it with …”.
+        advice: String,
+        /// Which file.
+        path: PathBuf,
+    },
     /// The bytes are not an ONNX model.
     #[error("this is not a whole ONNX file ({reason}); if it was copied or downloaded, fetch it again: {}", path.display())]
     NotOnnx {
@@ -27,37 +37,59 @@ pub enum OpenError {
         /// Which file.
         path: PathBuf,
     },
-    /// A tensor's data and its shape disagree.
-    #[error("the tensor “{tensor}” is damaged: {reason}: {}", path.display())]
-    BadTensor {
-        /// Name of the tensor.
+    /// None of the weights can be read, or next to none.
+    #[error("the weights cannot be read, “{tensor}” first: {fault}: {}", path.display())]
+    Weights {
+        /// Name of the first.
         tensor: String,
-        /// What disagrees.
-        reason: String,
+        /// Why.
+        fault: TensorFault,
         /// Which file.
         path: PathBuf,
     },
-    /// The file with the weights is not beside the model.
-    #[error("the weights of this model lie in “{location}”, which is not beside it; put both files into one folder: {}", path.display())]
-    ExternalMissing {
+    /// Somebody wrote to the model or to a data file while the model was open, or was being opened.
+    #[error("“{location}” was changed after this model was opened, so its weights are no longer known; open the model again: {}", path.display())]
+    Changed {
+        /// The name that the model gives, or the model's own.
+        location: String,
+        /// The data file, or the model.
+        path: PathBuf,
+    },
+}
+
+/// Why a tensor's elements cannot be read. The others can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TensorFault {
+    /// Its data and its shape disagree.
+    #[error("it is damaged: {reason}")]
+    Damaged {
+        /// What disagrees.
+        reason: String,
+    },
+    /// The file that it lies in is not beside the model.
+    #[error("its data is in “{location}”, which is not beside the model; put both files into one folder")]
+    Missing {
         /// The name that the model gives.
         location: String,
-        /// The model file.
-        path: PathBuf,
     },
     /// The model points outside its own folder.
-    #[error("the model refers to “{location}”, outside its own folder; such a file is not opened: {}", path.display())]
-    ExternalEscapes {
+    #[error("its data is in “{location}”, outside the model's own folder; such a file is not opened")]
+    Outside {
         /// The name that the model gives.
         location: String,
-        /// The model file.
-        path: PathBuf,
+    },
+    /// The name is that of a link that leads elsewhere.
+    #[error(
+        "its data is in “{location}”, a link to a file that is neither in the model's folder nor beside the model itself; such a \
+         file is not opened: copy both files into one folder"
+    )]
+    LinkedOutside {
+        /// The name that the model gives.
+        location: String,
     },
     /// The external file is shorter than the model says.
-    #[error("the tensor “{tensor}” should lie in bytes {offset} to {end} of “{location}”, which has only {length}; fetch that file again: {}", path.display())]
-    ExternalTruncated {
-        /// Name of the tensor.
-        tensor: String,
+    #[error("it should lie in bytes {offset} to {end} of “{location}”, which has only {length}; fetch that file again")]
+    Truncated {
         /// The name of the data file.
         location: String,
         /// First byte.
@@ -66,15 +98,13 @@ pub enum OpenError {
         end: u64,
         /// Length of the data file in bytes.
         length: u64,
-        /// The model file.
-        path: PathBuf,
     },
-    /// Somebody wrote to the model or to a data file while the model was open.
-    #[error("“{location}” was changed after this model was opened, so its weights are no longer known; open the model again: {}", path.display())]
-    Changed {
-        /// The name that the model gives, or the model's own.
+    /// The file that it lies in cannot be read.
+    #[error("its data is in “{location}”, which cannot be read: {reason}")]
+    Unreadable {
+        /// The name that the model gives.
         location: String,
-        /// The data file, or the model.
-        path: PathBuf,
+        /// What the system said.
+        reason: String,
     },
 }

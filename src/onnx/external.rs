@@ -1,18 +1,21 @@
 //! External data: the files beside a model that hold its large tensors.
 //!
 //! The format is ONNX's (<https://onnx.ai/onnx/repo-docs/ExternalData.html>): a relative `location`, an `offset` and a
-//! `length`, all strings. A location stays inside the model's folder, symbolic links followed, or it is refused.
+//! `length`, all strings. A location stays inside the model's folder. Symbolic links are followed where they lead into that
+//! folder, or to a file right beside the one that the model's own name leads to: caches keep a model and its data in one
+//! folder, and give them their names by links elsewhere.
 //!
 //! Data files can be larger than memory should hold, so they are read by range when someone asks. A mapping would be
 //! simpler, but ends the program when somebody shortens the file; a read ends in an error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use super::OpenError;
+use super::error::{OpenError, TensorFault};
+use crate::atomic::folder_of;
 
 /// Data files held open at once. Where a model has more, the rest is opened again for every read: systems limit open files,
 /// and some exporters write one file per tensor.
@@ -44,24 +47,25 @@ impl Stamp {
     }
 }
 
-/// A data file, shared by all tensors in it.
+/// A file that is read by range, as it was when it was opened: a data file, shared by all tensors in it, or a model.
 #[derive(Debug)]
 pub(super) struct External {
-    /// The name that the model gives, relative to the model's folder.
-    pub location: String,
+    /// The names that the model gives it, relative to the model's folder, or a model's own name.
+    pub(super) locations: Vec<String>,
     /// Where it is, symbolic links followed.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Held, so that it can be read after another file took its name.
     handle: Option<File>,
     stamp: Stamp,
 }
 
 impl External {
-    /// A model's own file as one to read from.
-    pub(super) fn own(path: &Path, handle: File) -> io::Result<Self> {
+    /// Opens a model's own file.
+    pub(super) fn own(path: &Path) -> io::Result<Self> {
+        let handle = File::open(path)?;
         let stamp = Stamp::of(&handle.metadata()?);
         let location = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { location, path: path.to_owned(), handle: Some(handle), stamp })
+        Ok(Self { locations: vec![location], path: path.to_owned(), handle: Some(handle), stamp })
     }
 
     /// Bytes in the file when it was opened.
@@ -70,7 +74,15 @@ impl External {
     }
 
     /// Fills `out` from the bytes at `offset`.
+    ///
+    /// # Errors
+    /// [`OpenError::Changed`] where the file is not as it was when it was opened, before or after reading.
     pub(super) fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), OpenError> {
+        self.read_while(offset, out, || {})
+    }
+
+    /// As [`Self::read`]; `meanwhile` runs when the bytes were read and are not yet known to be good.
+    pub(super) fn read_while(&self, offset: u64, out: &mut [u8], meanwhile: impl FnOnce()) -> Result<(), OpenError> {
         let failed = |source| OpenError::Read { source, path: self.path.clone() };
         let opened;
         let file = if let Some(file) = &self.handle {
@@ -81,8 +93,12 @@ impl External {
         };
         let same = || Ok(Stamp::of(&file.metadata().map_err(failed)?) == self.stamp);
         let read = if same()? { read_at(file, offset, out).map_err(failed) } else { Ok(()) };
+        meanwhile();
         // Looked at again: what changed while it was read is no more to be trusted.
-        if same()? { read } else { Err(OpenError::Changed { location: self.location.clone(), path: self.path.clone() }) }
+        if same()? {
+            return read;
+        }
+        Err(OpenError::Changed { location: self.locations.first().cloned().unwrap_or_default(), path: self.path.clone() })
     }
 }
 
@@ -107,99 +123,151 @@ fn read_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct Place {
     /// Number of the file in the list.
-    pub file: usize,
+    pub(super) file: usize,
     /// Position of its first byte.
-    pub offset: usize,
+    pub(super) offset: usize,
 }
 
 /// The external files met so far.
 pub(super) struct Files {
-    model: PathBuf,
-    list: Vec<External>,
-    by_location: HashMap<String, usize>,
+    /// The folder in which the model was opened.
+    folder: PathBuf,
+    /// The folder of the file that the model's name leads to.
+    real_folder: Option<PathBuf>,
+    pub(super) list: Vec<External>,
+    /// Names that lead to no file that may be read.
+    pub(super) refused: HashSet<String>,
+    by_location: HashMap<String, Result<usize, TensorFault>>,
+    by_path: HashMap<PathBuf, usize>,
     /// Bytes that the tensors met so far take from each file, whatever the names under which the model knows it.
-    taken: HashMap<PathBuf, u64>,
+    taken: Vec<u64>,
 }
 
 impl Files {
     pub(super) fn new(model: &Path) -> Self {
-        Self { model: model.to_owned(), list: Vec::new(), by_location: HashMap::new(), taken: HashMap::new() }
+        let real = model.canonicalize().ok();
+        Self {
+            folder: folder_of(model).to_owned(),
+            real_folder: real.as_deref().map(|path| folder_of(path).to_owned()),
+            list: Vec::new(),
+            refused: HashSet::new(),
+            by_location: HashMap::new(),
+            by_path: HashMap::new(),
+            taken: Vec::new(),
+        }
     }
 
-    pub(super) fn into_list(self) -> Vec<External> {
-        self.list
-    }
-
-    /// Finds the `wanted` bytes of `tensor`, opening the file that holds them if it is new.
-    pub(super) fn place(&mut self, tensor: &str, entries: &[(&str, &str)], wanted: usize) -> Result<Place, OpenError> {
-        let path = self.model.clone();
-        let value = |key: &str| entries.iter().find(|e| e.0 == key).map(|e| e.1);
-        let bad = |reason: String| OpenError::BadTensor { tensor: tensor.to_owned(), reason, path: path.clone() };
+    /// Finds the `wanted` bytes of a tensor, opening the file that holds them if it is new.
+    pub(super) fn place(&mut self, entries: &[(&str, &str)], wanted: usize) -> Result<Place, TensorFault> {
+        // Of a key that occurs twice the last value counts, as where others read it.
+        let value = |key: &str| entries.iter().rfind(|e| e.0 == key).map(|e| e.1);
+        let bad = |reason: String| TensorFault::Damaged { reason };
         let number = |key: &str| {
             value(key).map(|v| v.parse::<u64>().map_err(|_| bad(format!("{key} “{v}” of its external data is no number")))).transpose()
         };
         let location =
             value("location").filter(|l| !l.is_empty()).ok_or_else(|| bad("its external data has no location".into()))?.to_owned();
         let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
+        let file = match self.by_location.get(&location) {
+            Some(known) => known.clone(),
+            None => self.open(&location),
+        }?;
         if let Some(length) = length.filter(|&l| l != wanted as u64) {
             return Err(bad(format!("{wanted} bytes expected for its shape, {length} promised in “{location}”")));
         }
-        let file = match self.by_location.get(&location) {
-            Some(&file) => file,
-            None => self.open(location.clone())?,
-        };
         let available = self.list[file].len();
         let end = offset.saturating_add(wanted as u64);
-        let taken = self.taken.entry(self.list[file].path.clone()).or_default();
-        *taken = taken.saturating_add(wanted as u64);
-        if end <= available && *taken > available.saturating_mul(MAX_SHARING) {
+        let offset = match usize::try_from(offset) {
+            Ok(offset) if end <= available => offset,
+            _ => return Err(TensorFault::Truncated { location, offset, end, length: available }),
+        };
+        let taken = self.taken[file].saturating_add(wanted as u64);
+        if taken > available.saturating_mul(MAX_SHARING) {
             return Err(bad(format!(
                 "together with other tensors it uses the {available} bytes of “{location}” more than {MAX_SHARING} times"
             )));
         }
-        match usize::try_from(offset) {
-            Ok(offset) if end <= available => Ok(Place { file, offset }),
-            _ => Err(OpenError::ExternalTruncated {
-                tensor: tensor.to_owned(),
-                location,
-                offset,
-                end,
-                length: available,
-                path: self.model.clone(),
-            }),
+        self.taken[file] = taken;
+        Ok(Place { file, offset })
+    }
+
+    fn open(&mut self, location: &str) -> Result<usize, TensorFault> {
+        let file = self.resolve(location).and_then(|real| match self.by_path.get(&real) {
+            Some(&known) => Ok(known),
+            None => self.add(location, real),
+        });
+        match &file {
+            Ok(file) => self.list[*file].locations.push(location.to_owned()),
+            Err(_) => drop(self.refused.insert(location.to_owned())),
+        }
+        self.by_location.insert(location.to_owned(), file.clone());
+        file
+    }
+
+    /// The file that a location means, symbolic links followed, where it may be read.
+    fn resolve(&self, location: &str) -> Result<PathBuf, TensorFault> {
+        let relative = Path::new(location);
+        if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+            return Err(TensorFault::Outside { location: location.to_owned() });
+        }
+        let unreadable = |e: io::Error| unreadable(location, &e);
+        let linked_outside = || TensorFault::LinkedOutside { location: location.to_owned() };
+        match self.folder.join(relative).canonicalize() {
+            Ok(real) => {
+                let is_inside = real.starts_with(self.folder.canonicalize().map_err(unreadable)?);
+                let is_beside = self.real_folder.as_deref() == real.parent();
+                if is_inside || is_beside { Ok(real) } else { Err(linked_outside()) }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // The model alone may be a link.
+                let missing = || TensorFault::Missing { location: location.to_owned() };
+                let folder = self.real_folder.as_deref().ok_or_else(missing)?;
+                let real = folder.join(relative).canonicalize().map_err(|_| missing())?;
+                if real.starts_with(folder) { Ok(real) } else { Err(linked_outside()) }
+            }
+            Err(e) => Err(unreadable(e)),
         }
     }
 
-    fn open(&mut self, location: String) -> Result<usize, OpenError> {
-        let escapes = || OpenError::ExternalEscapes { location: location.clone(), path: self.model.clone() };
-        let relative = Path::new(&location);
-        if !relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
-            return Err(escapes());
-        }
-        let folder = self.model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let target = folder.join(relative);
-        let missing = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => OpenError::ExternalMissing { location: location.clone(), path: self.model.clone() },
-            _ => OpenError::Read { source, path: target.clone() },
-        };
-        let real = target.canonicalize().map_err(missing)?;
-        let root = folder.canonicalize().map_err(|source| OpenError::Read { source, path: folder.to_owned() })?;
-        if !real.starts_with(&root) {
-            return Err(escapes());
-        }
+    fn add(&mut self, location: &str, real: PathBuf) -> Result<usize, TensorFault> {
+        let unreadable = |e: io::Error| unreadable(location, &e);
         // A pipe or a device has no length, and opening or reading it might never end.
-        let irregular = || OpenError::Read { source: io::Error::other("not a regular file"), path: target.clone() };
-        if !real.metadata().map_err(missing)?.is_file() {
+        let irregular = || unreadable(io::Error::other("not a regular file"));
+        if !real.metadata().map_err(unreadable)?.is_file() {
             return Err(irregular());
         }
-        let handle = File::open(&real).map_err(missing)?;
-        let metadata = handle.metadata().map_err(missing)?;
+        let handle = File::open(&real).map_err(unreadable)?;
+        let metadata = handle.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(irregular());
         }
         let handle = (self.list.len() < MAX_HELD).then_some(handle);
-        self.by_location.insert(location.clone(), self.list.len());
-        self.list.push(External { location, path: real, handle, stamp: Stamp::of(&metadata) });
+        self.by_path.insert(real.clone(), self.list.len());
+        self.list.push(External { locations: Vec::new(), path: real, handle, stamp: Stamp::of(&metadata) });
+        self.taken.push(0);
         Ok(self.list.len() - 1)
+    }
+}
+
+fn unreadable(location: &str, error: &io::Error) -> TensorFault {
+    TensorFault::Unreadable { location: location.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_written_while_it_is_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        std::fs::write(&path, [1; 16]).unwrap();
+        let file = External::own(&path).unwrap();
+        let mut out = [0; 16];
+        file.read_while(0, &mut out, || {}).unwrap();
+        assert_eq!(out, [1; 16]);
+        let error = file.read_while(0, &mut out, || std::fs::write(&path, [2; 24]).unwrap()).unwrap_err();
+        assert!(matches!(&error, OpenError::Changed { location, .. } if location == "data"), "{error}");
+        assert!(matches!(file.read(0, &mut out), Err(OpenError::Changed { .. })));
     }
 }

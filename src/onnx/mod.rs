@@ -4,18 +4,25 @@
 //! and nodes means is left to [`crate::graph`].
 
 mod body;
+mod copy;
 mod dtype;
 mod error;
 mod external;
+mod foreign;
 mod index;
+mod patch;
+mod places;
+mod sharing;
 mod sources;
+mod sparse;
 mod tensor;
+mod values;
+mod way;
 mod wire;
 mod write;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,22 +30,26 @@ use bytes::Bytes;
 use onnx_ir::{Message, ModelProto, NodeProto};
 
 pub use dtype::Dtype;
-pub use error::OpenError;
-pub use sources::Source;
-pub use tensor::{Tensor, TensorId, Values};
-pub use wire::Span;
+pub use error::{OpenError, TensorFault};
+pub(crate) use tensor::Content;
+pub use tensor::{Tensor, TensorId};
+pub use values::Values;
 pub use write::{SaveError, Saved, Zeros, write};
 
 use body::Body;
 use external::External;
 use index::Index;
 use sources::Sources;
+use way::{Step, Way};
 
 /// A model file larger than this cannot be protobuf (its limit is 2 GiB); larger weights are external.
 const MAX_MODEL_BYTES: u64 = i32::MAX as u64;
 
 /// A larger file is not held in memory once it is parsed: its weights are most of it, and there are copies enough of them.
 const MAX_HELD_BYTES: u64 = 1 << 26;
+
+/// Where no data file can be opened, and so large a share of the floats lies in one, nothing is gained by opening the rest.
+const MAX_MISSING: f64 = 0.9;
 
 /// An opened ONNX file. Weights of large files, and external data, stay on disk and are read when they are asked for; they must
 /// not change meanwhile, and when they did, reading says so.
@@ -50,62 +61,71 @@ pub struct OnnxFile {
     pub producer: String,
     /// Version of the default operator set.
     pub opset: i64,
-    /// Every tensor: initializers first, in the file's order, then those in node attributes.
+    /// Every tensor: the main graph's initializers first, in the file's order, then those in nodes, functions and training.
     pub tensors: Vec<Tensor>,
     sources: Arc<Sources>,
-    /// The first tensors are the initializers.
-    num_initializers: usize,
     model: ModelProto,
     by_name: HashMap<String, TensorId>,
-    by_attribute: HashMap<(usize, usize), TensorId>,
+    by_way: HashMap<Way, TensorId>,
+    /// Names of data files that could not be opened.
+    refused: Vec<String>,
 }
 
 impl OnnxFile {
-    /// Reads and checks `path`, and opens every external data file that it names.
+    /// Reads and checks `path`, and opens every external data file that it names. A tensor that cannot be read says so in
+    /// [`Tensor::fault`].
     ///
     /// # Errors
     /// [`OpenError`] tells what is missing or damaged.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let read = |source| OpenError::Read { source, path: path.to_owned() };
-        let metadata = std::fs::metadata(path).map_err(read)?;
-        // A pipe or a device has no length, and reading it might never end.
+        Self::open_while(path, || {})
+    }
+
+    /// As [`Self::open`]; `meanwhile` runs when the file was read and is not yet known to be good.
+    fn open_while(path: &Path, meanwhile: impl FnOnce()) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Read { source, path: path.to_owned() };
+        let metadata = std::fs::metadata(path).map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(foreign::folder(path));
+        }
+        // A pipe or a device has no length, and opening or reading it might never end.
         if !metadata.is_file() {
-            return Err(read(std::io::Error::other("not a regular file")));
+            return Err(failed(io::Error::other("not a regular file")));
         }
-        if metadata.len() > MAX_MODEL_BYTES {
-            return Err(OpenError::TooLarge { path: path.to_owned() });
+        let own = External::own(path).map_err(failed)?;
+        let mut bytes = vec![0; own.len().min(MAX_MODEL_BYTES + 1) as usize];
+        if own.len() > MAX_MODEL_BYTES {
+            bytes.truncate(foreign::HEAD);
+            own.read(0, &mut bytes)?;
+            return Err(foreign::recognised(path, &bytes).unwrap_or_else(|| OpenError::TooLarge { path: path.to_owned() }));
         }
-        let file = File::open(path).map_err(read)?;
-        let mut bytes = Vec::with_capacity(metadata.len() as usize);
-        (&file).take(metadata.len()).read_to_end(&mut bytes).map_err(read)?;
+        own.read_while(0, &mut bytes, meanwhile)?;
         let bytes = Bytes::from(bytes);
-        let body = match metadata.len() {
-            0..=MAX_HELD_BYTES => Body::Memory(bytes.clone()),
-            _ => Body::Disk(External::own(path, file).map_err(read)?),
-        };
+        let body = if own.len() > MAX_HELD_BYTES { Body::Disk(own) } else { Body::Memory(bytes.clone()) };
         Self::parse(path, &bytes, body)
     }
 
     fn parse(path: &Path, bytes: &Bytes, body: Body) -> Result<Self, OpenError> {
-        let not_onnx = |reason: String| OpenError::NotOnnx { reason, path: path.to_owned() };
-        if bytes.is_empty() {
-            return Err(not_onnx("it is empty".into()));
-        }
-        let mut model = ModelProto::parse_from_tokio_bytes(bytes).map_err(|e| not_onnx(e.to_string()))?;
+        let not_onnx =
+            |reason: String| foreign::recognised(path, bytes).unwrap_or_else(|| OpenError::NotOnnx { reason, path: path.to_owned() });
+        let broken = || not_onnx("its structure is broken".into());
+        // What is malformed is told in the parser's words.
+        let whole = wire::merged(bytes).ok().flatten().map_or_else(|| bytes.clone(), Bytes::from);
+        let mut model = ModelProto::parse_from_tokio_bytes(&whole).map_err(|e| not_onnx(e.to_string()))?;
         if model.graph.is_none() || model.opset_import.is_empty() {
             return Err(not_onnx("it has no graph".into()));
         }
         let opset =
             model.opset_import.iter().filter(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version).max().unwrap_or(0);
         let producer = [model.producer_name.as_str(), model.producer_version.as_str()].join(" ").trim().to_owned();
-        let mut index = Index::new(path, bytes.len());
-        index.fill(&model, &wire::locate(bytes).map_err(|_| not_onnx("its structure is broken".into()))?)?;
-        let num_initializers = model.graph.initializer.len();
+        let located = wire::locate(bytes).map_err(|_| broken())?;
+        let Index { tensors, by_name, by_way, files, .. } = Index::of(path, bytes.len(), &model, located).map_err(|_| broken())?;
+        check_weights(path, &tensors, files.list.is_empty())?;
         // The tensors are indexed; the nodes are kept.
         body::detach(&mut model);
-        let Index { tensors, by_name, by_attribute, files, .. } = index;
-        let sources = Arc::new(Sources { body, external: files.into_list() });
-        Ok(Self { path: path.to_owned(), producer, opset, tensors, sources, num_initializers, model, by_name, by_attribute })
+        let refused = files.refused.into_iter().collect();
+        let sources = Arc::new(Sources { body, external: files.list });
+        Ok(Self { path: path.to_owned(), producer, opset, tensors, sources, model, by_name, by_way, refused })
     }
 
     /// The tensor of this id.
@@ -114,22 +134,27 @@ impl OnnxFile {
         &self.tensors[id.0]
     }
 
-    /// The initializer or Constant node's output of this name.
+    /// The initializer or Constant node's output of this name in the main graph.
     #[must_use]
     pub fn tensor_named(&self, name: &str) -> Option<TensorId> {
         self.by_name.get(name).copied()
     }
 
-    /// Whether a tensor is one of the graph's initializers; otherwise it lies in a node's attribute.
+    /// Whether a tensor is an initializer of the graph or of one that a node holds; otherwise it lies in a node's attribute.
     #[must_use]
     pub fn is_initializer(&self, id: TensorId) -> bool {
-        id.0 < self.num_initializers
+        self.tensor(id).is_initializer
+    }
+
+    /// The tensor that stands there.
+    pub(crate) fn tensor_at(&self, way: &[Step]) -> Option<TensorId> {
+        self.by_way.get(way).copied()
     }
 
     /// The tensor in attribute number `attribute` of node number `node`.
     #[must_use]
     pub fn tensor_in_attribute(&self, node: usize, attribute: usize) -> Option<TensorId> {
-        self.by_attribute.get(&(node, attribute)).copied()
+        self.tensor_at(&[Step::Node(node), Step::Attribute(attribute), Step::Tensor])
     }
 
     /// The nodes of the main graph, in the file's order.
@@ -147,6 +172,11 @@ impl OnnxFile {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.sources.len()
+    }
+
+    /// A tensor's elements, to be read later.
+    pub(crate) fn content(&self, id: TensorId) -> Content {
+        Content { tensor: self.tensor(id).clone(), sources: self.sources.clone() }
     }
 
     /// The bytes of a tensor in its own type, little-endian; `None` where its elements are no whole bytes.
@@ -179,5 +209,42 @@ impl OnnxFile {
     /// External data that changed since the model was opened, or that the disk does not give.
     pub fn ints(&self, id: TensorId) -> Result<Option<Vec<i64>>, OpenError> {
         self.tensor(id).ints(&self.sources)
+    }
+}
+
+/// Refuses a model of which there is nothing to prune because its weights cannot be read.
+fn check_weights(path: &Path, tensors: &[Tensor], no_data: bool) -> Result<(), OpenError> {
+    let floats = || tensors.iter().filter(|t| t.dtype.is_float());
+    let Some((tensor, fault)) = floats().find_map(|t| Some((t, t.fault.clone()?))) else { return Ok(()) };
+    let elements = |faulty: bool| floats().filter(|t| t.fault.is_some() == faulty).map(|t| t.elements as f64).sum::<f64>();
+    let (bad, good) = (elements(true), elements(false));
+    let is_forgotten = no_data && matches!(fault, TensorFault::Missing { .. }) && bad > MAX_MISSING * (bad + good);
+    if good == 0.0 || is_forgotten {
+        return Err(OpenError::Weights { tensor: tensor.name.clone(), fault, path: path.to_owned() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_is_written_while_it_is_opened_is_told() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operators/old.onnx");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.onnx");
+        std::fs::copy(&model, &path).unwrap();
+        OnnxFile::open_while(&path, || {}).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let error = OnnxFile::open_while(&path, || std::fs::write(&path, &bytes[1..]).unwrap()).unwrap_err();
+        assert!(matches!(&error, OpenError::Changed { location, .. } if location == "model.onnx"), "{error}");
+        // A file that takes the name of the one that is read is another matter.
+        std::fs::write(&path, &bytes).unwrap();
+        let replaced = || {
+            std::fs::write(folder.path().join("new"), [0; 9]).unwrap();
+            std::fs::rename(folder.path().join("new"), &path).unwrap();
+        };
+        OnnxFile::open_while(&path, replaced).unwrap();
     }
 }

@@ -6,9 +6,9 @@ use super::OpenError;
 use super::body::Body;
 use super::external::External;
 
-/// Which of the opened files a tensor's bytes lie in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+/// Which of them a tensor's bytes lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Source {
     /// The `.onnx` file.
     Model,
     /// Number in the list of external data files.
@@ -23,7 +23,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// `length` bytes from `offset`: borrowed from the model, or read from external data.
+    /// `length` bytes from `offset`: borrowed from the model, or read from disk.
     pub(super) fn range(&self, source: Source, offset: usize, length: usize) -> Result<Cow<'_, [u8]>, OpenError> {
         match source {
             Source::Model => self.body.range(offset, length),
@@ -33,6 +33,11 @@ impl Sources {
                 Ok(Cow::Owned(out))
             }
         }
+    }
+
+    /// Whether reading from `source` costs nothing.
+    pub(super) fn is_held(&self, source: Source) -> bool {
+        source == Source::Model && self.body.is_held()
     }
 
     /// Bytes of the model and of its external data, together.

@@ -5,28 +5,40 @@ use std::sync::Arc;
 
 use onnx_ir::TensorProto;
 
+use super::error::{OpenError, TensorFault};
 use super::sources::{Source, Sources};
-use super::{Dtype, OpenError, Span};
+use super::sparse::spread;
+use super::wire::{Run, Span};
+use super::{Dtype, Values};
 
-/// Index of a tensor in [`OnnxFile::tensors`].
+/// Index of a tensor in [`crate::onnx::OnnxFile::tensors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorId(pub usize);
 
 /// One tensor of the file: an initializer, or a tensor in a node's attribute.
 #[derive(Debug, Clone)]
 pub struct Tensor {
-    /// The initializer's name, or the name of a Constant node's output.
+    /// The initializer's name, or the name of a Constant node's output. Before it, where it lies in a graph that a node holds,
+    /// stand that node and the attribute: `If_0.then_branch.weight`.
     pub name: String,
+    /// Bytes of the name that tell where it lies.
+    pub(super) scope: usize,
     /// Type of its elements.
     pub dtype: Dtype,
     /// Dimensions; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Number of elements: the product of the shape.
+    /// Number of elements: the product of the shape; 0 where no memory would hold so many.
     pub elements: usize,
+    /// Whether it is an initializer of a graph; otherwise it lies in a node's attribute.
+    pub is_initializer: bool,
+    /// Why its elements cannot be read; then they are read as those of no type.
+    pub fault: Option<TensorFault>,
+    /// Its number among all tensors that [`super::wire::locate`] finds.
+    pub(super) number: usize,
     /// Which file its bytes lie in.
-    pub source: Source,
-    /// Where in that file; `None` where it cannot be changed in place.
-    pub span: Option<Span>,
+    pub(super) source: Source,
+    /// Where in that file; `None` where it is not known.
+    pub(super) span: Option<Span>,
     /// The content as parsed, where it is not plain bytes (integers in `int64_data` and the like).
     pub(super) decoded: Option<Decoded>,
 }
@@ -35,70 +47,68 @@ pub struct Tensor {
 pub(super) enum Decoded {
     Ints(Arc<[i64]>),
     Floats(Arc<[f32]>),
+    /// Some elements, and the place of each; all others are zero.
+    Sparse(Arc<(Tensor, Vec<usize>)>),
 }
 
-/// Elements of a floating tensor, exact: f16, bf16 and f32 as f32, f64 as itself.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// From f16, bf16 or f32.
-    F32(Vec<f32>),
-    /// From f64.
-    F64(Vec<f64>),
-}
-
-impl Values {
-    /// Number of elements.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(v) => v.len(),
-            Self::F64(v) => v.len(),
+impl Decoded {
+    /// What the typed fields hold, where the data is not plain bytes.
+    pub(super) fn of(proto: &TensorProto, dtype: Dtype) -> Option<Self> {
+        let ints = || proto.int32_data.iter().copied();
+        match dtype {
+            Dtype::I64 => Some(Self::Ints(proto.int64_data.as_slice().into())),
+            Dtype::U32 | Dtype::U64 => Some(Self::Ints(proto.uint64_data.iter().map(|&v| v as i64).collect())),
+            Dtype::I32 | Dtype::I8 | Dtype::U8 | Dtype::Bool | Dtype::U16 | Dtype::I16 => Some(Self::Ints(ints().map(i64::from).collect())),
+            Dtype::F16 => Some(Self::Floats(ints().map(|v| half::f16::from_bits(v as u16).to_f32()).collect())),
+            Dtype::Bf16 => Some(Self::Floats(ints().map(|v| half::bf16::from_bits(v as u16).to_f32()).collect())),
+            _ => None,
         }
     }
 
-    /// Whether there is no element.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Number of zeros of either sign.
-    #[must_use]
-    pub fn zeros(&self) -> u64 {
-        let zeros = match self {
-            Self::F32(v) => v.iter().filter(|x| **x == 0.0).count(),
-            Self::F64(v) => v.iter().filter(|x| **x == 0.0).count(),
-        };
-        zeros as u64
-    }
-
-    /// As f32; doubles are rounded to the nearest.
-    #[must_use]
-    pub fn into_f32(self) -> Vec<f32> {
+    pub(super) fn len(&self) -> usize {
         match self {
-            Self::F32(v) => v,
-            Self::F64(v) => v.into_iter().map(|x| x as f32).collect(),
+            Self::Ints(v) => v.len(),
+            Self::Floats(v) => v.len(),
+            Self::Sparse(sparse) => sparse.1.len(),
         }
     }
 }
+
+/// Elements that are read from disk at once.
+const PIECE_ELEMENTS: usize = 1 << 18;
 
 impl Tensor {
-    /// The plain bytes of a tensor, little-endian, where it has such.
+    /// Its name in the graph that it lies in.
+    #[must_use]
+    pub fn own_name(&self) -> &str {
+        self.name.get(self.scope..).unwrap_or_default()
+    }
+
+    /// Whether the file holds only what is not zero.
+    #[must_use]
+    pub fn is_sparse(&self) -> bool {
+        matches!(self.decoded, Some(Decoded::Sparse(_)))
+    }
+
+    /// Why neither floats nor integers can be read from it.
+    #[must_use]
+    pub fn obstacle(&self) -> String {
+        self.fault.as_ref().map_or_else(|| format!("its elements are {}", self.dtype), ToString::to_string)
+    }
+
+    /// The plain bytes, little-endian, where it has such.
     fn raw<'a>(&self, sources: &'a Sources) -> Result<Option<Cow<'a, [u8]>>, OpenError> {
-        let Some(size) = self.dtype.size() else { return Ok(None) };
-        match self.span {
-            Some(Span::Raw { offset, length }) => sources.range(self.source, offset, length).map(Some),
-            Some(Span::Fixed { offset, stride, elements }) if stride == size => {
-                sources.range(self.source, offset, stride * elements).map(Some)
-            }
+        match (&self.span, self.dtype.size()) {
+            (Some(Span::Raw { offset, length }), Some(_)) => sources.range(self.source, *offset, *length).map(Some),
+            (Some(Span::Runs(runs)), Some(size)) => match runs[..] {
+                [Run { offset, stride, elements }] if stride == size => sources.range(self.source, offset, stride * elements).map(Some),
+                _ => Ok(None),
+            },
             _ => Ok(None),
         }
     }
 
-    /// The bytes of a tensor in its own type, little-endian; `None` where its elements are no whole bytes.
-    ///
-    /// # Errors
-    /// As [`Self::float_bytes`].
+    /// See [`crate::onnx::OnnxFile::bytes`].
     pub(super) fn bytes(&self, sources: &Sources) -> Result<Option<Vec<u8>>, OpenError> {
         match self.float_bytes(sources)? {
             None => Ok(self.raw(sources)?.map(Cow::into_owned)),
@@ -106,13 +116,9 @@ impl Tensor {
         }
     }
 
-    /// The bytes of a floating tensor in its own type, little-endian, however the file encodes them; `None` for other types.
-    ///
-    /// # Errors
-    /// External data that changed since the model was opened, or that the disk does not give.
+    /// See [`crate::onnx::OnnxFile::float_bytes`].
     pub(super) fn float_bytes(&self, sources: &Sources) -> Result<Option<Vec<u8>>, OpenError> {
-        let dtype = self.dtype;
-        if !dtype.is_float() {
+        if !self.dtype.is_float() {
             return Ok(None);
         }
         if let Some(raw) = self.raw(sources)? {
@@ -120,7 +126,7 @@ impl Tensor {
         }
         Ok(self.floats(sources)?.map(|values| match values {
             Values::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Values::F32(v) => match dtype {
+            Values::F32(v) => match self.dtype {
                 Dtype::F16 => v.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
                 Dtype::Bf16 => v.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
                 _ => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -128,47 +134,59 @@ impl Tensor {
         }))
     }
 
-    /// The elements of a floating tensor; `None` for other types.
-    ///
-    /// # Errors
-    /// External data that changed since the model was opened, or that the disk does not give.
+    /// See [`crate::onnx::OnnxFile::floats`].
     pub(super) fn floats(&self, sources: &Sources) -> Result<Option<Values>, OpenError> {
-        if !self.dtype.is_float() {
+        if !self.dtype.is_float() || self.fault.is_some() {
             return Ok(None);
         }
         if let Some(Decoded::Floats(values)) = &self.decoded {
             return Ok(Some(Values::F32(values.to_vec())));
         }
-        let (offset, stride) = match (self.span, self.dtype.size()) {
-            (Some(Span::Raw { offset, .. }), Some(size)) => (offset, size),
-            (Some(Span::Fixed { offset, stride, .. }), _) => (offset, stride),
-            _ => return Ok((self.elements == 0).then(|| Values::F32(Vec::new()))),
+        if let Some(Decoded::Sparse(sparse)) = &self.decoded {
+            let (held, places) = &**sparse;
+            return Ok(held.floats(sources)?.map(|values| match values {
+                Values::F32(v) => Values::F32(spread(&v, places, self.elements)),
+                Values::F64(v) => Values::F64(spread(&v, places, self.elements)),
+            }));
+        }
+        let size = self.dtype.size().unwrap_or(1);
+        let whole;
+        let runs = match &self.span {
+            Some(Span::Raw { offset, .. }) => {
+                whole = [Run { offset: *offset, stride: size, elements: self.elements }];
+                &whole[..]
+            }
+            Some(Span::Runs(runs)) => runs,
+            _ => &[],
         };
         let mut values = match self.dtype {
             Dtype::F64 => Values::F64(Vec::with_capacity(self.elements)),
             _ => Values::F32(Vec::with_capacity(self.elements)),
         };
-        // Piece by piece: only the numbers are ever there as a whole, not their bytes beside them.
-        let pieces = match self.source {
-            Source::Model if sources.body.is_held() => self.elements.max(1),
-            _ => PIECE_ELEMENTS,
-        };
-        for first in (0..self.elements).step_by(pieces) {
-            let count = pieces.min(self.elements - first);
-            // The last element of a packed list may have nothing behind it.
-            let length = stride * (count - 1) + self.dtype.size().unwrap_or(stride);
-            append(&mut values, self.dtype, &sources.range(self.source, offset + first * stride, length)?, stride);
+        for run in runs {
+            // Piece by piece: only the numbers are ever there as a whole, not their bytes beside them.
+            let most = if sources.is_held(self.source) { run.elements } else { PIECE_ELEMENTS };
+            for first in (0..run.elements).step_by(most.max(1)) {
+                let count = most.min(run.elements - first);
+                // The last element of a list may have nothing behind it.
+                let length = run.stride * (count - 1) + size;
+                append(&mut values, self.dtype, &sources.range(self.source, run.offset + first * run.stride, length)?, run.stride);
+            }
         }
         Ok(Some(values))
     }
 
-    /// The elements of an integer or bool tensor; `None` for other types.
-    ///
-    /// # Errors
-    /// External data that changed since the model was opened, or that the disk does not give.
+    /// See [`crate::onnx::OnnxFile::ints`].
     pub(super) fn ints(&self, sources: &Sources) -> Result<Option<Vec<i64>>, OpenError> {
+        if self.fault.is_some() {
+            return Ok(None);
+        }
         if let Some(Decoded::Ints(values)) = &self.decoded {
             return Ok(Some(values.to_vec()));
+        }
+        if let Some(Decoded::Sparse(sparse)) = &self.decoded {
+            let (held, places) = &**sparse;
+            return Ok(held.ints(sources)?.map(|values| spread(&values, places, self.elements)));
         }
         if self.elements == 0 {
             return Ok(Some(Vec::new()));
@@ -189,9 +207,6 @@ impl Tensor {
     }
 }
 
-/// Elements that are read from disk at once.
-const PIECE_ELEMENTS: usize = 1 << 18;
-
 /// Appends the little-endian numbers in `bytes`, `stride` bytes from one to the next.
 fn append(values: &mut Values, dtype: Dtype, bytes: &[u8], stride: usize) {
     let chunks = bytes.chunks(stride);
@@ -205,25 +220,16 @@ fn append(values: &mut Values, dtype: Dtype, bytes: &[u8], stride: usize) {
     }
 }
 
-/// What the typed fields hold, where the data is not plain bytes.
-pub(super) fn decode(proto: &TensorProto, dtype: Dtype) -> Option<Decoded> {
-    match dtype {
-        Dtype::I64 => Some(Decoded::Ints(proto.int64_data.as_slice().into())),
-        Dtype::U32 | Dtype::U64 => Some(Decoded::Ints(proto.uint64_data.iter().map(|&v| v as i64).collect())),
-        Dtype::I32 | Dtype::I8 | Dtype::U8 | Dtype::Bool | Dtype::U16 | Dtype::I16 => {
-            Some(Decoded::Ints(proto.int32_data.iter().map(|&v| i64::from(v)).collect()))
-        }
-        Dtype::F16 => Some(Decoded::Floats(proto.int32_data.iter().map(|&v| half::f16::from_bits(v as u16).to_f32()).collect())),
-        Dtype::Bf16 => Some(Decoded::Floats(proto.int32_data.iter().map(|&v| half::bf16::from_bits(v as u16).to_f32()).collect())),
-        _ => None,
-    }
+/// A tensor's elements, to be read when they are wanted; what it takes to read them is kept for so long.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    pub(super) tensor: Tensor,
+    pub(super) sources: Arc<Sources>,
 }
 
-pub(super) fn elements_in_fields(proto: &TensorProto, dtype: Dtype) -> usize {
-    match dtype {
-        Dtype::F32 => proto.float_data.len(),
-        Dtype::F64 => proto.double_data.len(),
-        Dtype::U32 | Dtype::U64 => proto.uint64_data.len(),
-        _ => proto.int32_data.len(),
+impl Content {
+    /// As [`crate::onnx::OnnxFile::float_bytes`].
+    pub(crate) fn float_bytes(&self) -> Result<Option<Vec<u8>>, OpenError> {
+        self.tensor.float_bytes(&self.sources)
     }
 }

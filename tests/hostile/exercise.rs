@@ -5,7 +5,7 @@ use std::path::Path;
 use secateur::atomic::Overwrite;
 use secateur::export::Format;
 use secateur::network::Array;
-use secateur::onnx::Dtype;
+use secateur::onnx::{Dtype, OnnxFile, Values};
 use secateur::prune::{Amount, Method, Recipe, Step};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
@@ -38,7 +38,15 @@ pub(crate) fn exercise(path: &Path) {
     for id in (0..model.graph.parameters.len()).map(secateur::graph::ParameterId) {
         let _ = session.engine().detail(session.state(), id);
     }
-    let _ = session.save(&path.with_file_name("saved.onnx"), Format::Onnx, Overwrite::Allow);
+    let saved = session.save(&path.with_file_name("saved.onnx"), Format::Onnx, Overwrite::Allow);
+    if let (Ok(report), Ok(pruned)) = (saved, session.engine().pruned_weights(session.state())) {
+        let again = OnnxFile::open(&report.files[0]).unwrap();
+        for (id, _, values) in pruned {
+            let bits = |values: Values| values.into_f32().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            let tensor = model.graph.parameter(id).tensor;
+            assert_eq!(again.floats(tensor).unwrap().map(bits), Some(bits(values)), "what was saved is what was meant");
+        }
+    }
     let inputs: Vec<(String, Vec<usize>)> = model
         .graph
         .inputs
@@ -49,7 +57,8 @@ pub(crate) fn exercise(path: &Path) {
         .iter()
         .try_fold(0_usize, |n, (_, shape)| shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).and_then(|e| n.checked_add(e)));
     if elements.is_some_and(|n| n <= MAX_INPUT) {
-        let arrays: Vec<_> = model.graph.inputs.iter().zip(inputs).map(|(input, (name, shape))| (name, filled(input.dtype, shape))).collect();
+        let arrays: Vec<_> =
+            model.graph.inputs.iter().zip(inputs).map(|(input, (name, shape))| (name, filled(input.dtype, shape))).collect();
         // A model may be refused, but whatever is in it, nothing of the program breaks.
         if let Err(error) = session.engine().forward(session.state(), &arrays) {
             assert!(!error.to_string().contains("internal error"), "{error}");

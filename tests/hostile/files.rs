@@ -8,7 +8,7 @@ use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, NodeProto, Ten
 use secateur::engine::EngineError;
 use secateur::graph;
 use secateur::network::{Array, NetworkError};
-use secateur::onnx::{OnnxFile, OpenError, TensorId, Values};
+use secateur::onnx::{OnnxFile, OpenError, TensorFault, TensorId, Values};
 use secateur::prune::{Amount, Method, Recipe, Step};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
@@ -54,6 +54,14 @@ fn typed(mut model: ModelProto) -> ModelProto {
 
 fn refused(path: &Path) -> OpenError {
     OnnxFile::open(path).unwrap_err()
+}
+
+/// Why the weight of a model that has one cannot be read.
+fn fault(path: &Path) -> TensorFault {
+    match refused(path) {
+        OpenError::Weights { fault, .. } => fault,
+        error => panic!("{error}"),
+    }
 }
 
 /// The program itself, ended after a while.
@@ -111,7 +119,7 @@ fn absurd_dimensions_are_refused() {
         let mut w = weight(&[1.0, 2.0, 3.0, 4.0]);
         w.dims.clone_from(&dims);
         let (_folder, path) = written(&tiny::model(vec![tiny::gemm(&["x", "w"], "y")], vec![w]));
-        assert!(matches!(refused(&path), OpenError::BadTensor { .. }), "{dims:?}");
+        assert!(matches!(fault(&path), TensorFault::Damaged { .. }), "{dims:?}");
     }
 }
 
@@ -123,7 +131,7 @@ fn absurd_dimensions_of_empty_tensors_are_refused() {
     {
         let w = TensorProto { dims: dims.clone(), ..tiny::tensor("w", &[], tiny::FLOAT, Vec::new()) };
         let (_folder, path) = written(&tiny::model(vec![tiny::node("MatMul", &["x", "w"], "y")], vec![w]));
-        assert!(matches!(refused(&path), OpenError::BadTensor { .. }), "{dims:?}");
+        assert!(matches!(fault(&path), TensorFault::Damaged { .. }), "{dims:?}");
     }
 }
 
@@ -159,7 +167,7 @@ fn external_data_outside_the_folder_is_not_opened() {
     std::fs::write(&secret, [1; 64]).unwrap();
     for location in ["../secret", "sub/../../secret", "/etc/passwd", secret.to_str().unwrap(), ".."] {
         let (_folder, path) = written(&external(location, "0", "16"));
-        assert!(matches!(refused(&path), OpenError::ExternalEscapes { .. }), "{location}");
+        assert!(matches!(fault(&path), TensorFault::Outside { .. }), "{location}");
     }
 }
 
@@ -171,11 +179,11 @@ fn a_symbolic_link_is_followed_inside_the_folder_alone() {
     std::fs::write(outside.path().join("secret"), [1; 64]).unwrap();
     let (folder, path) = written(&external("link", "0", "16"));
     symlink(outside.path().join("secret"), folder.path().join("link")).unwrap();
-    assert!(matches!(refused(&path), OpenError::ExternalEscapes { .. }));
+    assert!(matches!(fault(&path), TensorFault::LinkedOutside { .. }));
     // A folder that is a link is no way out either.
     let (folder, path) = written(&external("sub/secret", "0", "16"));
     symlink(outside.path(), folder.path().join("sub")).unwrap();
-    assert!(matches!(refused(&path), OpenError::ExternalEscapes { .. }));
+    assert!(matches!(fault(&path), TensorFault::LinkedOutside { .. }));
     let (folder, path) = written(&external("link", "0", "16"));
     std::fs::write(folder.path().join("real"), tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
     symlink(folder.path().join("real"), folder.path().join("link")).unwrap();
@@ -184,7 +192,7 @@ fn a_symbolic_link_is_followed_inside_the_folder_alone() {
     // A link to itself ends.
     let (folder, path) = written(&external("link", "0", "16"));
     symlink(folder.path().join("link"), folder.path().join("link")).unwrap();
-    assert!(matches!(refused(&path), OpenError::Read { .. }));
+    assert!(matches!(fault(&path), TensorFault::Unreadable { .. }));
 }
 
 #[cfg(unix)]
@@ -193,8 +201,8 @@ fn pipes_devices_and_folders_are_no_files() {
     let (folder, path) = written(&external("pipe", "0", "16"));
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    assert!(matches!(refused(&path), OpenError::Read { .. }));
-    for path in [pipe.as_path(), folder.path(), Path::new("/dev/zero"), Path::new("/dev/null")] {
+    assert!(matches!(fault(&path), TensorFault::Unreadable { .. }));
+    for path in [pipe.as_path(), Path::new("/dev/zero"), Path::new("/dev/null")] {
         let error = refused(path);
         assert!(error.to_string().contains("not a regular file"), "{error}");
     }
@@ -210,7 +218,7 @@ fn external_data_past_the_end_is_refused() {
     {
         let (folder, path) = written(&external("data", offset, length));
         std::fs::write(folder.path().join("data"), [0; 16]).unwrap();
-        assert!(matches!(refused(&path), OpenError::ExternalTruncated { .. } | OpenError::BadTensor { .. }), "{offset} {length}");
+        assert!(matches!(fault(&path), TensorFault::Truncated { .. } | TensorFault::Damaged { .. }), "{offset} {length}");
     }
 }
 
@@ -271,14 +279,13 @@ fn data_is_shared_eight_times_and_no_more() {
             let locations: Vec<String> = (0..count).map(|i| if i % 2 == 0 { name } else { other }.to_owned()).collect();
             let (folder, path) = written(&externals(&locations));
             std::fs::write(folder.path().join("data"), tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
-            match OnnxFile::open(&path) {
-                Ok(file) => {
-                    assert!(is_fine, "{count} of {other}");
-                    assert_eq!(file.floats(TensorId(count - 1)).unwrap(), Some(Values::F32(vec![1.0, 2.0, 3.0, 4.0])));
-                }
-                Err(error) => {
-                    assert!(!is_fine && error.to_string().contains("more than 8 times"), "{error}");
-                }
+            let file = OnnxFile::open(&path).unwrap();
+            let last = file.tensor(TensorId(count - 1)).fault.as_ref().map(ToString::to_string);
+            assert_eq!(file.floats(TensorId(7)).unwrap(), Some(Values::F32(vec![1.0, 2.0, 3.0, 4.0])));
+            assert_eq!(last.is_none(), is_fine, "{count} of {other}");
+            if let Some(fault) = last {
+                assert!(fault.contains("more than 8 times"), "{fault}");
+                assert_eq!(file.floats(TensorId(8)).unwrap(), None);
             }
         }
     }

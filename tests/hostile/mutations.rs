@@ -1,4 +1,5 @@
-//! Tiny models with bytes flipped, put in, cut out and made huge: they are opened, pruned, run and saved, or refused.
+//! Tiny models with bytes flipped, put in, cut out and made huge, or with fields moved and split: they are opened, pruned, run and
+//! saved, or refused.
 //!
 //! `SECATEUR_MUTATIONS=first..end` runs these seeds instead of the few that every test run tries, `SECATEUR_MUTATION_SECONDS`
 //! ends the run after so long.
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use onnx_ir::Message;
 
 use super::exercise::exercise;
-use super::tiny;
+use super::{structure, tiny};
 
 /// A case takes milliseconds; one that takes so long hangs.
 const TOO_LONG: Duration = Duration::from_secs(20);
@@ -30,10 +31,11 @@ impl Random {
     }
 }
 
-/// Models to start from: the operators' fixtures that are small, and two of a few bytes.
+/// Models to start from: fixtures that are small, with tensors in all places and encodings, and two of a few bytes.
 fn models() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operators");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let folders = ["operators", "cases"].map(|name| std::fs::read_dir(tests.join(name)).unwrap());
+    let mut paths: Vec<_> = folders.into_iter().flatten().map(|e| e.unwrap().path()).collect();
     paths.sort();
     let onnx = paths.iter().filter(|p| p.extension().is_some_and(|e| e == "onnx"));
     let mut models: Vec<Vec<u8>> = onnx.map(|p| std::fs::read(p).unwrap()).filter(|m| m.len() < 40_000).collect();
@@ -90,7 +92,11 @@ fn mutated_models_are_opened_or_refused() {
         }
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut bytes = models[random.below(models.len())].clone();
-        mutate(&mut bytes, &mut random);
+        if seed % 2 == 0 {
+            mutate(&mut bytes, &mut random);
+        } else {
+            bytes = structure::changed(&bytes, &models, &mut || random.next());
+        }
         std::fs::write(&path, &bytes).unwrap();
         let before = Instant::now();
         let result = std::panic::catch_unwind(|| exercise(&path));

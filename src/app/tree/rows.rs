@@ -68,7 +68,7 @@ impl Heap {
     pub(super) fn obstacle(self, tensor: &Tensor) -> String {
         match self {
             Self::Statistics => "it was measured in training, not learnt".to_owned(),
-            Self::Rest => rest_obstacle(tensor.dtype),
+            Self::Rest => rest_obstacle(tensor),
         }
     }
 

@@ -131,12 +131,6 @@ impl Questions {
         Ok(Self { source: Source::Noise, kept: vec![Arc::new(batch)], is_whole: true, broken: Vec::new() })
     }
 
-    /// Whether this is noise, and no images of a person.
-    #[must_use]
-    pub fn is_noise(&self) -> bool {
-        matches!(self.source, Source::Noise)
-    }
-
     /// Images in all, broken ones included.
     #[must_use]
     pub fn num_images(&self) -> usize {

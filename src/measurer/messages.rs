@@ -23,7 +23,7 @@ pub enum Request {
     Noise,
     /// All compared methods over all amounts.
     Curve,
-    /// Every parameter of the scope alone; goes on where it was stopped.
+    /// Every weight of more than one dimension alone, whatever the scope; goes on where it was stopped.
     Scan,
     /// The largest amounts that lose at most this share, 0..=1.
     Search(f64),

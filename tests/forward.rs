@@ -83,11 +83,14 @@ fn the_digits_networks_agree_with_pytorch_on_wgpu() {
     }
 }
 
-const GROUPS: [&str; 13] = [
+const GROUPS: [&str; 16] = [
     "activations",
     "arithmetic",
     "convolution",
+    "fused",
+    "heads",
     "images",
+    "integers",
     "linear",
     "normalisations",
     "old",

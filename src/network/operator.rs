@@ -6,8 +6,8 @@ use super::fault::Checked;
 use super::setup::{Run, Setup, many, one};
 use super::value::Value;
 use super::{
-    arithmetic, attention, cast, convolution, einsum, elementwise, gather, generate, linear, movement, normalization, pool, quantize,
-    recurrent, reduce, resize, shape, sort,
+    arithmetic, attention, cast, convolution, einsum, elementwise, fused, gather, generate, heads, integer, linear, movement,
+    normalization, pool, quantize, recurrent, reduce, resize, rotary, shape, skip, sort,
 };
 use crate::graph::{Attribute, Graph, Node, ValueId};
 use crate::onnx::{Dtype, OnnxFile};
@@ -46,9 +46,42 @@ type Prepare = fn(&Setup) -> Checked<Run>;
 
 /// What makes this node ready; `None` where nothing runs it.
 fn find(node: &Node) -> Option<Prepare> {
-    if !node.is_standard() {
-        return None;
+    match node.domain.as_str() {
+        "" | "ai.onnx" => standard(node),
+        "com.microsoft" => microsoft(node),
+        // Brevitas and QONNX, under the names that they had in turn.
+        "onnx.brevitas" | "qonnx.custom_op.general" | "finn.custom_op.general" => {
+            matches!(node.op.as_str(), "Quant" | "IntQuant" | "BipolarQuant").then_some(integer::quant as Prepare)
+        }
+        _ => None,
     }
+}
+
+/// Operators that ONNX Runtime adds: those that join others when it optimises a model, and those on small integers.
+fn microsoft(node: &Node) -> Option<Prepare> {
+    Some(match node.op.as_str() {
+        "Gelu" | "FastGelu" | "BiasGelu" | "QuickGelu" => fused::gelu,
+        "FusedConv" => fused::conv,
+        "FusedGemm" => fused::gemm,
+        "FusedMatMul" | "TransposeMatMul" => fused::matmul,
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => skip::layer,
+        "SimplifiedLayerNormalization" => normalization::rms,
+        "EmbedLayerNormalization" => skip::embedding,
+        "Attention" => heads::projected,
+        "MultiHeadAttention" => heads::multi,
+        "GroupQueryAttention" => heads::grouped,
+        "RotaryEmbedding" => rotary::embedding,
+        "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => integer::matmul_to_float,
+        "QLinearAdd" | "QLinearMul" => integer::arithmetic,
+        "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax" | "QLinearGlobalAveragePool" | "QLinearAveragePool" => integer::unary,
+        "QLinearConcat" => integer::concat,
+        "QuantizeLinear" => quantize::quantize,
+        "DequantizeLinear" => quantize::dequantize,
+        _ => return None,
+    })
+}
+
+fn standard(node: &Node) -> Option<Prepare> {
     Some(match node.op.as_str() {
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => arithmetic::binary,
         "Min" | "Max" | "Sum" | "Mean" => arithmetic::variadic,
@@ -68,7 +101,14 @@ fn find(node: &Node) -> Option<Prepare> {
         "BatchNormalization" if node.attributes.int("training_mode").unwrap_or(0) != 0 => normalization::batch_in_training,
         "BatchNormalization" => normalization::batch,
         "LayerNormalization" => normalization::layer,
-        "RMSNormalization" => normalization::rms,
+        // ONNX Runtime keeps the second, which it made up, among ONNX's own.
+        "RMSNormalization" | "SimplifiedLayerNormalization" => normalization::rms,
+        "RotaryEmbedding" => rotary::embedding,
+        "MatMulInteger" => integer::matmul,
+        "ConvInteger" => integer::conv,
+        "QLinearConv" => integer::quantized_conv,
+        "QLinearMatMul" => integer::quantized_matmul,
+        "DynamicQuantizeLinear" => integer::dynamic,
         "InstanceNormalization" => normalization::instance,
         "GroupNormalization" => normalization::group,
         "MeanVarianceNormalization" => normalization::mean_variance,
@@ -171,7 +211,8 @@ fn takes_quantized(op: &str) -> bool {
     matches!(
         op,
         "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Slice" | "MaxPool" | "Shape"
-    )
+    ) || op.starts_with("QLinear")
+        || op.contains("Integer")
 }
 
 fn makes_much(op: &str) -> bool {

@@ -26,9 +26,12 @@ pub(super) fn part(op: &str, settings: &[(&str, f32)]) -> Node {
     Node::part(op, settings.iter().map(|&(name, value)| (name.to_owned(), Attribute::Float(value))).collect())
 }
 
+/// Operator set that parts are written in.
+const OPSET: i64 = 23;
+
 /// Makes a node ready that is carried out as part of this one.
 pub(super) fn prepared(setup: &Setup, node: &Node, prepare: fn(&Setup) -> Checked<Run>) -> Checked<Run> {
-    prepare(&Setup { node, ..*setup })
+    prepare(&Setup { node, opset: OPSET, ..*setup })
 }
 
 /// Carries out what was made ready, on values of its own, and gives its first result.

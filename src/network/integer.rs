@@ -252,7 +252,10 @@ pub(super) fn unary(setup: &Setup) -> Checked<Run> {
     let run = match setup.node.op.as_str() {
         "QLinearSigmoid" => prepared(setup, &part("Sigmoid", &[]), elementwise::unary)?,
         "QLinearLeakyRelu" => prepared(setup, &part("LeakyRelu", &[("alpha", setup.float_or("alpha", 0.01))]), elementwise::unary)?,
-        "QLinearSoftmax" => prepared(setup, &Node { attributes: own.clone(), ..Node::part("Softmax", Vec::new()) }, reduce::softmax)?,
+        "QLinearSoftmax" => {
+            let node = Node { attributes: own.clone(), ..Node::part("Softmax", Vec::new()) };
+            reduce::softmax(&Setup { node: &node, opset: setup.int_or("opset", 13), ..*setup })?
+        }
         op @ ("QLinearGlobalAveragePool" | "QLinearAveragePool") => {
             if setup.flag("channels_last") {
                 return fault!("its channels come last");

@@ -15,6 +15,7 @@ mod attention;
 mod call;
 mod cast;
 mod chain;
+mod control;
 mod convolution;
 mod dense;
 mod depthwise;
@@ -31,6 +32,7 @@ mod integer;
 mod linear;
 mod movement;
 mod normalization;
+mod obstacles;
 mod operator;
 mod pass;
 mod plan;
@@ -150,11 +152,7 @@ impl Network {
     /// once; empty where all can. Where only a type of number or a mode is in the way, the name says so: `Cast to float8e5m2`.
     #[must_use]
     pub fn unsupported(graph: &Graph, file: &OnnxFile) -> BTreeMap<String, usize> {
-        let mut out = BTreeMap::new();
-        for obstacle in graph.nodes.iter().filter_map(|node| operator::obstacle(node, graph, file)) {
-            *out.entry(obstacle).or_insert(0) += 1;
-        }
-        out
+        obstacles::all(graph, file)
     }
 
     /// Loads the weights of `file`, from which `graph` was built, onto `device`.

@@ -1,7 +1,6 @@
 //! Which operators can be run, and by what.
 
 use super::call::Call;
-use super::cast::{dtype_of, is_value_type};
 use super::fault::Checked;
 use super::setup::{Run, Setup, many, one};
 use super::value::Value;
@@ -9,8 +8,7 @@ use super::{
     arithmetic, attention, cast, convolution, einsum, elementwise, fused, gather, generate, heads, integer, linear, movement,
     normalization, pool, quantize, recurrent, reduce, resize, rotary, shape, skip, sort,
 };
-use crate::graph::{Attribute, Graph, Node, ValueId};
-use crate::onnx::{Dtype, OnnxFile};
+use crate::graph::{Attribute, Node};
 
 /// A node that was made ready to run.
 pub(super) struct Operator {
@@ -42,10 +40,10 @@ impl Operator {
 }
 
 /// Makes a node ready.
-type Prepare = fn(&Setup) -> Checked<Run>;
+pub(super) type Prepare = fn(&Setup) -> Checked<Run>;
 
 /// What makes this node ready; `None` where nothing runs it.
-fn find(node: &Node) -> Option<Prepare> {
+pub(super) fn find(node: &Node) -> Option<Prepare> {
     match node.domain.as_str() {
         "" | "ai.onnx" => standard(node),
         "com.microsoft" => microsoft(node),
@@ -165,38 +163,6 @@ fn standard(node: &Node) -> Option<Prepare> {
         _ if elementwise::knows(node) => elementwise::unary,
         _ => return None,
     })
-}
-
-/// Why this node of `graph`, which was built from `file`, cannot be run: its operator and, where that is known, what about it
-/// is not.
-pub(super) fn obstacle(node: &Node, graph: &Graph, file: &OnnxFile) -> Option<String> {
-    let op = node.full_op();
-    if find(node).is_none() {
-        return Some(op);
-    }
-    let made = match node.op.as_str() {
-        "Cast" => Some(node.attributes.int("to").unwrap_or(0)),
-        "QuantizeLinear" => node.attributes.int("output_dtype").filter(|&code| code != 0),
-        "EyeLike" => node.attributes.int("dtype"),
-        _ => None,
-    };
-    if let Some(dtype) = made.map(dtype_of).filter(|&dtype| !is_value_type(dtype)) {
-        return Some(format!("{op} to {dtype}"));
-    }
-    let told = |value: ValueId| match graph.constants.get(value.0) {
-        Some(Some(tensor)) => Some(file.tensor(*tensor).dtype),
-        _ => graph.inputs.iter().find(|i| i.value == value).map(|i| i.dtype).filter(|&dtype| dtype != Dtype::Undefined),
-    };
-    if let Some(dtype) = node.inputs.iter().flatten().filter_map(|&v| told(v)).find(|&dtype| !is_value_type(dtype)) {
-        return Some(format!("{op} of {dtype}"));
-    }
-    // What falls out in training falls out by chance. A mode that is worked out while the network runs may be that one.
-    let mode = if node.op == "Dropout" { node.input(2) } else { None };
-    let is_off = |value: ValueId| {
-        let tensor = graph.constants.get(value.0).copied().flatten();
-        tensor.and_then(|id| file.ints(id).ok().flatten()).is_some_and(|mode| mode.iter().all(|&v| v == 0))
-    };
-    mode.filter(|&value| !is_off(value)).map(|_| format!("{op} in training mode"))
 }
 
 /// Whether a Constant node holds numbers.

@@ -73,15 +73,23 @@ enum Product {
         is_turned: bool,
     },
     Recurrent,
+    /// Of every row of what is read.
+    Projection,
 }
 
 impl Product {
     fn of(node: &Node) -> Option<Self> {
         Some(match node.op.as_str() {
-            "Conv" => Self::Convolution,
+            "Conv" | "FusedConv" | "ConvInteger" | "QLinearConv" => Self::Convolution,
             "ConvTranspose" => Self::TransposedConvolution,
-            "MatMul" => Self::Matrix { is_turned: false },
-            "Gemm" => Self::Matrix { is_turned: node.attributes.int("transA").unwrap_or(0) != 0 },
+            "MatMul" | "MatMulInteger" | "MatMulIntegerToFloat" | "DynamicQuantizeMatMul" | "QLinearMatMul" => {
+                Self::Matrix { is_turned: false }
+            }
+            // The projection of queries, keys and values.
+            "Attention" if node.domain == "com.microsoft" => Self::Projection,
+            "Gemm" | "FusedGemm" | "FusedMatMul" | "TransposeMatMul" => {
+                Self::Matrix { is_turned: node.attributes.int("transA").unwrap_or(0) != 0 }
+            }
             "LSTM" | "GRU" | "RNN" => Self::Recurrent,
             _ => return None,
         })
@@ -98,6 +106,7 @@ impl Product {
                 let inner = if is_turned { read.first() } else { read.last() };
                 volume(written).saturating_mul(inner.map_or(0, |&k| k as u64)) / elements.max(1)
             }
+            Self::Projection => volume(&read[..read.len().saturating_sub(1)]),
             // Steps and batch come first and second in either order.
             Self::Recurrent => read.iter().take(2).fold(1, |n, &d| n.saturating_mul(d as u64)),
         }
@@ -112,17 +121,12 @@ pub(super) struct Products {
 }
 
 impl Products {
-    /// Of every node of a graph.
-    pub(super) fn of(graph: &Graph) -> Vec<Self> {
-        let mut all: Vec<Self> = graph.nodes.iter().map(|node| Self { product: Product::of(node), weights: Vec::new() }).collect();
-        for (i, _) in graph.parameters.iter().enumerate().filter(|(_, p)| p.kind == Kind::Weight && p.elements > 0) {
-            for &node in graph.users.get(i).map_or(&[][..], Vec::as_slice) {
-                if let Some(products) = all.get_mut(node) {
-                    products.weights.push(ParameterId(i));
-                }
-            }
-        }
-        all
+    pub(super) fn of(node: &Node, graph: &Graph) -> Self {
+        let is_counted = |id: &ParameterId| {
+            let parameter = graph.parameter(*id);
+            parameter.kind == Kind::Weight && parameter.elements > 0
+        };
+        Self { product: Product::of(node), weights: node.weights.iter().copied().filter(is_counted).collect() }
     }
 
     /// The shape of the first input, where it will be wanted.
@@ -149,17 +153,10 @@ impl Products {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Attribute, Attributes};
+    use crate::graph::Attribute;
 
     fn node(op: &str, attributes: &[(&str, i64)]) -> Node {
-        Node {
-            name: String::new(),
-            op: op.into(),
-            domain: String::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            attributes: Attributes(attributes.iter().map(|(name, value)| ((*name).to_owned(), Attribute::Int(*value))).collect()),
-        }
+        Node::part(op, attributes.iter().map(|(name, value)| ((*name).to_owned(), Attribute::Int(*value))).collect())
     }
 
     #[test]

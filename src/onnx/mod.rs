@@ -10,6 +10,7 @@ mod external;
 mod index;
 mod sources;
 mod tensor;
+mod way;
 mod wire;
 mod write;
 
@@ -20,12 +21,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use onnx_ir::{Message, ModelProto, NodeProto};
+use onnx_ir::{Message, ModelProto};
 
 pub use dtype::Dtype;
 pub use error::OpenError;
+pub(crate) use index::{holder, within};
 pub use sources::Source;
 pub use tensor::{Tensor, TensorId, Values};
+pub(crate) use way::{Step, Way};
 pub use wire::Span;
 pub use write::{SaveError, Saved, Zeros, write};
 
@@ -50,14 +53,12 @@ pub struct OnnxFile {
     pub producer: String,
     /// Version of the default operator set.
     pub opset: i64,
-    /// Every tensor: initializers first, in the file's order, then those in node attributes.
+    /// Every tensor: initializers first, in the file's order, then those that nodes hold.
     pub tensors: Vec<Tensor>,
     sources: Arc<Sources>,
-    /// The first tensors are the initializers.
-    num_initializers: usize,
     model: ModelProto,
     by_name: HashMap<String, TensorId>,
-    by_attribute: HashMap<(usize, usize), TensorId>,
+    by_way: HashMap<Way, TensorId>,
 }
 
 impl OnnxFile {
@@ -98,14 +99,13 @@ impl OnnxFile {
         let opset =
             model.opset_import.iter().filter(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version).max().unwrap_or(0);
         let producer = [model.producer_name.as_str(), model.producer_version.as_str()].join(" ").trim().to_owned();
-        let mut index = Index::new(path, bytes.len());
-        index.fill(&model, &wire::locate(bytes).map_err(|_| not_onnx("its structure is broken".into()))?)?;
-        let num_initializers = model.graph.initializer.len();
+        let mut index = Index::new(path, bytes.len(), way::locate(bytes).map_err(|_| not_onnx("its structure is broken".into()))?);
+        index.fill(&model)?;
         // The tensors are indexed; the nodes are kept.
         body::detach(&mut model);
-        let Index { tensors, by_name, by_attribute, files, .. } = index;
+        let Index { tensors, by_name, by_way, files, .. } = index;
         let sources = Arc::new(Sources { body, external: files.into_list() });
-        Ok(Self { path: path.to_owned(), producer, opset, tensors, sources, num_initializers, model, by_name, by_attribute })
+        Ok(Self { path: path.to_owned(), producer, opset, tensors, sources, model, by_name, by_way })
     }
 
     /// The tensor of this id.
@@ -114,33 +114,26 @@ impl OnnxFile {
         &self.tensors[id.0]
     }
 
-    /// The initializer or Constant node's output of this name.
+    /// The initializer or Constant node's output of this name in the main graph.
     #[must_use]
     pub fn tensor_named(&self, name: &str) -> Option<TensorId> {
         self.by_name.get(name).copied()
     }
 
-    /// Whether a tensor is one of the graph's initializers; otherwise it lies in a node's attribute.
+    /// Whether a tensor is an initializer of the graph or of one that a node holds; otherwise it lies in a node's attribute.
     #[must_use]
     pub fn is_initializer(&self, id: TensorId) -> bool {
-        id.0 < self.num_initializers
+        self.tensor(id).is_initializer
     }
 
-    /// The tensor in attribute number `attribute` of node number `node`.
-    #[must_use]
-    pub fn tensor_in_attribute(&self, node: usize, attribute: usize) -> Option<TensorId> {
-        self.by_attribute.get(&(node, attribute)).copied()
+    /// The tensor that stands there.
+    pub(crate) fn tensor_at(&self, way: &Way) -> Option<TensorId> {
+        self.by_way.get(way).copied()
     }
 
-    /// The nodes of the main graph, in the file's order.
-    #[must_use]
-    pub fn nodes(&self) -> &[NodeProto] {
-        &self.model.graph.node
-    }
-
-    /// The file's graph as parsed, without its initializers.
-    pub(crate) fn graph(&self) -> &onnx_ir::GraphProto {
-        &self.model.graph
+    /// The model as parsed, without its tensors.
+    pub(crate) fn model(&self) -> &ModelProto {
+        &self.model
     }
 
     /// Bytes of the model and of its external data, together.

@@ -15,8 +15,11 @@ pub struct TensorId(pub usize);
 /// One tensor of the file: an initializer, or a tensor in a node's attribute.
 #[derive(Debug, Clone)]
 pub struct Tensor {
-    /// The initializer's name, or the name of a Constant node's output.
+    /// The initializer's name, or the name of a Constant node's output. Before it, where it lies in a graph that a node holds,
+    /// stand that node and the attribute: `If_0.then_branch.weight`.
     pub name: String,
+    /// Bytes of the name that tell where it lies.
+    pub(super) scope: usize,
     /// Type of its elements.
     pub dtype: Dtype,
     /// Dimensions; empty for a scalar.
@@ -27,6 +30,8 @@ pub struct Tensor {
     pub source: Source,
     /// Where in that file; `None` where it cannot be changed in place.
     pub span: Option<Span>,
+    /// Whether it is an initializer of a graph; otherwise it lies in a node's attribute.
+    pub is_initializer: bool,
     /// The content as parsed, where it is not plain bytes (integers in `int64_data` and the like).
     pub(super) decoded: Option<Decoded>,
 }
@@ -35,6 +40,8 @@ pub struct Tensor {
 pub(super) enum Decoded {
     Ints(Arc<[i64]>),
     Floats(Arc<[f32]>),
+    /// Some elements, and the place of each; all others are zero.
+    Sparse(Arc<(Tensor, Vec<usize>)>),
 }
 
 /// Elements of a floating tensor, exact: f16, bf16 and f32 as f32, f64 as itself.
@@ -83,6 +90,24 @@ impl Values {
 }
 
 impl Tensor {
+    /// Its name in the graph that it lies in.
+    #[must_use]
+    pub fn own_name(&self) -> &str {
+        self.name.get(self.scope..).unwrap_or_default()
+    }
+
+    /// The nodes that hold the graph that it lies in, as they stand before its name; empty for the main graph.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        self.name.get(..self.scope.saturating_sub(1)).unwrap_or_default()
+    }
+
+    /// Whether the file holds only what is not zero.
+    #[must_use]
+    pub fn is_sparse(&self) -> bool {
+        matches!(self.decoded, Some(Decoded::Sparse(_)))
+    }
+
     /// The plain bytes of a tensor, little-endian, where it has such.
     fn raw<'a>(&self, sources: &'a Sources) -> Result<Option<Cow<'a, [u8]>>, OpenError> {
         let Some(size) = self.dtype.size() else { return Ok(None) };
@@ -139,6 +164,13 @@ impl Tensor {
         if let Some(Decoded::Floats(values)) = &self.decoded {
             return Ok(Some(Values::F32(values.to_vec())));
         }
+        if let Some(Decoded::Sparse(sparse)) = &self.decoded {
+            let (held, places) = &**sparse;
+            return Ok(held.floats(sources)?.map(|values| match values {
+                Values::F32(v) => Values::F32(spread(&v, places, self.elements)),
+                Values::F64(v) => Values::F64(spread(&v, places, self.elements)),
+            }));
+        }
         let (offset, stride) = match (self.span, self.dtype.size()) {
             (Some(Span::Raw { offset, .. }), Some(size)) => (offset, size),
             (Some(Span::Fixed { offset, stride, .. }), _) => (offset, stride),
@@ -170,6 +202,10 @@ impl Tensor {
         if let Some(Decoded::Ints(values)) = &self.decoded {
             return Ok(Some(values.to_vec()));
         }
+        if let Some(Decoded::Sparse(sparse)) = &self.decoded {
+            let (held, places) = &**sparse;
+            return Ok(held.ints(sources)?.map(|values| spread(&values, places, self.elements)));
+        }
         if self.elements == 0 {
             return Ok(Some(Vec::new()));
         }
@@ -183,9 +219,7 @@ impl Tensor {
             Dtype::I16 => bytes.chunks_exact(2).map(|b| i64::from(i16::from_le_bytes([b[0], b[1]]))).collect(),
             Dtype::U32 => bytes.chunks_exact(4).map(|b| i64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
             // Beyond the range of i64 the bits are kept.
-            Dtype::U64 => {
-                bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect()
-            }
+            Dtype::U64 => bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
             _ => return Ok(None),
         }))
     }
@@ -205,6 +239,58 @@ fn append(values: &mut Values, dtype: Dtype, bytes: &[u8], stride: usize) {
         },
         Values::F64(out) => out.extend(chunks.map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))),
     }
+}
+
+/// Elements at their places, zeros elsewhere.
+fn spread<T: Copy + Default>(values: &[T], places: &[usize], elements: usize) -> Vec<T> {
+    let mut out = vec![T::default(); elements];
+    places.iter().zip(values).for_each(|(&place, &value)| out[place] = value);
+    out
+}
+
+/// Elements that a sparse tensor may have whatever it holds, and for each that it holds.
+const SPARSE_ELEMENTS: (usize, usize) = (1 << 24, 1 << 10);
+
+/// The whole of a tensor of which `held` has the elements that are not zero: `indices` tells where they stand, by one number
+/// or by one for each dimension.
+pub(super) fn scattered(held: Tensor, values: &TensorProto, indices: &TensorProto, dims: &[i64]) -> Result<Tensor, String> {
+    let shape: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let shape = shape.ok_or_else(|| format!("its shape is {dims:?}"))?;
+    let most = SPARSE_ELEMENTS.0.saturating_add(held.elements.saturating_mul(SPARSE_ELEMENTS.1));
+    let product = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d.max(1))).filter(|&n| n <= most);
+    if product.is_none() {
+        return Err(format!("its shape {shape:?} is beyond any memory"));
+    }
+    let elements: usize = shape.iter().product();
+    let numbers: Vec<i64> = if indices.raw_data.is_empty() {
+        indices.int64_data.clone()
+    } else {
+        indices.raw_data.chunks_exact(8).map(|b| b.iter().rev().fold(0_u64, |n, &byte| n << 8 | u64::from(byte)) as i64).collect()
+    };
+    if indices.data_type != 7 || indices.data_location.value() == 1 || values.dims.len() != 1 {
+        return Err("its indices are not told in numbers of 64 bits".to_owned());
+    }
+    let depth = match indices.dims.len() {
+        1 => 1,
+        2 => shape.len(),
+        _ => return Err(format!("its indices have {} dimensions", indices.dims.len())),
+    };
+    if numbers.len() != held.elements.saturating_mul(depth) {
+        return Err(format!("{} elements have {} indices", held.elements, numbers.len()));
+    }
+    let place = |index: &[i64]| -> Option<usize> {
+        if indices.dims.len() == 1 {
+            return usize::try_from(index[0]).ok().filter(|&i| i < elements);
+        }
+        index.iter().zip(&shape).try_fold(0, |at, (&i, &d)| Some(at * d + usize::try_from(i).ok().filter(|&i| i < d)?))
+    };
+    let places: Option<Vec<usize>> = numbers.chunks_exact(depth.max(1)).map(place).collect();
+    let Some(places) = places.filter(|places| places.len() == held.elements) else {
+        return Err(format!("an index lies outside of {shape:?}"));
+    };
+    let (name, scope, dtype, source) = (held.name.clone(), held.scope, held.dtype, held.source);
+    let decoded = Some(Decoded::Sparse(Arc::new((held, places))));
+    Ok(Tensor { name, scope, dtype, shape, elements, source, span: None, is_initializer: true, decoded })
 }
 
 /// What the typed fields hold, where the data is not plain bytes.

@@ -133,7 +133,7 @@ def integers():
     g.node("MatMulIntegerToFloat", [a, i8(300, 5), s(0.02), s(0.01), z(120), np.int8(0), g.weight(5)])
     b = g.input("b", u8(2, 4, 7, 6))
     for op in ("QLinearAdd", "QLinearMul"):
-        g.node(op, [image, s(0.1), z(12), b, s(0.2), z(99), s(0.4), z(50)])
+        g.node(op, [image, s(0.1137), z(12), b, s(0.0731), z(99), s(0.4113), z(50)])
     for op, settings in (("QLinearSigmoid", {}), ("QLinearLeakyRelu", {"alpha": 0.1})):
         g.node(op, [image, s(0.05), z(128), s(0.02), z(3)], **settings)
     g.node("QLinearGlobalAveragePool", [image, s(0.05), z(12), s(0.04), z(7)], channels_last=0)

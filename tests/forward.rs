@@ -1,10 +1,14 @@
 //! The forward pass against what `PyTorch` and ONNX Runtime worked out.
 #![expect(clippy::float_cmp, clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail so, and its figures are worth reading")]
 
+#[path = "tiny/mod.rs"]
+mod tiny;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Device, DeviceKind, DeviceType};
+use onnx_ir::{AttributeProto, AttributeType, Message, NodeProto, TensorProto};
 use secateur::graph::{self, ParameterId};
 use secateur::network::{Array, Network, NetworkError};
 use secateur::onnx::OnnxFile;
@@ -79,11 +83,14 @@ fn the_digits_networks_agree_with_pytorch_on_wgpu() {
     }
 }
 
-const GROUPS: [&str; 13] = [
+const GROUPS: [&str; 16] = [
     "activations",
     "arithmetic",
     "convolution",
+    "fused",
+    "heads",
     "images",
+    "integers",
     "linear",
     "normalisations",
     "old",
@@ -276,4 +283,85 @@ fn no_images_give_no_logits() {
     let network = open("assets/mobilenetv4_digits.onnx", &Device::flex());
     let outputs = network.forward(&[("input".to_owned(), Array::f32([0, 3, 64, 64], Vec::new()))]).unwrap();
     assert_eq!(outputs[0].1.shape, [0, 10]);
+}
+
+fn setting(name: &str, value: f32) -> AttributeProto {
+    let mut attribute = AttributeProto::new();
+    name.clone_into(&mut attribute.name);
+    attribute.f = value;
+    attribute.type_ = AttributeType::FLOAT.into();
+    attribute
+}
+
+fn whole(name: &str, value: i64) -> AttributeProto {
+    let mut attribute = AttributeProto::new();
+    name.clone_into(&mut attribute.name);
+    attribute.i = value;
+    attribute.type_ = AttributeType::INT.into();
+    attribute
+}
+
+/// What one node makes of `x`, which it is given beside `weights`.
+fn of_one(op: &str, attributes: &[AttributeProto], weights: &[(&[usize], &[f32])], x: Array) -> Result<Vec<f32>, NetworkError> {
+    let names: Vec<String> = (0..weights.len()).map(|i| format!("w{i}")).collect();
+    let inputs: Vec<&str> = std::iter::once("x").chain(names.iter().map(String::as_str)).collect();
+    let mut node: NodeProto = tiny::node(op, &inputs, "y");
+    node.attribute = attributes.to_vec();
+    let tensors: Vec<TensorProto> =
+        names.iter().zip(weights).map(|(name, (shape, values))| tiny::tensor(name, shape, tiny::FLOAT, tiny::bytes(values))).collect();
+    let mut model = tiny::model(vec![node], tensors);
+    // Type of the input: `type` (field 2), `tensor_type` (1), `elem_type` (1).
+    model.graph.as_mut().unwrap().input[0].merge_from_bytes(&[2 << 3 | 2, 4, 1 << 3 | 2, 2, 1 << 3, tiny::FLOAT as u8]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, model.write_to_bytes().unwrap()).unwrap();
+    let outputs = open(&path, &Device::flex()).forward(&[("x".to_owned(), x)])?;
+    Ok(outputs[0].1.as_f32().unwrap().to_vec())
+}
+
+#[test]
+fn limits_that_are_no_numbers_hold_nothing() {
+    let steps: Vec<f32> = (0..6).map(|i| i as f32 / 2.0 - 1.0).collect();
+    for (op, gates) in [("LSTM", 4), ("GRU", 3), ("RNN", 1)] {
+        let weights: Vec<f32> = (0..gates * 2 * 3).map(|i| (i * 7 % 5) as f32 - 2.0).collect();
+        let hidden: Vec<f32> = (0..gates * 2 * 2).map(|i| (i * 5 % 3) as f32 - 1.0).collect();
+        let run = |attributes: &[AttributeProto]| {
+            let weights: [(&[usize], &[f32]); 2] = [(&[1, gates * 2, 3], &weights), (&[1, gates * 2, 2], &hidden)];
+            of_one(op, attributes, &weights, Array::f32([2, 1, 3], steps.clone())).unwrap()
+        };
+        let free = run(&[whole("hidden_size", 2)]);
+        assert_eq!(run(&[whole("hidden_size", 2), setting("clip", f32::NAN)]), free, "{op}");
+        assert_eq!(run(&[whole("hidden_size", 2), setting("clip", f32::INFINITY)]), free, "{op}");
+        assert_ne!(run(&[whole("hidden_size", 2), setting("clip", -0.25)]), free, "{op}: a limit holds, whatever its sign");
+    }
+}
+
+#[test]
+fn limits_in_the_wrong_order_end_in_numbers() {
+    // The small value stays on the host, the large one is worked out on the device.
+    for count in [4, 1 << 15] {
+        let x = Array::f32([count], (0..count).map(|i| [-2.0, 0.0, 0.5, 3.0][i % 4]).collect());
+        let clip = |low: f32, high: f32| of_one("Clip", &[], &[(&[], &[low]), (&[], &[high])], x.clone()).unwrap()[..4].to_vec();
+        assert_eq!(clip(1.0, -1.0), [-1.0; 4], "the upper limit is applied last");
+        assert_eq!(clip(-1.0, 1.0), [-1.0, 0.0, 0.5, 1.0]);
+        assert_eq!(clip(f32::NAN, 1.0).len(), 4);
+        assert_eq!(clip(-1.0, f32::NAN).len(), 4);
+        for (op, names) in [("HardSigmoid", ["alpha", "beta"]), ("ThresholdedRelu", ["alpha", "gamma"]), ("Shrink", ["lambd", "bias"])] {
+            let recipe = names.map(|name| setting(name, f32::NAN));
+            assert_eq!(of_one(op, &recipe, &[], x.clone()).unwrap().len(), count, "{op}");
+        }
+        let slope = of_one("HardSigmoid", &[setting("alpha", f32::INFINITY)], &[], x.clone()).unwrap();
+        assert_eq!(slope[0], 0.0);
+    }
+    for cap in [f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
+        let heads = [whole("q_num_heads", 1), whole("kv_num_heads", 1), setting("softcap", cap)];
+        let x: Vec<f32> = vec![0.1, -0.2, 0.3, 0.4];
+        let out = of_one("Attention", &heads, &[(&[1, 2, 2], &x), (&[1, 2, 2], &x)], Array::f32([1, 2, 2], x.clone())).unwrap();
+        assert_eq!(out.len(), 4);
+    }
+    let image = Array::f32([1, 1, 2, 2], vec![1.0, 2.0, 3.0, 4.0]);
+    for scale in [f32::NAN, f32::INFINITY, -1.0, 1e-30] {
+        let result = of_one("Upsample", &[], &[(&[4], &[1.0, 1.0, scale, 1.0])], image.clone());
+        assert!(!matches!(result, Err(NetworkError::Internal { .. })), "{scale}: {result:?}");
+    }
 }

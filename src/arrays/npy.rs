@@ -81,13 +81,13 @@ impl Element {
             (b'f', _) => Dtype::F64,
             (b'b', _) => Dtype::Bool,
             (b'i', 1) => Dtype::I8,
-            (b'i', 2) => Dtype::Other(5),
+            (b'i', 2) => Dtype::I16,
             (b'i', 4) => Dtype::I32,
             (b'i', _) => Dtype::I64,
             (_, 1) => Dtype::U8,
-            (_, 2) => Dtype::Other(4),
-            (_, 4) => Dtype::Other(12),
-            (_, _) => Dtype::Other(13),
+            (_, 2) => Dtype::U16,
+            (_, 4) => Dtype::U32,
+            (_, _) => Dtype::U64,
         }
     }
 }
@@ -266,13 +266,13 @@ fn descr(dtype: Dtype, data: &ArrayData) -> &'static str {
         (Dtype::F16, ArrayData::F32(_)) => "<f2",
         (Dtype::F64, ArrayData::F32(_)) => "<f8",
         (_, ArrayData::F32(_)) => "<f4",
-        (Dtype::U8 | Dtype::Other(21), _) => "|u1",
-        (Dtype::I8 | Dtype::Other(22), _) => "|i1",
-        (Dtype::Other(4), _) => "<u2",
-        (Dtype::Other(5), _) => "<i2",
-        (Dtype::Other(12), _) => "<u4",
+        (Dtype::U8 | Dtype::U4, _) => "|u1",
+        (Dtype::I8 | Dtype::I4, _) => "|i1",
+        (Dtype::U16, _) => "<u2",
+        (Dtype::I16, _) => "<i2",
+        (Dtype::U32, _) => "<u4",
         (Dtype::I32, _) => "<i4",
-        (Dtype::Other(13), _) => "<u8",
+        (Dtype::U64, _) => "<u8",
         _ => "<i8",
     }
 }
@@ -378,12 +378,12 @@ mod tests {
         let ints = [
             whole(Dtype::I8, &[-128, 127]),
             whole(Dtype::U8, &[0, 255]),
-            whole(Dtype::Other(5), &[-32768, 32767]),
-            whole(Dtype::Other(4), &[0, 65535]),
+            whole(Dtype::I16, &[-32768, 32767]),
+            whole(Dtype::U16, &[0, 65535]),
             whole(Dtype::I32, &[i64::from(i32::MIN), -1]),
-            whole(Dtype::Other(12), &[0, i64::from(u32::MAX)]),
+            whole(Dtype::U32, &[0, i64::from(u32::MAX)]),
             whole(Dtype::I64, &[i64::MIN, i64::MAX]),
-            whole(Dtype::Other(13), &[-1, 1]),
+            whole(Dtype::U64, &[-1, 1]),
             Array::bool([2, 0], Vec::new()),
             Array::bool([3], vec![true, false, true]),
             Array::f32(Vec::new(), vec![7.0]),
@@ -397,8 +397,7 @@ mod tests {
 
     #[test]
     fn bfloat16_and_int4_are_written_in_the_next_wider_type() {
-        for (dtype, data, wider) in
-            [(Dtype::Bf16, ArrayData::F32(vec![1.5]), Dtype::F32), (Dtype::Other(22), ArrayData::I64(vec![-8]), Dtype::I8)]
+        for (dtype, data, wider) in [(Dtype::Bf16, ArrayData::F32(vec![1.5]), Dtype::F32), (Dtype::I4, ArrayData::I64(vec![-8]), Dtype::I8)]
         {
             let mut bytes = Vec::new();
             write(&Array { shape: vec![1], dtype, data: data.clone() }, &mut bytes).unwrap();
@@ -411,7 +410,7 @@ mod tests {
         let columns = file("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3, 1), }\n", &[0, 3, 1, 4, 2, 5]);
         assert_eq!(take(&columns).unwrap(), Array { dtype: Dtype::U8, ..Array::i64([2, 3, 1], vec![0, 1, 2, 3, 4, 5]) });
         let big = file("{\"shape\": (2L,), 'fortran_order': False, 'descr': '>i2'}", &[0xff, 0xfe, 1, 0]);
-        assert_eq!(take(&big).unwrap(), Array { dtype: Dtype::Other(5), ..Array::i64([2], vec![-2, 256]) });
+        assert_eq!(take(&big).unwrap(), Array { dtype: Dtype::I16, ..Array::i64([2], vec![-2, 256]) });
     }
 
     #[test]

@@ -120,6 +120,8 @@ pub struct Parameter {
     pub elements: usize,
     /// Order of outputs and inputs.
     pub layout: Layout,
+    /// Why it is never pruned, whatever its type: a weight is worked out from it, or the file does not hold all of it.
+    pub reason: Option<String>,
 }
 
 #[cfg(test)]
@@ -136,6 +138,7 @@ impl Parameter {
             dtype,
             elements: if shape.contains(&0) { 0 } else { shape.iter().product() },
             layout,
+            reason: None,
         }
     }
 }
@@ -144,7 +147,7 @@ impl Parameter {
     /// Why this parameter can never be pruned; `None` where it can.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
-        (!self.dtype.is_float()).then(|| not_float(self.dtype))
+        if self.dtype.is_float() { self.reason.clone() } else { Some(not_float(self.dtype)) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Functions of one element that convolutions and matrix products carry out on their results before they are written.
+//! Functions of one element that convolutions carry out on their results before they are written.
 
 use super::vector::multiply_add;
 use crate::graph::Node;
@@ -28,7 +28,7 @@ impl Activation {
     /// The function of a node whose result depends on its first input alone, where it is known here.
     pub(super) fn of(node: &Node) -> Option<Self> {
         let alpha = |default| node.attributes.float("alpha").unwrap_or(default);
-        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+        if !node.is_standard() {
             return None;
         }
         Some(match node.op.as_str() {

@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::call::{Outcome, fault};
-use super::value::{elements, made_elements};
+use super::dims::{elements, made_elements};
+use super::fault::{Checked, fault};
 
 /// Elements that may be worked out whatever goes in: 1 GiB, not all of it at once.
 const FREE: u64 = 1 << 28;
@@ -29,7 +29,7 @@ impl Allowance {
     }
 
     /// Number of elements of a result, where it may still be worked out.
-    pub(super) fn fits(&self, shape: &[usize]) -> Outcome<usize> {
+    pub(super) fn fits(&self, shape: &[usize]) -> Checked<usize> {
         let elements = elements(shape)?;
         if elements as u64 > self.left.load(Ordering::Relaxed) {
             return self.refuse(shape);
@@ -38,13 +38,13 @@ impl Allowance {
     }
 
     /// As [`Self::fits`], for a result that is made from little, by repeating.
-    pub(super) fn made(&self, shape: &[usize]) -> Outcome<usize> {
+    pub(super) fn made(&self, shape: &[usize]) -> Checked<usize> {
         made_elements(shape)?;
         self.fits(shape)
     }
 
     /// Counts `work` elements, on the way to a result of `shape` or its own.
-    pub(super) fn spend(&self, work: u64, shape: &[usize]) -> Outcome<()> {
+    pub(super) fn spend(&self, work: u64, shape: &[usize]) -> Checked<()> {
         let spend = |left: u64| left.checked_sub(work);
         match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend) {
             Ok(_) => Ok(()),
@@ -52,7 +52,7 @@ impl Allowance {
         }
     }
 
-    fn refuse<T>(&self, shape: &[usize]) -> Outcome<T> {
+    fn refuse<T>(&self, shape: &[usize]) -> Checked<T> {
         fault!("a result of shape {shape:?} is too large, with all results before it, for a network and inputs of {} elements", self.given)
     }
 }

@@ -1,12 +1,18 @@
 //! Scaled dot-product attention, as ONNX defines it since operator set 23.
+//!
+//! Burn 0.22.1 has attention in one operation, which never writes the scores down. It does not put them out, as a node may want
+//! them, has no window and no lengths, and gives NaN where a query sees no key and ONNX zeros: so here are its steps one by one.
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, Scalar};
 
-use super::arithmetic::{floats, spread};
-use super::call::{Call, Outcome, because, fault, size};
+use super::arithmetic::{Binary, floats};
+use super::call::Call;
+use super::dims::{broadcast, elements, size, spread};
+use super::fault::{Checked, because, fault};
 use super::linear::product;
 use super::reduce::softmax_rows;
+use super::setup::{Run, Setup, many};
 use super::shape::{expanded, permute};
 use super::value::{Floats, Value};
 use crate::onnx::Dtype;
@@ -17,7 +23,7 @@ type D = Dispatch;
 type Bias = (Vec<f32>, Vec<bool>);
 
 /// Queries, keys or values as batch × heads × sequence × width.
-fn heads(call: &Call, v: Floats, count: usize) -> Outcome<Floats> {
+pub(super) fn heads(call: &Call, v: Floats, count: usize) -> Checked<Floats> {
     match *v.shape.as_slice() {
         [_, _, _, _] => Ok(v),
         [batch, length, width] if count > 0 && width % count == 0 => {
@@ -29,7 +35,7 @@ fn heads(call: &Call, v: Floats, count: usize) -> Outcome<Floats> {
 }
 
 /// Keys or values behind those of the past.
-fn with_past(call: &Call, past: Option<Floats>, new: Floats) -> Outcome<Floats> {
+pub(super) fn with_past(call: &Call, past: Option<Floats>, new: Floats) -> Checked<Floats> {
     let Some(past) = past else { return Ok(new) };
     let fits = past.rank() == 4 && (0..4).all(|d| d == 2 || past.shape[d] == new.shape[d]);
     if !fits {
@@ -46,7 +52,7 @@ fn with_past(call: &Call, past: Option<Floats>, new: Floats) -> Outcome<Floats> 
 }
 
 /// Every head of keys or values as often as queries need it.
-fn repeated(call: &Call, v: Floats, queries: usize) -> Outcome<Floats> {
+pub(super) fn repeated(call: &Call, v: Floats, queries: usize) -> Checked<Floats> {
     let [batch, count, length, width] = four(&v)?;
     if count == queries {
         return Ok(v);
@@ -59,16 +65,15 @@ fn repeated(call: &Call, v: Floats, queries: usize) -> Outcome<Floats> {
     v.reshaped(vec![batch, queries, length, width])
 }
 
-fn four(v: &Floats) -> Outcome<[usize; 4]> {
+pub(super) fn four(v: &Floats) -> Checked<[usize; 4]> {
     <[usize; 4]>::try_from(v.shape.as_slice()).map_err(|_| because!("{:?} has not four dimensions", v.shape))
 }
 
 /// What is added to the scores: 0 where a query may see a key, −∞ where it may not, and the model's own bias.
 ///
 /// With it, for every query, whether it may see anything at all; one that may not puts out zeros.
-fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<Bias>> {
-    let causal = call.flag("is_causal");
-    let (left, right) = (call.int_or("left_window_size", -1), call.int_or("right_window_size", -1));
+fn bias(call: &mut Call, settings: &AttentionSettings, scores: [usize; 4], past: usize) -> Checked<Option<Bias>> {
+    let AttentionSettings { causal, window: (left, right), .. } = *settings;
     let lengths = call.int_list(6)?;
     let mask = if call.has(3) { Some(call.take(3)?) } else { None };
     if mask.is_none() && !causal && lengths.is_none() && left < 0 && right < 0 {
@@ -92,7 +97,7 @@ fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<Bias
                 .collect();
             *last = keys;
         }
-        if super::call::broadcast([shape.as_slice(), &scores])? != scores {
+        if broadcast([shape.as_slice(), &scores])? != scores {
             return fault!("a mask of {shape:?} does not fit {scores:?}");
         }
         out = spread(&data, &shape, &scores);
@@ -114,8 +119,39 @@ fn bias(call: &mut Call, scores: [usize; 4], past: usize) -> Outcome<Option<Bias
     Ok(Some((out, sees)))
 }
 
-pub(super) fn attention(call: &mut Call) -> Outcome<Vec<Value>> {
-    let (q_heads, kv_heads) = (size(call.int_or("q_num_heads", 0))?, size(call.int_or("kv_num_heads", 0))?);
+/// Everything that a node says beside its inputs.
+struct AttentionSettings {
+    /// Heads of queries, and of keys and values, where these are not split yet.
+    heads: (usize, usize),
+    causal: bool,
+    /// Keys that a query sees before and behind its own place; all where negative.
+    window: (i64, i64),
+    scale: Option<f32>,
+    cap: f32,
+    /// Which of the scores on the way are put out too.
+    shown: i64,
+}
+
+impl AttentionSettings {
+    fn of(setup: &Setup) -> Checked<Self> {
+        Ok(Self {
+            heads: (size(setup.int_or("q_num_heads", 0))?, size(setup.int_or("kv_num_heads", 0))?),
+            causal: setup.flag("is_causal"),
+            window: (setup.int_or("left_window_size", -1), setup.int_or("right_window_size", -1)),
+            scale: setup.float("scale").filter(|&s| s != 0.0),
+            cap: setup.float_or("softcap", 0.0),
+            shown: setup.int_or("qk_matmul_output_mode", 0),
+        })
+    }
+}
+
+pub(super) fn attention(setup: &Setup) -> Checked<Run> {
+    let settings = AttentionSettings::of(setup)?;
+    many(move |call| attended(call, &settings))
+}
+
+fn attended(call: &mut Call, settings: &AttentionSettings) -> Checked<Vec<Value>> {
+    let (q_heads, kv_heads) = settings.heads;
     let (q, k, v) = (call.take_floats(0)?, call.take_floats(1)?, call.take_floats(2)?);
     let flat = q.rank() == 3;
     let dtype = q.dtype;
@@ -131,18 +167,18 @@ pub(super) fn attention(call: &mut Call) -> Outcome<Vec<Value>> {
         return fault!("queries {:?}, keys {:?} and values {:?} do not fit", q.shape, k.shape, v.shape);
     }
     let shape = [batch, count, queries, keys];
-    if super::value::elements(&shape)? == 0 || width == 0 || v_width == 0 {
+    if elements(&shape)? == 0 || width == 0 || v_width == 0 {
         return fault!("there is nothing to attend to: {shape:?}");
     }
-    let scale = call.node.attributes.float("scale").filter(|&s| s != 0.0).unwrap_or(1.0 / (width as f32).sqrt());
+    let scale = settings.scale.unwrap_or(1.0 / (width as f32).sqrt());
     let scalar = |v: f32| Floats::host(Vec::new(), Dtype::F32, vec![v]);
     let root = scale.abs().sqrt() * scale.signum();
-    let q = floats(call, "Mul", q, scalar(root))?;
-    let k = floats(call, "Mul", permute(call, k, &[0, 1, 3, 2])?, scalar(scale.abs().sqrt()))?;
+    let q = floats(call, Binary::Mul, q, scalar(root))?;
+    let k = floats(call, Binary::Mul, permute(call, k, &[0, 1, 3, 2])?, scalar(scale.abs().sqrt()))?;
     let mut scores = product(call, q, k)?;
-    let mode = call.int_or("qk_matmul_output_mode", 0);
+    let mode = settings.shown;
     let mut shown = (mode == 0).then(|| scores.clone());
-    let cap = call.float_or("softcap", 0.0);
+    let cap = settings.cap;
     if cap > 0.0 {
         let t = D::float_tanh(D::float_clamp(
             D::float_div_scalar(scores.into_device(call.device)?, Scalar::Float(f64::from(cap))),
@@ -155,12 +191,12 @@ pub(super) fn attention(call: &mut Call) -> Outcome<Vec<Value>> {
         shown = Some(scores.clone());
     }
     let mut blind = None;
-    if let Some((mut bias, sees)) = bias(call, shape, past)? {
+    if let Some((mut bias, sees)) = bias(call, settings, shape, past)? {
         if sees.contains(&false) {
             bias.chunks_mut(keys).zip(&sees).filter(|(_, sees)| !**sees).for_each(|(row, _)| row.fill(0.0));
             blind = Some(Floats::host(vec![batch, count, queries, 1], Dtype::F32, sees.iter().map(|&s| f32::from(u8::from(s))).collect()));
         }
-        scores = floats(call, "Add", scores, Floats::host(shape.to_vec(), Dtype::F32, bias))?;
+        scores = floats(call, Binary::Add, scores, Floats::host(shape.to_vec(), Dtype::F32, bias))?;
     }
     if mode == 2 {
         shown = Some(scores.clone());
@@ -168,7 +204,7 @@ pub(super) fn attention(call: &mut Call) -> Outcome<Vec<Value>> {
     let rows = softmax_rows(scores.shaped(call.device, &[batch * count * queries, keys])?, false);
     let mut weights = Floats::on_device(shape.to_vec(), dtype, rows);
     if let Some(sees) = blind {
-        weights = floats(call, "Mul", weights, sees)?;
+        weights = floats(call, Binary::Mul, weights, sees)?;
     }
     if mode == 3 {
         shown = Some(weights.clone());

@@ -1,6 +1,7 @@
 //! From one type of number to another.
 
-use super::call::{Call, Outcome, fault};
+use super::fault::{Checked, fault};
+use super::setup::{Run, Setup, one};
 use super::value::{Floats, Ints, Value};
 use crate::onnx::Dtype;
 
@@ -10,18 +11,18 @@ fn range(dtype: Dtype) -> Option<(i64, i64)> {
         Dtype::I8 => (i64::from(i8::MIN), i64::from(i8::MAX)),
         Dtype::U8 => (0, i64::from(u8::MAX)),
         Dtype::I32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        Dtype::Other(4) => (0, i64::from(u16::MAX)),
-        Dtype::Other(5) => (i64::from(i16::MIN), i64::from(i16::MAX)),
-        Dtype::Other(12) => (0, i64::from(u32::MAX)),
-        Dtype::Other(21) => (0, 15),
-        Dtype::Other(22) => (-8, 7),
-        Dtype::I64 | Dtype::Other(13) => (i64::MIN, i64::MAX),
+        Dtype::U16 => (0, i64::from(u16::MAX)),
+        Dtype::I16 => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        Dtype::U32 => (0, i64::from(u32::MAX)),
+        Dtype::U4 => (0, 15),
+        Dtype::I4 => (-8, 7),
+        Dtype::I64 | Dtype::U64 => (i64::MIN, i64::MAX),
         _ => return None,
     })
 }
 
 /// The range of an integer type.
-pub(super) fn integer_range(dtype: Dtype) -> Outcome<(i64, i64)> {
+pub(super) fn integer_range(dtype: Dtype) -> Checked<(i64, i64)> {
     range(dtype).map_or_else(|| fault!("{dtype} is no integer type that can be calculated with"), Ok)
 }
 
@@ -47,7 +48,7 @@ fn round_to(dtype: Dtype, x: f32) -> f32 {
 }
 
 /// Floats on the device stay float32 and change their mark alone; on the host they are rounded.
-pub(super) fn convert(value: Value, to: Dtype) -> Outcome {
+pub(super) fn convert(value: Value, to: Dtype) -> Checked<Value> {
     Ok(match value {
         Value::Float(v) if to.is_float() => {
             if !v.is_on_host() || v.dtype == to {
@@ -60,11 +61,11 @@ pub(super) fn convert(value: Value, to: Dtype) -> Outcome {
         }
         Value::Float(v) => {
             integer_range(to)?;
-            let data = v.to_host()?.iter().map(|&x| if to == Dtype::Other(13) { x as u64 as i64 } else { x as i64 }).collect();
+            let data = v.to_host()?.iter().map(|&x| if to == Dtype::U64 { x as u64 as i64 } else { x as i64 }).collect();
             wrap(Ints::typed(v.shape.clone(), to, data)).into()
         }
         Value::Int(v) if to.is_float() => {
-            let unsigned = v.dtype == Dtype::Other(13);
+            let unsigned = v.dtype == Dtype::U64;
             let data = v.data.iter().map(|&x| round_to(to, if unsigned { x as u64 as f32 } else { x as f32 })).collect();
             Floats::host(v.shape.clone(), to, data).into()
         }
@@ -77,14 +78,14 @@ pub(super) fn convert(value: Value, to: Dtype) -> Outcome {
 }
 
 /// What a caller gives, as the model declares it: any type of the same kind, where the numbers fit.
-pub(super) fn declared(value: Value, to: Dtype) -> Outcome {
+pub(super) fn declared(value: Value, to: Dtype) -> Checked<Value> {
     match value {
         Value::Float(v) => Ok(v.marked(to).into()),
         Value::Int(v) if v.dtype == to || to == Dtype::Bool => Ok(v.into()),
         Value::Int(v) => {
             let (low, high) = integer_range(to)?;
             // All 64 bits of an unsigned number are taken as they are.
-            let fits = |x: i64| (low..=high).contains(&x) && (x >= 0 || (v.dtype == Dtype::Other(13)) == (to == Dtype::Other(13)));
+            let fits = |x: i64| (low..=high).contains(&x) && (x >= 0 || (v.dtype == Dtype::U64) == (to == Dtype::U64));
             match v.data.iter().find(|&&x| !fits(x)) {
                 Some(x) => fault!("the model wants {to}, and {x} is none"),
                 None => Ok(Ints { dtype: to, ..v }.into()),
@@ -100,15 +101,17 @@ pub(super) fn is_value_type(dtype: Dtype) -> bool {
 
 /// The type that a code of `TensorProto.DataType` in a setting names.
 pub(super) fn dtype_of(code: i64) -> Dtype {
-    i32::try_from(code).map_or(Dtype::Other(0), Dtype::from_code)
+    i32::try_from(code).map_or(Dtype::Undefined, Dtype::from_code)
 }
 
-pub(super) fn cast(call: &mut Call) -> Outcome {
-    let to = dtype_of(call.int_or("to", 0));
-    convert(call.take(0)?, to)
+pub(super) fn cast(setup: &Setup) -> Checked<Run> {
+    let to = dtype_of(setup.int_or("to", 0));
+    one(move |call| convert(call.take(0)?, to))
 }
 
-pub(super) fn cast_like(call: &mut Call) -> Outcome {
-    let to = call.value(1)?.dtype();
-    convert(call.take(0)?, to)
+pub(super) fn cast_like(_: &Setup) -> Checked<Run> {
+    one(move |call| {
+        let to = call.value(1)?.dtype();
+        convert(call.take(0)?, to)
+    })
 }

@@ -1,97 +1,27 @@
 //! Convolutions over one, two or three dimensions, and their transposes.
 
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions, FloatTensorOps, ModuleOps};
-use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata};
+use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::Slice;
-use burn::tensor::ops::PadMode;
 
 use super::activation::Activation;
-use super::call::{Call, Outcome, because, fault};
+use super::call::Call;
 use super::dense::{self, Dense};
 use super::depthwise::Depthwise;
+use super::dims::elements;
 use super::epilogue::Epilogue;
-use super::value::{Floats, elements, upload};
+use super::fault::{Checked, because, fault};
+use super::movement::padded;
+use super::setup::{Run, Setup, one};
+use super::value::{Floats, Value, upload};
+use super::window::{AutoPad, MAX_SETTING, Sliding, Window, seen_elements};
 
 /// Per filter; `None` where there is nothing to multiply or to add.
 type ScaleAndShift = (Option<Vec<f32>>, Option<Vec<f32>>);
 
 type D = Dispatch;
 
-/// Where a window lies along one axis.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
-    pub(super) kernel: usize,
-    pub(super) stride: usize,
-    pub(super) dilation: usize,
-    /// Elements added before and after.
-    pub(super) pads: (usize, usize),
-}
-
-impl Window {
-    /// How far the window reaches: elements from its first to its last.
-    pub(super) fn extent(&self) -> usize {
-        (self.kernel - 1) * self.dilation + 1
-    }
-
-    /// Number of places that the window fits into.
-    pub(super) fn places(&self, length: usize) -> Option<usize> {
-        let room = (length + self.pads.0 + self.pads.1).checked_sub(self.extent())?;
-        Some(room / self.stride + 1)
-    }
-}
-
-/// Largest stride, dilation, kernel or pad that is believed.
-const MAX_SETTING: usize = 1 << 20;
-
-/// The windows of a convolution or a pool over a value with these spatial dimensions.
-pub(super) fn windows(call: &Call, kernel: &[usize], spatial: &[usize]) -> Outcome<Vec<Window>> {
-    let n = spatial.len();
-    let strides = call.sizes_or("strides", &vec![1; n])?;
-    let dilations = call.sizes_or("dilations", &vec![1; n])?;
-    let pads = call.sizes_or("pads", &vec![0; 2 * n])?;
-    if kernel.len() != n || strides.len() != n || dilations.len() != n || pads.len() != 2 * n {
-        return fault!("its settings do not fit {n} spatial dimensions");
-    }
-    let all = || kernel.iter().chain(&strides).chain(&dilations);
-    if all().any(|&v| v == 0 || v > MAX_SETTING) || pads.iter().any(|&v| v > MAX_SETTING) {
-        return fault!("kernel {kernel:?}, strides {strides:?}, dilations {dilations:?} or pads {pads:?} are out of bounds");
-    }
-    let auto = call.string_or("auto_pad", "NOTSET");
-    let window = |i: usize| {
-        let mut window = Window { kernel: kernel[i], stride: strides[i], dilation: dilations[i], pads: (pads[i], pads[n + i]) };
-        match auto {
-            "SAME_UPPER" | "SAME_LOWER" => {
-                let places = spatial[i].div_ceil(window.stride);
-                let total = (places.saturating_sub(1) * window.stride + window.extent()).saturating_sub(spatial[i]);
-                let small = total / 2;
-                window.pads = if auto == "SAME_UPPER" { (small, total - small) } else { (total - small, small) };
-            }
-            "VALID" => window.pads = (0, 0),
-            _ => {}
-        }
-        window
-    };
-    Ok((0..n).map(window).collect())
-}
-
-/// Elements of a result, with less patience where pads make most of it.
-pub(super) fn seen_elements(call: &Call, shape: &[usize], windows: &[Window]) -> Outcome<usize> {
-    let wide = windows.iter().any(|w| w.pads.0.max(w.pads.1) > w.extent());
-    if wide { call.allowance.made(shape) } else { call.allowance.fits(shape) }
-}
-
-/// Adds `pads` before and after each of the last axes, filled with `fill`.
-pub(super) fn padded(t: DispatchTensor, pads: &[(usize, usize)], fill: f32) -> DispatchTensor {
-    if pads.iter().all(|&p| p == (0, 0)) {
-        return t;
-    }
-    let rank = t.shape().num_dims();
-    let mut all = vec![(0, 0); rank - pads.len()];
-    all.extend_from_slice(pads);
-    D::float_pad(t, &all, PadMode::Constant(fill))
-}
-
-fn bias(call: &mut Call, channels: usize) -> Outcome<Option<Floats>> {
+fn bias(call: &mut Call, channels: usize) -> Checked<Option<Floats>> {
     let Some(bias) = call.optional_floats(2)? else { return Ok(None) };
     if bias.shape != [channels] {
         return fault!("the bias {:?} does not fit {channels} channels", bias.shape);
@@ -110,20 +40,33 @@ struct Conv {
     shape: Vec<usize>,
 }
 
-fn checked(call: &mut Call) -> Outcome<Conv> {
+/// What a convolution's node says beside its inputs.
+pub(super) struct ConvSettings {
+    groups: usize,
+    kernel: Option<Vec<i64>>,
+    sliding: Sliding,
+}
+
+impl ConvSettings {
+    pub(super) fn of(setup: &Setup) -> Checked<Self> {
+        let groups = usize::try_from(setup.int_or("group", 1)).unwrap_or(0);
+        Ok(Self { groups, kernel: setup.ints("kernel_shape"), sliding: Sliding::of(setup)? })
+    }
+}
+
+fn checked(call: &mut Call, settings: &ConvSettings) -> Checked<Conv> {
     let (x, w) = (call.take_floats(0)?, call.take_floats(1)?);
     if x.rank() != w.rank() || !(3..=5).contains(&x.rank()) {
         return fault!("{:?} and a kernel of {:?} are no convolution", x.shape, w.shape);
     }
-    let groups = usize::try_from(call.int_or("group", 1)).unwrap_or(0);
-    let filters = w.shape[0];
+    let (groups, filters) = (settings.groups, w.shape[0]);
     if groups == 0 || x.shape[1] != w.shape[1].saturating_mul(groups) || !filters.is_multiple_of(groups) || filters == 0 {
         return fault!("a kernel of {:?} in {groups} groups does not fit {:?}", w.shape, x.shape);
     }
-    if call.node.attributes.ints("kernel_shape").is_some_and(|k| !k.iter().map(|&k| k as usize).eq(w.shape[2..].iter().copied())) {
+    if settings.kernel.as_ref().is_some_and(|k| !k.iter().map(|&k| k as usize).eq(w.shape[2..].iter().copied())) {
         return fault!("the kernel {:?} is not of the shape that the settings tell", w.shape);
     }
-    let windows = windows(call, &w.shape[2..], &x.shape[2..])?;
+    let windows = settings.sliding.over(&w.shape[2..], &x.shape[2..])?;
     let mut shape = vec![x.shape[0], filters];
     for (window, &length) in windows.iter().zip(&x.shape[2..]) {
         match window.places(length) {
@@ -136,24 +79,27 @@ fn checked(call: &mut Call) -> Outcome<Conv> {
     Ok(Conv { x, w, bias, groups, windows, shape })
 }
 
-pub(super) fn conv(call: &mut Call) -> Outcome {
-    let conv = checked(call)?;
-    let dtype = conv.x.dtype;
-    if elements(&conv.shape)? == 0 || conv.x.elements() == 0 {
-        return Ok(Floats::host(conv.shape.clone(), dtype, vec![0.0; elements(&conv.shape)?]).into());
-    }
-    if let Some(result) = conv.on_host(call, &Tail::default())? {
-        return Ok(result.into());
-    }
-    let bias = conv.bias.map(|b| b.into_device(call.device)).transpose()?;
-    let (x, w) = (conv.x.into_device(call.device)?, conv.w.into_device(call.device)?);
-    let t = match *conv.windows.as_slice() {
-        [a] => D::conv1d(x, w, bias, options(&[a], conv.groups)),
-        [a, b] => D::conv2d(x, w, bias, options(&[a, b], conv.groups)),
-        [a, b, c] => D::conv3d(x, w, bias, options(&[a, b, c], conv.groups)),
-        _ => return fault!("{} spatial dimensions", conv.windows.len()),
-    };
-    Ok(Floats::on_device(conv.shape, dtype, t).into())
+pub(super) fn conv(setup: &Setup) -> Checked<Run> {
+    let settings = ConvSettings::of(setup)?;
+    one(move |call| {
+        let conv = checked(call, &settings)?;
+        let dtype = conv.x.dtype;
+        if elements(&conv.shape)? == 0 || conv.x.elements() == 0 {
+            return Ok(Floats::host(conv.shape.clone(), dtype, vec![0.0; elements(&conv.shape)?]).into());
+        }
+        if let Some(result) = conv.on_host(call, &Tail::default())? {
+            return Ok(result.into());
+        }
+        let bias = conv.bias.map(|b| b.into_device(call.device)).transpose()?;
+        let (x, w) = (conv.x.into_device(call.device)?, conv.w.into_device(call.device)?);
+        let t = match *conv.windows.as_slice() {
+            [a] => D::conv1d(x, w, bias, options(&[a], conv.groups)),
+            [a, b] => D::conv2d(x, w, bias, options(&[a, b], conv.groups)),
+            [a, b, c] => D::conv3d(x, w, bias, options(&[a, b, c], conv.groups)),
+            _ => return fault!("{} spatial dimensions", conv.windows.len()),
+        };
+        Ok(Floats::on_device(conv.shape, dtype, t).into())
+    })
 }
 
 /// What is done to the result of a convolution before it is written.
@@ -167,8 +113,8 @@ pub(super) struct Tail {
 }
 
 /// A convolution and its tail in one; `None` where they have to be carried out one by one.
-pub(super) fn conv_with(call: &mut Call, tail: &Tail) -> Outcome<Option<Floats>> {
-    let conv = checked(call)?;
+pub(super) fn conv_with(call: &mut Call, settings: &ConvSettings, tail: &Tail) -> Checked<Option<Floats>> {
+    let conv = checked(call, settings)?;
     let filters = conv.shape[1];
     let fits = conv.x.elements() > 0
         && elements(&conv.shape)? > 0
@@ -179,7 +125,7 @@ pub(super) fn conv_with(call: &mut Call, tail: &Tail) -> Outcome<Option<Floats>>
 
 impl Conv {
     /// The convolution by loops of our own, where they suit: on the CPU, over lines and planes.
-    fn on_host(&self, call: &Call, tail: &Tail) -> Outcome<Option<Floats>> {
+    fn on_host(&self, call: &Call, tail: &Tail) -> Checked<Option<Floats>> {
         const LINE: Window = Window { kernel: 1, stride: 1, dilation: 1, pads: (0, 0) };
         let (windows, size, places) = match *self.windows.as_slice() {
             [a] => ([LINE, a], [1, self.x.shape[2]], [1, self.shape[2]]),
@@ -206,7 +152,7 @@ impl Conv {
     }
 
     /// Bias and batch normalisation as one factor and one summand per filter.
-    fn scale_and_shift(&self, tail: &Tail) -> Outcome<ScaleAndShift> {
+    fn scale_and_shift(&self, tail: &Tail) -> Checked<ScaleAndShift> {
         let bias = self.bias.as_ref().map(|bias| bias.read().map(|bias| bias.to_vec())).transpose()?;
         let Some((norm, epsilon)) = &tail.norm else { return Ok((None, bias)) };
         let [gamma, beta, mean, variance] = [norm[0].read()?, norm[1].read()?, norm[2].read()?, norm[3].read()?];
@@ -223,25 +169,48 @@ fn options<const N: usize>(windows: &[Window; N], groups: usize) -> ConvOptions<
     ConvOptions::new_with_padding(windows.map(|w| w.stride), windows.map(|w| w.pads), windows.map(|w| w.dilation), groups)
 }
 
+/// What the node of a transposed convolution says beside its inputs.
+struct Transposed {
+    groups: usize,
+    strides: Option<Vec<usize>>,
+    dilations: Option<Vec<usize>>,
+    /// Elements added at the end.
+    extra: Option<Vec<usize>>,
+    pads: Option<Vec<i64>>,
+    /// The result's spatial dimensions.
+    wanted: Option<Vec<i64>>,
+    auto: AutoPad,
+}
+
 /// The transposed convolution without pads, of which the pads are then cut away; negative ones are added.
-pub(super) fn conv_transpose(call: &mut Call) -> Outcome {
+pub(super) fn conv_transpose(setup: &Setup) -> Checked<Run> {
+    let settings = Transposed {
+        groups: usize::try_from(setup.int_or("group", 1)).unwrap_or(0),
+        strides: setup.sizes("strides")?,
+        dilations: setup.sizes("dilations")?,
+        extra: setup.sizes("output_padding")?,
+        pads: setup.ints("pads"),
+        wanted: setup.ints("output_shape"),
+        auto: AutoPad::of(setup),
+    };
+    one(move |call| spread_out(call, &settings))
+}
+
+fn spread_out(call: &mut Call, settings: &Transposed) -> Checked<Value> {
     let (x, w) = (call.take_floats(0)?, call.take_floats(1)?);
     if x.rank() != w.rank() || !(3..=5).contains(&x.rank()) {
         return fault!("{:?} and a kernel of {:?} are no convolution", x.shape, w.shape);
     }
-    let n = x.rank() - 2;
-    let groups = usize::try_from(call.int_or("group", 1)).unwrap_or(0);
-    let channels = x.shape[1];
+    let (n, groups, channels) = (x.rank() - 2, settings.groups, x.shape[1]);
     if groups == 0 || channels != w.shape[0] || !channels.is_multiple_of(groups) {
         return fault!("a kernel of {:?} in {groups} groups does not fit {:?}", w.shape, x.shape);
     }
     let filters = w.shape[1].saturating_mul(groups);
     // The automatic pads of a transposed convolution follow from its result, not from its input.
-    let strides = call.sizes_or("strides", &vec![1; n])?;
-    let dilations = call.sizes_or("dilations", &vec![1; n])?;
-    let extra = call.sizes_or("output_padding", &vec![0; n])?;
-    let mut pads: Vec<i64> = call.node.attributes.ints("pads").map_or_else(|| vec![0; 2 * n], <[i64]>::to_vec);
-    let wanted = call.node.attributes.ints("output_shape").map(<[i64]>::to_vec);
+    let or = |list: &Option<Vec<usize>>, default| list.clone().unwrap_or_else(|| vec![default; n]);
+    let (strides, dilations, extra) = (or(&settings.strides, 1), or(&settings.dilations, 1), or(&settings.extra, 0));
+    let mut pads = settings.pads.clone().unwrap_or_else(|| vec![0; 2 * n]);
+    let (wanted, auto) = (&settings.wanted, settings.auto);
     let kernel = &w.shape[2..];
     let limits = kernel.iter().chain(&strides).chain(&dilations);
     if strides.len() != n
@@ -260,20 +229,19 @@ pub(super) fn conv_transpose(call: &mut Call) -> Outcome {
             "kernel {kernel:?}, strides {strides:?}, dilations {dilations:?}, pads {pads:?} or output padding {extra:?} are out of bounds"
         );
     }
-    let auto = call.string_or("auto_pad", "NOTSET").to_owned();
     let mut full = vec![x.shape[0], filters];
     for i in 0..n {
         let length = (x.shape[2 + i].max(1) - 1).saturating_mul(strides[i]) + (kernel[i] - 1) * dilations[i] + 1 + extra[i];
         full.push(length);
-        let result = match (&wanted, auto.as_str()) {
+        let result = match (wanted, auto) {
             (Some(wanted), _) => wanted[i],
-            (None, "SAME_UPPER" | "SAME_LOWER") => x.shape[2 + i].saturating_mul(strides[i]) as i64,
+            (None, AutoPad::SameUpper | AutoPad::SameLower) => x.shape[2 + i].saturating_mul(strides[i]) as i64,
             _ => continue,
         };
         let total = (length as i64).saturating_sub(result);
         // A result that is wanted larger than it is grows at its end.
         let small = total.max(0) / 2;
-        (pads[i], pads[n + i]) = if auto == "SAME_UPPER" || total < 0 { (small, total - small) } else { (total - small, small) };
+        (pads[i], pads[n + i]) = if auto == AutoPad::SameUpper || total < 0 { (small, total - small) } else { (total - small, small) };
     }
     call.allowance.made(&full)?;
     let bias = bias(call, filters)?.map(|b| b.into_device(call.device)).transpose()?;
@@ -304,7 +272,7 @@ pub(super) fn conv_transpose(call: &mut Call) -> Outcome {
     Ok(Floats::on_device(shape, dtype, t).into())
 }
 
-fn transposed<const N: usize>(strides: &[usize], extra: &[usize], dilations: &[usize], groups: usize) -> Outcome<ConvTransposeOptions<N>> {
+fn transposed<const N: usize>(strides: &[usize], extra: &[usize], dilations: &[usize], groups: usize) -> Checked<ConvTransposeOptions<N>> {
     let array = |v: &[usize]| <[usize; N]>::try_from(v).map_err(|_| because!("{} spatial dimensions", v.len()));
     Ok(ConvTransposeOptions::new(array(strides)?, [0; N], array(extra)?, array(dilations)?, groups))
 }

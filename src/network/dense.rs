@@ -4,13 +4,16 @@
 //! copied together just before they are multiplied, across the images of a batch where planes are small, and the result goes
 //! through the [`Epilogue`] while it is still in registers. Burn's flex backend 0.22.1 goes image by image and writes what the
 //! windows show into memory; bias, normalisation and activation are passes of their own there.
+//!
+//! Measured against it (best of 200 on two busy cores, nothing behind the convolution): 3×3 in 0.6 to 0.8 times its time, 1×1 in
+//! 1.0 to 1.3, where the gain is in what follows. It rests on `gemm` 0.19, which multiplies matrices that are written down.
 
 use rayon::prelude::*;
 
 use super::activation::Activation;
-use super::convolution::Window;
 use super::epilogue::Epilogue;
 use super::vector::{self, multiply_add};
+use super::window::Window;
 
 /// Rows and columns of a tile: their sums fill twelve vector registers of eight, and leave room for what is multiplied.
 const ROWS: usize = 6;
@@ -48,7 +51,7 @@ pub(super) struct Dense<'a> {
 /// Where pads or strides ask for it the value is copied: with its pads, and of every row first the columns that the first
 /// place across begins with, each stride apart, then those after them. So neighbours in a row of places are neighbours in
 /// memory, whatever the stride.
-struct Layout {
+struct Arrangement {
     copies: bool,
     /// Channels of a group, and the rows and columns of their planes.
     shape: [usize; 3],
@@ -103,29 +106,29 @@ impl Dense<'_> {
     pub(super) fn run(&self, mut out: Vec<f32>) -> Vec<f32> {
         let plane = self.places[0] * self.places[1];
         let rows = self.filters / self.groups;
-        let layout = self.layout();
+        let arrangement = self.arrangement();
         let images = self.shape[0] * self.groups;
         let parts = self.parts(&mut out, rows, plane);
         // Tasks that share an image share its copy.
         let mut shared = Vec::new();
-        if layout.copies && parts.len() > images {
-            self.copy(&layout, 0..images, &mut shared);
+        if arrangement.copies && parts.len() > images {
+            self.copy(&arrangement, 0..images, &mut shared);
         }
         parts.into_par_iter().for_each_init(Vec::new, |own, part| {
-            let value = if !layout.copies {
+            let value = if !arrangement.copies {
                 (self.x, 0)
             } else if shared.is_empty() {
-                self.copy(&layout, part.image..part.image + part.images, own);
+                self.copy(&arrangement, part.image..part.image + part.images, own);
                 (&own[..], part.image)
             } else {
                 (&shared[..], 0)
             };
-            vector::run(Work { of: self, layout: &layout, value, part });
+            vector::run(Task { of: self, arrangement: &arrangement, value, part });
         });
         out
     }
 
-    fn layout(&self) -> Layout {
+    fn arrangement(&self) -> Arrangement {
         let [_, channels, height, width] = self.shape;
         let [v, h] = self.windows;
         let [mut high, mut wide] = padded(self.shape, &self.windows);
@@ -141,19 +144,19 @@ impl Dense<'_> {
             (0..v.kernel).flat_map(across)
         };
         let rows = (0..channels).flat_map(kernel).collect();
-        Layout { copies, shape: [channels, high, wide], phase, rows, down: v.stride * wide, across: self.places[1] }
+        Arrangement { copies, shape: [channels, high, wide], phase, rows, down: v.stride * wide, across: self.places[1] }
     }
 
-    /// Copies images, those of different groups counted apart, into their layout.
-    fn copy(&self, layout: &Layout, images: std::ops::Range<usize>, to: &mut Vec<f32>) {
-        let [channels, high, wide] = layout.shape;
+    /// Copies images, those of different groups counted apart, into their arrangement.
+    fn copy(&self, arrangement: &Arrangement, images: std::ops::Range<usize>, to: &mut Vec<f32>) {
+        let [channels, high, wide] = arrangement.shape;
         let (plane, pad) = (self.shape[2] * self.shape[3], self.windows[0].pads.0);
         to.clear();
         to.resize(images.len() * channels * high * wide, 0.0);
         let from = &self.x[images.start * channels * plane..images.end * channels * plane];
         to.par_chunks_mut(high * wide).zip(from.par_chunks(plane)).with_min_len(16).for_each(|(to, from)| {
             let rows = to[pad * wide..].chunks_mut(wide).zip(from.chunks(self.shape[3]));
-            rows.for_each(|(to, from)| spread(from, self.windows[1], layout.phase, to));
+            rows.for_each(|(to, from)| spread(from, self.windows[1], arrangement.phase, to));
         });
     }
 
@@ -204,7 +207,7 @@ impl Dense<'_> {
     }
 }
 
-impl Layout {
+impl Arrangement {
     /// Where the window of a column begins.
     fn start(&self, image: usize, place: usize) -> usize {
         image * self.shape.iter().product::<usize>() + place / self.across * self.down + place % self.across
@@ -264,25 +267,25 @@ fn spread(from: &[f32], window: Window, phase: usize, to: &mut [f32]) {
     }
 }
 
-struct Work<'w, 'o> {
+struct Task<'w, 'o> {
     of: &'w Dense<'w>,
-    layout: &'w Layout,
-    /// The value in its layout, and the image that it begins with.
+    arrangement: &'w Arrangement,
+    /// The value in its arrangement, and the image that it begins with.
     value: (&'w [f32], usize),
     part: Part<'o>,
 }
 
-impl vector::Loop for Work<'_, '_> {
+impl vector::Loop for Task<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FUSED: bool>(mut self) {
-        let depth = self.layout.rows.len();
+        let depth = self.arrangement.rows.len();
         let places = self.part.places.len();
         let count = self.part.images * places;
         let starts: Vec<usize> = (0..self.part.images)
             .flat_map(|i| self.part.places.clone().map(move |place| (i, place)))
-            .map(|(i, place)| self.layout.start(self.part.image - self.value.1 + i, place))
+            .map(|(i, place)| self.arrangement.start(self.part.image - self.value.1 + i, place))
             .collect();
         let block = (BLOCK / (depth * COLUMNS).max(1)).max(1) * COLUMNS;
         let mut columns = vec![[0.0; COLUMNS]; depth * (block.min(count.next_multiple_of(COLUMNS)) / COLUMNS)];
@@ -296,7 +299,7 @@ impl vector::Loop for Work<'_, '_> {
             starts
                 .chunks(COLUMNS)
                 .zip(columns.chunks_exact_mut(depth))
-                .for_each(|(starts, to)| self.layout.gather(self.value.0, starts, to));
+                .for_each(|(starts, to)| self.arrangement.gather(self.value.0, starts, to));
             for row in self.part.rows.clone().step_by(ROWS) {
                 let height = ROWS.min(self.part.rows.end - row);
                 // Where fewer filters are left, the last is worked out several times.
@@ -316,7 +319,7 @@ impl vector::Loop for Work<'_, '_> {
     }
 }
 
-impl Work<'_, '_> {
+impl Task<'_, '_> {
     /// Finishes a tile, whose columns are those from `first` on, and writes it.
     #[inline(always)]
     fn put<const FUSED: bool>(&mut self, row: usize, height: usize, first: usize, sums: &mut [[f32; COLUMNS]; ROWS]) {

@@ -1,12 +1,19 @@
 //! Sums of products over named axes.
+//!
+//! Made here because the rank is known at run time alone: Burn's own `einsum` wants it in the types. `burn-einsum`, which plans
+//! that one, reads equations and orders products, but leaves diagonals, broadcasting and the products themselves to its caller,
+//! which is most of this file. `ndarray-einsum` 0.9 multiplies on the host only, `opt-einsum-path` 0.2 finds an order alone;
+//! models have two factors, rarely three.
 
 use std::collections::BTreeSet;
 
-use super::call::{Call, Outcome, fault};
+use super::call::Call;
+use super::dims::{row_strides, strided};
+use super::fault::{Checked, fault};
 use super::linear::product;
-use super::movement::strided;
+use super::setup::{Run, Setup, one};
 use super::shape::{expanded, permute};
-use super::value::Floats;
+use super::value::{Floats, Value};
 
 /// An axis name: a letter, or a number for an axis that the dots stand for, counted from the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,34 +34,39 @@ impl Term {
     }
 
     /// The term with its axes in this order; axes of 1 stand in for names that it lacks.
-    fn ordered(self, call: &Call, order: &[Label]) -> Outcome<Floats> {
+    fn ordered(self, call: &Call, order: &[Label]) -> Checked<Floats> {
         let axes: Vec<usize> = order.iter().filter_map(|l| self.labels.iter().position(|m| m == l)).collect();
         let shape = order.iter().map(|&l| self.length(l).unwrap_or(1)).collect();
         permute(call, self.value, &axes)?.reshaped(shape)
     }
 }
 
-pub(super) fn einsum(call: &mut Call) -> Outcome {
-    let equation: String = call.string_or("equation", "").split_whitespace().collect();
-    let (left, right) = equation.split_once("->").map_or((equation.as_str(), None), |(l, r)| (l, Some(r)));
-    let parts: Vec<&str> = left.split(',').collect();
-    if parts.len() != call.inputs.len() {
-        return fault!("“{equation}” names {} inputs, there are {}", parts.len(), call.inputs.len());
+/// The parts of an equation before the arrow, and what is behind it where there is one.
+struct Equation {
+    text: String,
+    parts: Vec<String>,
+    result: Option<String>,
+}
+
+impl Equation {
+    fn of(text: &str) -> Self {
+        let text: String = text.split_whitespace().collect();
+        let (left, right) = text.split_once("->").map_or((text.as_str(), None), |(l, r)| (l, Some(r)));
+        Self { parts: left.split(',').map(str::to_owned).collect(), result: right.map(str::to_owned), text: text.clone() }
     }
-    let mut terms = Vec::with_capacity(parts.len());
-    for (i, part) in parts.iter().enumerate() {
-        let value = call.take(i)?.into_floats();
-        let labels = labels(part, Some(value.rank()))?;
-        terms.push(diagonal(value, &labels)?);
-    }
-    let output = if let Some(right) = right {
-        let dots = terms.iter().flat_map(|t| &t.labels).filter(|l| matches!(l, Label::Dots(_))).collect::<BTreeSet<_>>().len();
-        labels(right, Some(right.replace("...", "").chars().count() + if right.contains("...") { dots } else { 0 }))?
-    } else {
+
+    /// Names of the result's axes.
+    fn output(&self, terms: &[Term]) -> Checked<Vec<Label>> {
+        if let Some(right) = &self.result {
+            let dots = terms.iter().flat_map(|t| &t.labels).filter(|l| matches!(l, Label::Dots(_))).collect::<BTreeSet<_>>().len();
+            let rank = right.replace("...", "").chars().count() + if right.contains("...") { dots } else { 0 };
+            return labels(right, rank);
+        }
         // Axes under the dots, then letters that occur once, in alphabetical order.
-        let all: Vec<Label> = parts
+        let all: Vec<Label> = self
+            .parts
             .iter()
-            .zip(&terms)
+            .zip(terms)
             .flat_map(|(p, t)| {
                 p.chars()
                     .filter(char::is_ascii_alphabetic)
@@ -69,13 +81,32 @@ pub(super) fn einsum(call: &mut Call) -> Outcome {
         let mut once: Vec<Label> =
             all.iter().copied().filter(|l| matches!(l, Label::Letter(_)) && all.iter().filter(|m| *m == l).count() == 1).collect();
         once.sort_unstable();
-        dots.into_iter().chain(once).collect()
-    };
+        Ok(dots.into_iter().chain(once).collect())
+    }
+}
+
+pub(super) fn einsum(setup: &Setup) -> Checked<Run> {
+    let equation = Equation::of(setup.string_or("equation", ""));
+    one(move |call| summed_product(call, &equation))
+}
+
+fn summed_product(call: &mut Call, equation: &Equation) -> Checked<Value> {
+    let (parts, text) = (&equation.parts, &equation.text);
+    if parts.len() != call.inputs.len() {
+        return fault!("“{text}” names {} inputs, there are {}", parts.len(), call.inputs.len());
+    }
+    let mut terms = Vec::with_capacity(parts.len());
+    for (i, part) in parts.iter().enumerate() {
+        let value = call.take(i)?.into_floats();
+        let labels = labels(part, value.rank())?;
+        terms.push(diagonal(value, &labels)?);
+    }
+    let output = equation.output(&terms)?;
     if output.iter().any(|l| !terms.iter().any(|t| t.labels.contains(l))) {
-        return fault!("“{equation}” puts out an axis that no input has");
+        return fault!("“{text}” puts out an axis that no input has");
     }
     let mut terms = terms.into_iter();
-    let Some(mut total) = terms.next() else { return fault!("“{equation}” names no input") };
+    let Some(mut total) = terms.next() else { return fault!("“{text}” names no input") };
     let rest: Vec<Term> = terms.collect();
     let mut later: Vec<BTreeSet<Label>> = vec![output.iter().copied().collect()];
     for term in rest.iter().rev() {
@@ -94,13 +125,12 @@ pub(super) fn einsum(call: &mut Call) -> Outcome {
 }
 
 /// Names of the axes that a part of the equation gives to a value of this rank.
-fn labels(part: &str, rank: Option<usize>) -> Outcome<Vec<Label>> {
+fn labels(part: &str, rank: usize) -> Checked<Vec<Label>> {
     let letters = |s: &str| {
         s.chars()
             .map(|c| if c.is_ascii_alphabetic() { Ok(Label::Letter(c)) } else { fault!("“{c}” names no axis") })
-            .collect::<Outcome<Vec<_>>>()
+            .collect::<Checked<Vec<_>>>()
     };
-    let rank = rank.unwrap_or(0);
     let out = match part.split_once("...") {
         Some((before, after)) => {
             let (mut out, after) = (letters(before)?, letters(after)?);
@@ -118,11 +148,11 @@ fn labels(part: &str, rank: Option<usize>) -> Outcome<Vec<Label>> {
 }
 
 /// Axes of the same name become one: their diagonal.
-fn diagonal(value: Floats, names: &[Label]) -> Outcome<Term> {
+fn diagonal(value: Floats, names: &[Label]) -> Checked<Term> {
     let mut labels: Vec<Label> = Vec::new();
     let mut shape = Vec::new();
     let mut strides: Vec<isize> = Vec::new();
-    for ((&label, &length), stride) in names.iter().zip(&value.shape).zip(super::movement::row_strides(&value.shape)) {
+    for ((&label, &length), stride) in names.iter().zip(&value.shape).zip(row_strides(&value.shape)) {
         match labels.iter().position(|&l| l == label) {
             Some(i) if shape[i] == length => strides[i] += stride,
             Some(i) => return fault!("an axis is named twice and is {} and {length} long", shape[i]),
@@ -141,7 +171,7 @@ fn diagonal(value: Floats, names: &[Label]) -> Outcome<Term> {
 }
 
 /// Sums over all axes that nobody needs.
-fn summed(call: &Call, term: Term, needed: &BTreeSet<Label>) -> Outcome<Term> {
+fn summed(call: &Call, term: Term, needed: &BTreeSet<Label>) -> Checked<Term> {
     let (kept, gone): (Vec<Label>, Vec<Label>) = term.labels.iter().partition(|l| needed.contains(l));
     if gone.is_empty() {
         return Ok(term);
@@ -156,7 +186,7 @@ fn summed(call: &Call, term: Term, needed: &BTreeSet<Label>) -> Outcome<Term> {
 }
 
 /// The product of two terms, summed over what only they have: a stack of matrix products.
-fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<Label>) -> Outcome<Term> {
+fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<Label>) -> Checked<Term> {
     let wanted = |other: &Term| needed.iter().chain(&other.labels).copied().collect::<BTreeSet<_>>();
     let (a, b) = (summed(call, a.shallow(), &wanted(b))?, summed(call, b.shallow(), &wanted(a))?);
     let shared: Vec<Label> = a.labels.iter().copied().filter(|l| b.labels.contains(l)).collect();
@@ -180,7 +210,7 @@ fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<Label>) -> Outcome<
     for wide in [[many, m, k], [many, k, n], [many, m, n]] {
         call.allowance.fits(&wide)?;
     }
-    let side = |t: Term, order: Vec<&Vec<Label>>, wide: Vec<usize>, shape: Vec<usize>| -> Outcome<Floats> {
+    let side = |t: Term, order: Vec<&Vec<Label>>, wide: Vec<usize>, shape: Vec<usize>| -> Checked<Floats> {
         let order: Vec<Label> = order.into_iter().flatten().copied().collect();
         let v = t.ordered(call, &order)?;
         expanded(call, v, &wide)?.reshaped(shape)

@@ -4,8 +4,11 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchTensor, Scalar};
 use burn::tensor::Shape;
 
-use super::arithmetic::aligned;
-use super::call::{Call, Outcome, broadcast, fault};
+use super::arithmetic::{Binary, floats};
+use super::call::Call;
+use super::dims::{aligned, broadcast};
+use super::fault::{Checked, fault};
+use super::setup::{Run, Setup, one};
 use super::shape::expanded;
 use super::value::{Floats, Value};
 use crate::onnx::Dtype;
@@ -13,46 +16,48 @@ use crate::onnx::Dtype;
 type D = Dispatch;
 
 /// α·A·B + β·C, with A and B transposed where the settings say so.
-pub(super) fn gemm(call: &mut Call) -> Outcome {
-    let (a, b) = (call.take_floats(0)?, call.take_floats(1)?);
-    let c = call.optional_floats(2)?;
-    let (alpha, beta) = (call.float_or("alpha", 1.0), call.float_or("beta", 1.0));
-    let (&[ra, ca], &[rb, cb]) = (a.shape.as_slice(), b.shape.as_slice()) else {
-        return fault!("{:?} and {:?} are not two matrices", a.shape, b.shape);
-    };
-    let (ta, tb) = (call.flag("transA"), call.flag("transB"));
-    let (m, k) = if ta { (ca, ra) } else { (ra, ca) };
-    let (kb, n) = if tb { (cb, rb) } else { (rb, cb) };
-    if k != kb {
-        return fault!("{:?} and {:?} cannot be multiplied", a.shape, b.shape);
-    }
-    let (shape, dtype) = (vec![m, n], a.dtype);
-    if let Some(c) = &c
-        && broadcast([c.shape.as_slice(), &shape])? != shape
-    {
-        return fault!("{:?} cannot be added to {shape:?}", c.shape);
-    }
-    if call.allowance.fits(&shape)? == 0 {
-        return Ok(Floats::empty(shape, dtype).into());
-    }
-    let product = if k == 0 {
-        zeros(&shape, dtype)
-    } else {
-        let turn = |t, turned| if turned { D::float_swap_dims(t, 0, 1) } else { t };
-        let t = D::float_matmul(turn(a.into_device(call.device)?, ta), turn(b.into_device(call.device)?, tb));
-        scaled(Floats::on_device(shape.clone(), dtype, t), alpha, call)?
-    };
-    match c {
-        Some(c) if beta != 0.0 => Ok(super::arithmetic::floats(call, "Add", product, scaled(c, beta, call)?)?.into()),
-        _ => Ok(product.into()),
-    }
+pub(super) fn gemm(setup: &Setup) -> Checked<Run> {
+    let (alpha, beta) = (setup.float_or("alpha", 1.0), setup.float_or("beta", 1.0));
+    let (ta, tb) = (setup.flag("transA"), setup.flag("transB"));
+    one(move |call| {
+        let (a, b) = (call.take_floats(0)?, call.take_floats(1)?);
+        let c = call.optional_floats(2)?;
+        let (&[ra, ca], &[rb, cb]) = (a.shape.as_slice(), b.shape.as_slice()) else {
+            return fault!("{:?} and {:?} are not two matrices", a.shape, b.shape);
+        };
+        let (m, k) = if ta { (ca, ra) } else { (ra, ca) };
+        let (kb, n) = if tb { (cb, rb) } else { (rb, cb) };
+        if k != kb {
+            return fault!("{:?} and {:?} cannot be multiplied", a.shape, b.shape);
+        }
+        let (shape, dtype) = (vec![m, n], a.dtype);
+        if let Some(c) = &c
+            && broadcast([c.shape.as_slice(), &shape])? != shape
+        {
+            return fault!("{:?} cannot be added to {shape:?}", c.shape);
+        }
+        if call.allowance.fits(&shape)? == 0 {
+            return Ok(Floats::empty(shape, dtype).into());
+        }
+        let product = if k == 0 {
+            zeros(&shape, dtype)
+        } else {
+            let turn = |t, turned| if turned { D::float_swap_dims(t, 0, 1) } else { t };
+            let t = D::float_matmul(turn(a.into_device(call.device)?, ta), turn(b.into_device(call.device)?, tb));
+            scaled(Floats::on_device(shape.clone(), dtype, t), alpha, call)?
+        };
+        match c {
+            Some(c) if beta != 0.0 => Ok(floats(call, Binary::Add, product, scaled(c, beta, call)?)?.into()),
+            _ => Ok(product.into()),
+        }
+    })
 }
 
 fn zeros(shape: &[usize], dtype: Dtype) -> Floats {
     Floats::host(shape.to_vec(), dtype, vec![0.0; shape.iter().product()])
 }
 
-fn scaled(v: Floats, by: f32, call: &Call) -> Outcome<Floats> {
+fn scaled(v: Floats, by: f32, call: &Call) -> Checked<Floats> {
     if by.to_bits() == 1.0_f32.to_bits() || v.elements() == 0 {
         return Ok(v);
     }
@@ -60,16 +65,16 @@ fn scaled(v: Floats, by: f32, call: &Call) -> Outcome<Floats> {
     Ok(Floats::on_device(shape, dtype, D::float_mul_scalar(v.into_device(call.device)?, Scalar::Float(f64::from(by)))))
 }
 
-pub(super) fn matmul(call: &mut Call) -> Outcome {
-    match (call.take(0)?, call.take(1)?) {
+pub(super) fn matmul(_: &Setup) -> Checked<Run> {
+    one(move |call| match (call.take(0)?, call.take(1)?) {
         (Value::Float(a), Value::Float(b)) => Ok(product(call, a, b)?.into()),
         (a, b) => fault!("its inputs are {} and {}", a.dtype(), b.dtype()),
-    }
+    })
 }
 
 /// The product as `numpy.matmul` defines it: the last two axes are matrices, those before are broadcast, a vector is a row
 /// on the left and a column on the right.
-pub(super) fn product(call: &Call, a: Floats, b: Floats) -> Outcome<Floats> {
+pub(super) fn product(call: &Call, a: Floats, b: Floats) -> Checked<Floats> {
     let (Some(&_), Some(&_)) = (a.shape.last(), b.shape.last()) else { return fault!("a single number cannot be multiplied so") };
     let (row, column) = (a.rank() == 1, b.rank() == 1);
     let sa = aligned(&a.shape, 2);
@@ -109,7 +114,7 @@ pub(super) fn product(call: &Call, a: Floats, b: Floats) -> Outcome<Floats> {
 }
 
 /// A stack of matrices of one batch dimension.
-fn spread_batch(call: &Call, v: Floats, batch: &[usize], matrix: [usize; 2]) -> Outcome<DispatchTensor> {
+fn spread_batch(call: &Call, v: Floats, batch: &[usize], matrix: [usize; 2]) -> Checked<DispatchTensor> {
     let mut wide = batch.to_vec();
     wide.extend(matrix);
     let v = expanded(call, v, &wide)?;

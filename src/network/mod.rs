@@ -15,17 +15,24 @@ mod attention;
 mod call;
 mod cast;
 mod chain;
+mod control;
 mod convolution;
 mod dense;
 mod depthwise;
+mod dims;
 mod einsum;
 mod elementwise;
 mod epilogue;
+mod fault;
+mod fused;
 mod gather;
 mod generate;
+mod heads;
+mod integer;
 mod linear;
 mod movement;
 mod normalization;
+mod obstacles;
 mod operator;
 mod pass;
 mod plan;
@@ -34,11 +41,16 @@ mod quantize;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
+mod setup;
 mod shape;
+mod skip;
 mod sort;
 mod spare;
+mod step;
 mod value;
 mod vector;
+mod window;
 mod work;
 
 use std::collections::BTreeMap;
@@ -140,11 +152,7 @@ impl Network {
     /// once; empty where all can. Where only a type of number or a mode is in the way, the name says so: `Cast to float8e5m2`.
     #[must_use]
     pub fn unsupported(graph: &Graph, file: &OnnxFile) -> BTreeMap<String, usize> {
-        let mut out = BTreeMap::new();
-        for obstacle in graph.nodes.iter().filter_map(|node| operator::obstacle(node, graph, file)) {
-            *out.entry(obstacle).or_insert(0) += 1;
-        }
-        out
+        obstacles::all(graph, file)
     }
 
     /// Loads the weights of `file`, from which `graph` was built, onto `device`.

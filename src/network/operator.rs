@@ -1,146 +1,168 @@
 //! Which operators can be run, and by what.
 
-use super::call::{Call, Outcome};
-use super::cast::{dtype_of, is_value_type};
+use super::call::Call;
+use super::fault::Checked;
+use super::setup::{Run, Setup, many, one};
 use super::value::Value;
 use super::{
-    arithmetic, attention, cast, convolution, einsum, elementwise, gather, generate, linear, movement, normalization, pool, quantize,
-    recurrent, reduce, resize, shape, sort,
+    arithmetic, attention, cast, convolution, einsum, elementwise, fused, gather, generate, heads, integer, linear, movement,
+    normalization, pool, quantize, recurrent, reduce, resize, rotary, shape, skip, sort,
 };
-use crate::graph::{Attribute, Graph, Node, ValueId};
-use crate::onnx::{Dtype, OnnxFile};
+use crate::graph::{Attribute, Node};
 
-/// The code of an operator.
-#[derive(Clone, Copy)]
-pub(super) enum Operator {
-    /// With one output.
-    One(fn(&mut Call) -> Outcome),
-    /// With several.
-    Many(fn(&mut Call) -> Outcome<Vec<Value>>),
+/// A node that was made ready to run.
+pub(super) struct Operator {
+    run: Run,
+    /// It understands integers that are held as floats on the device, as quantised values are.
+    takes_quantized: bool,
+    /// It can make a large value from small ones.
+    pub(super) makes_much: bool,
 }
 
 impl Operator {
-    pub(super) fn call(self, call: &mut Call) -> Outcome<Vec<Value>> {
-        match self {
-            Self::One(run) => Ok(vec![run(call)?]),
-            Self::Many(run) => run(call),
+    /// Reads a node's settings. A fault is the node's, whatever its inputs.
+    pub(super) fn of(setup: &Setup) -> Checked<Self> {
+        let prepare = find(setup.node).unwrap_or(|_| super::fault::fault!("it cannot be run"));
+        let op = setup.node.op.as_str();
+        Ok(Self { run: prepare(setup)?, takes_quantized: takes_quantized(op), makes_much: makes_much(op) })
+    }
+
+    /// Carries the node out.
+    pub(super) fn call(&self, mut call: Call) -> Checked<Vec<Value>> {
+        if !self.takes_quantized {
+            for input in &mut call.inputs {
+                *input = input.take().map(Value::with_ints_on_host).transpose()?;
+            }
         }
+        let device = call.device;
+        (self.run)(&mut call)?.into_iter().map(|v| v.with_floats_on_device(device)).collect()
     }
 }
 
-/// What runs this node; `None` where nothing does.
-pub(super) fn find(node: &Node) -> Option<Operator> {
-    use Operator::{Many, One};
-    if !matches!(node.domain.as_str(), "" | "ai.onnx") {
-        return None;
+/// Makes a node ready.
+pub(super) type Prepare = fn(&Setup) -> Checked<Run>;
+
+/// What makes this node ready; `None` where nothing runs it.
+pub(super) fn find(node: &Node) -> Option<Prepare> {
+    match node.domain.as_str() {
+        "" | "ai.onnx" => standard(node),
+        "com.microsoft" => microsoft(node),
+        // Brevitas and QONNX, under the names that they had in turn.
+        "onnx.brevitas" | "qonnx.custom_op.general" | "finn.custom_op.general" => {
+            matches!(node.op.as_str(), "Quant" | "IntQuant" | "BipolarQuant").then_some(integer::quant as Prepare)
+        }
+        _ => None,
     }
+}
+
+/// Operators that ONNX Runtime adds: those that join others when it optimises a model, and those on small integers.
+fn microsoft(node: &Node) -> Option<Prepare> {
     Some(match node.op.as_str() {
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => One(arithmetic::binary),
-        "Min" | "Max" | "Sum" | "Mean" => One(arithmetic::variadic),
-        "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => One(arithmetic::compare),
-        "Not" | "IsNaN" | "IsInf" | "BitwiseNot" => One(arithmetic::test),
-        "Where" => One(arithmetic::choose),
-        op if elementwise::knows(op) => One(elementwise::unary),
-        "Clip" => One(elementwise::clip),
-        "PRelu" => One(elementwise::prelu),
-        "Conv" => One(convolution::conv),
-        "ConvTranspose" => One(convolution::conv_transpose),
-        "Gemm" => One(linear::gemm),
-        "MatMul" => One(linear::matmul),
-        "Einsum" => One(einsum::einsum),
-        "Attention" => Many(attention::attention),
-        "LSTM" | "GRU" | "RNN" => Many(recurrent::recurrent),
-        "BatchNormalization" if node.attributes.int("training_mode").unwrap_or(0) != 0 => Many(normalization::batch_in_training),
-        "BatchNormalization" => One(normalization::batch),
-        "LayerNormalization" => Many(normalization::layer),
-        "RMSNormalization" => One(normalization::rms),
-        "InstanceNormalization" => One(normalization::instance),
-        "GroupNormalization" => One(normalization::group),
-        "MeanVarianceNormalization" => One(normalization::mean_variance),
-        "LpNormalization" => One(normalization::lp),
-        "LRN" => One(normalization::local_response),
-        "MaxPool" => Many(pool::max),
-        "AveragePool" => One(pool::average),
-        "LpPool" => One(pool::norm),
-        "GlobalMaxPool" => One(pool::global_max),
-        "GlobalLpPool" => One(pool::global_norm),
-        "GlobalAveragePool" => One(reduce::global_average),
-        "ArgMax" | "ArgMin" => One(sort::arg),
-        "TopK" => Many(sort::top_k),
-        "CumSum" | "CumProd" => One(sort::cumulative),
-        "Gather" => One(gather::gather),
-        "GatherElements" => One(gather::gather_elements),
-        "GatherND" => One(gather::gather_nd),
-        "ScatterElements" | "Scatter" => One(gather::scatter_elements),
-        "ScatterND" => One(gather::scatter_nd),
-        "NonZero" => One(gather::non_zero),
-        "OneHot" => One(gather::one_hot),
-        "ConstantOfShape" => One(generate::constant_of_shape),
-        "Range" => One(generate::range),
-        "EyeLike" => One(generate::eye_like),
-        "Trilu" => One(generate::trilu),
-        "Tile" => One(generate::tile),
-        "Split" => Many(movement::split),
-        // As the graph rewrites it: see `graph::sequences`.
-        "SequenceAt" if node.inputs.len() == 3 => One(movement::part),
-        "SplitToSequence" if node.outputs.is_empty() => Many(|_| Ok(Vec::new())),
-        "Pad" => One(movement::pad),
-        "DepthToSpace" | "SpaceToDepth" => One(movement::depth_space),
-        "Resize" | "Upsample" => One(resize::resize),
-        "QuantizeLinear" => One(quantize::quantize),
-        "DequantizeLinear" => One(quantize::dequantize),
-        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
-        | "ReduceLogSumExp" | "ReduceSumSquare" => One(reduce::reduce),
-        "Softmax" | "LogSoftmax" => One(reduce::softmax),
-        "Reshape" => One(shape::reshape),
-        "Flatten" => One(shape::flatten),
-        "Squeeze" => One(shape::squeeze),
-        "Unsqueeze" => One(shape::unsqueeze),
-        "Transpose" => One(shape::transpose),
-        "Expand" => One(shape::expand),
-        "Shape" => One(shape::shape),
-        "Size" => One(shape::size),
-        "Identity" => One(shape::identity),
-        "Dropout" => Many(shape::dropout),
-        "Concat" => One(movement::concat),
-        "Slice" => One(movement::slice),
-        "Cast" => One(cast::cast),
-        "CastLike" => One(cast::cast_like),
-        "Constant" if is_plain_constant(node) => One(|call| call.take(0)),
+        "Gelu" | "FastGelu" | "BiasGelu" | "QuickGelu" => fused::gelu,
+        "FusedConv" => fused::conv,
+        "FusedGemm" => fused::gemm,
+        "FusedMatMul" | "TransposeMatMul" => fused::matmul,
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => skip::layer,
+        "SimplifiedLayerNormalization" => normalization::rms,
+        "EmbedLayerNormalization" => skip::embedding,
+        "Attention" => heads::projected,
+        "MultiHeadAttention" => heads::multi,
+        "GroupQueryAttention" => heads::grouped,
+        "RotaryEmbedding" => rotary::embedding,
+        "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => integer::matmul_to_float,
+        "QLinearAdd" | "QLinearMul" => integer::arithmetic,
+        "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax" | "QLinearGlobalAveragePool" | "QLinearAveragePool" => integer::unary,
+        "QLinearConcat" => integer::concat,
+        "QuantizeLinear" => quantize::quantize,
+        "DequantizeLinear" => quantize::dequantize,
         _ => return None,
     })
 }
 
-/// Why this node of `graph`, which was built from `file`, cannot be run: its operator and, where that is known, what about it
-/// is not.
-pub(super) fn obstacle(node: &Node, graph: &Graph, file: &OnnxFile) -> Option<String> {
-    let op = node.full_op();
-    if find(node).is_none() {
-        return Some(op);
-    }
-    let made = match node.op.as_str() {
-        "Cast" => Some(node.attributes.int("to").unwrap_or(0)),
-        "QuantizeLinear" => node.attributes.int("output_dtype").filter(|&code| code != 0),
-        "EyeLike" => node.attributes.int("dtype"),
-        _ => None,
-    };
-    if let Some(dtype) = made.map(dtype_of).filter(|&dtype| !is_value_type(dtype)) {
-        return Some(format!("{op} to {dtype}"));
-    }
-    let told = |value: ValueId| match graph.constants.get(value.0) {
-        Some(Some(tensor)) => Some(file.tensor(*tensor).dtype),
-        _ => graph.inputs.iter().find(|i| i.value == value).map(|i| i.dtype).filter(|&dtype| dtype != Dtype::Other(0)),
-    };
-    if let Some(dtype) = node.inputs.iter().flatten().filter_map(|&v| told(v)).find(|&dtype| !is_value_type(dtype)) {
-        return Some(format!("{op} of {dtype}"));
-    }
-    // What falls out in training falls out by chance. A mode that is worked out while the network runs may be that one.
-    let mode = if node.op == "Dropout" { node.input(2) } else { None };
-    let is_off = |value: ValueId| {
-        let tensor = graph.constants.get(value.0).copied().flatten();
-        tensor.and_then(|id| file.ints(id).ok().flatten()).is_some_and(|mode| mode.iter().all(|&v| v == 0))
-    };
-    mode.filter(|&value| !is_off(value)).map(|_| format!("{op} in training mode"))
+fn standard(node: &Node) -> Option<Prepare> {
+    Some(match node.op.as_str() {
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => arithmetic::binary,
+        "Min" | "Max" | "Sum" | "Mean" => arithmetic::variadic,
+        "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => arithmetic::compare,
+        "Not" | "BitwiseNot" => arithmetic::negate,
+        "IsNaN" | "IsInf" => arithmetic::test,
+        "Where" => arithmetic::choose,
+        "Clip" => elementwise::clip,
+        "PRelu" => elementwise::prelu,
+        "Conv" => convolution::conv,
+        "ConvTranspose" => convolution::conv_transpose,
+        "Gemm" => linear::gemm,
+        "MatMul" => linear::matmul,
+        "Einsum" => einsum::einsum,
+        "Attention" => attention::attention,
+        "LSTM" | "GRU" | "RNN" => recurrent::recurrent,
+        "BatchNormalization" if node.attributes.int("training_mode").unwrap_or(0) != 0 => normalization::batch_in_training,
+        "BatchNormalization" => normalization::batch,
+        "LayerNormalization" => normalization::layer,
+        // ONNX Runtime keeps the second, which it made up, among ONNX's own.
+        "RMSNormalization" | "SimplifiedLayerNormalization" => normalization::rms,
+        "RotaryEmbedding" => rotary::embedding,
+        "MatMulInteger" => integer::matmul,
+        "ConvInteger" => integer::conv,
+        "QLinearConv" => integer::quantized_conv,
+        "QLinearMatMul" => integer::quantized_matmul,
+        "DynamicQuantizeLinear" => integer::dynamic,
+        "InstanceNormalization" => normalization::instance,
+        "GroupNormalization" => normalization::group,
+        "MeanVarianceNormalization" => normalization::mean_variance,
+        "LpNormalization" => normalization::lp,
+        "LRN" => normalization::local_response,
+        "MaxPool" => pool::max,
+        "AveragePool" => pool::average,
+        "LpPool" => pool::norm,
+        "GlobalMaxPool" => pool::global_max,
+        "GlobalLpPool" => pool::global_norm,
+        "GlobalAveragePool" => reduce::global_average,
+        "ArgMax" | "ArgMin" => sort::arg,
+        "TopK" => sort::top_k,
+        "CumSum" | "CumProd" => sort::cumulative,
+        "Gather" => gather::gather,
+        "GatherElements" => gather::gather_elements,
+        "GatherND" => gather::gather_nd,
+        "ScatterElements" | "Scatter" => gather::scatter_elements,
+        "ScatterND" => gather::scatter_nd,
+        "NonZero" => gather::non_zero,
+        "OneHot" => gather::one_hot,
+        "ConstantOfShape" => generate::constant_of_shape,
+        "Range" => generate::range,
+        "EyeLike" => generate::eye_like,
+        "Trilu" => generate::trilu,
+        "Tile" => generate::tile,
+        "Split" => movement::split,
+        // As the graph rewrites it: see `graph::sequences`.
+        "SequenceAt" if node.inputs.len() == 3 => movement::part,
+        "SplitToSequence" if node.outputs.is_empty() => |_| many(|_| Ok(Vec::new())),
+        "Pad" => movement::pad,
+        "DepthToSpace" | "SpaceToDepth" => movement::depth_space,
+        "Resize" | "Upsample" => resize::resize,
+        "QuantizeLinear" => quantize::quantize,
+        "DequantizeLinear" => quantize::dequantize,
+        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
+        | "ReduceLogSumExp" | "ReduceSumSquare" => reduce::reduce,
+        "Softmax" | "LogSoftmax" => reduce::softmax,
+        "Reshape" => shape::reshape,
+        "Flatten" => shape::flatten,
+        "Squeeze" => shape::squeeze,
+        "Unsqueeze" => shape::unsqueeze,
+        "Transpose" => shape::transpose,
+        "Expand" => shape::expand,
+        "Shape" => shape::shape,
+        "Size" => shape::size,
+        "Identity" => shape::identity,
+        "Dropout" => shape::dropout,
+        "Concat" => movement::concat,
+        "Slice" => movement::slice,
+        "Cast" => cast::cast,
+        "CastLike" => cast::cast_like,
+        "Constant" if is_plain_constant(node) => |_| one(|call| call.take(0)),
+        _ if elementwise::knows(node) => elementwise::unary,
+        _ => return None,
+    })
 }
 
 /// Whether a Constant node holds numbers.
@@ -151,16 +173,15 @@ fn is_plain_constant(node: &Node) -> bool {
     )
 }
 
-/// Whether an operator understands integers that are held as floats on the device, as quantised values are.
-pub(super) fn takes_quantized(op: &str) -> bool {
+fn takes_quantized(op: &str) -> bool {
     matches!(
         op,
         "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Slice" | "MaxPool" | "Shape"
-    )
+    ) || op.starts_with("QLinear")
+        || op.contains("Integer")
 }
 
-/// Whether an operator can make a large value from small ones.
-pub(super) fn makes_much(op: &str) -> bool {
+fn makes_much(op: &str) -> bool {
     matches!(
         op,
         "ConstantOfShape"

@@ -1,7 +1,6 @@
-//! What is known of a network before it runs: constants, and after which node each value can go.
+//! What is known of a network before it runs: constants, every node made ready, and after which node each value can go.
 
 use std::collections::{HashMap, HashSet};
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,22 +12,26 @@ use burn::tensor::{Device, TensorData};
 use super::NetworkError;
 use super::allowance::Allowance;
 use super::array::Array;
-use super::call::{Call, Fault, Outcome, fault};
-use super::chain::{Chain, Chains};
-use super::convolution::{self, Tail};
-use super::operator;
+use super::call::Call;
+use super::chain::Surroundings;
+use super::control::{self, Control};
+use super::dims::MAX_ELEMENTS;
+use super::fault::{Checked, Fault, fault};
+use super::operator::Operator;
 use super::pass::Pass;
+use super::setup::Setup;
 use super::spare::Spare;
-use super::value::{Floats, Ints, MAX_ELEMENTS, Value, upload};
+use super::step::{Action, Block, Fused, Runner, Step};
+use super::value::{Floats, Ints, Value, upload};
+use super::work::Products;
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
 use crate::onnx::{Dtype, OnnxFile, OpenError, TensorId};
-use crate::panics;
 
 /// Constants with more elements than this do not keep a copy on the host.
 const MAX_HOST_CONSTANT: usize = 1 << 16;
 
 /// All values that are worked out beforehand have together no more elements than this.
-const MAX_FOLDED: usize = 1 << 26;
+const MAX_FOLDED: u64 = 1 << 26;
 
 /// Everything but the weights.
 #[derive(Debug)]
@@ -41,17 +44,17 @@ pub(super) struct Plan {
     parameters: HashMap<ValueId, ParameterId>,
     /// Elements of both.
     elements: u64,
-    /// First outputs of nodes whose outputs are among the constants.
-    folded: HashSet<ValueId>,
-    /// For every node, the values that nobody reads after it.
-    last_uses: Vec<Vec<ValueId>>,
-    /// Convolutions with what follows them, where the device has loops of ours for both in one.
-    chains: Chains,
+    /// Elements that may still be worked out beforehand.
+    budget: u64,
+    /// The main graph.
+    pub(super) main: Block,
+    /// The graphs that nodes hold.
+    pub(super) bodies: Vec<Block>,
 }
 
 /// The weights of a graph on the device, flat, in graph order.
 pub(super) fn parameters(graph: &Graph, file: &OnnxFile, device: &Device) -> Result<Vec<Param<Tensor<1>>>, NetworkError> {
-    let load = |id: TensorId| -> Outcome<Tensor<1>> {
+    let load = |id: TensorId| -> Checked<Tensor<1>> {
         let values = match file.floats(id).map_err(unreadable)? {
             Some(values) => values.into_f32(),
             None => match file.ints(id).map_err(unreadable)? {
@@ -77,45 +80,91 @@ impl Plan {
             constants: HashMap::new(),
             parameters: HashMap::new(),
             elements: graph.parameters.iter().map(|p| p.elements as u64).sum(),
-            folded: HashSet::new(),
-            last_uses: last_uses(&graph),
-            chains: Chains::default(),
+            budget: MAX_FOLDED,
+            main: Block::default(),
+            bodies: Vec::new(),
             graph,
         };
         let graph = Arc::clone(&plan.graph);
         // What a node reads, less what another node has to work out first.
-        let mut wanted: Vec<ValueId> = graph.nodes.iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
-        wanted.extend(graph.outputs.iter().map(|(_, v)| *v));
+        let nodes = || graph.nodes.iter().chain(graph.bodies.iter().flat_map(|body| &body.nodes));
+        let mut wanted: Vec<ValueId> = nodes().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
+        wanted.extend(graph.outputs.iter().map(|(_, v)| *v).chain(graph.bodies.iter().flat_map(|body| body.outputs.iter().copied())));
         wanted.sort_unstable();
         wanted.dedup();
         for value in wanted {
             let Some(tensor) = graph.constants.get(value.0).copied().flatten() else { continue };
             match owners.get(&tensor) {
-                Some(&parameter) if file.tensor(tensor).dtype.is_float() => drop(plan.parameters.insert(value, parameter)),
+                // What is never pruned never changes.
+                Some(&parameter) if graph.parameter(parameter).obstacle().is_none() => drop(plan.parameters.insert(value, parameter)),
                 _ => drop(plan.constants.insert(value, constant(file, tensor, device)?)),
             }
         }
-        for node in &graph.nodes {
-            if let (Some(output), Some(value)) = (node.output(0).filter(|_| node.op == "Constant"), constant_node(node)) {
+        for node in nodes().filter(|node| node.is("Constant")) {
+            if let (Some(output), Some(value)) = (node.output(0), constant_node(node)) {
                 plan.constants.entry(output).or_insert(value);
             }
-            if let ("ConstantOfShape", Some(tensor)) = (node.op.as_str(), node.attributes.tensor("value"))
-                && let Some(output) = node.output(0)
-            {
-                plan.constants.insert(fill_of(output, &graph), constant(file, tensor, device)?);
-            }
         }
-        plan.elements += plan.constants.values().map(size).sum::<u64>();
-        plan.fold();
+        plan.elements += plan.constants.values().map(Value::elements).sum::<u64>();
+        plan.prepare(file);
+        Ok(plan)
+    }
+
+    /// Makes every node ready.
+    fn prepare(&mut self, file: &OnnxFile) {
+        let graph = Arc::clone(&self.graph);
+        // A graph that a node holds is read before the node is.
+        let kept = graph.outputs.iter().map(|(_, value)| *value);
+        let given: Vec<ValueId> = graph.inputs.iter().map(|input| input.value).collect();
+        self.main = self.block(file, &graph.nodes, &given, &kept.collect());
+        for body in &graph.bodies {
+            let own: HashSet<ValueId> =
+                body.inputs.iter().copied().chain(body.nodes.iter().flat_map(|node| node.outputs.iter().flatten().copied())).collect();
+            // What stands around it is not its to let go.
+            let mut kept: HashSet<ValueId> = body.nodes.iter().flat_map(Node::reads).filter(|id| !own.contains(id)).collect();
+            kept.extend(&body.outputs);
+            let block = self.block(file, &body.nodes, &body.inputs, &kept);
+            self.bodies.push(Block { own: own.into_iter().collect(), ..block });
+        }
+    }
+
+    /// Makes the nodes of one graph ready. Values that are given are there before them; those that are kept are there after them.
+    fn block(&mut self, file: &OnnxFile, nodes: &[Node], given: &[ValueId], kept: &HashSet<ValueId>) -> Block {
+        let graph = Arc::clone(&self.graph);
+        let device = self.device.clone();
+        let tensor = |id| constant(file, id, &device).map_err(|error| Fault(error.to_string()));
+        let setup = |node| Setup::new(node, &tensor);
+        let mut steps = Vec::with_capacity(nodes.len());
+        for (node, last) in nodes.iter().zip(last_uses(nodes, kept)) {
+            let action = if node.is("Constant") {
+                Action::Nothing
+            } else if control::knows(node) {
+                Control::of(&setup(node)).map_or_else(Action::Refuse, Action::Control)
+            } else {
+                match Operator::of(&setup(node)) {
+                    Ok(operator) => self.fold(node, operator),
+                    Err(fault) => Action::Refuse(fault),
+                }
+            };
+            steps.push(Step { action, last, first: None, fused: None, products: Products::of(node, &graph) });
+        }
         if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
-            let known = |value| plan.constants.contains_key(&value) || plan.parameters.contains_key(&value);
-            let number = |value| match plan.constants.get(&value) {
+            let known = |value| self.constants.contains_key(&value) || self.parameters.contains_key(&value);
+            let number = |value| match self.constants.get(&value) {
                 Some(Value::Float(v)) => v.host_scalar(),
                 _ => None,
             };
-            plan.chains = Chains::find(&graph, &known, &number);
+            let around = Surroundings { nodes, given, kept, is_constant: &known, number: &number };
+            for (n, chain) in around.chains() {
+                let absorbed = chain.absorbed.clone();
+                let Some(fused) = Fused::of(chain, &setup(&nodes[n]), nodes) else { continue };
+                for m in absorbed.into_iter().chain([n]) {
+                    steps[m].first = Some(n);
+                }
+                steps[n].fused = Some(fused);
+            }
         }
-        Ok(plan)
+        Block { steps, own: Vec::new() }
     }
 
     pub(super) fn constant(&self, parameters: &[Param<Tensor<1>>], value: ValueId) -> Option<Value> {
@@ -158,7 +207,7 @@ impl Plan {
             return Err(NetworkError::MissingInput { name: missing.name.clone() });
         }
         let given = self.elements.saturating_add(inputs.iter().map(|(_, array)| array.shape.iter().product::<usize>() as u64).sum());
-        Ok(Pass { values, next: 0, spare: Spare::default(), is_one_by_one: false, allowance: Allowance::new(given) })
+        Ok(Pass { values, next: 0, spare: Spare::default(), is_one_by_one: false, uses: None, allowance: Allowance::new(given) })
     }
 
     /// Carries out the nodes before `end` that the pass has before it.
@@ -169,12 +218,9 @@ impl Plan {
         end: usize,
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), NetworkError> {
-        while let Some(node) = self.graph.nodes.get(pass.next).filter(|_| pass.next < end) {
-            if is_cancelled() {
-                return Err(NetworkError::Cancelled);
-            }
-            self.step(node, parameters, pass)?;
-            pass.next += 1;
+        let runner = Runner { plan: self, parameters, is_cancelled };
+        while pass.next < end.min(self.main.steps.len()) {
+            runner.advance(pass)?;
         }
         Ok(())
     }
@@ -193,193 +239,51 @@ impl Plan {
     /// Index of the first node that reads this parameter, or the number of nodes where only an output does.
     pub(super) fn first_use(&self, id: ParameterId) -> Option<usize> {
         let reads = |value: &ValueId| self.parameters.get(value) == Some(&id);
-        let uses = self.graph.nodes.iter().enumerate().filter(|(_, node)| node.inputs.iter().flatten().any(reads));
+        let uses = self.graph.nodes.iter().enumerate().filter(|(_, node)| self.graph.all_reads(node).iter().any(reads));
         // What follows a convolution is carried out with it.
-        let node = uses.map(|(n, _)| self.chains.first_of.get(&n).copied().unwrap_or(n)).min();
+        let node = uses.map(|(n, _)| self.main.steps[n].first.unwrap_or(n)).min();
         node.or_else(|| self.graph.outputs.iter().any(|(_, value)| reads(value)).then_some(self.graph.nodes.len()))
-    }
-
-    /// Runs the node that comes next: takes its inputs from the pass, puts its outputs there.
-    fn step(&self, node: &Node, parameters: &[Param<Tensor<1>>], pass: &mut Pass) -> Result<(), NetworkError> {
-        let (n, is_fused) = (pass.next, !pass.is_one_by_one);
-        let (values, stock) = (&mut pass.values, (&pass.spare, &pass.allowance));
-        let failed = |reason: String| {
-            let first = node.output(0).map(|v| self.graph.values[v.0].clone());
-            let name = if node.name.is_empty() { first.unwrap_or_default() } else { node.name.clone() };
-            NetworkError::Operator { op: node.full_op(), node: name, reason }
-        };
-        if node.op == "Constant" || node.output(0).is_some_and(|first| self.folded.contains(&first)) {
-            return Ok(());
-        }
-        let last = self.last_uses.get(n).map_or(&[][..], Vec::as_slice);
-        let start = self.chains.first_of.get(&n).copied().unwrap_or(n);
-        if let Some(chain) = self.chains.by_first.get(&start).filter(|_| is_fused)
-            && let Some(output) = chain.output
-        {
-            if start == n
-                && let Some(value) = self.chain(n, chain, (parameters, &*values), stock).map_err(|fault| failed(fault.0))?
-            {
-                stock.1.spend(size(&value), value.shape()).map_err(|fault| failed(fault.0))?;
-                values[output.0] = Some(value);
-            }
-            if values[output.0].is_some() {
-                for id in last {
-                    free(&mut values[id.0], stock.0);
-                }
-                return Ok(());
-            }
-        }
-        let mut inputs = Vec::with_capacity(node.inputs.len() + 1);
-        for (i, input) in node.inputs.iter().enumerate() {
-            let Some(id) = input else {
-                inputs.push(None);
-                continue;
-            };
-            let again = node.inputs[i + 1..].contains(input);
-            let value = if last.contains(id) && !again { values[id.0].take() } else { values[id.0].clone() };
-            match value.or_else(|| self.constant(parameters, *id)) {
-                Some(value) => inputs.push(Some(value)),
-                None => return Err(failed(format!("its input “{}” is written by nobody before it", self.graph.values[id.0]))),
-            }
-        }
-        if let ("ConstantOfShape", Some(output)) = (node.op.as_str(), node.output(0)) {
-            inputs.push(self.constants.get(&fill_of(output, &self.graph)).cloned());
-        }
-        let outputs = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs, stock)))
-            .map_err(|panic| NetworkError::Internal {
-                place: format!("{} at node “{}”", node.full_op(), node.name),
-                message: panics::text(&*panic),
-            })?
-            .map_err(|fault| failed(fault.0))?;
-        for output in &outputs {
-            stock.1.spend(size(output), output.shape()).map_err(|fault| failed(fault.0))?;
-        }
-        let mut outputs = outputs.into_iter();
-        for (i, output) in node.outputs.iter().enumerate() {
-            match (outputs.next(), output) {
-                (Some(value), Some(id)) => values[id.0] = Some(value),
-                (None, Some(_)) => return Err(failed(format!("its output {i} is not worked out by this program"))),
-                _ => {}
-            }
-        }
-        for id in last {
-            free(&mut values[id.0], stock.0);
-        }
-        Ok(())
-    }
-
-    /// Carries a convolution out with what follows it; `None` where they have to be carried out one by one.
-    fn chain(
-        &self,
-        n: usize,
-        chain: &Chain,
-        (parameters, values): (&[Param<Tensor<1>>], &[Option<Value>]),
-        (spare, allowance): (&Spare, &Allowance),
-    ) -> Outcome<Option<Value>> {
-        let graph = &self.graph;
-        let get = |id: ValueId| values[id.0].clone().or_else(|| self.constant(parameters, id));
-        let floats = |id: Option<ValueId>| match id.and_then(get) {
-            Some(Value::Float(v)) => Some(v),
-            _ => None,
-        };
-        let mut tail = Tail { first: chain.first, second: chain.second, ..Tail::default() };
-        if let Some(norm) = chain.norm.map(|m| &graph.nodes[m]) {
-            let [Some(scale), Some(bias), Some(mean), Some(variance)] = [1, 2, 3, 4].map(|i| floats(norm.input(i))) else {
-                return Ok(None);
-            };
-            tail.norm = Some(([scale, bias, mean, variance], norm.attributes.float("epsilon").unwrap_or(1e-5)));
-        }
-        if chain.residual.is_some() {
-            tail.residual = floats(chain.residual);
-            if tail.residual.is_none() {
-                return Ok(None);
-            }
-        }
-        let inputs: Vec<Option<Value>> = graph.nodes[n].inputs.iter().map(|id| id.and_then(get)).collect();
-        // One that is missing is told where nodes are carried out one by one.
-        if inputs.iter().zip(&graph.nodes[n].inputs).any(|(value, id)| value.is_none() && id.is_some()) {
-            return Ok(None);
-        }
-        let mut call = Call { node: &graph.nodes[n], opset: graph.opset, device: &self.device, inputs, spare, allowance };
-        catch_unwind(AssertUnwindSafe(|| convolution::conv_with(&mut call, &tail)))
-            .unwrap_or_else(|panic| fault!("internal error: {}", panics::text(&*panic)))
-            .map(|result| result.map(Value::from))
-    }
-
-    /// Carries one node out on these inputs.
-    fn call(&self, node: &Node, mut inputs: Vec<Option<Value>>, (spare, allowance): (&Spare, &Allowance)) -> Outcome<Vec<Value>> {
-        let Some(operator) = operator::find(node) else { return fault!("it cannot be run") };
-        if !operator::takes_quantized(&node.op) {
-            inputs = inputs.into_iter().map(|v| v.map(Value::with_ints_on_host).transpose()).collect::<Outcome<_>>()?;
-        }
-        let mut call = Call { node, opset: self.graph.opset, device: &self.device, inputs, spare, allowance };
-        operator.call(&mut call)?.into_iter().map(|v| v.with_floats_on_device(&self.device)).collect()
     }
 
     /// Works out beforehand what depends on constants alone, where it is no weight and not large.
     ///
     /// A node that fails here fails again, with its name, when the network runs.
-    fn fold(&mut self) {
-        let graph = Arc::clone(&self.graph);
-        let mut budget = MAX_FOLDED;
-        for node in &graph.nodes {
-            let known = |id: &Option<ValueId>| id.is_none_or(|id| self.constants.contains_key(&id));
-            if node.op == "Constant" || node.inputs.is_empty() || !node.inputs.iter().all(known) {
-                continue;
-            }
-            let inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(|id| self.constants.get(&id).cloned())).collect();
-            let largest = inputs.iter().flatten().map(|v| v.shape().iter().product::<usize>()).max().unwrap_or(0);
-            if largest > budget || operator::makes_much(&node.op) {
-                continue;
-            }
-            let stock = (&Spare::default(), &Allowance::new(0));
-            let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| self.call(node, inputs, stock))) else { continue };
-            let size: usize = outputs.iter().map(|v| v.shape().iter().product::<usize>()).sum();
-            let Some(left) = budget.checked_sub(size).filter(|_| outputs.len() >= node.outputs.len()) else { continue };
-            budget = left;
-            for (value, output) in outputs.into_iter().zip(&node.outputs) {
-                if let Some(id) = output {
-                    self.constants.insert(*id, value);
-                }
-            }
-            if let Some(first) = node.output(0) {
-                self.folded.insert(first);
+    fn fold(&mut self, node: &Node, operator: Operator) -> Action {
+        let known = |id: &Option<ValueId>| id.is_none_or(|id| self.constants.contains_key(&id));
+        if node.inputs.is_empty() || operator.makes_much || !node.inputs.iter().all(known) {
+            return Action::Run(operator);
+        }
+        let inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(|id| self.constants.get(&id).cloned())).collect();
+        let size = |values: &mut dyn Iterator<Item = &Value>| values.map(Value::elements).fold(0, u64::saturating_add);
+        if inputs.iter().flatten().any(|input| input.elements() > self.budget) {
+            return Action::Run(operator);
+        }
+        let call = Call { device: &self.device, inputs, spare: &Spare::default(), allowance: &Allowance::new(0) };
+        let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| operator.call(call))) else { return Action::Run(operator) };
+        match self.budget.checked_sub(size(&mut outputs.iter())) {
+            Some(left) if outputs.len() >= node.outputs.len() => self.budget = left,
+            _ => return Action::Run(operator),
+        }
+        for (value, output) in outputs.into_iter().zip(&node.outputs) {
+            if let Some(id) = output {
+                self.constants.insert(*id, value);
             }
         }
+        if node.output(0).is_some() { Action::Nothing } else { Action::Run(operator) }
     }
 }
 
-/// Number of elements.
-fn size(value: &Value) -> u64 {
-    value.shape().iter().product::<usize>() as u64
-}
-
-/// Lets a value go, and keeps its memory where that can be used again.
-fn free(value: &mut Option<Value>, spare: &Spare) {
-    if let Some(Value::Float(value)) = value.take()
-        && let Some(buffer) = value.into_buffer()
-    {
-        spare.keep(buffer);
-    }
-}
-
-/// Where the value of a `ConstantOfShape` node's attribute is kept: beside all values that the file names.
-fn fill_of(output: ValueId, graph: &Graph) -> ValueId {
-    ValueId(graph.values.len() + output.0)
-}
-
-fn last_uses(graph: &Graph) -> Vec<Vec<ValueId>> {
+/// For every node, the values that nobody reads after it.
+fn last_uses(nodes: &[Node], kept: &HashSet<ValueId>) -> Vec<Vec<ValueId>> {
     let mut last: HashMap<ValueId, usize> = HashMap::new();
-    for (n, node) in graph.nodes.iter().enumerate() {
+    for (n, node) in nodes.iter().enumerate() {
         // What is written and never read goes at once.
-        for &id in node.outputs.iter().chain(&node.inputs).flatten() {
+        for id in node.outputs.iter().flatten().copied().chain(node.reads()) {
             last.insert(id, n);
         }
     }
-    for (_, output) in &graph.outputs {
-        last.remove(output);
-    }
-    let mut out = vec![Vec::new(); graph.nodes.len()];
+    last.retain(|id, _| !kept.contains(id));
+    let mut out = vec![Vec::new(); nodes.len()];
     for (id, n) in last {
         out[n].push(id);
     }

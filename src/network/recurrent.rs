@@ -1,9 +1,15 @@
 //! Recurrent cells: LSTM, GRU and the plain one; carried out on the host, step by step.
+//!
+//! Burn's are modules of `burn-nn` (0.22.1) with weights of their own and gates in another order, without peepholes, limits,
+//! lengths and most of the curves that a node may name.
 
 use std::sync::Arc;
 
-use super::call::{Call, Outcome, fault, size};
-use super::value::{Floats, Value, elements};
+use super::call::Call;
+use super::dims::{elements, size};
+use super::fault::{Checked, fault};
+use super::setup::{Run, Setup, many};
+use super::value::{Floats, Value};
 
 /// Which cell.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,7 +28,7 @@ impl Cell {
         }
     }
 
-    fn activations(self) -> &'static [&'static str] {
+    fn curves(self) -> &'static [&'static str] {
         match self {
             Self::Lstm => &["Sigmoid", "Tanh", "Tanh"],
             Self::Gru => &["Sigmoid", "Tanh"],
@@ -31,9 +37,9 @@ impl Cell {
     }
 }
 
-type Activation = Box<dyn Fn(f32) -> f32>;
+type Curve = Box<dyn Fn(f32) -> f32 + Send + Sync>;
 
-fn activation(name: &str, alpha: Option<f32>, beta: Option<f32>) -> Outcome<Activation> {
+fn curve(name: &str, alpha: Option<f32>, beta: Option<f32>) -> Checked<Curve> {
     let a = move |default| alpha.unwrap_or(default);
     Ok(match name.to_ascii_lowercase().as_str() {
         "sigmoid" => Box::new(|x: f32| 1.0 / (1.0 + (-x).exp())),
@@ -51,15 +57,53 @@ fn activation(name: &str, alpha: Option<f32>, beta: Option<f32>) -> Outcome<Acti
     })
 }
 
-/// Sizes, weights and settings of one call.
-struct Cells {
+/// What a node says beside its inputs.
+struct RecurrentSettings {
     cell: Cell,
-    inputs: usize,
-    hidden: usize,
+    batch_first: bool,
+    directions: usize,
+    /// The only direction is from the last step to the first.
+    reverse: bool,
+    hidden: Option<i64>,
+    /// Sums are held between its negative and itself before a curve is applied.
     clip: f32,
     input_forget: bool,
     linear_before_reset: bool,
-    lengths: Vec<usize>,
+    /// Of one direction after the other.
+    curves: Vec<Curve>,
+}
+
+impl RecurrentSettings {
+    fn of(setup: &Setup) -> Checked<Self> {
+        let cell = match setup.node.op.as_str() {
+            "LSTM" => Cell::Lstm,
+            "GRU" => Cell::Gru,
+            _ => Cell::Plain,
+        };
+        let direction = setup.string_or("direction", "forward");
+        let directions = if direction == "bidirectional" { 2 } else { 1 };
+        let attributes = setup.attributes();
+        let names: Vec<&str> =
+            attributes.strings("activations").map_or_else(|| cell.curves().repeat(directions), |s| s.iter().map(String::as_str).collect());
+        if names.len() != cell.curves().len() * directions {
+            return fault!("{} activations are named", names.len());
+        }
+        let parameter = |name: &str, i: usize| attributes.floats(name).and_then(|v| v.get(i).copied());
+        let curves = names.iter().enumerate().map(|(i, n)| curve(n, parameter("activation_alpha", i), parameter("activation_beta", i)));
+        // A limit that is no number holds nothing.
+        let clip = setup.float("clip").map(f32::abs).filter(|clip| !clip.is_nan()).unwrap_or(f32::INFINITY);
+        Ok(Self {
+            cell,
+            batch_first: setup.flag("layout"),
+            directions,
+            reverse: direction == "reverse",
+            hidden: setup.int("hidden_size"),
+            clip,
+            input_forget: setup.flag("input_forget"),
+            linear_before_reset: setup.flag("linear_before_reset"),
+            curves: curves.collect::<Checked<_>>()?,
+        })
+    }
 }
 
 /// The weights of one direction.
@@ -78,121 +122,100 @@ fn add_product(out: &mut [f32], m: &[f32], x: &[f32]) {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "the checks of many inputs, one after the other")]
-pub(super) fn recurrent(call: &mut Call) -> Outcome<Vec<Value>> {
-    let cell = match call.node.op.as_str() {
-        "LSTM" => Cell::Lstm,
-        "GRU" => Cell::Gru,
-        _ => Cell::Plain,
-    };
-    let batch_first = call.flag("layout");
-    let direction = call.string_or("direction", "forward").to_owned();
-    let directions = if direction == "bidirectional" { 2 } else { 1 };
-    let mut x = call.take_floats(0)?;
-    if batch_first && x.rank() == 3 {
-        x = super::shape::permute(call, x, &[1, 0, 2])?;
-    }
-    let (w, r) = (call.take_floats(1)?, call.take_floats(2)?);
-    let (&[steps, batch, inputs], &[.., hidden]) = (x.shape.as_slice(), r.shape.as_slice()) else {
-        return fault!("its input is {:?}", x.shape);
-    };
-    let gates = cell.gates();
-    if w.shape != [directions, gates * hidden, inputs] || r.shape != [directions, gates * hidden, hidden] || hidden == 0 {
-        return fault!("weights of {:?} and {:?} do not fit {:?}", w.shape, r.shape, x.shape);
-    }
-    if call.node.attributes.int("hidden_size").is_some_and(|h| h != hidden as i64) {
-        return fault!("the hidden size is {hidden}, not the one that the settings tell");
-    }
-    let optional = |call: &mut Call, i: usize, shape: &[usize]| -> Outcome<Option<Arc<Vec<f32>>>> {
-        let Some(v) = call.optional_floats(i)? else { return Ok(None) };
-        let v = if batch_first && (i == 5 || i == 6) { super::shape::permute(call, v, &[1, 0, 2])? } else { v };
-        if v.shape != shape {
-            return fault!("input {i} is {:?} and should be {shape:?}", v.shape);
-        }
-        v.to_host().map(Some)
-    };
-    let b = optional(call, 3, &[directions, 2 * gates * hidden])?;
-    let lengths = match call.int_list(4)? {
-        Some(list) if list.len() == batch => list.into_iter().map(size).collect::<Outcome<Vec<_>>>()?,
-        Some(list) => return fault!("{} lengths for a batch of {batch}", list.len()),
-        None => vec![steps; batch],
-    };
-    let state = [directions, batch, hidden];
-    let (h0, c0) = (optional(call, 5, &state)?, if cell == Cell::Lstm { optional(call, 6, &state)? } else { None });
-    let p = if cell == Cell::Lstm { optional(call, 7, &[directions, 3 * hidden])? } else { None };
-    let cells = Cells {
-        cell,
-        inputs,
-        hidden,
-        clip: call.float_or("clip", f32::INFINITY),
-        input_forget: call.flag("input_forget"),
-        linear_before_reset: call.flag("linear_before_reset"),
-        lengths: lengths.into_iter().map(|l| l.min(steps)).collect(),
-    };
-    let per = cell.activations().len();
-    let names = call
-        .node
-        .attributes
-        .strings("activations")
-        .map_or_else(|| cell.activations().repeat(directions), |s| s.iter().map(String::as_str).collect());
-    if names.len() != per * directions {
-        return fault!("{} activations are named", names.len());
-    }
-    let parameter = |name: &str, i: usize| call.node.attributes.floats(name).and_then(|v| v.get(i).copied());
-    let functions = names.iter().enumerate().map(|(i, n)| activation(n, parameter("activation_alpha", i), parameter("activation_beta", i)));
-    let functions = functions.collect::<Outcome<Vec<_>>>()?;
-
-    let (x_data, w_data, r_data) = (x.to_host()?, w.to_host()?, r.to_host()?);
-    let plane = batch * hidden;
-    let mut y = vec![0.0; elements(&[steps, directions, batch, hidden])?];
-    let (mut last_h, mut last_c) = (vec![0.0; directions * plane], vec![0.0; directions * plane]);
-    for d in 0..directions {
-        let part = |v: &Option<Arc<Vec<f32>>>, n: usize| v.as_ref().map(|v| v[d * n..(d + 1) * n].to_vec());
-        let weights = Weights {
-            w: &w_data[d * gates * hidden * inputs..(d + 1) * gates * hidden * inputs],
-            r: &r_data[d * gates * hidden * hidden..(d + 1) * gates * hidden * hidden],
-            b: part(&b, 2 * gates * hidden).unwrap_or_else(|| vec![0.0; 2 * gates * hidden]),
-            peepholes: p.as_ref().map(|p| &p[d * 3 * hidden..(d + 1) * 3 * hidden]),
-        };
-        let mut h = part(&h0, plane).unwrap_or_else(|| vec![0.0; plane]);
-        let mut c = part(&c0, plane).unwrap_or_else(|| vec![0.0; plane]);
-        let backward = direction == "reverse" || d == 1;
-        for n in 0..batch {
-            let length = cells.lengths[n];
-            let (h, c) = (&mut h[n * hidden..(n + 1) * hidden], &mut c[n * hidden..(n + 1) * hidden]);
-            for step in 0..length {
-                let t = if backward { length - 1 - step } else { step };
-                let x = &x_data[(t * batch + n) * inputs..(t * batch + n + 1) * inputs];
-                cells.step(&weights, &functions[d * per..(d + 1) * per], x, h, c);
-                let at = ((t * directions + d) * batch + n) * hidden;
-                y[at..at + hidden].copy_from_slice(h);
-            }
-        }
-        last_h[d * plane..(d + 1) * plane].copy_from_slice(&h);
-        last_c[d * plane..(d + 1) * plane].copy_from_slice(&c);
-    }
-    let dtype = x.dtype;
-    let y = Floats::host(vec![steps, directions, batch, hidden], dtype, y);
-    let mut out = vec![y, Floats::host(state.to_vec(), dtype, last_h)];
-    if cell == Cell::Lstm {
-        out.push(Floats::host(state.to_vec(), dtype, last_c));
-    }
-    if batch_first {
-        let orders: [&[usize]; 3] = [&[2, 0, 1, 3], &[1, 0, 2], &[1, 0, 2]];
-        out = out.into_iter().zip(orders).map(|(v, order)| super::shape::permute(call, v, order)).collect::<Outcome<_>>()?;
-    }
-    Ok(out.into_iter().map(Value::from).collect())
+pub(super) fn recurrent(setup: &Setup) -> Checked<Run> {
+    let settings = RecurrentSettings::of(setup)?;
+    many(move |call| settings.run(call))
 }
 
-impl Cells {
+impl RecurrentSettings {
+    #[expect(clippy::too_many_lines, reason = "the checks of many inputs, one after the other")]
+    fn run(&self, call: &mut Call) -> Checked<Vec<Value>> {
+        let &Self { cell, batch_first, directions, .. } = self;
+        let mut x = call.take_floats(0)?;
+        if batch_first && x.rank() == 3 {
+            x = super::shape::permute(call, x, &[1, 0, 2])?;
+        }
+        let (w, r) = (call.take_floats(1)?, call.take_floats(2)?);
+        let (&[steps, batch, inputs], &[.., hidden]) = (x.shape.as_slice(), r.shape.as_slice()) else {
+            return fault!("its input is {:?}", x.shape);
+        };
+        let gates = cell.gates();
+        if w.shape != [directions, gates * hidden, inputs] || r.shape != [directions, gates * hidden, hidden] || hidden == 0 {
+            return fault!("weights of {:?} and {:?} do not fit {:?}", w.shape, r.shape, x.shape);
+        }
+        if self.hidden.is_some_and(|h| h != hidden as i64) {
+            return fault!("the hidden size is {hidden}, not the one that the settings tell");
+        }
+        let optional = |call: &mut Call, i: usize, shape: &[usize]| -> Checked<Option<Arc<Vec<f32>>>> {
+            let Some(v) = call.optional_floats(i)? else { return Ok(None) };
+            let v = if batch_first && (i == 5 || i == 6) { super::shape::permute(call, v, &[1, 0, 2])? } else { v };
+            if v.shape != shape {
+                return fault!("input {i} is {:?} and should be {shape:?}", v.shape);
+            }
+            v.to_host().map(Some)
+        };
+        let b = optional(call, 3, &[directions, 2 * gates * hidden])?;
+        let lengths = match call.int_list(4)? {
+            Some(list) if list.len() == batch => list.into_iter().map(size).collect::<Checked<Vec<_>>>()?,
+            Some(list) => return fault!("{} lengths for a batch of {batch}", list.len()),
+            None => vec![steps; batch],
+        };
+        let state = [directions, batch, hidden];
+        let (h0, c0) = (optional(call, 5, &state)?, if cell == Cell::Lstm { optional(call, 6, &state)? } else { None });
+        let p = if cell == Cell::Lstm { optional(call, 7, &[directions, 3 * hidden])? } else { None };
+        let lengths: Vec<usize> = lengths.into_iter().map(|l| l.min(steps)).collect();
+        let per = cell.curves().len();
+
+        let (x_data, w_data, r_data) = (x.to_host()?, w.to_host()?, r.to_host()?);
+        let plane = batch * hidden;
+        let mut y = vec![0.0; elements(&[steps, directions, batch, hidden])?];
+        let (mut last_h, mut last_c) = (vec![0.0; directions * plane], vec![0.0; directions * plane]);
+        for d in 0..directions {
+            let part = |v: &Option<Arc<Vec<f32>>>, n: usize| v.as_ref().map(|v| v[d * n..(d + 1) * n].to_vec());
+            let weights = Weights {
+                w: &w_data[d * gates * hidden * inputs..(d + 1) * gates * hidden * inputs],
+                r: &r_data[d * gates * hidden * hidden..(d + 1) * gates * hidden * hidden],
+                b: part(&b, 2 * gates * hidden).unwrap_or_else(|| vec![0.0; 2 * gates * hidden]),
+                peepholes: p.as_ref().map(|p| &p[d * 3 * hidden..(d + 1) * 3 * hidden]),
+            };
+            let mut h = part(&h0, plane).unwrap_or_else(|| vec![0.0; plane]);
+            let mut c = part(&c0, plane).unwrap_or_else(|| vec![0.0; plane]);
+            let backward = self.reverse || d == 1;
+            for n in 0..batch {
+                let length = lengths[n];
+                let (h, c) = (&mut h[n * hidden..(n + 1) * hidden], &mut c[n * hidden..(n + 1) * hidden]);
+                for step in 0..length {
+                    let t = if backward { length - 1 - step } else { step };
+                    let x = &x_data[(t * batch + n) * inputs..(t * batch + n + 1) * inputs];
+                    self.step(&weights, &self.curves[d * per..(d + 1) * per], x, (h, c));
+                    let at = ((t * directions + d) * batch + n) * hidden;
+                    y[at..at + hidden].copy_from_slice(h);
+                }
+            }
+            last_h[d * plane..(d + 1) * plane].copy_from_slice(&h);
+            last_c[d * plane..(d + 1) * plane].copy_from_slice(&c);
+        }
+        let dtype = x.dtype;
+        let y = Floats::host(vec![steps, directions, batch, hidden], dtype, y);
+        let mut out = vec![y, Floats::host(state.to_vec(), dtype, last_h)];
+        if cell == Cell::Lstm {
+            out.push(Floats::host(state.to_vec(), dtype, last_c));
+        }
+        if batch_first {
+            let orders: [&[usize]; 3] = [&[2, 0, 1, 3], &[1, 0, 2], &[1, 0, 2]];
+            out = out.into_iter().zip(orders).map(|(v, order)| super::shape::permute(call, v, order)).collect::<Checked<_>>()?;
+        }
+        Ok(out.into_iter().map(Value::from).collect())
+    }
+
     /// One step of one sequence; `h` and `c` are the state before and after it.
-    fn step(&self, weights: &Weights, f: &[Activation], x: &[f32], h: &mut [f32], c: &mut [f32]) {
-        let n = self.hidden;
+    fn step(&self, weights: &Weights, f: &[Curve], x: &[f32], (h, c): (&mut [f32], &mut [f32])) {
+        let n = h.len();
         let gates = self.cell.gates();
-        let clip = |v: f32| v.clamp(-self.clip.abs(), self.clip.abs());
+        let clip = |v: f32| v.clamp(-self.clip, self.clip);
         let (for_inputs, for_hidden) = weights.b.split_at(gates * n);
         let mut a = for_inputs.to_vec();
-        if self.inputs > 0 {
+        if !x.is_empty() {
             add_product(&mut a, weights.w, x);
         }
         let mut b = for_hidden.to_vec();

@@ -6,10 +6,12 @@ use burn::backend::ops::{ActivationOps, FloatTensorOps};
 use burn::backend::{Dispatch, DispatchTensor, Scalar, TensorMetadata};
 use burn::tensor::{Shape, Slice};
 
-use super::call::{Call, Outcome, axes, axis, fault};
-use super::movement::{permuted, strided};
+use super::call::Call;
+use super::dims::{axes, axis, elements, permuted, strided};
+use super::fault::{Checked, fault};
+use super::setup::{Run, Setup, one};
 use super::shape::permute;
-use super::value::{Floats, Ints, Value, elements};
+use super::value::{Floats, Ints, Value};
 use crate::onnx::Dtype;
 
 type D = Dispatch;
@@ -67,11 +69,44 @@ pub(super) fn fold_rows(mut t: DispatchTensor, fold: Fold) -> DispatchTensor {
     }
 }
 
-/// The axes that a reduction goes over: from input 1 or from the settings, all where none is named.
-fn reduced_axes(call: &Call, rank: usize) -> Outcome<Vec<usize>> {
-    match call.ints_from(1, "axes")? {
-        Some(list) if !list.is_empty() => axes(&list, rank),
-        _ if call.flag("noop_with_empty_axes") => Ok(Vec::new()),
+/// Which reduction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reduction {
+    Mean,
+    Sum,
+    Product,
+    Max,
+    Min,
+    L1,
+    L2,
+    SumSquare,
+    LogSum,
+    LogSumExp,
+}
+
+impl Reduction {
+    fn of(op: &str) -> Option<Self> {
+        Some(match op {
+            "ReduceMean" => Self::Mean,
+            "ReduceSum" => Self::Sum,
+            "ReduceProd" => Self::Product,
+            "ReduceMax" => Self::Max,
+            "ReduceMin" => Self::Min,
+            "ReduceL1" => Self::L1,
+            "ReduceL2" => Self::L2,
+            "ReduceSumSquare" => Self::SumSquare,
+            "ReduceLogSum" => Self::LogSum,
+            "ReduceLogSumExp" => Self::LogSumExp,
+            _ => return None,
+        })
+    }
+}
+
+/// The axes that a reduction goes over: all where none is named, unless none is what is meant.
+fn reduced_axes(named: Option<&[i64]>, none_is_none: bool, rank: usize) -> Checked<Vec<usize>> {
+    match named {
+        Some(list) if !list.is_empty() => axes(list, rank),
+        _ if none_is_none => Ok(Vec::new()),
         _ => Ok((0..rank).collect()),
     }
 }
@@ -91,7 +126,7 @@ fn kept_shape(shape: &[usize], gone: &[usize], keep: bool) -> Vec<usize> {
 }
 
 /// Floats with `gone` moved to the end, as a matrix: kept elements by reduced ones.
-fn matrix(call: &Call, v: Floats, gone: &[usize]) -> Outcome<Floats> {
+fn matrix(call: &Call, v: Floats, gone: &[usize]) -> Checked<Floats> {
     let rank = v.rank();
     let mut order: Vec<usize> = (0..rank).filter(|i| !gone.contains(i)).collect();
     let rows: usize = order.iter().map(|&i| v.shape[i]).product();
@@ -101,113 +136,119 @@ fn matrix(call: &Call, v: Floats, gone: &[usize]) -> Outcome<Floats> {
     v.reshaped(vec![rows, columns])
 }
 
-pub(super) fn reduce(call: &mut Call) -> Outcome {
-    let op = call.node.op.clone();
-    let keep = call.int_or("keepdims", 1) != 0;
-    let rank = call.value(0)?.shape().len();
-    let gone = reduced_axes(call, rank)?;
-    let value = call.take(0)?;
-    let shape = kept_shape(value.shape(), &gone, keep);
-    let v = match value {
-        Value::Float(v) => v,
-        Value::Int(v) => return Ok(reduce_ints(&op, &v, &gone, shape)?.into()),
-    };
-    let dtype = v.dtype;
-    let count: usize = gone.iter().map(|&i| v.shape[i]).product();
-    if elements(&shape)? == 0 {
-        return Ok(Floats::empty(shape, dtype).into());
-    }
-    let on_host = v.is_on_host();
-    let v = matrix(call, v, &gone)?;
-    if on_host {
-        let data = v.to_host()?;
-        let rows: usize = shape.iter().product();
-        let folded = (0..rows).map(|r| fold_host(&op, &data[r * count..(r + 1) * count])).collect();
-        return Ok(Floats::host(shape, dtype, folded).into());
-    }
-    let t = v.into_device(call.device)?;
-    let square = |t: DispatchTensor| D::float_mul(t.clone(), t);
-    let t = match op.as_str() {
-        "ReduceMean" => D::float_mul_scalar(fold_rows(t, Fold::Sum), Scalar::Float(1.0 / count as f64)),
-        "ReduceSum" => fold_rows(t, Fold::Sum),
-        "ReduceProd" => fold_rows(t, Fold::Product),
-        "ReduceMax" => fold_rows(t, Fold::Max),
-        "ReduceMin" => fold_rows(t, Fold::Min),
-        "ReduceL1" => fold_rows(D::float_abs(t), Fold::Sum),
-        "ReduceL2" => D::float_sqrt(fold_rows(square(t), Fold::Sum)),
-        "ReduceSumSquare" => fold_rows(square(t), Fold::Sum),
-        "ReduceLogSum" => D::float_log(fold_rows(t, Fold::Sum)),
-        _ => {
-            let largest = fold_rows(t.clone(), Fold::Max);
-            let sum = fold_rows(D::float_exp(D::float_sub(t, largest.clone())), Fold::Sum);
-            D::float_add(D::float_log(sum), largest)
+pub(super) fn reduce(setup: &Setup) -> Checked<Run> {
+    let Some(op) = Reduction::of(&setup.node.op) else { return fault!("it is not known") };
+    let (setting, keep, none_is_none) = (setup.ints("axes"), setup.int_or("keepdims", 1) != 0, setup.flag("noop_with_empty_axes"));
+    one(move |call| {
+        let rank = call.value(0)?.shape().len();
+        let gone = reduced_axes(call.ints_from(1, setting.as_ref())?.as_deref(), none_is_none, rank)?;
+        let value = call.take(0)?;
+        let shape = kept_shape(value.shape(), &gone, keep);
+        let v = match value {
+            Value::Float(v) => v,
+            Value::Int(v) => return Ok(reduce_ints(op, &v, &gone, shape)?.into()),
+        };
+        let dtype = v.dtype;
+        let count: usize = gone.iter().map(|&i| v.shape[i]).product();
+        if elements(&shape)? == 0 {
+            return Ok(Floats::empty(shape, dtype).into());
         }
-    };
-    Ok(Floats::on_device(shape, dtype, t).into())
+        let on_host = v.is_on_host();
+        let v = matrix(call, v, &gone)?;
+        if on_host {
+            let data = v.to_host()?;
+            let rows: usize = shape.iter().product();
+            let folded = (0..rows).map(|r| fold_host(op, &data[r * count..(r + 1) * count])).collect();
+            return Ok(Floats::host(shape, dtype, folded).into());
+        }
+        let t = v.into_device(call.device)?;
+        let square = |t: DispatchTensor| D::float_mul(t.clone(), t);
+        let t = match op {
+            Reduction::Mean => D::float_mul_scalar(fold_rows(t, Fold::Sum), Scalar::Float(1.0 / count as f64)),
+            Reduction::Sum => fold_rows(t, Fold::Sum),
+            Reduction::Product => fold_rows(t, Fold::Product),
+            Reduction::Max => fold_rows(t, Fold::Max),
+            Reduction::Min => fold_rows(t, Fold::Min),
+            Reduction::L1 => fold_rows(D::float_abs(t), Fold::Sum),
+            Reduction::L2 => D::float_sqrt(fold_rows(square(t), Fold::Sum)),
+            Reduction::SumSquare => fold_rows(square(t), Fold::Sum),
+            Reduction::LogSum => D::float_log(fold_rows(t, Fold::Sum)),
+            Reduction::LogSumExp => {
+                let largest = fold_rows(t.clone(), Fold::Max);
+                let sum = fold_rows(D::float_exp(D::float_sub(t, largest.clone())), Fold::Sum);
+                D::float_add(D::float_log(sum), largest)
+            }
+        };
+        Ok(Floats::on_device(shape, dtype, t).into())
+    })
 }
 
-fn fold_host(op: &str, row: &[f32]) -> f32 {
+fn fold_host(op: Reduction, row: &[f32]) -> f32 {
     let wide = || row.iter().map(|&x| f64::from(x));
     let value = match op {
-        "ReduceMean" => wide().sum::<f64>() / row.len() as f64,
-        "ReduceProd" => wide().product(),
-        "ReduceMax" => return row.iter().copied().fold(Fold::Max.neutral(), f32::max),
-        "ReduceMin" => return row.iter().copied().fold(Fold::Min.neutral(), f32::min),
-        "ReduceL1" => wide().map(f64::abs).sum(),
-        "ReduceL2" => wide().map(|x| x * x).sum::<f64>().sqrt(),
-        "ReduceSumSquare" => wide().map(|x| x * x).sum(),
-        "ReduceLogSum" => wide().sum::<f64>().ln(),
-        "ReduceLogSumExp" => {
+        Reduction::Mean => wide().sum::<f64>() / row.len() as f64,
+        Reduction::Product => wide().product(),
+        Reduction::Max => return row.iter().copied().fold(Fold::Max.neutral(), f32::max),
+        Reduction::Min => return row.iter().copied().fold(Fold::Min.neutral(), f32::min),
+        Reduction::L1 => wide().map(f64::abs).sum(),
+        Reduction::L2 => wide().map(|x| x * x).sum::<f64>().sqrt(),
+        Reduction::SumSquare => wide().map(|x| x * x).sum(),
+        Reduction::LogSum => wide().sum::<f64>().ln(),
+        Reduction::LogSumExp => {
             let largest = wide().fold(f64::NEG_INFINITY, f64::max);
             if largest.is_finite() { wide().map(|x| (x - largest).exp()).sum::<f64>().ln() + largest } else { largest }
         }
-        _ => wide().sum(),
+        Reduction::Sum => wide().sum(),
     };
     value as f32
 }
 
-fn reduce_ints(op: &str, v: &Ints, gone: &[usize], shape: Vec<usize>) -> Outcome<Ints> {
+fn reduce_ints(op: Reduction, v: &Ints, gone: &[usize], shape: Vec<usize>) -> Checked<Ints> {
     let mut order: Vec<usize> = (0..v.shape.len()).filter(|i| !gone.contains(i)).collect();
     order.extend_from_slice(gone);
     let (turned, strides) = permuted(&v.shape, &order);
     let data = strided(&v.data, 0, &turned, &strides);
     let count: usize = gone.iter().map(|&i| v.shape[i]).product();
     let rows = elements(&shape)?;
-    if count == 0 && v.dtype == Dtype::Bool && matches!(op, "ReduceMax" | "ReduceMin") {
-        return Ok(Ints::bools(shape, vec![i64::from(op == "ReduceMin"); rows]));
+    if count == 0 && v.dtype == Dtype::Bool && matches!(op, Reduction::Max | Reduction::Min) {
+        return Ok(Ints::bools(shape, vec![i64::from(op == Reduction::Min); rows]));
     }
-    if count == 0 && !matches!(op, "ReduceSum" | "ReduceProd" | "ReduceL1" | "ReduceSumSquare") {
+    if count == 0 && !matches!(op, Reduction::Sum | Reduction::Product | Reduction::L1 | Reduction::SumSquare) {
         return fault!("nothing is left of {:?}", v.shape);
     }
     let fold = |row: &[i64]| match op {
-        "ReduceSum" => row.iter().fold(0, |a: i64, &b| a.wrapping_add(b)),
-        "ReduceMean" => row.iter().fold(0, |a: i64, &b| a.wrapping_add(b)) / row.len() as i64,
-        "ReduceProd" => row.iter().fold(1, |a: i64, &b| a.wrapping_mul(b)),
-        "ReduceMax" => row.iter().copied().max().unwrap_or(0),
-        "ReduceMin" => row.iter().copied().min().unwrap_or(0),
-        "ReduceL1" => row.iter().fold(0, |a: i64, &b| a.wrapping_add(b.wrapping_abs())),
-        "ReduceSumSquare" => row.iter().fold(0, |a: i64, &b| a.wrapping_add(b.wrapping_mul(b))),
-        _ => i64::from(fold_host(op, &row.iter().map(|&x| x as f32).collect::<Vec<_>>()) as i32),
+        Reduction::Sum => row.iter().fold(0, |a: i64, &b| a.wrapping_add(b)),
+        Reduction::Mean => row.iter().fold(0, |a: i64, &b| a.wrapping_add(b)) / row.len() as i64,
+        Reduction::Product => row.iter().fold(1, |a: i64, &b| a.wrapping_mul(b)),
+        Reduction::Max => row.iter().copied().max().unwrap_or(0),
+        Reduction::Min => row.iter().copied().min().unwrap_or(0),
+        Reduction::L1 => row.iter().fold(0, |a: i64, &b| a.wrapping_add(b.wrapping_abs())),
+        Reduction::SumSquare => row.iter().fold(0, |a: i64, &b| a.wrapping_add(b.wrapping_mul(b))),
+        Reduction::L2 | Reduction::LogSum | Reduction::LogSumExp => {
+            i64::from(fold_host(op, &row.iter().map(|&x| x as f32).collect::<Vec<_>>()) as i32)
+        }
     };
     let data = (0..rows).map(|r| fold(&data[r * count..(r + 1) * count])).collect();
     Ok(Ints::typed(shape, v.dtype, data))
 }
 
 /// The mean over all axes after the second.
-pub(super) fn global_average(call: &mut Call) -> Outcome {
-    let v = call.take_floats(0)?;
-    let (rows, count, shape) = global(&v)?;
-    if rows == 0 || count == 0 {
-        return Ok(Floats::empty(shape, v.dtype).into());
-    }
-    let dtype = v.dtype;
-    let t = v.shaped(call.device, &[rows, count])?;
-    let t = D::float_mul_scalar(fold_rows(t, Fold::Sum), Scalar::Float(1.0 / count as f64));
-    Ok(Floats::on_device(shape, dtype, t).into())
+pub(super) fn global_average(_: &Setup) -> Checked<Run> {
+    one(move |call| {
+        let v = call.take_floats(0)?;
+        let (rows, count, shape) = global(&v)?;
+        if rows == 0 || count == 0 {
+            return Ok(Floats::empty(shape, v.dtype).into());
+        }
+        let dtype = v.dtype;
+        let t = v.shaped(call.device, &[rows, count])?;
+        let t = D::float_mul_scalar(fold_rows(t, Fold::Sum), Scalar::Float(1.0 / count as f64));
+        Ok(Floats::on_device(shape, dtype, t).into())
+    })
 }
 
 /// Planes, elements of a plane, and the shape with planes of 1.
-pub(super) fn global(v: &Floats) -> Outcome<(usize, usize, Vec<usize>)> {
+pub(super) fn global(v: &Floats) -> Checked<(usize, usize, Vec<usize>)> {
     if v.rank() < 2 {
         return fault!("{:?} has no channels", v.shape);
     }
@@ -220,37 +261,40 @@ pub(super) fn global(v: &Floats) -> Outcome<(usize, usize, Vec<usize>)> {
 }
 
 /// Softmax and its logarithm; before operator set 13 over all axes from `axis` on together.
-pub(super) fn softmax(call: &mut Call) -> Outcome {
-    let log = call.node.op == "LogSoftmax";
-    let old = call.opset < 13;
-    let v = call.take_floats(0)?;
-    let rank = v.rank();
-    let (shape, dtype) = (v.shape.clone(), v.dtype);
-    if v.elements() == 0 {
-        return Ok(v.into());
-    }
-    let at = axis(call.int_or("axis", if old { 1 } else { -1 }), rank.max(1))?;
-    if old || at + 1 >= rank {
-        let outer: usize = shape[..at].iter().product();
-        let columns = v.elements() / outer;
-        let t = softmax_rows(v.shaped(call.device, &[outer, columns])?, log);
-        return Ok(Floats::on_device(shape, dtype, t).into());
-    }
-    let mut order: Vec<usize> = (0..rank).filter(|&i| i != at).collect();
-    order.push(at);
-    let turned = permute(call, v, &order)?;
-    let wide = turned.shape.clone();
-    let length = shape[at];
-    let rows = turned.elements() / length;
-    let t = softmax_rows(turned.shaped(call.device, &[rows, length])?, log);
-    let back: Vec<usize> = (0..rank)
-        .map(|i| match i.cmp(&at) {
-            Ordering::Less => i,
-            Ordering::Equal => rank - 1,
-            Ordering::Greater => i - 1,
-        })
-        .collect();
-    Ok(permute(call, Floats::on_device(wide, dtype, t), &back)?.into())
+pub(super) fn softmax(setup: &Setup) -> Checked<Run> {
+    let log = setup.node.op == "LogSoftmax";
+    let old = setup.opset < 13;
+    let along = setup.int_or("axis", if old { 1 } else { -1 });
+    one(move |call| {
+        let v = call.take_floats(0)?;
+        let rank = v.rank();
+        let (shape, dtype) = (v.shape.clone(), v.dtype);
+        if v.elements() == 0 {
+            return Ok(v.into());
+        }
+        let at = axis(along, rank.max(1))?;
+        if old || at + 1 >= rank {
+            let outer: usize = shape[..at].iter().product();
+            let columns = v.elements() / outer;
+            let t = softmax_rows(v.shaped(call.device, &[outer, columns])?, log);
+            return Ok(Floats::on_device(shape, dtype, t).into());
+        }
+        let mut order: Vec<usize> = (0..rank).filter(|&i| i != at).collect();
+        order.push(at);
+        let turned = permute(call, v, &order)?;
+        let wide = turned.shape.clone();
+        let length = shape[at];
+        let rows = turned.elements() / length;
+        let t = softmax_rows(turned.shaped(call.device, &[rows, length])?, log);
+        let back: Vec<usize> = (0..rank)
+            .map(|i| match i.cmp(&at) {
+                Ordering::Less => i,
+                Ordering::Equal => rank - 1,
+                Ordering::Greater => i - 1,
+            })
+            .collect();
+        Ok(permute(call, Floats::on_device(wide, dtype, t), &back)?.into())
+    })
 }
 
 /// Over the last axis of a matrix.

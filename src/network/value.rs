@@ -12,14 +12,8 @@ use burn::backend::{Dispatch, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{Device, Shape, TensorData};
 
 use super::array::{Array, ArrayData};
-use super::call::{Fault, Outcome, fault};
+use super::fault::{Checked, Fault, fault};
 use crate::onnx::Dtype;
-
-/// No value may have more elements than this.
-pub(super) const MAX_ELEMENTS: usize = 1 << 31;
-
-/// No value that is made from little may have more.
-const MAX_MADE: usize = 1 << 27;
 
 /// Highest rank that is handed to the device.
 const MAX_RANK: usize = 16;
@@ -77,23 +71,6 @@ impl std::ops::Deref for Elements {
 
 /// Results of host operators with more elements than this go to the device.
 const MAX_HOST: usize = 1 << 14;
-
-/// Number of elements of a shape, where it is within bounds; so are the other dimensions of what is empty, of which operators
-/// make products, too.
-pub(super) fn elements(shape: &[usize]) -> Outcome<usize> {
-    match shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d.max(1))) {
-        Some(n) if n <= MAX_ELEMENTS => Ok(if shape.contains(&0) { 0 } else { n }),
-        _ => fault!("a result of shape {shape:?} is too large"),
-    }
-}
-
-/// [`elements`] for results that are made from little, by repeating: what a file asks for here costs it nothing.
-pub(super) fn made_elements(shape: &[usize]) -> Outcome<usize> {
-    match elements(shape)? {
-        n if n <= MAX_MADE => Ok(n),
-        _ => fault!("a result of shape {shape:?} is too large"),
-    }
-}
 
 /// The shape that the device knows a value by.
 fn device_shape(shape: &[usize]) -> Shape {
@@ -164,7 +141,7 @@ impl Floats {
     }
 
     /// The elements, read back from the device where they are there.
-    pub(super) fn to_host(&self) -> Outcome<Arc<Vec<f32>>> {
+    pub(super) fn to_host(&self) -> Checked<Arc<Vec<f32>>> {
         match &self.place {
             Place::Host(data, _) => Ok(Arc::clone(data)),
             Place::Device(tensor) => {
@@ -181,7 +158,7 @@ impl Floats {
     }
 
     /// The elements where the host can read them: as they are where that is possible, else copied.
-    pub(super) fn read(&self) -> Outcome<Elements> {
+    pub(super) fn read(&self) -> Checked<Elements> {
         if let Place::Device(tensor) = &self.place
             && let DispatchTensorKind::Flex(tensor) = &tensor.kind
             && tensor.as_float().as_slice::<f32>().is_some_and(|data| data.len() == self.elements())
@@ -209,7 +186,7 @@ impl Floats {
     }
 
     /// The value on the device, in its shape (a scalar as one dimension of 1).
-    pub(super) fn to_device(&self, device: &Device) -> Outcome<DispatchTensor> {
+    pub(super) fn to_device(&self, device: &Device) -> Checked<DispatchTensor> {
         if self.elements() == 0 {
             return fault!("a value of shape {:?} has no elements", self.shape);
         }
@@ -226,7 +203,7 @@ impl Floats {
     }
 
     /// [`Self::to_device`] that gives up this reference, so that the device may reuse the memory.
-    pub(super) fn into_device(self, device: &Device) -> Outcome<DispatchTensor> {
+    pub(super) fn into_device(self, device: &Device) -> Checked<DispatchTensor> {
         match self.place {
             Place::Device(tensor) => Ok(tensor),
             Place::Host(..) => self.to_device(device),
@@ -234,7 +211,7 @@ impl Floats {
     }
 
     /// The value on the device with this shape of as many elements.
-    pub(super) fn shaped(&self, device: &Device, shape: &[usize]) -> Outcome<DispatchTensor> {
+    pub(super) fn shaped(&self, device: &Device, shape: &[usize]) -> Checked<DispatchTensor> {
         if shape.iter().product::<usize>() != self.elements() {
             return fault!("a value of shape {:?} does not fit into {shape:?}", self.shape);
         }
@@ -246,7 +223,7 @@ impl Floats {
     }
 
     /// The same elements in another shape.
-    pub(super) fn reshaped(self, shape: Vec<usize>) -> Outcome<Self> {
+    pub(super) fn reshaped(self, shape: Vec<usize>) -> Checked<Self> {
         if shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) != Some(self.elements()) {
             return fault!("{:?} cannot be reshaped to {shape:?}", self.shape);
         }
@@ -270,6 +247,11 @@ impl Value {
             Self::Float(v) => &v.shape,
             Self::Int(v) => &v.shape,
         }
+    }
+
+    /// Number of its elements.
+    pub(super) fn elements(&self) -> u64 {
+        self.shape().iter().product::<usize>() as u64
     }
 
     /// Bytes of its elements as they are held here.
@@ -296,7 +278,7 @@ impl Value {
     }
 
     /// The same elements in another shape.
-    pub(super) fn reshaped(self, shape: Vec<usize>) -> Outcome<Self> {
+    pub(super) fn reshaped(self, shape: Vec<usize>) -> Checked<Self> {
         match self {
             Self::Float(v) => Ok(v.reshaped(shape)?.into()),
             Self::Int(v) => {
@@ -309,7 +291,7 @@ impl Value {
     }
 
     /// Integers that are held as floats, as quantised values are, become integers on the host.
-    pub(super) fn with_ints_on_host(self) -> Outcome {
+    pub(super) fn with_ints_on_host(self) -> Checked<Self> {
         match self {
             Self::Float(v) if !v.dtype.is_float() => {
                 let data = v.to_host()?.iter().map(|&x| x as i64).collect();
@@ -320,7 +302,7 @@ impl Value {
     }
 
     /// Large floats that an operator left on the host go back to the device, where the next one is faster.
-    pub(super) fn with_floats_on_device(self, device: &Device) -> Outcome {
+    pub(super) fn with_floats_on_device(self, device: &Device) -> Checked<Self> {
         match self {
             Self::Float(v) if v.is_on_host() && v.elements() > MAX_HOST && v.rank() <= MAX_RANK => {
                 let data = v.to_host()?.to_vec();
@@ -331,7 +313,7 @@ impl Value {
     }
 
     /// Takes an array in. Floats with elements go to the device.
-    pub(super) fn from_array(array: &Array, device: &Device) -> Outcome<Self> {
+    pub(super) fn from_array(array: &Array, device: &Device) -> Checked<Self> {
         if !array.is_whole() {
             return fault!("its number of elements is not the product of its shape {:?}", array.shape);
         }
@@ -346,7 +328,7 @@ impl Value {
     }
 
     /// Reads the value back.
-    pub(super) fn to_array(&self) -> Outcome<Array> {
+    pub(super) fn to_array(&self) -> Checked<Array> {
         Ok(match self.clone().with_ints_on_host()? {
             Self::Float(v) => Array { shape: v.shape.clone(), dtype: v.dtype, data: ArrayData::F32(Arc::unwrap_or_clone(v.to_host()?)) },
             Self::Int(v) if v.dtype == Dtype::Bool => Array::bool(v.shape.clone(), v.data.iter().map(|&b| b != 0).collect()),

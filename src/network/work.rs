@@ -1,9 +1,12 @@
 //! Multiply-accumulates that a forward pass spends on every weight.
 
-use super::NetworkError;
+use burn::Tensor;
+use burn::module::Param;
+
 use super::plan::Plan;
-use super::{Array, Network, guarded};
-use crate::graph::{Kind, Node, ParameterId};
+use super::value::Value;
+use super::{Array, Network, NetworkError, guarded};
+use crate::graph::{Graph, Kind, Node, ParameterId};
 
 /// Multiply-accumulates of one forward pass, for inputs of these shapes.
 ///
@@ -46,83 +49,120 @@ impl Network {
 impl Plan {
     fn uses(
         &self,
-        parameters: &[burn::module::Param<burn::Tensor<1>>],
+        parameters: &[Param<Tensor<1>>],
         inputs: &[(String, Array)],
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<u64>, NetworkError> {
-        let graph = &self.graph;
-        let mut uses = vec![0_u64; graph.parameters.len()];
-        let mut weights: Vec<Vec<ParameterId>> = vec![Vec::new(); graph.nodes.len()];
-        for (i, _) in graph.parameters.iter().enumerate().filter(|(_, p)| p.kind == Kind::Weight && p.elements > 0) {
-            for &node in graph.users.get(i).map_or(&[][..], Vec::as_slice) {
-                if let Some(weights) = weights.get_mut(node) {
-                    weights.push(ParameterId(i));
-                }
-            }
-        }
         let mut pass = self.begin(inputs)?;
         // What a fused convolution puts out is never there.
         pass.is_one_by_one = true;
-        for (n, node) in graph.nodes.iter().enumerate() {
-            let shape_of = |pass: &super::Pass, i: usize| {
-                let id = node.input(i)?;
-                pass.values[id.0].clone().or_else(|| self.constant(parameters, id)).map(|value| value.shape().to_vec())
-            };
-            let read = if weights[n].is_empty() { None } else { shape_of(&pass, 0) };
-            self.advance(parameters, &mut pass, n + 1, is_cancelled)?;
-            if weights[n].is_empty() {
-                continue;
-            }
-            let written = node.output(0).and_then(|id| pass.values[id.0].as_ref()).map(|value| value.shape().to_vec());
-            for &id in &weights[n] {
-                let elements = graph.parameter(id).elements as u64;
-                let more = per_element(node, elements, read.as_deref(), written.as_deref());
-                uses[id.0] = uses[id.0].saturating_add(more);
-            }
-        }
-        Ok(uses)
+        pass.uses = Some(vec![0; self.graph.parameters.len()]);
+        self.advance(parameters, &mut pass, usize::MAX, is_cancelled)?;
+        Ok(pass.uses.unwrap_or_default())
     }
 }
 
-/// How often a node multiplies each of the `elements` of its weight, when it reads and writes values of these shapes. What a
-/// node writes that nobody reads is worth nothing.
-fn per_element(node: &Node, elements: u64, read: Option<&[usize]>, written: Option<&[usize]>) -> u64 {
-    let volume = |shape: &[usize]| shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d as u64));
-    let positions = |shape: &[usize]| shape.get(1).map_or(0, |&channels| volume(shape) / (channels as u64).max(1));
-    match (node.op.as_str(), read, written) {
-        ("Conv", _, Some(written)) => positions(written),
-        ("ConvTranspose", Some(read), Some(_)) => positions(read),
-        ("MatMul" | "Gemm", Some(left), Some(written)) => {
-            let is_turned = node.op == "Gemm" && node.attributes.int("transA").unwrap_or(0) != 0;
-            let inner = if is_turned { left.first() } else { left.last() };
-            volume(written).saturating_mul(inner.map_or(0, |&k| k as u64)) / elements.max(1)
+/// How a node multiplies the weights that it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Product {
+    Convolution,
+    TransposedConvolution,
+    /// A product of matrices.
+    Matrix {
+        /// The left one is transposed.
+        is_turned: bool,
+    },
+    Recurrent,
+    /// Of every row of what is read.
+    Projection,
+}
+
+impl Product {
+    fn of(node: &Node) -> Option<Self> {
+        Some(match node.op.as_str() {
+            "Conv" | "FusedConv" | "ConvInteger" | "QLinearConv" => Self::Convolution,
+            "ConvTranspose" => Self::TransposedConvolution,
+            "MatMul" | "MatMulInteger" | "MatMulIntegerToFloat" | "DynamicQuantizeMatMul" | "QLinearMatMul" => {
+                Self::Matrix { is_turned: false }
+            }
+            // The projection of queries, keys and values.
+            "Attention" if node.domain == "com.microsoft" => Self::Projection,
+            "Gemm" | "FusedGemm" | "FusedMatMul" | "TransposeMatMul" => {
+                Self::Matrix { is_turned: node.attributes.int("transA").unwrap_or(0) != 0 }
+            }
+            "LSTM" | "GRU" | "RNN" => Self::Recurrent,
+            _ => return None,
+        })
+    }
+
+    /// How often each of the `elements` of a weight is multiplied where values of these shapes are read and written.
+    fn per_element(self, elements: u64, read: &[usize], written: &[usize]) -> u64 {
+        let volume = |shape: &[usize]| shape.iter().fold(1_u64, |n, &d| n.saturating_mul(d as u64));
+        let positions = |shape: &[usize]| shape.get(1).map_or(0, |&channels| volume(shape) / (channels as u64).max(1));
+        match self {
+            Self::Convolution => positions(written),
+            Self::TransposedConvolution => positions(read),
+            Self::Matrix { is_turned } => {
+                let inner = if is_turned { read.first() } else { read.last() };
+                volume(written).saturating_mul(inner.map_or(0, |&k| k as u64)) / elements.max(1)
+            }
+            Self::Projection => volume(&read[..read.len().saturating_sub(1)]),
+            // Steps and batch come first and second in either order.
+            Self::Recurrent => read.iter().take(2).fold(1, |n, &d| n.saturating_mul(d as u64)),
         }
-        // Steps and batch come first and second in either layout.
-        ("LSTM" | "GRU" | "RNN", Some(read), _) => read.iter().take(2).fold(1, |n, &d| n.saturating_mul(d as u64)),
-        _ => 0,
+    }
+}
+
+/// The weights that a node multiplies.
+#[derive(Debug)]
+pub(super) struct Products {
+    product: Option<Product>,
+    weights: Vec<ParameterId>,
+}
+
+impl Products {
+    pub(super) fn of(node: &Node, graph: &Graph) -> Self {
+        let is_counted = |id: &ParameterId| {
+            let parameter = graph.parameter(*id);
+            parameter.kind == Kind::Weight && parameter.elements > 0
+        };
+        Self { product: Product::of(node), weights: node.weights.iter().copied().filter(is_counted).collect() }
+    }
+
+    /// The shape of the first input, where it will be wanted.
+    pub(super) fn first_shape(&self, inputs: &[Option<Value>], is_counted: bool) -> Option<Vec<usize>> {
+        let wanted = is_counted && self.product.is_some() && !self.weights.is_empty();
+        inputs.first().and_then(Option::as_ref).filter(|_| wanted).map(|value| value.shape().to_vec())
+    }
+
+    /// Adds to `uses` what the node multiplied. What it wrote that nobody reads is worth nothing.
+    pub(super) fn count(&self, graph: &Graph, read: Option<&[usize]>, written: Option<&[usize]>, uses: &mut [u64]) {
+        let (Some(product), Some(read)) = (self.product, read) else { return };
+        for &id in &self.weights {
+            let written = match (product, written) {
+                (_, Some(written)) => written,
+                (Product::Recurrent, None) => &[],
+                (_, None) => continue,
+            };
+            let more = product.per_element(graph.parameter(id).elements as u64, read, written);
+            uses[id.0] = uses[id.0].saturating_add(more);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Attribute, Attributes};
+    use crate::graph::Attribute;
 
     fn node(op: &str, attributes: &[(&str, i64)]) -> Node {
-        Node {
-            name: String::new(),
-            op: op.into(),
-            domain: String::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            attributes: Attributes(attributes.iter().map(|(name, value)| ((*name).to_owned(), Attribute::Int(*value))).collect()),
-        }
+        Node::part(op, attributes.iter().map(|(name, value)| ((*name).to_owned(), Attribute::Int(*value))).collect())
     }
 
     #[test]
     fn an_element_is_used_wherever_its_operator_applies_it() {
         let uses = |op, attributes: &[_], elements, read: &[usize], written: &[usize]| {
-            per_element(&node(op, attributes), elements, Some(read), Some(written))
+            Product::of(&node(op, attributes)).map_or(0, |product| product.per_element(elements, read, written))
         };
         // 16 filters of 3 × 3 × 3 at 2 × 10 × 12 places.
         assert_eq!(uses("Conv", &[], 16 * 27, &[2, 3, 20, 24], &[2, 16, 10, 12]), 2 * 10 * 12);
@@ -138,7 +178,6 @@ mod tests {
         // 11 steps of 3 sequences, whatever comes out.
         assert_eq!(uses("LSTM", &[], 4 * 6 * 5, &[11, 3, 5], &[11, 1, 3, 6]), 33);
         assert_eq!(uses("Gather", &[], 1000, &[100, 10], &[7, 10]), 0);
-        assert_eq!(per_element(&node("Conv", &[]), 432, Some(&[1, 3, 8, 8]), None), 0);
         assert_eq!(uses("MatMul", &[], 0, &[0], &[]), 0);
     }
 }

@@ -1,33 +1,10 @@
 //! Where every tensor's bytes lie in the file.
 //!
 //! The parser gives a tensor's content; writing a pruned model back needs its place. This walks the protobuf wire format
-//! (<https://protobuf.dev/programming-guides/encoding/>) down to the tensors of the main graph and notes where their data
-//! starts. It looks at nothing else, allocates nothing that the file's own length does not bound, and believes no length.
+//! (<https://protobuf.dev/programming-guides/encoding/>) of a tensor and notes where its data starts; [`super::way`] leads there.
+//! It looks at nothing else, allocates nothing that the file's own length does not bound, and believes no length.
 
 use std::collections::HashMap;
-
-/// A tensor that the walk met.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Who holds it.
-    pub owner: Owner,
-    /// Data that lies in the model file itself; `None` for external data and for encodings that cannot be patched in place.
-    pub data: Option<Span>,
-}
-
-/// Which list of the graph a tensor stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// `graph.initializer`, in order.
-    Initializer,
-    /// Attribute number `attribute` of node number `node`.
-    Attribute {
-        /// Index in `graph.node`.
-        node: usize,
-        /// Index in `node.attribute`.
-        attribute: usize,
-    },
-}
 
 /// How a tensor's elements are laid out in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +39,18 @@ pub enum Span {
 pub(super) struct Malformed;
 
 /// Field numbers from onnx.proto (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>).
-mod field {
-    pub(super) const MODEL_GRAPH: u64 = 7;
-    pub(super) const GRAPH_NODE: u64 = 1;
-    pub(super) const GRAPH_INITIALIZER: u64 = 5;
-    pub(super) const NODE_ATTRIBUTE: u64 = 5;
-    pub(super) const ATTRIBUTE_TENSOR: u64 = 5;
+pub(super) mod field {
+    pub(in crate::onnx) const MODEL_GRAPH: u64 = 7;
+    pub(in crate::onnx) const MODEL_FUNCTION: u64 = 25;
+    pub(in crate::onnx) const FUNCTION_NODE: u64 = 7;
+    pub(in crate::onnx) const GRAPH_NODE: u64 = 1;
+    pub(in crate::onnx) const GRAPH_INITIALIZER: u64 = 5;
+    pub(in crate::onnx) const GRAPH_SPARSE: u64 = 15;
+    pub(in crate::onnx) const NODE_ATTRIBUTE: u64 = 5;
+    pub(in crate::onnx) const ATTRIBUTE_TENSOR: u64 = 5;
+    pub(in crate::onnx) const ATTRIBUTE_GRAPH: u64 = 6;
+    pub(in crate::onnx) const ATTRIBUTE_GRAPHS: u64 = 11;
+    pub(super) const SPARSE_VALUES: u64 = 1;
     pub(super) const TENSOR_FLOAT: u64 = 4;
     pub(super) const TENSOR_INT32: u64 = 5;
     pub(super) const TENSOR_RAW: u64 = 9;
@@ -77,28 +60,38 @@ mod field {
 
 /// One field of a message: its number, and where its content lies.
 #[derive(Clone, Copy)]
-struct Field {
-    number: u64,
-    wire: u8,
+pub(super) struct Field {
+    pub(super) number: u64,
+    pub(super) wire: u8,
     start: usize,
     end: usize,
 }
 
 /// Reads the fields of the message in `bytes[start..end]` one after the other.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,
     end: usize,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    /// Those of a whole file.
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, end: bytes.len() }
+    }
+
+    /// Those of the message that a field holds.
+    pub(super) fn within(bytes: &'a [u8], message: Field) -> Self {
+        Self { bytes, at: message.start, end: message.end }
+    }
+
     fn varint(&mut self) -> Result<u64, Malformed> {
         let (value, next) = varint(self.bytes, self.at, self.end)?;
         self.at = next;
         Ok(value)
     }
 
-    fn next(&mut self) -> Result<Option<Field>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<Field>, Malformed> {
         if self.at == self.end {
             return Ok(None);
         }
@@ -134,50 +127,8 @@ pub(super) fn varint(bytes: &[u8], at: usize, end: usize) -> Result<(u64, usize)
     Err(Malformed)
 }
 
-/// All tensors of the main graph: initializers and node attributes, each list in the file's order.
-pub(super) fn locate(bytes: &[u8]) -> Result<Vec<Found>, Malformed> {
-    let mut found = Vec::new();
-    let mut num_nodes = 0;
-    let mut model = Fields { bytes, at: 0, end: bytes.len() };
-    while let Some(graph) = model.next()? {
-        if (graph.number, graph.wire) != (field::MODEL_GRAPH, 2) {
-            continue;
-        }
-        let mut fields = Fields { bytes, at: graph.start, end: graph.end };
-        while let Some(part) = fields.next()? {
-            match (part.number, part.wire) {
-                (field::GRAPH_INITIALIZER, 2) => found.push(Found { owner: Owner::Initializer, data: tensor(bytes, part)? }),
-                (field::GRAPH_NODE, 2) => {
-                    node(bytes, part, num_nodes, &mut found)?;
-                    num_nodes += 1;
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn node(bytes: &[u8], message: Field, node: usize, found: &mut Vec<Found>) -> Result<(), Malformed> {
-    let mut fields = Fields { bytes, at: message.start, end: message.end };
-    let mut attribute = 0;
-    while let Some(part) = fields.next()? {
-        if (part.number, part.wire) != (field::NODE_ATTRIBUTE, 2) {
-            continue;
-        }
-        let mut inner = Fields { bytes, at: part.start, end: part.end };
-        while let Some(value) = inner.next()? {
-            if (value.number, value.wire) == (field::ATTRIBUTE_TENSOR, 2) {
-                found.push(Found { owner: Owner::Attribute { node, attribute }, data: tensor(bytes, value)? });
-            }
-        }
-        attribute += 1;
-    }
-    Ok(())
-}
-
 /// Where the data of the tensor message lies. Data in several pieces, or in two fields at once, gives `None`.
-fn tensor(bytes: &[u8], message: Field) -> Result<Option<Span>, Malformed> {
+pub(super) fn tensor(bytes: &[u8], message: Field) -> Result<Option<Span>, Malformed> {
     let mut fields = Fields { bytes, at: message.start, end: message.end };
     let mut span = None;
     let mut whole = true;
@@ -204,19 +155,47 @@ fn tensor(bytes: &[u8], message: Field) -> Result<Option<Span>, Malformed> {
     Ok(span.filter(|_| whole))
 }
 
-/// A copy of the model in which external data of the initializers named in `locations` (old name to new) is found under its
-/// new name. The lengths of the messages around a changed name change with it; all other bytes are copied.
-pub(super) fn relocate(bytes: &[u8], locations: &HashMap<String, String>) -> Result<Vec<u8>, Malformed> {
-    const PATHS: [&[u64]; 2] = [
-        &[field::MODEL_GRAPH, field::GRAPH_INITIALIZER, field::TENSOR_EXTERNAL],
-        &[field::MODEL_GRAPH, field::GRAPH_NODE, field::NODE_ATTRIBUTE, field::ATTRIBUTE_TENSOR, field::TENSOR_EXTERNAL],
-    ];
-    copy(bytes, 0, bytes.len(), &PATHS, locations)
+/// What a message is, where external data may lie below it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Model,
+    Graph,
+    Function,
+    Node,
+    Attribute,
+    Sparse,
+    Tensor,
+    /// An entry of a tensor's external data.
+    Entry,
 }
 
-/// Copies the message in `start..end`, descending into the fields that begin one of `paths`.
-fn copy(bytes: &[u8], start: usize, end: usize, paths: &[&[u64]], locations: &HashMap<String, String>) -> Result<Vec<u8>, Malformed> {
-    if paths.iter().any(|p| p.is_empty()) {
+impl Kind {
+    /// What the field of this number holds.
+    fn of_field(self, number: u64) -> Option<Self> {
+        Some(match (self, number) {
+            (Self::Model, field::MODEL_GRAPH) | (Self::Attribute, field::ATTRIBUTE_GRAPH | field::ATTRIBUTE_GRAPHS) => Self::Graph,
+            (Self::Model, field::MODEL_FUNCTION) => Self::Function,
+            (Self::Graph, field::GRAPH_NODE) | (Self::Function, field::FUNCTION_NODE) => Self::Node,
+            (Self::Graph, field::GRAPH_INITIALIZER) | (Self::Attribute, field::ATTRIBUTE_TENSOR) | (Self::Sparse, field::SPARSE_VALUES) => {
+                Self::Tensor
+            }
+            (Self::Graph, field::GRAPH_SPARSE) => Self::Sparse,
+            (Self::Node, field::NODE_ATTRIBUTE) => Self::Attribute,
+            (Self::Tensor, field::TENSOR_EXTERNAL) => Self::Entry,
+            _ => return None,
+        })
+    }
+}
+
+/// A copy of the model in which external data of the tensors named in `locations` (old name to new) is found under its
+/// new name. The lengths of the messages around a changed name change with it; all other bytes are copied.
+pub(super) fn relocate(bytes: &[u8], locations: &HashMap<String, String>) -> Result<Vec<u8>, Malformed> {
+    copy(bytes, 0, bytes.len(), Kind::Model, locations)
+}
+
+/// Copies the message in `start..end`, descending into the fields below which external data may be named.
+fn copy(bytes: &[u8], start: usize, end: usize, kind: Kind, locations: &HashMap<String, String>) -> Result<Vec<u8>, Malformed> {
+    if kind == Kind::Entry {
         return entry(bytes, start, end, locations);
     }
     let mut out = Vec::with_capacity(end - start);
@@ -224,11 +203,9 @@ fn copy(bytes: &[u8], start: usize, end: usize, paths: &[&[u64]], locations: &Ha
     loop {
         let from = fields.at;
         let Some(part) = fields.next()? else { return Ok(out) };
-        let below: Vec<&[u64]> = paths.iter().filter(|p| part.wire == 2 && p[0] == part.number).map(|p| &p[1..]).collect();
-        if below.is_empty() {
-            out.extend_from_slice(&bytes[from..part.end]);
-        } else {
-            push_message(&mut out, part.number, &copy(bytes, part.start, part.end, &below, locations)?);
+        match kind.of_field(part.number).filter(|_| part.wire == 2) {
+            Some(below) => push_message(&mut out, part.number, &copy(bytes, part.start, part.end, below, locations)?),
+            None => out.extend_from_slice(&bytes[from..part.end]),
         }
     }
 }
@@ -272,6 +249,7 @@ fn push_varint(out: &mut Vec<u8>, mut value: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::way::{self, Step};
     use super::*;
 
     /// A length-delimited field.
@@ -294,11 +272,11 @@ mod tests {
         let graph: Vec<u8> =
             [message(5, &raw), message(5, &packed), message(1, &constant), message(5, &unpacked), message(5, &halves)].concat();
         let file = message(7, &graph);
-        let found = locate(&file).unwrap();
+        let found = way::locate(&file).unwrap();
         assert_eq!(found.len(), 5);
         assert!(matches!(found[0].data, Some(Span::Raw { length: 4, offset }) if file[offset..offset + 4] == [1, 2, 3, 4]));
         assert!(matches!(found[1].data, Some(Span::Fixed { stride: 4, elements: 1, .. })));
-        assert_eq!(found[2].owner, Owner::Attribute { node: 0, attribute: 0 });
+        assert_eq!(found[2].way, [Step::Node(0), Step::Attribute(0), Step::Tensor]);
         let Some(Span::Fixed { offset, stride: 5, elements: 2 }) = found[3].data else { panic!("{:?}", found[3]) };
         assert_eq!(file[offset + 5..offset + 9], 2.0_f32.to_le_bytes());
         assert!(matches!(found[4].data, Some(Span::Varints { length: 3, .. })));
@@ -306,8 +284,8 @@ mod tests {
 
     #[test]
     fn refuses_lengths_that_lie() {
-        assert_eq!(locate(&[7 << 3 | 2, 200, 1]), Err(Malformed));
-        assert_eq!(locate(&[0xff; 12]), Err(Malformed));
-        assert_eq!(locate(&[7 << 3 | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Err(Malformed));
+        assert_eq!(way::locate(&[7 << 3 | 2, 200, 1]), Err(Malformed));
+        assert_eq!(way::locate(&[0xff; 12]), Err(Malformed));
+        assert_eq!(way::locate(&[7 << 3 | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Err(Malformed));
     }
 }

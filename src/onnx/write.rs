@@ -236,17 +236,17 @@ pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwri
     }
     let places = Places::choose(file, target)?;
     let mut staged = Vec::new();
-    for (i, (external, path)) in file.external.iter().zip(&places.paths).enumerate() {
+    for (i, (external, path)) in file.sources.external.iter().zip(&places.paths).enumerate() {
         let own = patches.entry(Some(i)).or_default();
         let permission = if places.replaces_itself { Overwrite::Allow } else { overwrite };
         staged.push(stage(Content::Disk(external), own, path, permission)?);
     }
     let own = patches.entry(None).or_default();
     if places.renamed.is_empty() {
-        staged.push(stage(file.body.content(), own, target, overwrite)?);
+        staged.push(stage(file.sources.body.content(), own, target, overwrite)?);
     } else {
-        let mut patched = Vec::with_capacity(file.body.len());
-        stream(file.body.content(), own, &mut |piece| {
+        let mut patched = Vec::with_capacity(file.sources.body.len());
+        stream(file.sources.body.content(), own, &mut |piece| {
             patched.extend_from_slice(piece);
             Ok(())
         })
@@ -278,13 +278,14 @@ impl Places {
         let home = atomic::folder_of(&file.path);
         let mut places = Self::default();
         places.replaces_itself = same_file(target, &file.path);
-        for external in &file.external {
+        for external in &file.sources.external {
             let mut path = folder.join(&external.location);
             if path.exists() && !places.replaces_itself {
                 let name = target.file_name().unwrap_or_default().to_string_lossy();
                 // The opened model's own data is never written over while the model stays.
-                let is_taken =
-                    |path: &PathBuf| places.paths.contains(path) || file.external.iter().any(|e| same_file(path, &home.join(&e.location)));
+                let is_taken = |path: &PathBuf| {
+                    places.paths.contains(path) || file.sources.external.iter().any(|e| same_file(path, &home.join(&e.location)))
+                };
                 let mut number = 0;
                 let location = loop {
                     let location = if number == 0 { format!("{name}.data") } else { format!("{name}.data.{number}") };

@@ -1,0 +1,42 @@
+//! The opened files that a model's bytes lie in.
+
+use std::borrow::Cow;
+
+use super::OpenError;
+use super::body::Body;
+use super::external::External;
+
+/// Which of the opened files a tensor's bytes lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The `.onnx` file.
+    Model,
+    /// Number in the list of external data files.
+    External(usize),
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) body: Body,
+    pub(super) external: Vec<External>,
+}
+
+impl Sources {
+    /// `length` bytes from `offset`: borrowed from the model, or read from external data.
+    pub(super) fn range(&self, source: Source, offset: usize, length: usize) -> Result<Cow<'_, [u8]>, OpenError> {
+        match source {
+            Source::Model => self.body.range(offset, length),
+            Source::External(i) => {
+                let mut out = vec![0; length];
+                self.external[i].read(offset as u64, &mut out)?;
+                Ok(Cow::Owned(out))
+            }
+        }
+    }
+
+    /// Bytes of the model and of its external data, together.
+    pub(super) fn len(&self) -> u64 {
+        self.body.len() as u64 + self.external.iter().map(External::len).sum::<u64>()
+    }
+}

@@ -1,12 +1,13 @@
 //! Pictures become what Pillow, torchvision and timm make of them, and folders become classes.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use secateur::arrays;
-use secateur::images::{Channels, Filter, ImageSet, ImagesError, Layout, Loader, Preprocess, Provenance, Resize};
+use secateur::images::{Channels, Filter, ImageError, ImageSet, ImagesError, Layout, Loader, Preprocess, Provenance, Resize};
 use secateur::session::Model;
 
 const PICTURES: &str = "tests/pictures";
@@ -46,6 +47,37 @@ fn pictures_are_those_of_pillow() {
         }
     }
     assert!(wrong.is_empty(), "grey levels apart:\n{}", wrong.join("\n"));
+}
+
+/// `cut_pictures.py` asked Pillow how much of a file it needs.
+#[test]
+fn a_picture_that_ends_early_is_none() {
+    let least: HashMap<String, usize> =
+        serde_json::from_str(&std::fs::read_to_string(Path::new(PICTURES).join("cuts.json")).unwrap()).unwrap();
+    assert!(least.len() > 20, "{} pictures", least.len());
+    let folder = tempfile::tempdir().unwrap();
+    let as_it_is = Preprocess { size: [16, 16], resize: Resize::None, ..Preprocess::default() };
+    let view = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        as_it_is.view(&ImageSet::open(&path, None).unwrap().images[0])
+    };
+    for (name, &least) in &least {
+        let whole = std::fs::read(Path::new(PICTURES).join(name)).unwrap();
+        let picture = view(name, &whole).unwrap();
+        let lengths = (0..whole.len()).filter(|n| n % 97 == 0 || whole.len() - n < 30);
+        for length in lengths {
+            match view(name, &whole[..length]) {
+                Err(ImageError::Decode { path, .. }) => assert!(path.ends_with(name)),
+                Err(error) => panic!("{name} cut to {length} bytes: {error}"),
+                // Of the end that Pillow does not miss, a PNG's checksums and a BMP's filling, the decoders may miss some.
+                Ok(view) => assert!(length >= least && view == picture, "{name} cut to {length} of {} bytes", whole.len()),
+            }
+        }
+        for junk in [&b"\0"[..], b"junk", b"\xFF\xD8\xFF", &[0; 5000]] {
+            assert_eq!(view(name, &[&whole[..], junk].concat()).unwrap(), picture, "{name} with something behind it");
+        }
+    }
 }
 
 #[test]

@@ -197,6 +197,28 @@ fn arrays_hold_pictures_and_labels() {
     assert!(error.contains("6 preprocessed numbers, the network takes 12"), "{error}");
 }
 
+/// A `.npy` file of bytes, with this shape and nothing behind its header.
+fn bytes_of_shape(shape: &str) -> Vec<u8> {
+    let text = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [&b"\x93NUMPY\x01\0"[..], &(text.len() as u16).to_le_bytes(), text.as_bytes()].concat()
+}
+
+#[test]
+fn arrays_without_pictures_are_refused() {
+    let f = tempfile::tempdir().unwrap();
+    let path = f.path().join("empty.npy");
+    for (shape, told) in [
+        ("(0, 4294967295, 4294967295, 3)", "is too large"),
+        ("(0, 2147483648, 2147483648, 1)", "there is nothing in it"),
+        ("(0, 224, 224, 3)", "there is nothing in it"),
+        ("(0,)", "there is nothing in it"),
+    ] {
+        std::fs::write(&path, bytes_of_shape(shape)).unwrap();
+        let error = ImageSet::open(&path, None).unwrap_err().to_string();
+        assert!(error.contains(told) && error.contains("empty.npy"), "{shape}: {error}");
+    }
+}
+
 #[test]
 fn what_is_no_folder_of_pictures_is_told() {
     let f = folder(&[]);

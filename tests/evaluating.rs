@@ -180,7 +180,7 @@ fn tables_go_to_a_file_or_to_standard_output() {
     assert_eq!((lines.len(), &lines[1][..17], &lines[3][..15]), (4, "layer-wise,0.0,1,", "layer-wise,0.5,"));
     let text = succeeds(&format!("{sweep} --csv {}", file.display()));
     assert!(text.contains("layer-wise     25.0 %"), "{text}");
-    assert_eq!(std::fs::read_to_string(&file).unwrap().replace("\r\n", "\n"), printed);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), printed);
     fails(&format!("{sweep} --csv {}", file.display()), 2, "add --force");
     succeeds(&format!("{sweep} --csv {} --force", file.display()));
 }

@@ -18,7 +18,7 @@ const ARTICLE: [&str; 2] = ["mobilenetv4_r224_3classes", "tests/models/mobilenet
 fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
     let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
     if let Some(device) = device {
-        session.use_engine(session.engine().on(device)));
+        session.use_engine(session.engine().on(device));
     }
     let reference: Value = serde_json::from_str(&std::fs::read_to_string(format!("tests/reference/{model}.json")).unwrap()).unwrap();
     let cases = reference["cases"].as_array().unwrap();

@@ -14,7 +14,7 @@ use super::rows::OutputArguments;
 use super::terminal::{Terminal, open_device};
 use crate::engine::Engine;
 use crate::evaluate;
-use crate::export::quoted;
+use crate::export;
 use crate::graph::{Graph, ParameterId};
 use crate::images::Preprocess;
 use crate::measure::{Bytes, Effort, Encoding, ParameterSize, Pattern, Speed, Timing};
@@ -274,24 +274,34 @@ impl Report {
     }
 
     fn csv(&self) -> String {
-        let heads = "parameter,type,elements,zeros,multiply_accumulates,zeroed_multiply_accumulates,\
-                     dense_bytes,deflate_bytes,zstd_bytes,bitmask_bytes,sparse_tensor_bytes,groups_of_four,groups_2_4";
-        let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
+        let heads = [
+            "parameter",
+            "type",
+            "elements",
+            "zeros",
+            "multiply_accumulates",
+            "zeroed_multiply_accumulates",
+            "dense_bytes",
+            "deflate_bytes",
+            "zstd_bytes",
+            "bitmask_bytes",
+            "sparse_tensor_bytes",
+            "groups_of_four",
+            "groups_2_4",
+        ];
         let line = |row: &Row| {
-            let bytes = Encoding::ALL.map(|encoding| row.bytes.of(encoding).to_string()).join(",");
-            format!(
-                "{},{},{},{},{},{},{bytes},{},{}",
-                quoted(&row.parameter),
-                quoted(&row.kind),
-                row.elements,
-                row.zeros,
-                number(row.multiply_accumulates),
-                number(row.zeroed_multiply_accumulates),
-                number(row.pattern.map(|p| p.groups)),
-                number(row.pattern.map(|p| p.holding)),
-            )
+            let mut fields = vec![
+                row.parameter.clone(),
+                row.kind.clone(),
+                row.elements.to_string(),
+                row.zeros.to_string(),
+                export::optional(row.multiply_accumulates),
+                export::optional(row.zeroed_multiply_accumulates),
+            ];
+            fields.extend(Encoding::ALL.map(|encoding| row.bytes.of(encoding).to_string()));
+            fields.extend([row.pattern.map(|p| p.groups), row.pattern.map(|p| p.holding)].map(export::optional));
+            fields
         };
-        let lines: Vec<String> = std::iter::once(heads.to_owned()).chain(self.parameters.iter().map(line)).collect();
-        lines.join("\r\n") + "\r\n"
+        export::table(&heads, self.parameters.iter().map(line))
     }
 }

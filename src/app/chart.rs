@@ -6,10 +6,10 @@ use eframe::egui::{self, Color32, Rect, Stroke, Ui, pos2, vec2};
 use egui_plot::{Plot, PlotBounds};
 
 use crate::atomic::{self, Overwrite};
+use crate::engine::Model;
 use crate::graph::{Graph, ParameterId, stages};
 use crate::measure::Figures;
 use crate::prune::Method;
-use crate::session::Model;
 
 use super::commands::Command;
 use super::state::{AppState, Tab};

@@ -1,4 +1,9 @@
 //! Arrays in files, as `NumPy` keeps them: `.npy` holds one, `.npz` several by name.
+//!
+//! The archive is the crate zip's. One array is read and written by hand in `npy`, because `npyz` 0.9 is not made for files of
+//! strangers: it takes memory for a header of up to 4 GiB before it looks at it, multiplies the dimensions without looking for
+//! overflow, and parses the header as any Python literal, nesting included. It brings a parser generator and big numbers with it,
+//! and neither narrow types nor the order of columns would be less work.
 
 mod npy;
 

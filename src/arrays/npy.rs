@@ -95,11 +95,13 @@ impl Element {
 /// Reads one array from `from`, which has `length` bytes by its own account.
 pub(super) fn read(from: &mut dyn Read, length: u64) -> Result<Array, Broken> {
     let (header, header_bytes) = header(from)?;
-    let elements = header.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-    let bytes = elements.and_then(|n| n.checked_mul(header.element.bytes));
-    let (Some(elements), Some(bytes)) = (elements, bytes) else {
+    // As NumPy: a dimension of 0 excuses none of the others.
+    let room = header.shape.iter().try_fold(header.element.bytes, |n, &d| n.checked_mul(d.max(1))).filter(|n| isize::try_from(*n).is_ok());
+    if room.is_none() {
         return Err(told(format!("its shape {:?} is too large", header.shape)));
-    };
+    }
+    let elements: usize = header.shape.iter().product();
+    let bytes = elements * header.element.bytes;
     let have = length.saturating_sub(header_bytes);
     if bytes as u64 != have {
         return Err(told(format!("its shape {:?} takes {bytes} bytes and it holds {have}", header.shape)));
@@ -420,6 +422,17 @@ mod tests {
             let told = reason(&file(&text, &[0; 12]));
             assert!(told.starts_with("its shape"), "{shape}: {told}");
         }
+        for shape in
+            ["(0, 4294967295, 4294967295)", "(4294967295, 4294967295, 0)", "(0, 9223372036854775807)", "(2, 0, 18446744073709551615)"]
+        {
+            for order in ["True", "False"] {
+                let text = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': {shape}, }}");
+                let told = reason(&file(&text, &[]));
+                assert!(told.starts_with("its shape") && told.ends_with("is too large"), "{shape}: {told}");
+            }
+        }
+        let empty = file("{'descr': '<f4', 'fortran_order': True, 'shape': (4294967295, 0, 7), }", &[]);
+        assert_eq!(take(&empty).unwrap(), Array::f32([4_294_967_295, 0, 7], Vec::new()));
         // The length that is given may lie, too.
         let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }";
         let bytes = file(text, &[0; 12]);

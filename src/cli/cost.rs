@@ -12,8 +12,9 @@ use super::DeviceArgument;
 use super::pruning::Pruning;
 use super::rows::OutputArguments;
 use super::terminal::{Terminal, open_device};
+use crate::engine::Engine;
 use crate::evaluate;
-use crate::export::quoted;
+use crate::export;
 use crate::graph::{Graph, ParameterId};
 use crate::images::Preprocess;
 use crate::measure::{Bytes, Effort, Encoding, ParameterSize, Pattern, Speed, Timing};
@@ -137,21 +138,22 @@ impl Cost {
         let watch = Terminal::new();
         let device = open_device(self.device)?;
         let device_name = device.name.clone();
-        let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
-        session.use_device(device);
-        let dense = session.dense_sizes(&watch).context("cannot weigh the model")?;
+        let engine = Engine::open(&self.file, &watch).context("cannot open the model")?.on(device);
+        let mut session = Session::new(engine);
+        let engine = session.engine().clone();
+        let dense = engine.dense_sizes(&watch).context("cannot weigh the model")?;
         if prunes {
             self.pruning.apply(&mut session).context("cannot prune the model")?;
-            session.outcome().context("cannot prune the model")?;
+            engine.outcome(session.state()).context("cannot prune the model")?;
         }
-        let sizes = session.sizes(&dense, &watch).context("cannot weigh the model")?;
+        let sizes = engine.sizes(session.state(), &dense, &watch).context("cannot weigh the model")?;
         // Operators that cannot be run are told before what the inputs lack.
-        let can_run = session.dense_network().map(drop).map_err(anyhow::Error::from);
+        let can_run = engine.dense_network().map(drop).map_err(anyhow::Error::from);
         let work = can_run.and_then(|()| {
-            let inputs = self.inputs(&session, 1)?;
-            Ok(session.work(&inputs, &watch)?)
+            let inputs = self.inputs(&engine, 1)?;
+            Ok(engine.work(&inputs, &watch)?)
         });
-        let speed = if self.speed { Some(self.speed(&mut session, &watch).context("cannot time the network")?) } else { None };
+        let speed = if self.speed { Some(self.speed(&session, &watch).context("cannot time the network")?) } else { None };
         watch.clear();
         let graph = session.model().graph.clone();
         let total: Bytes = sizes.iter().map(|size| size.bytes).sum();
@@ -163,7 +165,7 @@ impl Cost {
         let report = Report {
             model: self.file.display().to_string(),
             device: device_name,
-            method: prunes.then(|| session.state().settings.method.name()),
+            method: prunes.then(|| session.state().recipe.method.name()),
             file_bytes,
             rest_bytes: file_bytes.saturating_sub(total.dense),
             elements: graph.elements() as u64,
@@ -181,15 +183,15 @@ impl Cost {
         self.output.put(out, &report, &report.csv(), |out| report.print(out))
     }
 
-    fn speed(&self, session: &mut Session, watch: &Terminal) -> anyhow::Result<Speed> {
-        let inputs = self.inputs(session, self.batch as usize)?;
+    fn speed(&self, session: &Session, watch: &Terminal) -> anyhow::Result<Speed> {
+        let inputs = self.inputs(session.engine(), self.batch as usize)?;
         let effort = Effort { rounds: self.passes as usize, time: MAX_TIME };
-        Ok(session.speed(&inputs, effort, watch)?)
+        Ok(session.engine().speed(session.state(), &inputs, effort, watch)?)
     }
 
     /// Noise of the size of the model's images.
-    fn inputs(&self, session: &Session, batch: usize) -> anyhow::Result<Vec<(String, Array)>> {
-        let graph = &session.model().graph;
+    fn inputs(&self, engine: &Engine, batch: usize) -> anyhow::Result<Vec<(String, Array)>> {
+        let graph = &engine.model().graph;
         let (preprocess, _) = Preprocess::for_model(graph, &self.file);
         Ok(evaluate::noise(graph, batch, Some(preprocess.shape()), 0)?)
     }
@@ -272,24 +274,34 @@ impl Report {
     }
 
     fn csv(&self) -> String {
-        let heads = "parameter,type,elements,zeros,multiply_accumulates,zeroed_multiply_accumulates,\
-                     dense_bytes,deflate_bytes,zstd_bytes,bitmask_bytes,sparse_tensor_bytes,groups_of_four,groups_2_4";
-        let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
+        let heads = [
+            "parameter",
+            "type",
+            "elements",
+            "zeros",
+            "multiply_accumulates",
+            "zeroed_multiply_accumulates",
+            "dense_bytes",
+            "deflate_bytes",
+            "zstd_bytes",
+            "bitmask_bytes",
+            "sparse_tensor_bytes",
+            "groups_of_four",
+            "groups_2_4",
+        ];
         let line = |row: &Row| {
-            let bytes = Encoding::ALL.map(|encoding| row.bytes.of(encoding).to_string()).join(",");
-            format!(
-                "{},{},{},{},{},{},{bytes},{},{}",
-                quoted(&row.parameter),
-                quoted(&row.kind),
-                row.elements,
-                row.zeros,
-                number(row.multiply_accumulates),
-                number(row.zeroed_multiply_accumulates),
-                number(row.pattern.map(|p| p.groups)),
-                number(row.pattern.map(|p| p.holding)),
-            )
+            let mut fields = vec![
+                row.parameter.clone(),
+                row.kind.clone(),
+                row.elements.to_string(),
+                row.zeros.to_string(),
+                export::optional(row.multiply_accumulates),
+                export::optional(row.zeroed_multiply_accumulates),
+            ];
+            fields.extend(Encoding::ALL.map(|encoding| row.bytes.of(encoding).to_string()));
+            fields.extend([row.pattern.map(|p| p.groups), row.pattern.map(|p| p.holding)].map(export::optional));
+            fields
         };
-        let lines: Vec<String> = std::iter::once(heads.to_owned()).chain(self.parameters.iter().map(line)).collect();
-        lines.join("\r\n") + "\r\n"
+        export::table(&heads, self.parameters.iter().map(line))
     }
 }

@@ -2,7 +2,7 @@
 //! do.
 
 use super::decode::{ImageError, MAX_PIXELS};
-use super::resample::resample;
+use super::resample::{Edge, resample};
 
 /// 8-bit RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,54 +83,41 @@ impl Picture {
         self
     }
 
-    /// What is left after resizing for `size` (height, width), of which the crop keeps the fraction `crop`, and cropping to it.
+    /// What is left after resizing for `size` (height, width), of which the crop keeps the fraction `crop`, and cropping to it by
+    /// torchvision's `center_crop`; black where the picture ends.
     pub(super) fn fitted(self, size: [usize; 2], crop: f64, resize: Resize, filter: Filter) -> Result<Self, ImageError> {
-        let [height, width] = resized(size, crop, resize, self.width, self.height);
-        self.resized(width, height, filter).map(|p| p.cropped(size))
-    }
-
-    /// Resized as Pillow's `resize` does.
-    fn resized(self, width: u64, height: u64, filter: Filter) -> Result<Self, ImageError> {
-        if (width, height) == (self.width.into(), self.height.into()) {
-            return Ok(self);
+        let [resized_height, resized_width] = resized(size, crop, resize, self.width, self.height);
+        if resized_width.saturating_mul(resized_height) > MAX_PIXELS {
+            return Err(self.too_narrow(resized_width, resized_height));
         }
-        if width.saturating_mul(height) > MAX_PIXELS {
-            return Err(self.too_narrow(width, height));
+        let [height, width] = size;
+        let (left, columns) = middle(resized_width as usize, width);
+        let (top, rows) = middle(resized_height as usize, height);
+        let part = resample(&self, &columns, &rows, filter);
+        if (columns.part.len(), rows.part.len()) == (width, height) {
+            return Ok(part);
         }
-        Ok(resample(&self, width as usize, height as usize, filter))
+        let mut rgb = vec![0; width * height * 3];
+        let row = columns.part.len() * 3;
+        for (source, target) in part.rgb.chunks_exact(row).zip(rgb.chunks_exact_mut(width * 3).skip(top)) {
+            target[left * 3..left * 3 + row].copy_from_slice(source);
+        }
+        Ok(Self { width: width as u32, height: height as u32, rgb })
     }
 
     fn too_narrow(&self, resized_width: u64, resized_height: u64) -> ImageError {
         ImageError::TooNarrow { width: self.width, height: self.height, resized_width, resized_height }
     }
-
-    /// The middle, by torchvision's `center_crop`; black where the picture ends.
-    fn cropped(self, [height, width]: [usize; 2]) -> Self {
-        let (have_width, have_height) = (self.width as usize, self.height as usize);
-        if (have_width, have_height) == (width, height) {
-            return self;
-        }
-        let (left, from_x, columns) = middle(have_width, width);
-        let (top, from_y, rows) = middle(have_height, height);
-        let mut rgb = vec![0; width * height * 3];
-        for row in 0..rows {
-            let source = ((from_y + row) * have_width + from_x) * 3;
-            let target = ((top + row) * width + left) * 3;
-            rgb[target..target + columns * 3].copy_from_slice(&self.rgb[source..source + columns * 3]);
-        }
-        Self { width: width as u32, height: height as u32, rgb }
-    }
 }
 
-/// Along one edge: what is left free before, where the picture is entered, and how much of it is taken.
-fn middle(have: usize, want: usize) -> (usize, usize, usize) {
+/// Along one edge: what is left free before, and which part is taken of it.
+fn middle(have: usize, want: usize) -> (usize, Edge) {
     if have < want {
-        ((want - have) / 2, 0, have)
-    } else {
-        // Python's `round`: halves to even.
-        let from = ((have - want) as f64 / 2.0).round_ties_even() as usize;
-        (0, from, want)
+        return ((want - have) / 2, Edge { length: have, part: 0..have });
     }
+    // Python's `round`: halves to even.
+    let from = ((have - want) as f64 / 2.0).round_ties_even() as usize;
+    (0, Edge { length: have, part: from..from + want })
 }
 
 /// Height and width before the crop, as timm's `transforms_imagenet_eval` and torchvision's `Resize` choose them.
@@ -170,10 +157,14 @@ mod tests {
 
     #[test]
     fn the_crop_rounds_halves_to_even() {
-        assert_eq!(middle(5, 4), (0, 0, 4));
-        assert_eq!(middle(7, 4), (0, 2, 4));
-        assert_eq!(middle(3, 4), (0, 0, 3));
-        assert_eq!(middle(1, 4), (1, 0, 1));
+        let of = |have, want| {
+            let (free, edge) = middle(have, want);
+            (free, edge.part)
+        };
+        assert_eq!(of(5, 4), (0, 0..4));
+        assert_eq!(of(7, 4), (0, 2..6));
+        assert_eq!(of(3, 4), (0, 0..3));
+        assert_eq!(of(1, 4), (1, 0..1));
     }
 
     #[test]

@@ -67,6 +67,9 @@ fn classes(array: &Array, count: usize) -> Result<Vec<usize>, String> {
 impl Rows {
     fn of(path: &Path, array: Array) -> Result<Self, String> {
         let shape = array.shape.clone();
+        if shape.contains(&0) {
+            return Err(format!("its shape is {shape:?}: there is nothing in it"));
+        }
         let refused = || {
             format!(
                 "its shape is {shape:?} and its type {}: bytes of [rows, height, width, 1, 3 or 4 channels] are pictures, floats of [rows, channels, height, width] are preprocessed ones",
@@ -84,7 +87,7 @@ impl Rows {
                     [n, c, h, w] if colours(c) => (n, h, w, c, true),
                     _ => return Err(refused()),
                 };
-                if height == 0 || width == 0 || u32::try_from(height).is_err() || u32::try_from(width).is_err() {
+                if u32::try_from(height).is_err() || u32::try_from(width).is_err() {
                     return Err(refused());
                 }
                 let bytes = values.iter().map(|&v| v as u8).collect();
@@ -154,6 +157,11 @@ mod tests {
         assert_eq!(rows.numbers(1), Some(&[3.0, 4.0][..]));
         assert!(Rows::of(Path::new("x"), Array::f32([2, 2], vec![0.0; 4])).is_err());
         assert!(Rows::of(Path::new("x"), Array::i64([1, 1, 1, 3], vec![0; 3])).is_err());
+        for shape in [[0, 1 << 31, 1 << 31, 3], [0, 3, 224, 224], [4, 3, 0, 224]] {
+            for array in [bytes(&shape), Array::f32(shape, Vec::new())] {
+                assert!(Rows::of(Path::new("x"), array).unwrap_err().contains("nothing in it"), "{shape:?}");
+            }
+        }
         assert!(classes(&Array::i64([2], vec![1, -1]), 2).is_err() && classes(&Array::i64([2], vec![1, 0]), 3).is_err());
     }
 }

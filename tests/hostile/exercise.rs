@@ -6,8 +6,9 @@ use secateur::atomic::Overwrite;
 use secateur::export::Format;
 use secateur::network::Array;
 use secateur::onnx::Dtype;
-use secateur::prune::{Amount, Method, Settings, Step};
-use secateur::session::{Session, Unwatched};
+use secateur::prune::{Amount, Method, Recipe, Step};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 
 /// Every element of a mutated network's inputs together; larger networks are opened and pruned, not run.
 const MAX_INPUT: usize = 1 << 14;
@@ -26,16 +27,16 @@ fn filled(dtype: Dtype, shape: Vec<usize>) -> Array {
 pub(crate) fn exercise(path: &Path) {
     let Ok(mut session) = Session::open(path, &Unwatched) else { return };
     for method in Method::ALL {
-        let settings = Settings { method, amount: Amount::Fraction(0.5), ..session.state().settings.clone() };
-        let _ = session.set(settings, Step::Amount);
-        let _ = session.figures();
-        if session.outcome().is_ok() {
-            session.pruned_weights().unwrap();
+        let recipe = Recipe { method, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
+        let _ = session.set(recipe, Step::Amount);
+        let _ = session.engine().figures(session.state(), &Method::ALL);
+        if session.engine().outcome(session.state()).is_ok() {
+            session.engine().pruned_weights(session.state()).unwrap();
         }
     }
     let model = session.model().clone();
     for id in (0..model.graph.parameters.len()).map(secateur::graph::ParameterId) {
-        let _ = session.detail(id);
+        let _ = session.engine().detail(session.state(), id);
     }
     let _ = session.save(&path.with_file_name("saved.onnx"), Format::Onnx, Overwrite::Allow);
     let inputs: Vec<(String, Vec<usize>)> = model
@@ -51,7 +52,7 @@ pub(crate) fn exercise(path: &Path) {
         let arrays: Vec<_> =
             model.graph.inputs.iter().zip(inputs).map(|(input, (name, shape))| (name, filled(input.dtype, shape))).collect();
         // A model may be refused, but whatever is in it, nothing of the program breaks.
-        if let Err(error) = session.forward(&arrays) {
+        if let Err(error) = session.engine().forward(session.state(), &arrays) {
             assert!(!error.to_string().contains("internal error"), "{error}");
         }
     }

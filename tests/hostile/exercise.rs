@@ -49,7 +49,8 @@ pub(crate) fn exercise(path: &Path) {
         .iter()
         .try_fold(0_usize, |n, (_, shape)| shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).and_then(|e| n.checked_add(e)));
     if elements.is_some_and(|n| n <= MAX_INPUT) {
-        let arrays: Vec<_> = model.graph.inputs.iter().zip(inputs).map(|(input, (name, shape))| (name, filled(input.dtype, shape))).collect();
+        let arrays: Vec<_> =
+            model.graph.inputs.iter().zip(inputs).map(|(input, (name, shape))| (name, filled(input.dtype, shape))).collect();
         // A model may be refused, but whatever is in it, nothing of the program breaks.
         if let Err(error) = session.engine().forward(session.state(), &arrays) {
             assert!(!error.to_string().contains("internal error"), "{error}");

@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
-use secateur::images::{ImageError, ImageSet, Picture, Preprocess};
+use secateur::images::{ImageError, ImageSet, Preprocess, RgbPicture};
 
 /// Just below the limit of pixels.
 const EDGE: u32 = 9400;
 /// What one picture may take, and what measuring it does.
 const MOST: u64 = (1 << 29) + (1 << 24);
 
-fn view(path: &Path) -> Result<Picture, ImageError> {
+fn view(path: &Path) -> Result<RgbPicture, ImageError> {
     Preprocess::default().view(&ImageSet::open(path, None).unwrap().images[0])
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use secateur::arrays;
 use secateur::engine::Model;
-use secateur::images::{Channels, Filter, ImageError, ImageSet, ImagesError, Layout, Loader, Preprocess, Provenance, Resize};
+use secateur::images::{ChannelOrder, Channels, Filter, ImageError, ImageSet, ImagesError, Loader, Preprocess, Provenance, Resize};
 
 const PICTURES: &str = "tests/pictures";
 
@@ -180,10 +180,17 @@ fn arrays_hold_pictures_and_labels() {
     let set = ImageSet::open(&path, None).unwrap();
     assert_eq!(classes(&set), [("test.npz row 0", Some(3)), ("test.npz row 1", Some(1))]);
     assert_eq!(set.classes.len(), 4);
-    let plain =
-        Preprocess { size: [1, 2], crop: 1.0, divisor: 1.0, mean: [0.0; 3], std: [1.0; 3], layout: Layout::Nhwc, ..Preprocess::default() };
+    let plain = Preprocess {
+        size: [1, 2],
+        crop: 1.0,
+        divisor: 1.0,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        layout: ChannelOrder::Nhwc,
+        ..Preprocess::default()
+    };
     assert_eq!(plain.apply(&set.images[1]).unwrap(), [120.0, 140.0, 160.0, 180.0, 200.0, 220.0]);
-    let bgr = Preprocess { channels: Channels::Bgr, layout: Layout::Nchw, mean: [160.0, 0.0, 0.0], ..plain.clone() };
+    let bgr = Preprocess { channels: Channels::Bgr, layout: ChannelOrder::Nchw, mean: [160.0, 0.0, 0.0], ..plain.clone() };
     assert_eq!(bgr.apply(&set.images[1]).unwrap(), [0.0, 60.0, 140.0, 200.0, 120.0, 180.0], "mean in the network's order");
 
     let path = f.path().join("ready.npy");

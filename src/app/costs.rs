@@ -6,7 +6,7 @@ use crate::engine::Model;
 use crate::evaluate::{Criterion, Found, Sensitivity, SensitivityCase};
 use crate::export::{amount_field, effect_fields, effects};
 use crate::graph::ModuleId;
-use crate::images::Picture;
+use crate::images::RgbPicture;
 use crate::measure::{Effect, Figures};
 use crate::measurer::{Cost, Curve, Finding, Losses, Shown, Sizes, TaskKind, Timed};
 use crate::network::Work;
@@ -50,7 +50,7 @@ pub struct Costs {
     /// What a position of the slider costs; perhaps not the present one's, see [`Self::is_of`].
     pub cost: Option<Box<Cost>>,
     /// Pictures by number of the image.
-    pub pictures: Arc<Vec<(usize, Picture)>>,
+    pub pictures: Arc<Vec<(usize, RgbPicture)>>,
     /// Accuracy or agreement against the amount.
     pub curve: Option<Arc<Curve>>,
     /// Every weight alone.

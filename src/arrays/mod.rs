@@ -17,7 +17,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::atomic::{self, WriteError};
 use crate::network::Array;
-use npy::Broken;
+use npy::Fault;
 
 pub use crate::atomic::Overwrite;
 
@@ -118,8 +118,8 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>, ArraysError> {
         Container::One => {
             let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
             let array = npy::read(&mut file, length).map_err(|broken| match broken {
-                Broken::Io(source) => unread(source),
-                Broken::Told(reason) => ArraysError::Broken { reason, path: path.to_owned() },
+                Fault::Io(source) => unread(source),
+                Fault::Told(reason) => ArraysError::Broken { reason, path: path.to_owned() },
             })?;
             Ok(vec![(name, array)])
         }
@@ -149,8 +149,8 @@ fn archive(file: impl Read + Seek, length: u64, path: &Path) -> Result<Vec<(Stri
         }
         let size = entry.size();
         let array = npy::read(&mut entry, size).map_err(|broken| match broken {
-            Broken::Io(source) => refused(&source.to_string()),
-            Broken::Told(reason) => refused(&reason),
+            Fault::Io(source) => refused(&source.to_string()),
+            Fault::Told(reason) => refused(&reason),
         })?;
         out.push((name, array));
     }

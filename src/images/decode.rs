@@ -8,94 +8,20 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Seek};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::error::{ImageError, MAX_BYTES, MAX_PIXELS};
 use super::jpeg;
-use super::picture::Picture;
-use super::preprocess::PreprocessError;
+use super::picture::RgbPicture;
 use crate::panics;
 
-/// More pixels than this are refused: Pillow calls them a decompression bomb.
-pub(super) const MAX_PIXELS: u64 = 89_478_485;
-/// What decoding one picture may take in memory, the file and what the decoder holds included.
-const MAX_BYTES: u64 = 1 << 29;
-/// Bytes of a pixel of [`Picture`].
+/// Bytes of a pixel of [`RgbPicture`].
 const RGB_BYTES: u64 = 3;
 
-/// Why one picture could not be used. The others are not touched by it.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// The file could not be read.
-    #[error("cannot read the picture: {source}: {}", path.display())]
-    Read {
-        /// What the system said.
-        source: std::io::Error,
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The bytes are not a whole picture of a known kind.
-    #[error("this is not a whole PNG, JPEG, WebP or BMP picture ({reason}): {}", path.display())]
-    Decode {
-        /// What the decoder said.
-        reason: String,
-        /// Which file.
-        path: PathBuf,
-    },
-    /// It would need too much memory.
-    #[error("the picture has {width} × {height} pixels; the limit is {MAX_PIXELS} in all: {}", path.display())]
-    TooManyPixels {
-        /// Of the picture.
-        width: u32,
-        /// Of the picture.
-        height: u32,
-        /// Which file.
-        path: PathBuf,
-    },
-    /// Its pixels are few enough, and what its kind of file takes beside them is too much.
-    #[error("decoding the picture takes {bytes} bytes of memory; the limit is {MAX_BYTES}: {}", path.display())]
-    TooManyBytes {
-        /// That it takes.
-        bytes: u64,
-        /// Which file.
-        path: PathBuf,
-    },
-    /// So narrow that it would become too large when its short edge is brought to the network's size.
-    #[error("{width} × {height} pixels would become {resized_width} × {resized_height} when resized, more than {MAX_PIXELS} in all")]
-    TooNarrow {
-        /// Of the picture.
-        width: u32,
-        /// Of the picture.
-        height: u32,
-        /// After resizing.
-        resized_width: u64,
-        /// After resizing.
-        resized_height: u64,
-    },
-    /// Preprocessed numbers whose count is not that of the network's input.
-    #[error("the row holds {found} preprocessed numbers, the network takes {expected}")]
-    Row {
-        /// In the row.
-        found: usize,
-        /// Of the input.
-        expected: usize,
-    },
-    /// Not in the array.
-    #[error("there is no row {index} among {count}")]
-    NoRow {
-        /// As asked for.
-        index: usize,
-        /// Rows in the file.
-        count: usize,
-    },
-    /// The settings are at fault, not the picture.
-    #[error(transparent)]
-    Preprocess(#[from] PreprocessError),
-}
-
 /// Decodes the file at `path`.
-pub(super) fn decode(path: &Path) -> Result<Picture, ImageError> {
+pub(super) fn decode(path: &Path) -> Result<RgbPicture, ImageError> {
     let read = |source| ImageError::Read { source, path: path.to_owned() };
     let refused = |reason: String| ImageError::Decode { reason, path: path.to_owned() };
     let file = File::open(path).map_err(read)?;
@@ -175,7 +101,7 @@ impl Held {
     }
 }
 
-fn to_rgb(image: DynamicImage, is_grey_16: bool) -> Picture {
+fn to_rgb(image: DynamicImage, is_grey_16: bool) -> RgbPicture {
     let (width, height) = (image.width(), image.height());
     let clipped = |v: u16| v.min(255) as u8;
     let high = |v: u16| (v >> 8) as u8;
@@ -193,5 +119,5 @@ fn to_rgb(image: DynamicImage, is_grey_16: bool) -> Picture {
         DynamicImage::ImageRgba16(p) => p.pixels().flat_map(|p| [p.0[0], p.0[1], p.0[2]].map(high)).collect(),
         other => other.to_rgb8().into_raw(),
     };
-    Picture { width, height, rgb }
+    RgbPicture { width, height, rgb }
 }

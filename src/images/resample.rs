@@ -9,7 +9,7 @@
 use std::f64::consts::PI;
 use std::ops::Range;
 
-use super::picture::{Filter, Picture};
+use super::picture::{Filter, RgbPicture};
 
 /// Pillow's `PRECISION_BITS`.
 const BITS: u32 = 32 - 8 - 2;
@@ -24,7 +24,7 @@ pub(super) struct Edge {
 }
 
 /// The wanted part of the picture that is resized to these edges.
-pub(super) fn resample(picture: &Picture, columns: &Edge, rows: &Edge, filter: Filter) -> Picture {
+pub(super) fn resample(picture: &RgbPicture, columns: &Edge, rows: &Edge, filter: Filter) -> RgbPicture {
     let (have_width, have_height) = (picture.width as usize, picture.height as usize);
     let Some((kernel, support)) = kernel(filter) else { return nearest(picture, columns, rows) };
     let across = taps(have_width, columns, kernel, support);
@@ -34,14 +34,14 @@ pub(super) fn resample(picture: &Picture, columns: &Edge, rows: &Edge, filter: F
     let rgb = if lower.is_some_and(|lower| lower > 0 && lower as i128 > 2 * narrower) {
         along_rows(&along_columns(&picture.rgb, have_width * 3, &down), have_width, &across)
     } else {
-        // Rows that no wanted one is mixed from are left out.
+        // ArrayRows that no wanted one is mixed from are left out.
         let first = down.first().map_or(0, |tap| tap.first);
         let end = down.last().map_or(have_height, |tap| tap.first + tap.weights.len());
         let rows_in_use = &picture.rgb[first * have_width * 3..end * have_width * 3];
         let moved: Vec<Tap> = down.into_iter().map(|tap| Tap { first: tap.first - first, ..tap }).collect();
         along_columns(&along_rows(rows_in_use, have_width, &across), columns.part.len() * 3, &moved)
     };
-    Picture { width: columns.part.len() as u32, height: rows.part.len() as u32, rgb }
+    RgbPicture { width: columns.part.len() as u32, height: rows.part.len() as u32, rgb }
 }
 
 /// Weight at a distance, and reach.
@@ -145,7 +145,7 @@ fn along_columns(rgb: &[u8], row: usize, taps: &[Tap]) -> Vec<u8> {
 }
 
 /// Pillow's `ImagingScaleAffine`: the position is added up, not multiplied.
-fn nearest(picture: &Picture, columns: &Edge, rows: &Edge) -> Picture {
+fn nearest(picture: &RgbPicture, columns: &Edge, rows: &Edge) -> RgbPicture {
     let places = |have: u32, edge: &Edge| {
         let step = f64::from(have) / edge.length as f64;
         let mut at = step * 0.5;
@@ -164,7 +164,7 @@ fn nearest(picture: &Picture, columns: &Edge, rows: &Edge) -> Picture {
         [picture.rgb[at], picture.rgb[at + 1], picture.rgb[at + 2]]
     };
     let rgb = down.iter().flat_map(|&y| across.iter().flat_map(move |&x| pixel(y, x))).collect();
-    Picture { width: columns.part.len() as u32, height: rows.part.len() as u32, rgb }
+    RgbPicture { width: columns.part.len() as u32, height: rows.part.len() as u32, rgb }
 }
 
 #[cfg(test)]
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn an_overshoot_is_cut_off_as_in_pillow() {
         let row: Vec<u8> = [0, 0, 255, 255, 0, 255, 10, 200, 30].iter().flat_map(|&v| [v; 3]).collect();
-        let picture = Picture { width: 9, height: 1, rgb: row };
+        let picture = RgbPicture { width: 9, height: 1, rgb: row };
         let (columns, rows) = (Edge { length: 5, part: 0..5 }, Edge { length: 1, part: 0..1 });
         let of = |filter| resample(&picture, &columns, &rows, filter).rgb.chunks(3).map(|p| p[0]).collect::<Vec<_>>();
         assert_eq!(of(Filter::Nearest), PILLOW[0]);
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_part_is_the_middle_of_the_whole() {
         let rgb = (0..37 * 29 * 3_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let picture = Picture { width: 37, height: 29, rgb };
+        let picture = RgbPicture { width: 37, height: 29, rgb };
         let edge = |length, part| Edge { length, part };
         for (width, height) in [(20, 40), (50, 11), (37, 12), (12, 29), (37, 29), (64, 64)] {
             for filter in Filter::ALL {

@@ -16,10 +16,12 @@ mod module;
 mod pictures;
 mod preprocessing;
 mod scan;
+mod screenshot;
 mod size;
 mod sparsity;
 mod state;
 mod table;
+mod tabs;
 mod text;
 mod theme;
 mod top;
@@ -411,7 +413,7 @@ impl App {
         ctx.request_screenshot(move |image| {
             let image = image.region(&area, Some(scale));
             let write = move || {
-                let result = chart::write_png(&image, &path).map_err(|e| e.to_string());
+                let result = screenshot::write_png(&image, &path).map_err(|e| e.to_string());
                 let _ = sender.send((path, result));
                 waker.request_repaint();
             };
@@ -527,7 +529,7 @@ impl eframe::App for App {
         bottom::show(ui, state, commands);
         tree::show(ui, state, commands);
         module::show(ui, state, &mut self.mask_texture, commands);
-        self.chart_area = Some(chart::show(ui, state, commands));
+        self.chart_area = Some(tabs::show(ui, state, commands));
         messages::show(ui, state, commands);
         if commands.len() > before {
             ui.ctx().request_repaint();

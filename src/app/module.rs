@@ -189,7 +189,7 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chos
     }
     for (at, align) in [(-0.75, egui::Align2::CENTER_BOTTOM), (0.0, egui::Align2::CENTER_BOTTOM), (0.75, egui::Align2::CENTER_BOTTOM)] {
         let value = at * histogram.limit;
-        let label = if at == 0.0 { "0".to_owned() } else { short(value) };
+        let label = if at == 0.0 { "0".to_owned() } else { text::short(value) };
         painter.text(pos2(x(value), rect.bottom()), align, label, theme::small(), palette.weak);
     }
     if response.hovered() {
@@ -200,13 +200,6 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chos
             text::number(histogram.limit)
         ));
     }
-}
-
-/// Two significant digits, for axes.
-pub(super) fn short(x: f64) -> String {
-    let exponent = x.abs().log10().floor() as i32;
-    let text = if (-4..5).contains(&exponent) { format!("{x:.*}", (1 - exponent).max(0) as usize) } else { format!("{x:.1e}") };
-    text.replace('-', "−")
 }
 
 fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, place: &mut MaskPlace) {

@@ -63,7 +63,7 @@ fn frame(ctx: &egui::Context) -> egui::Frame {
 
 fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Command>) {
     let (title, text, yes, save) = match question {
-        Question::Replace(path, _) => {
+        Question::Replace(path, _) | Question::ReplacePicture(path, _) => {
             ("Replace the file?", format!("There is a file of that name already:\n{}", text::path(path)), "Replace", None)
         }
         Question::Unsaved(_) => (

@@ -30,7 +30,6 @@ mod weights;
 mod widgets;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use eframe::egui;
 
@@ -42,6 +41,7 @@ use crate::worker::{Event, Job, Measurement, Worker};
 
 use commands::{Action, Answer, Command};
 pub use dialogs::{FileDialogs, Purpose, SystemDialogs};
+use screenshot::{Screenshots, Shot};
 use state::{AfterUnsaved, Notice, Question, Tone};
 pub use state::{AppState, Grouping, Tab};
 
@@ -123,9 +123,6 @@ fn is_of_images(path: &Path) -> bool {
     path.is_dir() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz") || e.eq_ignore_ascii_case("npy"))
 }
 
-/// A picture that was written, or why not.
-type Picture = (PathBuf, Result<(), String>);
-
 /// The window's program.
 pub struct App {
     state: AppState,
@@ -134,7 +131,7 @@ pub struct App {
     commands: Vec<Command>,
     /// The middle of the window in the last frame, for pictures.
     chart_area: Option<egui::Rect>,
-    pictures: (Sender<Picture>, Receiver<Picture>),
+    screenshots: Screenshots,
     /// The picture of a mask, and what it was drawn from.
     mask_texture: module::MaskTexture,
     title: String,
@@ -165,7 +162,7 @@ impl App {
             dialogs,
             commands: Vec::new(),
             chart_area: None,
-            pictures: channel(),
+            screenshots: Screenshots::default(),
             mask_texture: module::MaskTexture::default(),
             title: String::new(),
             weighs: false,
@@ -358,6 +355,7 @@ impl App {
     fn answer(&mut self, ctx: &egui::Context, answer: Answer) {
         match (self.state.question.take(), answer) {
             (Some(Question::Replace(_, job)), Answer::Yes) => self.worker.send(job.overwriting()),
+            (Some(Question::ReplacePicture(path, png)), Answer::Yes) => self.screenshots.replace(ctx, path, png),
             (Some(Question::Unsaved(AfterUnsaved::Close)), Answer::Yes) => {
                 self.state.may_close = true;
                 ctx.send_viewport_cmd(egui::ViewportCommand::Close);
@@ -401,33 +399,21 @@ impl App {
                     self.worker.send(Job::SaveText(path, text.into(), Overwrite::Refuse));
                 }
             }
-            Purpose::Chart => self.picture(ctx, path),
+            Purpose::Chart => {
+                if let Some(area) = self.chart_area {
+                    self.screenshots.take(ctx, area, path);
+                }
+            }
         }
     }
 
-    /// Takes a picture of the middle of the window and writes it, away from this thread.
-    fn picture(&mut self, ctx: &egui::Context, path: PathBuf) {
-        let Some(area) = self.chart_area else { return };
-        let scale = ctx.pixels_per_point();
-        let (sender, waker) = (self.pictures.0.clone(), ctx.clone());
-        ctx.request_screenshot(move |image| {
-            let image = image.region(&area, Some(scale));
-            let write = move || {
-                let result = screenshot::write_png(&image, &path).map_err(|e| e.to_string());
-                let _ = sender.send((path, result));
-                waker.request_repaint();
-            };
-            let _ = std::thread::Builder::new().name("picture".into()).spawn(write);
-        });
-        ctx.request_repaint();
-    }
-
-    fn take_pictures(&mut self) {
-        while let Ok((path, result)) = self.pictures.1.try_recv() {
-            self.state.tell(match result {
-                Ok(()) => Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) },
-                Err(text) => Notice { tone: Tone::Failure, title: "Save the chart failed".into(), text },
-            });
+    fn take_screenshots(&mut self) {
+        while let Some(shot) = self.screenshots.poll() {
+            match shot {
+                Shot::Saved(path) => self.state.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) }),
+                Shot::Occupied(path, png) => self.state.question = Some(Question::ReplacePicture(path, png)),
+                Shot::Failed(text) => self.state.tell(Notice { tone: Tone::Failure, title: "Save the chart failed".into(), text }),
+            }
         }
     }
 
@@ -512,7 +498,7 @@ impl eframe::App for App {
         while let Some((purpose, path)) = self.dialogs.poll() {
             self.chosen(ctx, purpose, path);
         }
-        self.take_pictures();
+        self.take_screenshots();
         self.take_input(ctx);
         for command in std::mem::take(&mut self.commands) {
             self.run(ctx, command);

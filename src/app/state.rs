@@ -108,6 +108,8 @@ impl Notice {
 pub enum Question {
     /// There is a file of that name.
     Replace(PathBuf, Box<Job>),
+    /// Likewise, for a picture that was taken: its PNG.
+    ReplacePicture(PathBuf, Arc<[u8]>),
     /// Weights were fixed and not saved; then go on with this.
     Unsaved(AfterUnsaved),
     /// Not a question: help.

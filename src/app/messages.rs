@@ -57,7 +57,7 @@ fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
 }
 
 /// A question's frame, with room around the text.
-fn frame(ctx: &egui::Context) -> egui::Frame {
+pub(super) fn frame(ctx: &egui::Context) -> egui::Frame {
     egui::Frame::popup(&ctx.style_of(ctx.theme())).inner_margin(18)
 }
 

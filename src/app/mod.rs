@@ -5,6 +5,7 @@
 
 mod bottom;
 mod chart;
+mod choosing;
 mod commands;
 mod compare;
 mod costs;
@@ -13,6 +14,7 @@ mod effect;
 mod losses;
 mod messages;
 mod module;
+mod picker;
 mod pictures;
 mod preprocessing;
 mod scan;
@@ -39,8 +41,9 @@ use crate::export;
 use crate::prune::{Settings, Step};
 use crate::worker::{Event, Job, Measurement, Worker};
 
+use choosing::Choosing;
 use commands::{Action, Answer, Command};
-pub use dialogs::{FileDialogs, Purpose, SystemDialogs};
+pub use dialogs::{FileDialogs, Purpose, Reply, Request, SystemDialogs};
 use screenshot::{Screenshots, Shot};
 use state::{AfterUnsaved, Notice, Question, Tone};
 pub use state::{AppState, Grouping, Tab};
@@ -127,7 +130,7 @@ fn is_of_images(path: &Path) -> bool {
 pub struct App {
     state: AppState,
     worker: Worker,
-    dialogs: Box<dyn FileDialogs>,
+    choosing: Choosing,
     commands: Vec<Command>,
     /// The middle of the window in the last frame, for pictures.
     chart_area: Option<egui::Rect>,
@@ -155,11 +158,12 @@ impl App {
         theme::install(&context.egui_ctx);
         let waker = context.egui_ctx.clone();
         let worker = Worker::start(device, move || waker.request_repaint())?;
+        let waker = context.egui_ctx.clone();
         let kept = context.storage.and_then(|s| eframe::get_value(s, STORAGE_KEY)).unwrap_or_default();
         let mut app = Self {
             state: AppState { kept, ..AppState::default() },
             worker,
-            dialogs,
+            choosing: Choosing::new(dialogs, move || waker.request_repaint()),
             commands: Vec::new(),
             chart_area: None,
             screenshots: Screenshots::default(),
@@ -281,6 +285,7 @@ impl App {
             Command::Dismiss(i) => drop(state.notices.remove(i)),
             Command::Complain(text) => state.tell(Notice { tone: Tone::Failure, title: Notice::NOT_AN_AMOUNT.into(), text }),
             Command::Answer(answer) => self.answer(ctx, answer),
+            Command::Pick(act) => self.choosing.act(act, &mut self.state),
         }
     }
 
@@ -342,6 +347,7 @@ impl App {
                     self.worker.send(Job::Set(Box::new(settings), Step::Method));
                 }
             }
+            Action::ToggleDialogs => self.state.kept.own_dialogs = !self.state.kept.own_dialogs,
             Action::Help => self.state.question = Some(Question::Help),
             Action::NextTab => {
                 let at = Tab::ALL.iter().position(|t| *t == self.state.kept.tab).unwrap_or(0);
@@ -377,7 +383,8 @@ impl App {
         };
         let is_demo = self.demo.as_ref().is_some_and(|d| path.as_deref().is_some_and(|p| p.starts_with(d.path())));
         let folder = path.filter(|_| !is_demo).and_then(|p| p.parent().map(Path::to_owned)).filter(|p| !p.as_os_str().is_empty());
-        self.dialogs.ask(purpose, folder, &format!("{stem}{suffix}.{}", purpose.extension()));
+        let request = Request { purpose, folder, name: format!("{stem}{suffix}.{}", purpose.extension()) };
+        self.choosing.ask(request, &self.state);
     }
 
     fn chosen(&mut self, ctx: &egui::Context, purpose: Purpose, path: PathBuf) {
@@ -446,14 +453,15 @@ impl App {
 
     /// Whether a shortcut is the program's, or belongs to a question, an open menu or a text field.
     fn may_take(&self, ctx: &egui::Context, action: Action, shortcut: egui::KeyboardShortcut) -> bool {
+        let is_asked = self.state.question.is_some() || self.choosing.picker().is_some();
         if action == Action::Cancel {
             // Menus, questions and fields close by themselves.
             let is_typing = self.state.percent_text.is_some() || self.state.count_text.is_some();
-            return self.state.work().is_some() && self.state.question.is_none() && !is_typing && !egui::Popup::is_any_open(ctx);
+            return self.state.work().is_some() && !is_asked && !is_typing && !egui::Popup::is_any_open(ctx);
         }
-        let is_asked = self.state.question.is_some() && !matches!(action, Action::Quit | Action::ToggleTheme);
+        let is_barred = is_asked && !matches!(action, Action::Quit | Action::ToggleTheme);
         let is_typing = ctx.text_edit_focused() && shortcut.logical_key == egui::Key::Z;
-        !is_asked && !is_typing
+        !is_barred && !is_typing
     }
 
     fn set_title(&mut self, ctx: &egui::Context) {
@@ -495,13 +503,13 @@ impl eframe::App for App {
                 self.worker.send(Job::Look(Some(id)));
             }
         }
-        while let Some((purpose, path)) = self.dialogs.poll() {
-            self.chosen(ctx, purpose, path);
-        }
         self.take_screenshots();
         self.take_input(ctx);
         for command in std::mem::take(&mut self.commands) {
             self.run(ctx, command);
+        }
+        while let Some((purpose, path)) = self.choosing.poll(&mut self.state) {
+            self.chosen(ctx, purpose, path);
         }
         self.weigh();
         self.set_title(ctx);
@@ -516,6 +524,9 @@ impl eframe::App for App {
         tree::show(ui, state, commands);
         module::show(ui, state, &mut self.mask_texture, commands);
         self.chart_area = Some(tabs::show(ui, state, commands));
+        if let Some(picker) = self.choosing.picker() {
+            picker::show(ui.ctx(), picker, commands);
+        }
         messages::show(ui, state, commands);
         if commands.len() > before {
             ui.ctx().request_repaint();

@@ -11,6 +11,7 @@ mod files;
 mod images;
 mod names;
 mod opening;
+mod picker;
 mod preprocessing;
 mod pruning;
 mod savings;

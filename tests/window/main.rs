@@ -15,7 +15,6 @@ mod picker;
 mod preprocessing;
 mod pruning;
 mod savings;
-mod speed;
 mod steps;
 #[path = "../tiny/mod.rs"]
 mod tiny;

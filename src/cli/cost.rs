@@ -135,9 +135,13 @@ impl Cost {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
         let watch = Terminal::new();
-        let device = open_device(self.device)?;
-        let device_name = device.name.clone();
         let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
+        // What is counted and not timed is the same everywhere: no device is looked for unless one is asked for.
+        let device = open_device(match self.device {
+            DeviceArgument::Auto if !self.speed => DeviceArgument::Cpu,
+            device => device,
+        })?;
+        let device_name = device.name.clone();
         session.use_device(device);
         let dense = session.dense_sizes(&watch).context("cannot weigh the model")?;
         if prunes {

@@ -198,9 +198,9 @@ impl ImageArguments {
         // What is quick to refuse comes first.
         let set =
             self.images.as_ref().map(|path| ImageSet::open(path, self.labels.as_deref())).transpose().context("cannot use the images")?;
+        let mut session = Session::open(&self.file, watch).context("cannot open the model")?;
         let device = open_device(self.device)?;
         let device_name = device.name.clone();
-        let mut session = Session::open(&self.file, watch).context("cannot open the model")?;
         session.use_device(device);
         prepare(&mut session)?;
         let graph = session.model().graph.clone();

@@ -76,9 +76,8 @@ impl Prune {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let format = self.format()?;
         let watch = Terminal::new();
-        let device = open_device(self.device)?;
         let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
-        session.use_device(device);
+        session.use_device(open_device(self.device)?);
         let outcome = self.pruning.apply(&mut session).and_then(|()| session.outcome_on_device()).context("cannot prune the model")?;
         let saved = match (&self.output, format) {
             (Some(path), Some(format)) => {

@@ -7,22 +7,25 @@
 
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use secateur::device::{ComputeDevice, DeviceChoice};
+use secateur::engine::Model;
 use secateur::graph::{Graph, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role};
-use secateur::measure::{Weights, figures};
+use secateur::measure::{Ranked, figures};
 use secateur::network::Array;
 use secateur::onnx::{Dtype, TensorId, Values};
-use secateur::prune::{Amount, Method, Order, Settings, State, Step};
-use secateur::session::{Model, Session, Unwatched};
+use secateur::prune::{Amount, Method, Ranking, Recipe, Standing, Step};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 
 fn at(method: Method, fraction: f64) -> Session {
     let mut session = Session::open(Path::new(DEMO), &Unwatched).unwrap();
-    let settings = Settings { method, amount: Amount::Fraction(fraction), ..session.state().settings.clone() };
-    session.set(settings, Step::Amount).unwrap();
+    let recipe = Recipe { method, amount: Amount::Fraction(fraction), ..session.state().recipe.clone() };
+    session.set(recipe, Step::Amount).unwrap();
     session
 }
 
@@ -30,26 +33,34 @@ fn demo(c: &mut Criterion) {
     let mut group = c.benchmark_group("demo");
     group.bench_function("open", |b| b.iter(|| Model::open(Path::new(DEMO)).unwrap()));
     let model = Model::open(Path::new(DEMO)).unwrap();
-    group.bench_function("prepare", |b| b.iter(|| model.prepare(&Unwatched).unwrap()));
+    group.bench_function("prepare", |b| b.iter(|| model.rank(&Unwatched).unwrap()));
     let session = at(Method::Global, 0.5);
-    group.bench_function("position of the slider, both methods", |b| b.iter(|| black_box(session.figures())));
+    group.bench_function("position of the slider, both methods", |b| {
+        b.iter(|| black_box(session.engine().figures(session.state(), &Method::ALL)))
+    });
     for method in Method::ALL {
-        let mut session = at(method, 0.5);
-        group.bench_function(format!("masks and pruned weights, {}", method.name()), |b| b.iter(|| session.pruned_weights().unwrap()));
+        let session = at(method, 0.5);
+        group.bench_function(format!("masks and pruned weights, {}", method.name()), |b| {
+            b.iter(|| session.engine().pruned_weights(session.state()).unwrap())
+        });
         group.bench_function(format!("prepare, masks and pruned weights, {}", method.name()), |b| {
             b.iter(|| {
-                let orders = model.prepare(&Unwatched).unwrap();
-                (orders, session.pruned_weights().unwrap())
+                let rankings = model.rank(&Unwatched).unwrap();
+                (rankings, session.engine().pruned_weights(session.state()).unwrap())
             });
         });
     }
     let largest = (0..model.graph.parameters.len()).map(ParameterId).max_by_key(|id| model.graph.parameter(*id).elements).unwrap();
-    let mut session = at(Method::Global, 0.5);
-    group.bench_function("close look at the largest parameter", |b| b.iter(|| session.detail(largest)));
+    let session = at(Method::Global, 0.5);
+    group.bench_function("close look at the largest parameter", |b| b.iter(|| session.engine().detail(session.state(), largest)));
     group.bench_function("forward, 60 images of 64x64, cpu", |b| {
         let input = Array::f32([60, 3, 64, 64], vec![0.5; 60 * 3 * 64 * 64]);
-        let mut session = at(Method::Global, 0.0);
-        b.iter_batched(|| [("input".to_owned(), input.clone())], |inputs| session.forward(&inputs).unwrap(), BatchSize::LargeInput);
+        let session = at(Method::Global, 0.0);
+        b.iter_batched(
+            || [("input".to_owned(), input.clone())],
+            |inputs| session.engine().forward(session.state(), &inputs).unwrap(),
+            BatchSize::LargeInput,
+        );
     });
 }
 
@@ -60,10 +71,13 @@ fn device(c: &mut Criterion) {
     group.sample_size(10);
     for method in Method::ALL {
         let mut session = at(method, 0.5);
-        session.use_device(device.clone());
-        session.outcome_on_device().unwrap();
-        group.bench_function(format!("selection, {}", method.name()), |b| b.iter(|| session.outcome_on_device().unwrap()));
-        group.bench_function(format!("masks read back, {}", method.name()), |b| b.iter(|| session.masks().unwrap()));
+        session.use_engine(session.engine().on(device.clone()));
+        session.engine().outcome_on_device(session.state()).unwrap();
+        group.bench_function(format!("selection, {}", method.name()), |b| {
+            b.iter(|| session.engine().outcome_on_device(session.state()).unwrap())
+        });
+        group
+            .bench_function(format!("masks read back, {}", method.name()), |b| b.iter(|| session.engine().masks(session.state()).unwrap()));
     }
 }
 
@@ -104,17 +118,19 @@ fn large(c: &mut Criterion) {
     };
     let mut values =
         |i: usize| Values::F32((0..ELEMENTS).map(|_| ((uniform() + uniform() + uniform()) * (1.0 + i as f64 / 50.0)) as f32).collect());
-    let orders: Vec<Option<Order>> = (0..PARAMETERS).map(|i| Some(Order::new(&values(i)))).collect();
-    let none: std::sync::Arc<[u64]> = vec![0; PARAMETERS].into();
-    let settings = Settings { amount: Amount::Fraction(0.37), ..Settings::new(&graph) };
-    let state = State { settings, masked: none.clone(), fixed: none };
+    let rankings: Vec<_> = (0..PARAMETERS).map(|i| Some(Arc::new(Ranking::new(&values(i))))).collect();
+    let standing = |ranking: &Option<Arc<Ranking>>| ranking.clone().map(|ranking| Standing { ranking, fixed: 0, masked: 0, apart: 0 });
+    let recipe = Recipe { amount: Amount::Fraction(0.37), ..Recipe::new(&graph) };
     let mut group = c.benchmark_group("100 million elements");
     group.bench_function("position of the slider, both methods", |b| {
-        b.iter(|| figures(Weights { graph: &graph, orders: &orders }, black_box(&state)));
+        b.iter(|| {
+            let standings: Vec<_> = rankings.iter().map(standing).collect();
+            figures(Ranked { graph: &graph, opened: &rankings, standings: &standings }, black_box(&recipe), &Method::ALL)
+        });
     });
     let one = values(0);
     group.sample_size(10);
-    group.bench_function("prepare one of 200 parameters", |b| b.iter(|| Order::new(&one)));
+    group.bench_function("prepare one of 200 parameters", |b| b.iter(|| Ranking::new(&one)));
 }
 
 criterion_group!(benches, demo, device, large);

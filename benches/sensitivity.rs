@@ -10,35 +10,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use secateur::evaluate::{Evaluator, Observer, Questions, Sensitivity};
+use secateur::evaluate::{Evaluator, Questions, Sensitivity};
 use secateur::graph::{Kind, ModuleId, ParameterId};
 use secateur::images::{ImageSet, Preprocess};
-use secateur::measure::Effect;
-use secateur::prune::{Amount, Method, Settings};
-use secateur::session::{Session, Unwatched};
+use secateur::prune::{Amount, Method, Recipe};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 const DIGITS: &str = "assets/digits";
 const BATCH: usize = 60;
-
-struct Watching;
-
-impl Observer for Watching {
-    fn seen(&mut self, _: &Effect) {}
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-}
 
 fn evaluator(session: &Session, limit: Option<usize>) -> Evaluator {
     let graph = &session.model().graph;
     let set = Arc::new(ImageSet::open(Path::new(DIGITS), None).unwrap());
     let (preprocess, _) = Preprocess::for_model(graph, Path::new(DEMO));
     let questions = Questions::images(graph, set, preprocess, limit, BATCH).unwrap();
-    let mut evaluator = Evaluator::new(session.fork(), questions);
+    let mut evaluator = Evaluator::new(session.engine().clone(), questions);
     // Images are decoded and the dense network has answered before anything is timed.
-    evaluator.dense(None, &mut Watching).unwrap();
+    evaluator.dense(None, &Unwatched).unwrap();
     evaluator
 }
 
@@ -50,7 +40,7 @@ fn main() {
     let weights: Vec<ParameterId> = (0..graph.parameters.len()).map(ParameterId).filter(is_scanned).collect();
     let amounts: Vec<f64> = (1..=9).map(|tenth| f64::from(tenth) / 10.0).collect();
     let (mut scanner, mut walker) = (evaluator(&session, limit), evaluator(&session, limit));
-    let mut scan = scanner.sensitivity(&weights, amounts).unwrap();
+    let mut scan = scanner.start_scan(&weights, amounts).unwrap();
 
     // In turn, so that a machine that drifts favours neither: behind every weight of the scan its cases are run from the start.
     let images = scanner.questions().num_images();
@@ -65,16 +55,17 @@ fn main() {
         for case in &scan.cases[paired..] {
             let locked = (0..graph.modules.len()).map(|m| ModuleId(m) != graph.parameter(case.parameter).module).collect();
             let amount = Amount::Fraction(case.amount);
-            let settings = Settings { method: Method::LayerWise, amount, biases: false, locked, ..state.settings.clone() };
-            let effect = walker.effect_at(state, settings, &mut Watching).unwrap();
+            let recipe = Recipe { method: Method::LayerWise, amount, biases: false, locked, ..state.recipe.clone() };
+            let effect = walker.effect_at(state, recipe, &Unwatched).unwrap();
             assert_eq!(case.effect.agreement, effect.agreement, "{} at {}", graph.parameter(case.parameter).name, case.amount);
         }
         paired = scan.cases.len();
         from_start += start.elapsed();
     };
     let start = Instant::now();
-    scanner.scan(&mut scan, &|| false, &mut each).unwrap();
+    scanner.scan(&mut scan, &Unwatched, &mut each).unwrap();
     let kept = start.elapsed().saturating_sub(from_start);
+    let scan = scan.found();
     assert!(scan.is_done());
     println!("{} cases, {images} images each", scan.cases.len());
     println!("  from the start  {:8.2} s", from_start.as_secs_f64());

@@ -1,8 +1,8 @@
-//! The one thread that measures what pruning costs, beside the one that prunes.
+//! The one thread that measures what pruning costs, beside the one that prunes; both share the engine of the opened model.
 //!
-//! It has a session of its own on the opened model. The slider comes first: whenever it rests, the effect of its position is
-//! measured, and a curve or a scan that is going on waits for that and goes on behind it. A move of the slider stops what belongs
-//! to the position before, between two operators of the network.
+//! The slider comes first: whenever it rests, the effect of its position is measured, and a curve or a scan that is going on waits
+//! for that and goes on behind it. Every piece of work has a token of its own, which is cancelled by what makes the work moot: another
+//! position, other images, another model. It then stops between two operators of the network.
 
 mod messages;
 mod position;
@@ -12,17 +12,18 @@ mod tasks;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::evaluate::{EvaluateError, Evaluator, Observer, Sensitivity, coarse_to_fine};
-use crate::measure::{Effect, ParameterSize};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use crate::engine::{Engine, EngineError, ModelId};
+use crate::evaluate::{EvaluateError, Evaluator, Scan, coarse_to_fine};
+use crate::measure::ParameterSize;
 use crate::panics;
-use crate::prune::{Method, State};
-use crate::session::{Session, SessionError};
-pub use messages::{Cost, Curve, Losses, Measure, Measured, Shown};
+use crate::prune::{Method, PerMethod, State};
+use crate::watch::{Token, Watch};
+pub use messages::{Cost, Curve, Finding, Losses, Request, Shown, TaskKind};
 pub use saving::{Sizes, Timed};
 use showing::Images;
 use tasks::{CURVE_LEVELS, Task};
@@ -33,8 +34,58 @@ const REST: Duration = Duration::from_millis(150);
 /// The other end of the thread. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct Measurer {
-    sender: Sender<Measure>,
-    waiting: Arc<AtomicUsize>,
+    sender: Sender<Message>,
+    desk: Arc<Mutex<Desk>>,
+}
+
+/// What both ends see.
+#[derive(Debug, Default)]
+struct Desk {
+    /// What is being done.
+    running: Option<(Work, Token)>,
+    /// The position that was sent last.
+    position: Option<(ModelId, State)>,
+}
+
+/// What the thread is told.
+enum Message {
+    /// Measure this model from now on. The same number again is the same model on another device.
+    Model(ModelId, Arc<Engine>),
+    /// The slider is here.
+    Position(ModelId, State),
+    /// Asked for by a person who sees this model.
+    Request(ModelId, Request),
+    /// Stop what was asked for.
+    Stop,
+}
+
+/// What can be going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// What belongs to the slider's position.
+    Position,
+    /// Long work.
+    Task(TaskKind),
+}
+
+impl Message {
+    /// Whether it makes `work` moot, or has to come before it.
+    fn interrupts(&self, work: Work) -> bool {
+        let is_task = |kind| work == Work::Task(kind);
+        match self {
+            Self::Model(..) | Self::Position(..) => true,
+            Self::Request(_, request) => match request {
+                Request::Images(_) | Request::Labels(_) | Request::Preprocess(_) | Request::Noise => true,
+                Request::Weigh(_) => work != Work::Position,
+                Request::Curve => is_task(TaskKind::Curve),
+                Request::Search(_) => is_task(TaskKind::Search),
+                Request::Time(_) => is_task(TaskKind::Time),
+                // A scan goes on.
+                Request::Scan => false,
+            },
+            Self::Stop => work != Work::Position,
+        }
+    }
 }
 
 impl Measurer {
@@ -42,44 +93,67 @@ impl Measurer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(tell: impl Fn(Measured) + Send + Sync + 'static) -> std::io::Result<Self> {
-        let (sender, receiver) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let inbox = Inbox { receiver, waiting: waiting.clone() };
-        std::thread::Builder::new().name("measurer".into()).spawn(move || Bench::new(inbox, Box::new(tell)).run())?;
-        Ok(Self { sender, waiting })
+    pub fn start(tell: impl Fn(ModelId, Finding) + Send + Sync + 'static) -> std::io::Result<Self> {
+        let (sender, receiver) = unbounded();
+        let desk = Arc::new(Mutex::new(Desk::default()));
+        let inside = Inside::new(receiver, desk.clone(), Box::new(tell));
+        std::thread::Builder::new().name("measurer".into()).spawn(move || inside.run())?;
+        Ok(Self { sender, desk })
     }
 
-    /// Asks for something. Never blocks.
-    pub fn send(&self, measure: Measure) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    /// Another model, or the same one on another device; what was measured of the one before is over.
+    pub fn open(&self, model: ModelId, engine: Arc<Engine>) {
+        self.send(Message::Model(model, engine));
+    }
+
+    /// The slider is here. A position that is sent again changes nothing.
+    pub fn move_to(&self, model: ModelId, state: &State) {
+        {
+            let mut desk = lock(&self.desk);
+            if desk.position.as_ref().is_some_and(|(known, position)| *known == model && position == state) {
+                return;
+            }
+            desk.position = Some((model, state.clone()));
+        }
+        self.send(Message::Position(model, state.clone()));
+    }
+
+    /// Asks for something. Never blocks. What is meant for a model that is no longer measured is dropped.
+    pub fn ask(&self, model: ModelId, request: Request) {
+        self.send(Message::Request(model, request));
+    }
+
+    /// Stops curve, scan, search and timing. What belongs to the slider's position is measured all the same.
+    pub fn stop(&self) {
+        self.send(Message::Stop);
+    }
+
+    fn send(&self, message: Message) {
+        let desk = lock(&self.desk);
+        if let Some((work, token)) = &desk.running
+            && message.interrupts(*work)
+        {
+            token.cancel();
+        }
         // A thread that is gone takes nothing; it goes with the window only.
-        let _ = self.sender.send(measure);
+        let _ = self.sender.send(message);
     }
 }
 
-struct Inbox {
-    receiver: Receiver<Measure>,
-    waiting: Arc<AtomicUsize>,
+fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Inbox {
-    /// Whether something came that was not looked at.
-    fn has_news(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-    }
+/// Whom findings are told.
+type Tell = Box<dyn Fn(ModelId, Finding) + Send + Sync>;
 
-    fn took(&self, measure: Measure) -> Measure {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        measure
-    }
-}
-
-/// What the thread has in hand.
-struct Bench {
-    inbox: Inbox,
-    tell: Box<dyn Fn(Measured) + Send + Sync>,
-    session: Option<Session>,
+/// The thread's end, and what it has in hand.
+struct Inside {
+    receiver: Receiver<Message>,
+    desk: Arc<Mutex<Desk>>,
+    tell: Tell,
+    model: ModelId,
+    engine: Option<Arc<Engine>>,
     evaluator: Option<Evaluator>,
     images: Option<Images>,
     position: Option<State>,
@@ -96,31 +170,34 @@ struct Bench {
     dense_sizes: Option<Arc<[ParameterSize]>>,
     /// Work that was asked for, the first of it going on.
     tasks: VecDeque<Task>,
-    scan: Option<Sensitivity>,
+    scan: Option<Scan>,
 }
 
-/// Stops at news; tells what was seen.
-struct Watcher<'a> {
-    inbox: &'a Inbox,
-    seen: &'a mut dyn FnMut(&Effect),
+/// Tells how far a task is, and stops with its token.
+struct Progress<'a> {
+    inside: &'a Inside,
+    token: &'a Token,
+    kind: TaskKind,
 }
 
-impl Observer for Watcher<'_> {
-    fn seen(&mut self, so_far: &Effect) {
-        (self.seen)(so_far);
+impl Watch for Progress<'_> {
+    fn progress(&self, done: f32, _: &str) {
+        self.inside.tell(Finding::Progress(Some((done, self.kind))));
     }
 
     fn is_cancelled(&self) -> bool {
-        self.inbox.has_news()
+        self.token.is_cancelled()
     }
 }
 
-impl Bench {
-    fn new(inbox: Inbox, tell: Box<dyn Fn(Measured) + Send + Sync>) -> Self {
+impl Inside {
+    fn new(receiver: Receiver<Message>, desk: Arc<Mutex<Desk>>, tell: Tell) -> Self {
         Self {
-            inbox,
+            receiver,
+            desk,
             tell,
-            session: None,
+            model: ModelId::default(),
+            engine: None,
             evaluator: None,
             images: None,
             position: None,
@@ -135,61 +212,70 @@ impl Bench {
         }
     }
 
-    fn run(&mut self) {
+    fn tell(&self, finding: Finding) {
+        (self.tell)(self.model, finding);
+    }
+
+    fn run(mut self) {
         loop {
-            while let Ok(measure) = self.inbox.receiver.try_recv() {
-                let measure = self.inbox.took(measure);
-                self.take(measure);
+            while let Ok(message) = self.receiver.try_recv() {
+                self.take_guarded(message);
             }
             let now = Instant::now();
-            let result = match self.due {
-                Some(due) if due <= now => {
-                    let result = self.guarded(Self::measure_here);
-                    // What was stopped by other news is measured behind it.
-                    if !matches!(result, Ok(false)) {
-                        self.due = None;
-                    }
-                    result.map(drop)
+            if self.due.is_some_and(|due| due <= now) {
+                // What was stopped by other news is measured behind it.
+                if matches!(self.work_guarded(Work::Position, Self::measure_here), Some(Ending::Done | Ending::Failed)) {
+                    self.due = None;
                 }
-                _ if !self.tasks.is_empty() => self.guarded(Self::work).map(drop),
-                due => {
-                    let wait = due.map_or(Duration::from_hours(1), |due| due - now);
-                    match self.inbox.receiver.recv_timeout(wait) {
-                        Ok(measure) => {
-                            let measure = self.inbox.took(measure);
-                            self.take(measure);
-                        }
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Err(RecvTimeoutError::Disconnected) => return,
-                    }
-                    Ok(())
+            } else if let Some(kind) = self.tasks.front().map(Task::kind) {
+                self.work_guarded(Work::Task(kind), Self::work);
+            } else {
+                let wait = self.due.map_or(Duration::from_hours(1), |due| due - now);
+                match self.receiver.recv_timeout(wait) {
+                    Ok(message) => self.take_guarded(message),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
-            };
-            if let Err(error) = result {
-                self.fail(error);
             }
         }
     }
 
-    /// Whether the work was done to its end, and not stopped by news.
-    fn guarded(&mut self, work: fn(&mut Self) -> Result<(), EvaluateError>) -> Result<bool, String> {
-        match catch_unwind(AssertUnwindSafe(|| work(self))) {
-            Ok(Ok(())) => Ok(true),
-            Ok(Err(EvaluateError::Session(SessionError::Cancelled))) => Ok(false),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(panic) => Err(format!("internal error: {}", panics::text(&*panic))),
+    /// Does a piece of work under a token of its own; `None` where news came first.
+    fn work_guarded(&mut self, work: Work, act: fn(&mut Self, &Token) -> Result<(), EvaluateError>) -> Option<Ending> {
+        let token = Token::default();
+        lock(&self.desk).running = Some((work, token.clone()));
+        // From here on news cancels the token; what came before it goes first.
+        let has_news = !self.receiver.is_empty();
+        let result = (!has_news).then(|| catch_unwind(AssertUnwindSafe(|| act(self, &token))));
+        lock(&self.desk).running = None;
+        Some(match result? {
+            Ok(Ok(())) => Ending::Done,
+            Ok(Err(EvaluateError::Engine(EngineError::Cancelled))) => Ending::Stopped,
+            Ok(Err(error)) => self.fail(error.to_string()),
+            Err(panic) => self.fail(format!("internal error: {}", panics::text(&*panic))),
+        })
+    }
+
+    /// News that cannot be taken in, because a folder or a file is not what it seems, ends nothing but itself.
+    fn take_guarded(&mut self, message: Message) {
+        match catch_unwind(AssertUnwindSafe(|| self.take(message))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => drop(self.fail(error)),
+            Err(panic) => drop(self.fail(format!("internal error: {}", panics::text(&*panic)))),
         }
     }
 
-    fn fail(&mut self, error: String) {
-        self.drop_tasks();
-        (self.tell)(Measured::Failed(error));
+    fn fail(&mut self, error: String) -> Ending {
+        self.tasks.clear();
+        self.tell(Finding::Progress(None));
+        self.tell(Finding::Failed(error));
+        Ending::Failed
     }
 
-    /// Something that was asked for; what is asked for is under way, and can be cancelled, before its first result.
+    /// Something that was asked for; it is under way, and can be cancelled, before its first result.
     fn add_task(&mut self, task: Task) {
         if self.tasks.is_empty() {
-            (self.tell)(Measured::Progress(Some((0.0, task.name()))));
+            self.tell(Finding::Progress(Some((0.0, task.kind()))));
         }
         self.tasks.push_back(task);
     }
@@ -198,91 +284,102 @@ impl Bench {
     fn end_task(&mut self) {
         self.tasks.pop_front();
         if self.tasks.is_empty() {
-            (self.tell)(Measured::Progress(None));
+            self.tell(Finding::Progress(None));
         }
     }
 
     fn drop_tasks(&mut self) {
         if !self.tasks.is_empty() {
             self.tasks.clear();
-            (self.tell)(Measured::Progress(None));
+            self.tell(Finding::Progress(None));
         }
     }
 
-    fn take(&mut self, measure: Measure) {
-        match measure {
-            Measure::Model(session) => {
-                let is_same = self.session.as_ref().is_some_and(|old| Arc::ptr_eq(old.model(), session.model()));
-                self.drop_tasks();
-                self.session = Some(*session);
-                self.evaluator = None;
-                if is_same {
-                    // Only the device is another: the same images go on.
-                    if let Err(error) = self.ask_again() {
-                        self.fail(error);
-                    }
-                } else {
-                    (self.images, self.scan, self.position, self.due) = (None, None, None, None);
-                    (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
-                    (self.tell)(Measured::Shown(None));
+    fn drop_tasks_of(&mut self, kind: TaskKind) {
+        self.tasks.retain(|task| task.kind() != kind);
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), String> {
+        match message {
+            Message::Model(model, engine) => return self.take_model(model, engine),
+            Message::Position(model, state) => {
+                if model == self.model {
+                    self.position = Some(state);
+                    self.due = Some(Instant::now() + REST);
                 }
             }
-            Measure::Images(path) => {
-                if let Err(error) = self.show(&path) {
-                    self.fail(error);
+            Message::Request(model, request) => {
+                if model == self.model {
+                    return self.take_request(request);
                 }
             }
-            Measure::Labels(path) => {
-                if let Err(error) = self.label(&path) {
-                    self.fail(error);
-                }
-            }
-            Measure::Preprocess(preprocess) => {
-                if let Err(error) = self.preprocess(preprocess.map(|p| *p)) {
-                    self.fail(error);
-                }
-            }
-            Measure::Noise => {
-                if let Err(error) = self.show_noise() {
-                    self.fail(error);
-                }
-            }
-            Measure::Position(state) => {
-                self.position = Some(state);
-                self.due = Some(Instant::now() + REST);
-            }
-            Measure::Weigh(weighs) => {
+            Message::Stop => self.drop_tasks(),
+        }
+        Ok(())
+    }
+
+    fn take_model(&mut self, model: ModelId, engine: Arc<Engine>) -> Result<(), String> {
+        self.drop_tasks();
+        self.engine = Some(engine);
+        self.evaluator = None;
+        if model == self.model {
+            // Only the device is another: the same images go on.
+            return self.ask_again();
+        }
+        self.model = model;
+        (self.images, self.scan, self.position, self.due) = (None, None, None, None);
+        (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
+        self.weighs = false;
+        Ok(())
+    }
+
+    fn take_request(&mut self, request: Request) -> Result<(), String> {
+        match request {
+            Request::Images(path) => return self.show(&path),
+            Request::Labels(path) => return self.label(&path),
+            Request::Preprocess(preprocess) => return self.preprocess(preprocess.map(|p| *p)),
+            Request::Noise => return self.show_noise(),
+            Request::Weigh(weighs) => {
                 self.weighs = weighs;
                 if weighs && self.position.is_some() {
                     self.due.get_or_insert_with(Instant::now);
                 }
             }
-            Measure::Time(batch) => {
-                let Some(state) = self.position.clone() else { return };
-                self.tasks.retain(|task| !matches!(task, Task::Time { .. }));
+            Request::Time(batch) => {
+                let Some(state) = self.position.clone() else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Time);
                 self.add_task(Task::Time { state, batch });
             }
-            Measure::Curve => {
-                let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return };
-                let amounts = coarse_to_fine(CURVE_LEVELS);
+            Request::Curve => {
+                let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
                 let mut left: Vec<(Method, f64)> =
-                    amounts.into_iter().flat_map(|a| [(Method::LayerWise, a), (Method::Global, a)]).collect();
+                    coarse_to_fine(CURVE_LEVELS).into_iter().flat_map(|a| Method::ALL.map(|method| (method, a))).collect();
                 left.reverse();
-                let curve = Curve { settings: Some(state.settings.clone()), ..Curve::default() };
-                self.tasks.retain(|task| !matches!(task, Task::Curve { .. }));
+                let curve = Curve { recipe: Some(state.recipe.clone()), points: PerMethod::new(&Method::ALL, |_| Vec::new()) };
+                self.drop_tasks_of(TaskKind::Curve);
                 self.add_task(Task::Curve { state, total: left.len(), left, curve });
             }
-            Measure::Scan => {
-                if self.evaluator.is_some() && !self.tasks.iter().any(|task| matches!(task, Task::Scan)) {
+            Request::Scan => {
+                if self.evaluator.is_some() && !self.tasks.iter().any(|task| task.kind() == TaskKind::Scan) {
                     self.add_task(Task::Scan);
                 }
             }
-            Measure::Search(drop) => {
-                let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return };
-                self.tasks.retain(|task| !matches!(task, Task::Search { .. }));
+            Request::Search(drop) => {
+                let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Search);
                 self.add_task(Task::Search { state, drop, found: Vec::new() });
             }
-            Measure::Stop => self.drop_tasks(),
         }
+        Ok(())
     }
+}
+
+/// How a piece of work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Done,
+    /// Its token was cancelled.
+    Stopped,
+    /// What went wrong was told.
+    Failed,
 }

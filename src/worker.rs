@@ -1,25 +1,26 @@
 //! The one thread that owns a [`Session`]: jobs in, events out, progress, cancel.
 //!
-//! The window never waits for it. While a slider is dragged only its latest position is worked on; a job that panics is told
-//! as an internal error, and the thread takes the next one.
+//! The window never waits for it. While a slider is dragged only its latest position is shown; a job that panics is told as an internal
+//! error, and the thread takes the next one. What is measured goes to the [`Measurer`] directly and waits for nothing here.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::device::{ComputeDevice, DeviceChoice};
-use crate::export::{ExportError, Format, Report};
+use crate::engine::{Engine, EngineError, Model, ModelId};
+use crate::export::{self, ExportError, Format, Report};
 use crate::graph::ParameterId;
-use crate::images::Preprocess;
 use crate::measure::{Detail, Figures};
-use crate::measurer::{Measure, Measured, Measurer};
+use crate::measurer::{Finding, Measurer, Request};
 use crate::onnx::SaveError;
-use crate::prune::{Settings, Step};
-use crate::session::{Model, Session, SessionError, Watch};
+use crate::prune::{Method, Recipe, State, Step};
+use crate::session::Session;
+use crate::watch::{Token, Watch};
 
 /// Jobs that may wait; more than a person can ask for.
 const MAX_WAITING: usize = 256;
@@ -29,8 +30,8 @@ const MAX_WAITING: usize = 256;
 pub enum Job {
     /// Open a file in place of the present one.
     Open(PathBuf),
-    /// Change what is set. Many in a row are worked on once.
-    Set(Box<Settings>, Step),
+    /// Change the recipe. Many in a row are shown once.
+    Set(Box<Recipe>, Step),
     /// A drag has ended.
     EndDrag,
     /// Keep the mask, prune further.
@@ -51,31 +52,15 @@ pub enum Job {
     SaveTable(PathBuf, Overwrite),
     /// Save a text that the window made.
     SaveText(PathBuf, Arc<str>, Overwrite),
-    /// Measure something; it is done beside what is done here.
-    Measure(Measurement),
 }
 
-/// What a person asks the [`Measurer`] for.
+/// Something that happened, and the model that it is about; the first, 0, is none.
 #[derive(Debug, Clone)]
-pub enum Measurement {
-    /// See [`Measure::Images`].
-    Images(PathBuf),
-    /// See [`Measure::Labels`].
-    Labels(PathBuf),
-    /// See [`Measure::Preprocess`].
-    Preprocess(Option<Box<Preprocess>>),
-    /// See [`Measure::Noise`].
-    Noise,
-    /// See [`Measure::Curve`].
-    Curve,
-    /// See [`Measure::Scan`].
-    Scan,
-    /// See [`Measure::Weigh`].
-    Weigh(bool),
-    /// See [`Measure::Time`].
-    Time(usize),
-    /// See [`Measure::Search`].
-    Search(f64),
+pub struct Told {
+    /// Which of the models that were opened.
+    pub model: ModelId,
+    /// What happened.
+    pub event: Event,
 }
 
 /// Something that happened.
@@ -92,7 +77,7 @@ pub enum Event {
     },
     /// A model is open; figures follow.
     Opened(Arc<Model>),
-    /// Settings changed, by whatever job; these belong together.
+    /// The state changed, by whatever job; these belong together.
     Changed(Box<View>),
     /// The parameter that is looked at.
     Looked(ParameterId, Look),
@@ -110,7 +95,7 @@ pub enum Event {
         message: String,
     },
     /// Something was measured.
-    Measured(Measured),
+    Measured(Finding),
     /// No job is left.
     Idle,
 }
@@ -118,10 +103,10 @@ pub enum Event {
 /// A parameter looked at closely, or why it can no longer be read.
 pub type Look = Result<Arc<Detail>, String>;
 
-/// Everything on screen that depends on settings.
+/// Everything on screen that depends on the state.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// Both methods at the present settings.
+    /// All compared methods under the present recipe.
     pub figures: Figures,
     /// What undo would take back.
     pub undoable: Option<Step>,
@@ -135,163 +120,134 @@ pub struct View {
     pub is_applied: bool,
 }
 
-/// A job, and how many models the window had seen opened when it asked: what is meant for one model is not done to the next.
+/// A job, and the model on screen when it was asked for: what is meant for one model is not done to the next.
 #[derive(Debug)]
-struct Errand {
-    seen: u64,
+struct Asked {
+    model: ModelId,
     job: Job,
 }
 
 /// The window's end of the worker.
 #[derive(Debug)]
 pub struct Worker {
-    jobs: SyncSender<Errand>,
-    events: Receiver<Event>,
-    waiting: VecDeque<Errand>,
-    /// Models that the window has seen opened.
-    seen: u64,
-    cancel: Arc<AtomicBool>,
+    jobs: Sender<Asked>,
+    events: Receiver<Told>,
+    waiting: VecDeque<Asked>,
+    /// The model that the window saw opened last.
+    seen: ModelId,
+    running: Running,
     measurer: Arc<Measurer>,
 }
 
+/// The token of the job that is going on.
+type Running = Arc<Mutex<Option<Token>>>;
+
 impl Worker {
-    /// Starts the thread. `wake` is called after every event, from that thread.
+    /// Starts the thread. `wake` is called after every event, from the thread that the event comes from.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(choice: DeviceChoice, wake: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
-        let (jobs, job_receiver) = sync_channel(MAX_WAITING);
+        let (jobs, job_receiver) = bounded(MAX_WAITING);
         // Events are bounded by jobs: a few for each, and progress is dropped when nobody reads.
-        let (event_sender, events) = sync_channel(MAX_WAITING * 8);
-        let cancel = Arc::new(AtomicBool::new(false));
-        let outlet = Arc::new(Outlet { events: event_sender, wake: Box::new(wake), cancel: cancel.clone() });
+        let (event_sender, events) = bounded(MAX_WAITING * 8);
+        let outlet = Arc::new(EventSender { events: event_sender, wake: Box::new(wake) });
         let outside = outlet.clone();
-        let measurer = Arc::new(Measurer::start(move |measured| outside.send(Event::Measured(measured)))?);
-        let inside = measurer.clone();
-        std::thread::Builder::new().name("gpu-worker".into()).spawn(move || work(&job_receiver, &outlet, choice, inside))?;
-        Ok(Self { jobs, events, waiting: VecDeque::new(), seen: 0, cancel, measurer })
+        let measurer = Arc::new(Measurer::start(move |model, finding| outside.send(model, Event::Measured(finding)))?);
+        let running = Running::default();
+        let inside = Inside {
+            events: outlet,
+            running: running.clone(),
+            measurer: measurer.clone(),
+            session: None,
+            model: ModelId::default(),
+            shown: None,
+            looked: None,
+            device: None,
+        };
+        std::thread::Builder::new().name("gpu-worker".into()).spawn(move || inside.run(&job_receiver, choice))?;
+        Ok(Self { jobs, events, waiting: VecDeque::new(), seen: ModelId::default(), running, measurer })
     }
 
     /// Asks for a job. Never blocks.
     pub fn send(&mut self, job: Job) {
-        self.waiting.push_back(Errand { seen: self.seen, job });
+        self.waiting.push_back(Asked { model: self.seen, job });
         self.flush();
+    }
+
+    /// Asks for something to be measured on the model on screen. Never blocks, and waits for no job.
+    pub fn measure(&self, request: Request) {
+        self.measurer.ask(self.seen, request);
     }
 
     /// Passes on jobs that found the queue full.
     pub fn flush(&mut self) {
-        while let Some(errand) = self.waiting.pop_front() {
-            if let Err(TrySendError::Full(errand)) = self.jobs.try_send(errand) {
-                self.waiting.push_front(errand);
+        while let Some(asked) = self.waiting.pop_front() {
+            if let Err(TrySendError::Full(asked)) = self.jobs.try_send(asked) {
+                self.waiting.push_front(asked);
                 return;
             }
         }
     }
 
     /// The next event, if there is one.
-    pub fn poll(&mut self) -> Option<Event> {
-        let event = self.events.try_recv().ok()?;
-        self.seen += u64::from(matches!(event, Event::Opened(_)));
-        Some(event)
+    pub fn poll(&mut self) -> Option<Told> {
+        let told = self.events.try_recv().ok()?;
+        if matches!(told.event, Event::Opened(_)) {
+            self.seen = told.model;
+        }
+        Some(told)
     }
 
-    /// Stops the long job that is going on; a short one is not worth it.
+    /// Stops the long job that is going on, and what is measured beside it; a short one is not worth it.
     pub fn cancel(&self) {
-        self.cancel.store(true, Ordering::Relaxed);
-        self.measurer.send(Measure::Stop);
+        if let Some(token) = &*self.running.lock().unwrap_or_else(PoisonError::into_inner) {
+            token.cancel();
+        }
+        self.measurer.stop();
     }
 }
 
-/// The thread's end.
-struct Outlet {
-    events: SyncSender<Event>,
+/// Where events go.
+struct EventSender {
+    events: Sender<Told>,
     wake: Box<dyn Fn() + Send + Sync>,
-    cancel: Arc<AtomicBool>,
 }
 
-impl Outlet {
-    fn send(&self, event: Event) {
-        let progress = matches!(event, Event::Progressed { .. });
-        if progress {
-            let _ = self.events.try_send(event);
+impl EventSender {
+    fn send(&self, model: ModelId, event: Event) {
+        let told = Told { model, event };
+        if matches!(told.event, Event::Progressed { .. }) {
+            let _ = self.events.try_send(told);
         } else {
             // Blocks only while the window is not drawing; the window never waits for this thread.
-            let _ = self.events.send(event);
+            let _ = self.events.send(told);
         }
         (self.wake)();
     }
 }
 
-impl Watch for Outlet {
+/// Tells how far a job is, and stops with its token.
+struct JobWatch<'a> {
+    events: &'a EventSender,
+    model: ModelId,
+    token: Token,
+}
+
+impl Watch for JobWatch<'_> {
     fn progress(&self, done: f32, what: &str) {
-        self.send(Event::Progressed { done, what: what.to_owned() });
+        self.events.send(self.model, Event::Progressed { done, what: what.to_owned() });
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
-    }
-}
-
-fn work(jobs: &Receiver<Errand>, outlet: &Outlet, choice: DeviceChoice, measurer: Arc<Measurer>) {
-    let mut desk = Desk { session: None, opened: 0, looked: None, device: None, measurer };
-    let mut queue = VecDeque::new();
-    let mut pending_choice = Some(choice);
-    loop {
-        match jobs.try_recv() {
-            Ok(errand) => {
-                queue.push_back(errand);
-                continue;
-            }
-            Err(TryRecvError::Disconnected) if queue.is_empty() => return,
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
-        }
-        let Some(Errand { seen, job }) = queue.pop_front() else {
-            // The first model is on screen before a driver is loaded, which can take longer than opening it.
-            if let Some(choice) = pending_choice.take() {
-                desk.choose_device(choice, outlet);
-                continue;
-            }
-            outlet.send(Event::Idle);
-            let Ok(errand) = jobs.recv() else { return };
-            queue.push_back(errand);
-            continue;
-        };
-        if seen != desk.opened && !matches!(job, Job::Open(_)) {
-            // Controls of a model that is no longer there; what was asked for aloud is answered.
-            if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_)) {
-                outlet.send(Event::Failed { what: job.name(), message: "another model was opened before it was done".into() });
-            }
-            continue;
-        }
-        outlet.cancel.store(false, Ordering::Relaxed);
-        let superseded = matches!((&job, queue.front()), (Job::Set(..), Some(Errand { job: Job::Set(..), .. })));
-        let what = job.name();
-        let again = job.clone();
-        match catch_unwind(AssertUnwindSafe(|| desk.run(job, superseded, outlet))) {
-            Ok(Ok(())) => {}
-            Ok(Err(SessionError::Cancelled)) => {
-                outlet.send(Event::Failed { what, message: "stopped as asked; nothing was changed".into() });
-            }
-            Ok(Err(SessionError::Device(error))) => {
-                outlet.send(Event::Failed { what, message: format!("{error}. This window goes on with the CPU; try again") });
-                desk.choose_device(DeviceChoice::Cpu, outlet);
-            }
-            Ok(Err(error)) => match occupied(&error) {
-                Some(path) => outlet.send(Event::Occupied(path, Box::new(again))),
-                None => outlet.send(Event::Failed { what, message: error.to_string() }),
-            },
-            Err(panic) => {
-                let message = format!("internal error: {}; the model is as it was before", crate::panics::text(&*panic));
-                outlet.send(Event::Failed { what, message });
-            }
-        }
+        self.token.is_cancelled()
     }
 }
 
 /// The file that stands in the way, where that is what went wrong.
-fn occupied(error: &SessionError) -> Option<PathBuf> {
+fn occupied(error: &EngineError) -> Option<PathBuf> {
     match error {
-        SessionError::Export(
+        EngineError::Export(
             ExportError::Write(WriteError::Exists { path }) | ExportError::Onnx(SaveError::Write(WriteError::Exists { path })),
         ) => Some(path.clone()),
         _ => None,
@@ -311,7 +267,6 @@ impl Job {
             Self::Look(_) => "Look at a parameter",
             Self::Save(..) => "Save",
             Self::SaveTable(..) | Self::SaveText(..) => "Save the table",
-            Self::Measure(_) => "Measure",
         }
     }
 
@@ -327,43 +282,121 @@ impl Job {
     }
 }
 
-/// What the thread has in hand.
-struct Desk {
+/// The thread's end, and what it has in hand.
+struct Inside {
+    events: Arc<EventSender>,
+    running: Running,
+    measurer: Arc<Measurer>,
     session: Option<Session>,
-    /// Models opened so far.
-    opened: u64,
+    /// The model in hand.
+    model: ModelId,
+    /// The state that the window was shown last.
+    shown: Option<State>,
     looked: Option<ParameterId>,
     device: Option<Arc<ComputeDevice>>,
-    measurer: Arc<Measurer>,
 }
 
-impl Desk {
-    fn choose_device(&mut self, choice: DeviceChoice, outlet: &Outlet) {
+impl Inside {
+    fn run(mut self, jobs: &Receiver<Asked>, choice: DeviceChoice) {
+        let mut queue = VecDeque::new();
+        let mut pending_choice = Some(choice);
+        loop {
+            match jobs.try_recv() {
+                Ok(asked) => {
+                    queue.push_back(asked);
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) if queue.is_empty() => return,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            }
+            if let Some(asked) = queue.pop_front() {
+                let is_superseded = matches!((&asked.job, queue.front()), (Job::Set(..), Some(Asked { job: Job::Set(..), .. })));
+                self.take(asked, is_superseded);
+                continue;
+            }
+            // The first model is on screen before a driver is loaded, which can take longer than opening it.
+            if let Some(choice) = pending_choice.take() {
+                self.choose_device(choice);
+                continue;
+            }
+            self.tell(Event::Idle);
+            let Ok(asked) = jobs.recv() else { return };
+            queue.push_back(asked);
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        self.events.send(self.model, event);
+    }
+
+    /// Does a job under a token of its own, and tells how it ended.
+    fn take(&mut self, Asked { model, job }: Asked, is_superseded: bool) {
+        let what = job.name();
+        let failed = |message: String| Event::Failed { what, message };
+        if model != self.model && !matches!(job, Job::Open(_)) {
+            // Controls of a model that is no longer there; what was asked for aloud is answered.
+            if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_)) {
+                self.events.send(model, failed("another model was opened before it was done".into()));
+            }
+            return;
+        }
+        let token = Token::default();
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        let again = job.clone();
+        let result = catch_unwind(AssertUnwindSafe(|| self.work(job, is_superseded, token)));
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match result {
+            Ok(Ok(())) => return,
+            Ok(Err(EngineError::Cancelled)) => self.tell(failed("stopped as asked; nothing was changed".into())),
+            Ok(Err(EngineError::Device(error))) => {
+                self.tell(failed(format!("{error}. This window goes on with the CPU; try again")));
+                self.choose_device(DeviceChoice::Cpu);
+            }
+            Ok(Err(error)) => match occupied(&error) {
+                Some(path) => self.tell(Event::Occupied(path, Box::new(again))),
+                None => self.tell(failed(error.to_string())),
+            },
+            Err(panic) => {
+                let message = format!("internal error: {}; the model is as it was before", crate::panics::text(&*panic));
+                self.tell(failed(message));
+            }
+        }
+        // A job before it may have changed what was not shown, because this one was to be.
+        if self.session.as_ref().is_some_and(|session| self.shown.as_ref() != Some(session.state())) {
+            let shown = catch_unwind(AssertUnwindSafe(|| self.show()));
+            if let Ok(Err(error)) = shown {
+                self.tell(failed(error.to_string()));
+            }
+        }
+    }
+
+    fn choose_device(&mut self, choice: DeviceChoice) {
         match ComputeDevice::open(choice) {
             Ok(device) => {
                 let device = Arc::new(device);
                 if let Some(session) = &mut self.session {
-                    session.use_device((*device).clone());
-                    self.measurer.send(Measure::Model(Box::new(session.fork())));
-                    self.measurer.send(Measure::Position(session.state().clone()));
+                    session.use_engine(session.engine().on((*device).clone()));
+                    self.measurer.open(self.model, session.engine().clone());
                 }
                 self.device = Some(device.clone());
-                outlet.send(Event::DeviceChosen(device));
+                self.tell(Event::DeviceChosen(device));
             }
-            Err(e) => outlet.send(Event::Failed { what: "Start the device", message: e.to_string() }),
+            Err(e) => self.tell(Event::Failed { what: "Start the device", message: e.to_string() }),
         }
     }
 
-    fn run(&mut self, job: Job, superseded: bool, outlet: &Outlet) -> Result<(), SessionError> {
+    fn work(&mut self, job: Job, is_superseded: bool, token: Token) -> Result<(), EngineError> {
+        let events = self.events.clone();
+        let watch = JobWatch { events: &events, model: self.model, token };
         if let Job::Open(path) = job {
-            return self.open(&path, outlet);
+            return self.open(&path, &watch);
         }
         let Some(session) = self.session.as_mut() else { return Ok(()) };
         match job {
             Job::Open(_) => {}
-            Job::Set(settings, step) => {
-                session.set(*settings, step)?;
-                if superseded {
+            Job::Set(recipe, step) => {
+                session.set(*recipe, step)?;
+                if is_superseded {
                     return Ok(());
                 }
             }
@@ -374,87 +407,76 @@ impl Desk {
             Job::Apply => session.apply()?,
             Job::Fix => session.fix()?,
             Job::Reset => session.reset(),
-            Job::Undo => drop(session.undo()?),
-            Job::Redo => drop(session.redo()?),
+            // Of what is not there nothing is taken back; the buttons say so.
+            Job::Undo => drop(session.undo()),
+            Job::Redo => drop(session.redo()),
             Job::Look(id) => {
                 self.looked = id;
-                self.look(outlet);
+                self.look();
                 return Ok(());
             }
             Job::Save(path, format, overwrite) => {
-                outlet.progress(0.0, "Saving");
+                watch.progress(0.0, "Saving");
                 let report = session.save(&path, format, overwrite)?;
-                outlet.send(Event::Saved(report));
+                self.tell(Event::Saved(report));
             }
             Job::SaveTable(path, overwrite) => {
-                let path = session.save_table(&path, overwrite)?;
-                outlet.send(Event::TableSaved(path));
-                return Ok(());
+                let figures = session.engine().figures(session.state(), &Method::ALL);
+                let text = export::csv(&session.model().graph, &figures);
+                return self.save_text(path, &text, overwrite);
             }
-            Job::SaveText(path, text, overwrite) => {
-                atomic::write(&path, overwrite, |out| std::io::Write::write_all(out, text.as_bytes())).map_err(ExportError::from)?;
-                outlet.send(Event::TableSaved(path));
-                return Ok(());
-            }
-            Job::Measure(errand) => {
-                self.measurer.send(match errand {
-                    Measurement::Images(path) => Measure::Images(path),
-                    Measurement::Labels(path) => Measure::Labels(path),
-                    Measurement::Preprocess(preprocess) => Measure::Preprocess(preprocess),
-                    Measurement::Noise => Measure::Noise,
-                    Measurement::Curve => Measure::Curve,
-                    Measurement::Scan => Measure::Scan,
-                    Measurement::Weigh(weighs) => Measure::Weigh(weighs),
-                    Measurement::Time(batch) => Measure::Time(batch),
-                    Measurement::Search(drop) => Measure::Search(drop),
-                });
-                return Ok(());
-            }
+            Job::SaveText(path, text, overwrite) => return self.save_text(path, &text, overwrite),
         }
-        self.show(outlet);
+        self.show()
+    }
+
+    fn save_text(&self, path: PathBuf, text: &str, overwrite: Overwrite) -> Result<(), EngineError> {
+        atomic::write(&path, overwrite, |out| std::io::Write::write_all(out, text.as_bytes())).map_err(ExportError::from)?;
+        self.tell(Event::TableSaved(path));
         Ok(())
     }
 
-    /// The tree can be shown as soon as the file is read; sorting follows. The old model stays until the new one is whole.
-    fn open(&mut self, path: &std::path::Path, outlet: &Outlet) -> Result<(), SessionError> {
-        outlet.progress(0.0, "Opening");
-        let model = Arc::new(Model::open(path)?);
-        let orders = model.prepare(outlet)?;
-        let mut session = Session::new(model.clone(), orders);
-        if let Some(device) = &self.device {
-            session.use_device((**device).clone());
-        }
-        let fork = Box::new(session.fork());
+    /// The old model stays until the new one is whole: read and ranked.
+    fn open(&mut self, path: &std::path::Path, watch: &dyn Watch) -> Result<(), EngineError> {
+        watch.progress(0.0, "Opening");
+        let engine = Engine::open(path, watch)?;
+        let engine = match &self.device {
+            Some(device) => engine.on((**device).clone()),
+            None => engine,
+        };
+        let session = Session::new(engine);
+        let (engine, model) = (session.engine().clone(), session.model().clone());
         self.session = Some(session);
-        self.opened += 1;
-        self.looked = None;
-        outlet.send(Event::Opened(model));
-        // After that event: the window takes what was measured before it for what belongs to the model before.
-        self.measurer.send(Measure::Model(fork));
-        self.show(outlet);
-        Ok(())
+        self.model = self.model.next();
+        (self.looked, self.shown) = (None, None);
+        self.measurer.open(self.model, engine);
+        self.tell(Event::Opened(model));
+        self.show()
     }
 
-    fn show(&mut self, outlet: &Outlet) {
-        let Some(session) = &self.session else { return };
-        let state = session.state();
-        self.measurer.send(Measure::Position(state.clone()));
-        outlet.send(Event::Changed(Box::new(View {
-            figures: session.figures(),
+    fn show(&mut self) -> Result<(), EngineError> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let state = session.state().clone();
+        let figures = session.engine().figures_on_device(&state, &Method::ALL)?;
+        self.measurer.move_to(self.model, &state);
+        self.tell(Event::Changed(Box::new(View {
+            figures,
             undoable: session.history().undoable(),
             redoable: session.history().redoable(),
             is_unsaved: session.is_unsaved(),
-            is_fixed: state.fixed.iter().any(|&n| n > 0),
-            is_applied: state.masked.iter().any(|&n| n > 0),
+            is_fixed: state.has_fixed(),
+            is_applied: state.has_kept(),
         })));
-        self.look(outlet);
+        self.shown = Some(state);
+        self.look();
+        Ok(())
     }
 
-    fn look(&mut self, outlet: &Outlet) {
-        if let (Some(session), Some(id)) = (&mut self.session, self.looked)
-            && let Some(look) = session.detail(id).transpose()
+    fn look(&self) {
+        if let (Some(session), Some(id)) = (&self.session, self.looked)
+            && let Some(look) = session.engine().detail(session.state(), id).transpose()
         {
-            outlet.send(Event::Looked(id, look.map(Arc::new).map_err(|e| e.to_string())));
+            self.tell(Event::Looked(id, look.map(Arc::new).map_err(|e| e.to_string())));
         }
     }
 }

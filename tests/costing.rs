@@ -13,8 +13,9 @@ use secateur::graph;
 use secateur::measure::{Effort, Encoding, is_eligible};
 use secateur::network::{Array, Network};
 use secateur::onnx::{Dtype, OnnxFile};
-use secateur::prune::{Amount, Method, Settings, Step};
-use secateur::session::{Session, Unwatched};
+use secateur::prune::{Amount, Method, Recipe, Step};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 use secateur::{arrays, atomic::Overwrite};
 use serde_json::Value;
 
@@ -91,14 +92,14 @@ fn sizes_are_those_of_the_saved_weights() {
     let folder = tempfile::tempdir().unwrap();
     for file in [DEMO, "tests/models/mobilenetv4_digits_fp16.onnx"] {
         let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
-        let dense = session.dense_sizes(&Unwatched).unwrap();
-        let settings = Settings { method: Method::Global, amount: Amount::Fraction(0.7), ..session.state().settings.clone() };
-        session.set(settings, Step::Amount).unwrap();
-        let sizes = session.sizes(&dense, &Unwatched).unwrap();
+        let dense = session.engine().dense_sizes(&Unwatched).unwrap();
+        let recipe = Recipe { method: Method::Global, amount: Amount::Fraction(0.7), ..session.state().recipe.clone() };
+        session.set(recipe, Step::Amount).unwrap();
+        let sizes = session.engine().sizes(session.state(), &dense, &Unwatched).unwrap();
         let path = folder.path().join("pruned.onnx");
         session.save(&path, Format::Onnx, Overwrite::Allow).unwrap();
         let saved = Session::open(&path, &Unwatched).unwrap();
-        assert_eq!(saved.dense_sizes(&Unwatched).unwrap(), sizes, "{file}");
+        assert_eq!(saved.engine().dense_sizes(&Unwatched).unwrap(), sizes, "{file}");
         assert_ne!(dense, sizes);
         let bytes = |encoding: Encoding| sizes.iter().map(|size| size.bytes.of(encoding)).sum::<u64>();
         assert!(Encoding::ALL[1..4].iter().all(|&e| bytes(e) < bytes(Encoding::Dense)));
@@ -109,13 +110,13 @@ fn sizes_are_those_of_the_saved_weights() {
 #[test]
 fn fixed_elements_are_weighed_as_zeros() {
     let mut session = Session::open(Path::new(DEMO), &Unwatched).unwrap();
-    let dense = session.dense_sizes(&Unwatched).unwrap();
-    assert_eq!(session.sizes(&dense, &Unwatched).unwrap(), dense);
-    let settings = Settings { amount: Amount::Fraction(0.5), ..session.state().settings.clone() };
-    session.set(settings, Step::Amount).unwrap();
-    let masked = session.sizes(&dense, &Unwatched).unwrap();
+    let dense = session.engine().dense_sizes(&Unwatched).unwrap();
+    assert_eq!(session.engine().sizes(session.state(), &dense, &Unwatched).unwrap(), dense);
+    let recipe = Recipe { amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
+    session.set(recipe, Step::Amount).unwrap();
+    let masked = session.engine().sizes(session.state(), &dense, &Unwatched).unwrap();
     session.fix().unwrap();
-    assert_eq!(session.sizes(&dense, &Unwatched).unwrap(), masked);
+    assert_eq!(session.engine().sizes(session.state(), &dense, &Unwatched).unwrap(), masked);
 }
 
 #[test]
@@ -130,9 +131,9 @@ fn time_is_measured_where_it_is_asked_for() {
         let (low, median, high) = (figure("lower_quartile"), figure("median"), figure("upper_quartile"));
         assert!(low > 0.0 && low <= median && median <= high, "{speed}");
     }
-    let mut session = Session::open(Path::new(DEMO), &Unwatched).unwrap();
+    let session = Session::open(Path::new(DEMO), &Unwatched).unwrap();
     let wrong = [("input".to_owned(), Array::f32([1, 3, 8, 8], vec![0.0; 192]))];
-    assert!(session.speed(&wrong, Effort::default(), &Unwatched).is_err());
+    assert!(session.engine().speed(session.state(), &wrong, Effort::default(), &Unwatched).is_err());
 }
 
 #[test]

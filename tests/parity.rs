@@ -8,7 +8,8 @@ use std::path::Path;
 
 use secateur::device::ComputeDevice;
 use secateur::prune::{Amount, Method, Step};
-use secateur::session::{Session, Unwatched};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 use serde_json::Value;
 
 const DIGITS: [&str; 2] = ["mobilenetv4_digits", "assets/mobilenetv4_digits.onnx"];
@@ -17,7 +18,7 @@ const ARTICLE: [&str; 2] = ["mobilenetv4_r224_3classes", "tests/models/mobilenet
 fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
     let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
     if let Some(device) = device {
-        session.use_device(device);
+        session.use_engine(session.engine().on(device));
     }
     let reference: Value = serde_json::from_str(&std::fs::read_to_string(format!("tests/reference/{model}.json")).unwrap()).unwrap();
     let cases = reference["cases"].as_array().unwrap();
@@ -26,22 +27,26 @@ fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
         let what = format!("{model}: {} {} {}", case["scope"], case["method"], case["amounts"]);
         session.reset();
         let graph = &session.model().clone().graph;
-        let mut settings = session.state().settings.clone();
+        let mut recipe = session.state().recipe.clone();
         let scope = case["scope"].as_str().unwrap();
-        settings.biases = scope.contains("bias");
-        settings.method = if case["method"] == "global" { Method::Global } else { Method::LayerWise };
-        for (ticked, module) in settings.ticked.iter_mut().zip(&graph.modules) {
+        recipe.biases = scope.contains("bias");
+        recipe.method = if case["method"] == "global" { Method::Global } else { Method::LayerWise };
+        for (ticked, module) in recipe.ticked.iter_mut().zip(&graph.modules) {
             *ticked = scope.starts_with("all types") || scope.contains(&module.kind);
         }
         let amounts = case["amounts"].as_array().unwrap();
         let mut outcome = None;
         for (i, amount) in amounts.iter().enumerate() {
-            settings.amount =
+            recipe.amount =
                 if amount.is_f64() { Amount::Fraction(amount.as_f64().unwrap()) } else { Amount::Count(amount.as_u64().unwrap()) };
-            session.set(settings.clone(), Step::Amount).unwrap_or_else(|e| panic!("{what}: {e}"));
+            session.set(recipe.clone(), Step::Amount).unwrap_or_else(|e| panic!("{what}: {e}"));
             // The device's own cut and ties; its numbers of elements are compared with the host's whenever it makes masks.
-            let is_cut = settings.method == Method::Global && i + 1 == amounts.len();
-            let result = if is_cut { session.outcome_on_device() } else { session.outcome().map_err(Into::into) };
+            let is_cut = recipe.method == Method::Global && i + 1 == amounts.len();
+            let result = if is_cut {
+                session.engine().outcome_on_device(session.state())
+            } else {
+                session.engine().outcome(session.state()).map_err(Into::into)
+            };
             outcome = Some(result.unwrap_or_else(|e| panic!("{what}: {e}")));
             if i + 1 < amounts.len() {
                 session.apply().unwrap();
@@ -51,7 +56,7 @@ fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
         let ours: HashMap<&str, u64> = graph.parameters.iter().zip(&outcome.masked).map(|(p, &n)| (p.name.as_str(), n)).collect();
         assert_eq!(outcome.pruned, case["total_pruned"].as_u64().unwrap(), "{what}");
         let wanted = case["pruned"].as_object().unwrap();
-        let scope_size = session.state().settings.scope(graph).len();
+        let scope_size = session.state().recipe.scope(graph).len();
         assert_eq!(scope_size, wanted.len(), "{what}: parameters in scope");
         let ties = case["ties"].as_u64().unwrap_or(0);
         // Where several elements share the cut, PyTorch's choice among them is arbitrary: then only the total counts.
@@ -65,8 +70,8 @@ fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
             assert_eq!(outcome.cut.map(|c| c as f32), case["threshold"].as_f64().map(|c| c as f32), "{what}: cut");
             assert_eq!(outcome.ties, ties, "{what}: ties");
         }
-        let masks = session.masks().unwrap();
-        assert!(masks == session.host_masks().unwrap(), "{what}: the masks of host and device");
+        let masks = session.engine().masks(session.state()).unwrap();
+        assert!(masks == session.engine().host_masks(session.state()).unwrap(), "{what}: the masks of host and device");
         assert_eq!(masks.values().map(|m| m.mask.pruned()).sum::<u64>(), outcome.pruned, "{what}: elements that the masks prune");
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use secateur::arrays;
+use secateur::engine::Model;
 use secateur::images::{Channels, Filter, ImageSet, ImagesError, Layout, Loader, Preprocess, Provenance, Resize};
-use secateur::session::Model;
 
 const PICTURES: &str = "tests/pictures";
 

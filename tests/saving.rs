@@ -11,11 +11,13 @@ use bytes::Bytes;
 use onnx_ir::{Message, ModelProto, NodeProto, TensorProto};
 use safetensors::SafeTensors;
 use secateur::atomic::Overwrite;
+use secateur::engine::EngineError;
 use secateur::export::{Form, Format, Masks, Report};
 use secateur::graph::{Graph, ParameterId, Role};
 use secateur::onnx::Dtype;
 use secateur::prune::{Amount, Method, Step};
-use secateur::session::{Session, SessionError, Unwatched};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 use tempfile::TempDir;
 
 const SEVEN: [&str; 7] = [
@@ -36,9 +38,9 @@ fn open(path: impl AsRef<Path>) -> Session {
 }
 
 fn prune(session: &mut Session, method: Method, amount: f64) -> Masks {
-    let settings = secateur::prune::Settings { method, amount: Amount::Fraction(amount), ..session.state().settings.clone() };
-    session.set(settings, Step::Amount).unwrap();
-    session.masks().unwrap()
+    let recipe = secateur::prune::Recipe { method, amount: Amount::Fraction(amount), ..session.state().recipe.clone() };
+    session.set(recipe, Step::Amount).unwrap();
+    session.engine().masks(session.state()).unwrap()
 }
 
 fn half(session: &mut Session) -> Masks {
@@ -103,7 +105,7 @@ fn differences(a: &[u8], b: &[u8]) -> usize {
 
 /// Opens what was saved, and finds the zeros and types that `session` meant.
 fn reload(session: &Session, report: &Report) {
-    let (graph, outcome) = (session.model().graph.clone(), session.outcome().unwrap());
+    let (graph, outcome) = (session.model().graph.clone(), session.engine().outcome(session.state()).unwrap());
     let again = open(&report.files[0]);
     assert_eq!(again.model().zeros().unwrap(), outcome.zeros);
     let dtypes = |graph: &Graph| graph.parameters.iter().map(|p| (p.name.clone(), p.dtype, p.shape.clone())).collect::<Vec<_>>();
@@ -211,7 +213,7 @@ fn the_opened_file_is_replaced_only_when_allowed() {
     let refused = session.save(&path, Format::Onnx, Overwrite::Refuse).unwrap_err();
     assert!(refused.to_string().contains("is there already"), "{refused}");
     assert!(std::fs::read(folder.path().join(DATA)).unwrap() == old);
-    assert!(!session.is_unsaved() || session.state().masked.iter().all(|&n| n == 0));
+    assert!(!session.is_unsaved() || session.state().kept.iter().all(secateur::prune::Masked::is_nothing));
 
     let report = session.save(&path, Format::Onnx, Overwrite::Allow).unwrap();
     assert!(std::fs::read(&path).unwrap() == model && std::fs::read(folder.path().join(DATA)).unwrap() == data[DATA]);
@@ -303,7 +305,7 @@ fn written(model: &ModelProto) -> (TempDir, PathBuf) {
 }
 
 /// Saves `model` with half of its one parameter pruned; the bytes before and after.
-fn saved(model: &ModelProto) -> Result<(Vec<u8>, Vec<u8>), SessionError> {
+fn saved(model: &ModelProto) -> Result<(Vec<u8>, Vec<u8>), EngineError> {
     let (folder, path) = written(model);
     let mut session = open(&path);
     assert_eq!(session.model().graph.parameters.len(), 1);
@@ -429,7 +431,7 @@ fn safetensors_hold_what_a_state_dict_holds() {
         let mut session = open(path);
         let masks = half(&mut session);
         let graph = session.model().graph.clone();
-        let outcome = session.outcome().unwrap();
+        let outcome = session.engine().outcome(session.state()).unwrap();
         let out = |form: &str| folder.path().join(format!("{form}.safetensors"));
         let fixed = session.save(&out("fixed"), Format::Safetensors(Form::Fixed), Overwrite::Refuse).unwrap();
         let unfixed = session.save(&out("unfixed"), Format::Safetensors(Form::Unfixed), Overwrite::Refuse).unwrap();
@@ -500,7 +502,10 @@ fn burnpack_holds_burns_names_and_layouts() {
         let graph = session.model().graph.clone();
         let out = folder.path().join("weights.bpk");
         let report = session.save(&out, Format::Burnpack, Overwrite::Refuse).unwrap();
-        assert_eq!((report.zeros, report.elements), (session.outcome().unwrap().model_zeros, graph.elements() as u64));
+        assert_eq!(
+            (report.zeros, report.elements),
+            (session.engine().outcome(session.state()).unwrap().model_zeros, graph.elements() as u64)
+        );
         let reader = burn_pack::Reader::from_file(&out).unwrap();
         let burn = |name: String| {
             let (module, attribute) = name.rsplit_once('.').unwrap();
@@ -546,7 +551,7 @@ fn rust_source_comes_with_its_weights() {
     let out = folder.path().join("pruned_digits.rs");
     let report = session.save(&out, Format::RustSource, Overwrite::Refuse).unwrap();
     assert_eq!(report.files, [out.clone(), folder.path().join("pruned_digits.bpk")]);
-    assert_eq!(report.zeros, session.outcome().unwrap().model_zeros);
+    assert_eq!(report.zeros, session.engine().outcome(session.state()).unwrap().model_zeros);
     assert_eq!(names(folder.path()), ["pruned_digits.bpk", "pruned_digits.rs"]);
     let source = std::fs::read_to_string(&out).unwrap();
     for part in ["pub struct Model", "pub fn forward(&self", "\"pruned_digits.bpk\""] {

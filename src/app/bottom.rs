@@ -3,7 +3,7 @@
 use eframe::egui::{self, Align, Layout, Ui, WidgetInfo, vec2};
 
 use crate::graph::Kind;
-use crate::prune::{Amount, Method, PruneError, Settings, Step};
+use crate::prune::{Amount, Method, PruneError, Recipe, Step};
 
 use super::commands::{Action, Command};
 use super::state::AppState;
@@ -23,19 +23,19 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     });
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(16, 12));
     egui::Panel::bottom("controls").exact_size(62.0).frame(frame).resizable(false).show(ui, |ui| {
-        let Some(settings) = &state.settings else { return };
-        ui.horizontal_centered(|ui| controls_ui(ui, state, settings, commands));
+        let Some(recipe) = &state.recipe else { return };
+        ui.horizontal_centered(|ui| controls_ui(ui, state, recipe, commands));
     });
 }
 
-fn controls_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
+fn controls_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let set = |change: &dyn Fn(&mut Settings), step| {
-        let mut settings = settings.clone();
-        change(&mut settings);
-        Command::Set(Box::new(settings), step)
+    let set = |change: &dyn Fn(&mut Recipe), step| {
+        let mut recipe = recipe.clone();
+        change(&mut recipe);
+        Command::Set(Box::new(recipe), step)
     };
-    let chosen = usize::from(settings.method == Method::Global);
+    let chosen = usize::from(recipe.method == Method::Global);
     let names = [
         ("Layer-wise", "Every parameter on its own loses the same share (prune.l1_unstructured)"),
         ("Global", "One cut through all parameters of the scope (prune.global_unstructured)"),
@@ -57,22 +57,22 @@ fn controls_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mu
             Some(_) => "Prune biases like weights. They start left out, because in this file they stand for the folded BatchNorm",
             None => "Prune biases like weights",
         };
-        if widgets::tick(ui, settings.biases, has_biases, "Biases").on_hover_text(why).clicked() {
+        if widgets::tick(ui, recipe.biases, has_biases, "Biases").on_hover_text(why).clicked() {
             commands.push(set(&|s| s.biases = !s.biases, Step::Biases));
         }
         ui.add_space(10.0);
         let elements = state.view.as_ref().map_or(0, |v| v.figures.scope_elements);
         ui.label(egui::RichText::new(format!("of {}", text::count(elements))).color(palette.weak));
-        count_ui(ui, state, settings, commands);
-        percent_ui(ui, state, settings, commands);
+        count_ui(ui, state, recipe, commands);
+        percent_ui(ui, state, recipe, commands);
         ui.add_space(8.0);
-        ui.with_layout(Layout::left_to_right(Align::Center), |ui| slider_ui(ui, state, settings, commands));
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| slider_ui(ui, state, recipe, commands));
     });
 }
 
-fn slider_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
+fn slider_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let color = palette.method(settings.method);
+    let color = palette.method(recipe.method);
     let mut percent = state.fraction() * 100.0;
     ui.spacing_mut().slider_width = ui.available_width() - 10.0;
     ui.spacing_mut().interact_size.y = 20.0;
@@ -94,7 +94,7 @@ fn slider_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut 
     if response.changed() {
         // Whole thousandths, so that 33.3 % is the number that 0.333 is.
         let amount = Amount::Fraction((percent * STEPS / 100.0).round() / STEPS);
-        commands.push(Command::Set(Box::new(Settings { amount, ..settings.clone() }), Step::Amount));
+        commands.push(Command::Set(Box::new(Recipe { amount, ..recipe.clone() }), Step::Amount));
     }
     if response.drag_stopped() || response.lost_focus() {
         commands.push(Command::EndDrag);
@@ -139,7 +139,7 @@ impl WithLabel for WidgetInfo {
     }
 }
 
-fn percent_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
+fn percent_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
     let shown = text::percent(state.fraction());
     match amount_field(ui, "Amount in percent", shown, state.percent_text.as_ref(), 56.0) {
         FieldResult::Nothing => {}
@@ -148,14 +148,14 @@ fn percent_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut
         FieldResult::Done(text) => {
             commands.push(Command::PercentText(None));
             let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != '%').collect();
-            commands.push(typed(&format!("{}%", digits.replace(',', ".")), settings));
+            commands.push(typed(&format!("{}%", digits.replace(',', ".")), recipe));
         }
     }
 }
 
-fn count_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut Vec<Command>) {
+fn count_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
     let pruned = state.view.as_ref().and_then(|v| v.figures.chosen().ok()).map_or(0, |o| o.pruned);
-    let name = if settings.method == Method::LayerWise { "Elements to prune of each parameter" } else { "Elements to prune" };
+    let name = if recipe.method == Method::LayerWise { "Elements to prune of each parameter" } else { "Elements to prune" };
     match amount_field(ui, name, text::count(pruned), state.count_text.as_ref(), 84.0) {
         FieldResult::Nothing => {}
         FieldResult::Edit(text) => commands.push(Command::CountText(Some(text))),
@@ -164,7 +164,7 @@ fn count_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut V
             commands.push(Command::CountText(None));
             let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
             match digits.parse::<u64>() {
-                Ok(_) => commands.push(typed(&digits, settings)),
+                Ok(_) => commands.push(typed(&digits, recipe)),
                 Err(_) => {
                     commands.push(Command::Complain(format!("“{text}” is no number of elements; write a whole number, such as 1000")));
                 }
@@ -173,9 +173,9 @@ fn count_ui(ui: &mut Ui, state: &AppState, settings: &Settings, commands: &mut V
     }
 }
 
-fn typed(text: &str, settings: &Settings) -> Command {
+fn typed(text: &str, recipe: &Recipe) -> Command {
     match text.parse::<Amount>() {
-        Ok(amount) => Command::Set(Box::new(Settings { amount, ..settings.clone() }), Step::Amount),
+        Ok(amount) => Command::Set(Box::new(Recipe { amount, ..recipe.clone() }), Step::Amount),
         Err(e) => Command::Complain(e.to_string()),
     }
 }

@@ -5,10 +5,10 @@
 use eframe::egui::{self, Color32, Stroke, Ui, pos2, vec2};
 use egui_plot::{Plot, PlotBounds};
 
+use crate::engine::Model;
 use crate::graph::{Graph, ParameterId, stages};
 use crate::measure::{Figures, Outcome};
 use crate::prune::Method;
-use crate::session::Model;
 
 use super::{text, theme};
 

@@ -7,7 +7,7 @@ use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 use crate::export::{Form, Format};
 use crate::graph::ParameterId;
 use crate::images::Preprocess;
-use crate::prune::{Settings, Step};
+use crate::prune::{Recipe, Step};
 
 use super::costs::ScanView;
 use super::picker::Act;
@@ -19,7 +19,7 @@ pub(super) enum Command {
     /// One of the table below.
     Do(Action),
     OpenPath(PathBuf),
-    Set(Box<Settings>, Step),
+    Set(Box<Recipe>, Step),
     EndDrag,
     Select(ParameterId),
     Show(Tab),

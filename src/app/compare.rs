@@ -2,10 +2,10 @@
 
 use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
+use crate::engine::Model;
 use crate::graph::ParameterId;
 use crate::measure::Figures;
 use crate::prune::Method;
-use crate::session::Model;
 
 use super::commands::Command;
 use super::state::AppState;
@@ -26,7 +26,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.label(egui::RichText::new(error.to_string()).color(palette.warning));
         return;
     }
-    let (Ok(layer_wise), Ok(global)) = (&figures.layer_wise, &figures.global) else { return };
+    let (Ok(layer_wise), Ok(global)) = (figures.of(Method::LayerWise), figures.of(Method::Global)) else { return };
     let both: u64 = figures.scope.iter().map(|&id| figures.shared(id)).sum();
     widgets::section_title(ui, "What each method prunes at this amount, in elements");
     ui.add_space(2.0);
@@ -75,7 +75,7 @@ fn head_ui(ui: &mut Ui) {
 }
 
 fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: ParameterId, commands: &mut Vec<Command>) {
-    let (Ok(layer_wise), Ok(global)) = (&figures.layer_wise, &figures.global) else { return };
+    let (Ok(layer_wise), Ok(global)) = (figures.of(Method::LayerWise), figures.of(Method::Global)) else { return };
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), theme::ROW_HEIGHT), Sense::click());
     let is_selected = state.selected == Some(id);

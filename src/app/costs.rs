@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::engine::Model;
 use crate::evaluate::{Criterion, Found, Sensitivity, SensitivityCase};
 use crate::export::quoted;
 use crate::graph::ModuleId;
 use crate::images::Picture;
 use crate::measure::{Effect, Figures};
-use crate::measurer::{Cost, Curve, Losses, Measured, Shown, Sizes, Timed};
+use crate::measurer::{Cost, Curve, Finding, Losses, Shown, Sizes, TaskKind, Timed};
 use crate::network::Work;
-use crate::prune::Settings;
-use crate::session::Model;
+use crate::prune::Recipe;
 
 /// What the colours of the scan stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +74,11 @@ pub struct Costs {
     /// Whether the fields for the preprocessing are open.
     pub edits_preprocessing: bool,
     /// Work that was asked for: how far, and what.
-    pub progress: Option<(f32, &'static str)>,
+    pub progress: Option<(f32, TaskKind)>,
     /// Why the last measurement failed.
     pub failure: Option<String>,
     /// Points of accuracy that may be lost, as typed.
     pub bearable: f64,
-    /// Another model was opened, and the measurer has not come to it: what still arrives belongs to the one before.
-    pub is_behind: bool,
 }
 
 impl Default for Costs {
@@ -103,7 +101,6 @@ impl Default for Costs {
             progress: None,
             failure: None,
             bearable: 1.0,
-            is_behind: false,
         }
     }
 }
@@ -111,7 +108,7 @@ impl Default for Costs {
 impl Costs {
     /// Nothing is known of a model that was just opened.
     pub(super) fn opened(&mut self) {
-        *self = Self { is_behind: true, ..self.emptied() };
+        *self = self.emptied();
     }
 
     /// Nothing measured, everything typed.
@@ -127,37 +124,35 @@ impl Costs {
     }
 
     /// Takes in what was measured.
-    pub(super) fn take(&mut self, measured: Measured) {
-        if self.is_behind && !matches!(measured, Measured::Shown(None)) {
-            return;
-        }
-        match measured {
-            Measured::Shown(shown) => {
+    pub(super) fn take(&mut self, finding: Finding) {
+        match finding {
+            Finding::Shown(shown) => {
                 // Other images are shown to the same model.
                 let emptied = self.emptied();
-                let known = if shown.is_some() { std::mem::take(self) } else { Self::default() };
-                *self = Self { shown, losses: known.losses, work: known.work, sizes: known.sizes, timed: known.timed, ..emptied };
+                let known = std::mem::take(self);
+                *self =
+                    Self { shown: Some(shown), losses: known.losses, work: known.work, sizes: known.sizes, timed: known.timed, ..emptied };
             }
-            Measured::Cost(cost) => {
+            Finding::Cost(cost) => {
                 self.failure = None;
                 self.cost = Some(cost);
             }
-            Measured::Losses(losses) => self.losses = Some(losses),
-            Measured::Pictures(pictures) => self.pictures = pictures,
-            Measured::Curve(curve) => self.curve = Some(curve),
-            Measured::Scan(scan) => self.scan = Some(scan),
-            Measured::Found(drop, found) => self.found = Some((drop, found)),
-            Measured::Work(work) => self.work = Some(work),
-            Measured::Sizes(sizes) => self.sizes = Some(sizes),
-            Measured::Speed(timed) => self.timed = Some(timed),
-            Measured::Progress(progress) => self.progress = progress,
-            Measured::Failed(why) => self.failure = Some(why),
+            Finding::Losses(losses) => self.losses = Some(losses),
+            Finding::Pictures(pictures) => self.pictures = pictures,
+            Finding::Curve(curve) => self.curve = Some(curve),
+            Finding::Scan(scan) => self.scan = Some(scan),
+            Finding::Found(drop, found) => self.found = Some((drop, found)),
+            Finding::Work(work) => self.work = Some(work),
+            Finding::Sizes(sizes) => self.sizes = Some(sizes),
+            Finding::Speed(timed) => self.timed = Some(timed),
+            Finding::Progress(progress) => self.progress = progress,
+            Finding::Failed(why) => self.failure = Some(why),
         }
     }
 
-    /// Whether the cost on screen belongs to these settings; the method is measured both ways.
-    pub(super) fn is_of(&self, settings: &Settings) -> bool {
-        self.cost.as_ref().is_some_and(|cost| cost.settings.is_but_for_method(settings))
+    /// Whether the cost on screen belongs to this recipe; the method is measured both ways.
+    pub(super) fn is_of(&self, recipe: &Recipe) -> bool {
+        self.cost.as_ref().is_some_and(|cost| cost.recipe.is_but_for_method(recipe))
     }
 
     /// Share of the multiply-accumulates that the chosen method makes zero, 0..=1; `None` where that is not known.

@@ -4,10 +4,10 @@
 use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 use egui_plot::{HLine, Line, LineStyle, PlotBounds, PlotPoints, Points, VLine};
 
+use crate::engine::Model;
 use crate::evaluate::Criterion;
 use crate::measure::{Effect, Figures};
-use crate::prune::{Amount, Method, Settings, Step};
-use crate::session::Model;
+use crate::prune::{Amount, Method, Recipe, Step};
 
 use super::commands::{Action, Command};
 use super::costs::Costs;
@@ -44,7 +44,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         }
         losses::show(ui, costs, model, figures, commands);
         ui.add_space(16.0);
-        pictures::show(ui, costs, figures.settings.method);
+        pictures::show(ui, costs, figures.recipe.method);
         ui.add_space(8.0);
     });
 }
@@ -99,7 +99,7 @@ const ROWS: [Row; 5] = [
 /// Dense, layer-wise and global side by side.
 fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let palette = theme::palette(ui);
-    let is_present = costs.is_of(&figures.settings);
+    let is_present = costs.is_of(&figures.recipe);
     let Some(cost) = &costs.cost else {
         // Where it failed, that was told above.
         if costs.failure.is_none() {
@@ -113,7 +113,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let seen = format!("{} of {} {what}", text::count(cost.dense.images as u64), text::count(total as u64));
     let broken = if cost.broken.is_empty() { String::new() } else { format!(" · {} could not be read", cost.broken.len()) };
     let waiting = if is_present { "" } else { " · measuring the present position …" };
-    let title = format!("Effect of {} · {seen}{broken}{waiting}", text::amount(cost.settings.amount));
+    let title = format!("Effect of {} · {seen}{broken}{waiting}", text::amount(cost.recipe.amount));
     let response = ui.scope(|ui| widgets::section_title(ui, &title)).response;
     if !cost.broken.is_empty() {
         let list: Vec<String> =
@@ -127,7 +127,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let top = ui.cursor().top();
     let places = Columns::of(ui.max_rect());
     for (i, method) in [None, Some(Method::LayerWise), Some(Method::Global)].into_iter().enumerate() {
-        let effect = method.map_or(Some(&cost.dense), |m| cost.of(m));
+        let effect = method.map_or(Some(&cost.dense), |m| cost.effects.given(m));
         let tone = if effect.is_some_and(|e| falls_short(e, &cost.dense)) { palette.warning } else { palette.text };
         let name = method.map_or("Dense", text::method);
         let figure = effect.map_or("–".into(), headline);
@@ -141,17 +141,20 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
         widgets::paint_right(ui, right, top + 33.0, &figure, theme::large(), color(tone));
     }
     let (_, response) = ui.allocate_exact_size(vec2(ui.available_width(), 48.0), Sense::hover());
-    let figures: Vec<String> =
-        [Some(&cost.dense), cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.map_or("–".into(), headline)).to_vec();
+    let figures: Vec<String> = [Some(&cost.dense), cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)]
+        .map(|e| e.map_or("–".into(), headline))
+        .to_vec();
     response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, format!("Dense, layer-wise, global: {}", figures.join(", "))));
     ui.add_space(6.0);
     for (name, tooltip, figure) in ROWS {
-        let cells = [Some(&cost.dense), cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.and_then(figure));
+        let cells =
+            [Some(&cost.dense), cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)].map(|e| e.and_then(figure));
         if cells.iter().any(Option::is_some) {
             row_ui(ui, name, tooltip, &cells.map(|c| c.unwrap_or_else(|| "–".into())), strength);
         }
     }
-    let changed = [None, cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.map(|e| text::count(e.changed.len() as u64)));
+    let changed = [None, cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)]
+        .map(|e| e.map(|e| text::count(e.changed.len() as u64)));
     if cost.dense.agreement.is_some() {
         row_ui(
             ui,
@@ -163,7 +166,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     }
     for (i, (name, _)) in cost.dense.relative_errors.iter().enumerate().take(6) {
         let error = |e: &Effect| e.relative_errors.get(i).map_or("–".into(), |(_, error)| text::percent(*error));
-        let cells = [None, cost.of(Method::LayerWise), cost.of(Method::Global)].map(|e| e.map_or("–".into(), error));
+        let cells = [None, cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)].map(|e| e.map_or("–".into(), error));
         let label = format!("Relative error of “{name}”");
         row_ui(ui, &label, "|pruned − dense| / |dense| over all images", &cells, strength);
     }
@@ -230,7 +233,7 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
             commands.push(Command::Do(Action::MeasureCurve));
         }
-        chart::legend_ui(ui, figures.settings.method);
+        chart::legend_ui(ui, figures.recipe.method);
     });
     search_ui(ui, costs, figures, commands);
     let Some(curve) = &costs.curve else {
@@ -260,9 +263,14 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
             plot.vline(VLine::new("", state.fraction() * 100.0).color(palette.text).width(1.0));
             for method in Method::ALL {
                 let color = palette.method(method);
-                let points: Vec<[f64; 2]> =
-                    curve.of(method).iter().filter_map(|(amount, e)| Some([amount * 100.0, criterion.of(e)? * 100.0])).collect();
-                let style = if method == figures.settings.method { LineStyle::Solid } else { LineStyle::Dashed { length: 6.0 } };
+                let points: Vec<[f64; 2]> = curve
+                    .points
+                    .of(method)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(amount, e)| Some([amount * 100.0, criterion.of(e)? * 100.0]))
+                    .collect();
+                let style = if method == figures.recipe.method { LineStyle::Solid } else { LineStyle::Dashed { length: 6.0 } };
                 plot.line(Line::new("", PlotPoints::from(points.clone())).color(color).width(1.8).style(style).allow_hover(false));
                 plot.points(Points::new("", PlotPoints::from(points)).color(color).radius(2.4).allow_hover(false));
             }
@@ -277,7 +285,8 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         response.response.on_hover_ui_at_pointer(|ui| {
             ui.label(egui::RichText::new(text::percent(amount)).font(theme::bold()));
             for method in Method::ALL {
-                let nearest = curve.of(method).iter().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
+                let nearest =
+                    curve.points.of(method).into_iter().flatten().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
                 if let Some((at, value)) = nearest.and_then(|(at, e)| Some((at, criterion.of(e)?))) {
                     ui.label(format!("{}, at {}: {}", text::method(method), text::percent(*at), figure_text(criterion, value)));
                 }
@@ -317,8 +326,8 @@ fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<C
             let label = format!("{} {}{value}", text::method(found.method), text::percent(found.amount));
             let button = ui.add(egui::Button::new(egui::RichText::new(label).color(palette.method(found.method))));
             if button.on_hover_text("Prune this much with this method").clicked() {
-                let settings = Settings { method: found.method, amount: Amount::Fraction(found.amount), ..figures.settings.clone() };
-                commands.push(Command::Set(Box::new(settings), Step::Amount));
+                let recipe = Recipe { method: found.method, amount: Amount::Fraction(found.amount), ..figures.recipe.clone() };
+                commands.push(Command::Set(Box::new(recipe), Step::Amount));
                 commands.push(Command::EndDrag);
             }
         }
@@ -326,16 +335,18 @@ fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<C
 }
 
 fn set_amount(state: &AppState, amount: f64, method: Option<Method>, commands: &mut Vec<Command>) {
-    let Some(settings) = &state.settings else { return };
-    let settings = Settings { method: method.unwrap_or(settings.method), amount: Amount::Fraction(amount), ..settings.clone() };
-    commands.push(Command::Set(Box::new(settings), Step::Amount));
+    let Some(recipe) = &state.recipe else { return };
+    let recipe = Recipe { method: method.unwrap_or(recipe.method), amount: Amount::Fraction(amount), ..recipe.clone() };
+    commands.push(Command::Set(Box::new(recipe), Step::Amount));
     commands.push(Command::EndDrag);
 }
 
-/// The few results that matter, for the foot of another tab; `None` where nothing was measured for these settings.
+/// The few results that matter, for the foot of another tab; `None` where nothing was measured for this recipe.
 pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<[(Option<Method>, String, bool); 3]> {
-    let cost = costs.cost.as_ref().filter(|_| costs.is_of(&figures.settings))?;
+    let cost = costs.cost.as_ref().filter(|_| costs.is_of(&figures.recipe))?;
     let figure = |e: Option<&Effect>| e.map_or("–".into(), headline_text);
-    let of = |method| (Some(method), figure(cost.of(method)), cost.of(method).is_some_and(|e| falls_short(e, &cost.dense)));
+    let of = |method| {
+        (Some(method), figure(cost.effects.given(method)), cost.effects.given(method).is_some_and(|e| falls_short(e, &cost.dense)))
+    };
     Some([(None, figure(Some(&cost.dense)), false), of(Method::LayerWise), of(Method::Global)])
 }

@@ -2,10 +2,10 @@
 
 use eframe::egui::{Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 
+use crate::engine::Model;
 use crate::graph::ParameterId;
 use crate::measure::{Figures, Loss};
 use crate::prune::Method;
-use crate::session::Model;
 
 use super::commands::Command;
 use super::costs::Costs;
@@ -29,7 +29,7 @@ struct Row {
 }
 
 pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
-    let method = figures.settings.method;
+    let method = figures.recipe.method;
     let rows = rows(costs, method);
     widgets::section_head(ui, "What is taken from the weights, without any image", |ui| {
         if rows.len() > FEW {
@@ -47,7 +47,7 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures,
         ui.weak("Nothing is in the scope.");
         return;
     }
-    let is_present = losses.settings.is_but_for_method(&figures.settings);
+    let is_present = losses.recipe.is_but_for_method(&figures.recipe);
     let strength = if is_present { 1.0 } else { 0.5 };
     let is_matrix = |row: &&Row| is_matrix(model, row.id);
     let empty = rows.iter().filter(is_matrix).map(|row| (row.chosen.empty_outputs.0, row.chosen.empty_inputs.0));
@@ -69,10 +69,15 @@ fn is_matrix(model: &Model, id: ParameterId) -> bool {
 /// Those that lose most first, by the chosen method.
 fn rows(costs: &Costs, method: Method) -> Vec<Row> {
     let Some(losses) = &costs.losses else { return Vec::new() };
-    let Some(chosen) = losses.of(method) else { return Vec::new() };
+    let Some(chosen) = losses.losses.given(method) else { return Vec::new() };
     // Both methods look at the same parameters, except where masks of one are there already.
     let error = |method, id| {
-        losses.of(method)?.binary_search_by_key(&id, |l| l.parameter).ok().map(|i| losses.of(method)?.get(i).map(|l| l.error))?
+        losses
+            .losses
+            .given(method)?
+            .binary_search_by_key(&id, |l| l.parameter)
+            .ok()
+            .map(|i| losses.losses.given(method)?.get(i).map(|l| l.error))?
     };
     let row = |loss: &Loss| Row {
         id: loss.parameter,

@@ -38,8 +38,9 @@ use eframe::egui;
 use crate::atomic::Overwrite;
 use crate::device::DeviceChoice;
 use crate::export;
-use crate::prune::{Settings, Step};
-use crate::worker::{Event, Job, Measurement, Worker};
+use crate::measurer::Request;
+use crate::prune::{Recipe, Step};
+use crate::worker::{Event, Job, Worker};
 
 use choosing::Choosing;
 use commands::{Action, Answer, Command};
@@ -216,14 +217,14 @@ impl App {
         let weighs = self.state.kept.tab == Tab::Size;
         if weighs != self.weighs && self.state.model.is_some() {
             self.weighs = weighs;
-            self.worker.send(Job::Measure(Measurement::Weigh(weighs)));
+            self.worker.measure(Request::Weigh(weighs));
         }
     }
 
     /// Shows the demo its digits.
     fn show_digits(&mut self) {
         if let Some(folder) = &self.demo {
-            self.worker.send(Job::Measure(Measurement::Images(folder.path().join(DIGITS_NAME))));
+            self.worker.measure(Request::Images(folder.path().join(DIGITS_NAME)));
         }
     }
 
@@ -240,10 +241,10 @@ impl App {
         match command {
             Command::Do(action) => self.act(ctx, action),
             Command::OpenPath(path) => self.open_path(path),
-            Command::Set(settings, step) => {
-                state.settings = Some((*settings).clone());
+            Command::Set(recipe, step) => {
+                state.recipe = Some((*recipe).clone());
                 state.notices.retain(Notice::outlasts_pruning);
-                self.worker.send(Job::Set(settings, step));
+                self.worker.send(Job::Set(recipe, step));
             }
             Command::EndDrag => self.worker.send(Job::EndDrag),
             Command::Select(id) => {
@@ -273,7 +274,7 @@ impl App {
                 if let (Some(shown), Some(preprocess)) = (&mut state.costs.shown, &preprocess) {
                     shown.preprocess = Some((**preprocess).clone());
                 }
-                self.worker.send(Job::Measure(Measurement::Preprocess(preprocess)));
+                self.worker.measure(Request::Preprocess(preprocess));
             }
             Command::Batch(images) => state.costs.batch = images,
             Command::ViewScan(view) => state.costs.scan_view = view,
@@ -311,10 +312,10 @@ impl App {
             }
             Action::ChooseImages if has_model => self.ask(Purpose::Images),
             Action::ChooseLabels if has_model => self.ask(Purpose::Labels),
-            Action::UseNoise => self.worker.send(Job::Measure(Measurement::Noise)),
-            Action::MeasureCurve => self.worker.send(Job::Measure(Measurement::Curve)),
-            Action::ScanSensitivity => self.worker.send(Job::Measure(Measurement::Scan)),
-            Action::FindAmount => self.worker.send(Job::Measure(Measurement::Search(self.state.costs.bearable / 100.0))),
+            Action::UseNoise => self.worker.measure(Request::Noise),
+            Action::MeasureCurve => self.worker.measure(Request::Curve),
+            Action::ScanSensitivity => self.worker.measure(Request::Scan),
+            Action::FindAmount => self.worker.measure(Request::Search(self.state.costs.bearable / 100.0)),
             Action::CopyScan => {
                 if let Some((model, _)) = self.state.shown() {
                     ctx.copy_text(self.state.costs.scan_csv(model));
@@ -325,7 +326,7 @@ impl App {
                     });
                 }
             }
-            Action::MeasureSpeed => self.worker.send(Job::Measure(Measurement::Time(self.state.costs.batch))),
+            Action::MeasureSpeed => self.worker.measure(Request::Time(self.state.costs.batch)),
             Action::SaveScan if has_model => self.ask(Purpose::Scan),
             Action::Undo => self.worker.send(Job::Undo),
             Action::Redo => self.worker.send(Job::Redo),
@@ -341,10 +342,10 @@ impl App {
                 ctx.set_theme(theme);
             }
             Action::ToggleMethod => {
-                if let Some(settings) = &self.state.settings {
-                    let settings = Settings { method: settings.method.other(), ..settings.clone() };
-                    self.state.settings = Some(settings.clone());
-                    self.worker.send(Job::Set(Box::new(settings), Step::Method));
+                if let Some(recipe) = &self.state.recipe {
+                    let recipe = Recipe { method: recipe.method.other(), ..recipe.clone() };
+                    self.state.recipe = Some(recipe.clone());
+                    self.worker.send(Job::Set(Box::new(recipe), Step::Method));
                 }
             }
             Action::ToggleDialogs => self.state.kept.own_dialogs = !self.state.kept.own_dialogs,
@@ -396,8 +397,8 @@ impl App {
         };
         match purpose {
             Purpose::Open => self.open_path(path),
-            Purpose::Images => self.worker.send(Job::Measure(Measurement::Images(path))),
-            Purpose::Labels => self.worker.send(Job::Measure(Measurement::Labels(path))),
+            Purpose::Images => self.worker.measure(Request::Images(path)),
+            Purpose::Labels => self.worker.measure(Request::Labels(path)),
             Purpose::Save(format) => self.worker.send(Job::Save(path, format, Overwrite::Refuse)),
             Purpose::Table => self.worker.send(Job::SaveTable(path, Overwrite::Refuse)),
             Purpose::Scan => {
@@ -440,7 +441,7 @@ impl App {
         match dropped {
             Some(path) if self.state.model.is_some() && is_of_images(&path) => {
                 self.state.kept.tab = Tab::Effect;
-                self.worker.send(Job::Measure(Measurement::Images(path)));
+                self.worker.measure(Request::Images(path));
             }
             Some(path) => self.commands.push(Command::OpenPath(path)),
             None => {}
@@ -482,8 +483,8 @@ impl App {
 impl eframe::App for App {
     fn logic(&mut self, ctx: &egui::Context, _: &mut eframe::Frame) {
         self.worker.flush();
-        while let Some(event) = self.worker.poll() {
-            let is_demo = match &event {
+        while let Some(told) = self.worker.poll() {
+            let is_demo = match &told.event {
                 Event::Opened(model) => {
                     self.mask_texture = module::MaskTexture::default();
                     self.weighs = false;
@@ -493,7 +494,7 @@ impl eframe::App for App {
                 }
                 _ => false,
             };
-            let look = self.state.take(event);
+            let look = self.state.take(told);
             if is_demo {
                 // It has an entry of its own, and its folder goes when the window closes.
                 self.state.kept.recent.remove(0);

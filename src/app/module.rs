@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, TextureHandle, TextureOptions, Ui, WidgetInfo, pos2, vec2};
 
+use crate::engine::Model;
 use crate::graph::{Layout, Parameter, ParameterId};
 use crate::measure::{Detail, Histogram, Picture};
 use crate::prune::{Method, Step};
-use crate::session::Model;
 
 use super::commands::Command;
 use super::state::AppState;
@@ -117,7 +117,7 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, detail: &Arc<Detail>,
     let figures = state.view.as_ref().map(|v| &v.figures);
     widgets::section_title(ui, "Weights and the cut");
     let cuts = Method::ALL.map(|m| figures.and_then(|f| f.of(m).ok()?.cuts[id.0]));
-    let chosen = figures.map_or(Method::Global, |f| f.settings.method);
+    let chosen = figures.map_or(Method::Global, |f| f.recipe.method);
     histogram_ui(ui, &detail.histogram, cuts, chosen, state.shows_original);
     ui.add_space(6.0);
     let outcome = figures.and_then(|f| f.chosen().ok());
@@ -260,12 +260,12 @@ impl Axes {
 
 fn foot_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, commands: &mut Vec<Command>) {
     let module = model.graph.parameter(id).module;
-    let Some(settings) = &state.settings else { return };
-    let locked = settings.locked[module.0];
+    let Some(recipe) = &state.recipe else { return };
+    let locked = recipe.locked[module.0];
     if widgets::tick(ui, locked, true, "Lock this module").on_hover_text("Protect it from pruning, whatever is ticked").clicked() {
-        let mut settings = settings.clone();
-        settings.locked[module.0] = !locked;
-        commands.push(Command::Set(Box::new(settings), Step::Lock));
+        let mut recipe = recipe.clone();
+        recipe.locked[module.0] = !locked;
+        commands.push(Command::Set(Box::new(recipe), Step::Lock));
     }
     let hint = "Show values and statistics as they were before the mask (weight_orig)";
     if widgets::tick(ui, state.shows_original, true, "Show original").on_hover_text(hint).clicked() {

@@ -6,7 +6,6 @@ use eframe::egui::{self, TextureHandle, Ui, vec2};
 
 use crate::images::Picture;
 use crate::measure::Changed;
-use crate::measurer::Cost;
 use crate::prune::Method;
 
 use super::costs::Costs;
@@ -20,7 +19,7 @@ const EDGE: f32 = 52.0;
 const GAP: f32 = 8.0;
 
 pub(super) fn show(ui: &mut Ui, costs: &Costs, method: Method) {
-    let Some(effect) = costs.cost.as_ref().and_then(|c| Cost::of(c, method)) else { return };
+    let Some(effect) = costs.cost.as_ref().and_then(|c| c.effects.given(method)) else { return };
     if costs.pictures.is_empty() {
         return;
     }

@@ -2,11 +2,12 @@
 
 use eframe::egui::{self, Align, Color32, Layout, Rect, Response, Sense, Ui, WidgetInfo, pos2, vec2};
 
+use crate::engine::Model;
 use crate::evaluate::Sensitivity;
 use crate::graph::ParameterId;
 use crate::measure::{Effect, Figures};
+use crate::measurer::TaskKind;
 use crate::prune::Step;
-use crate::session::Model;
 
 use super::commands::{Action, Command};
 use super::costs::{Costs, ScanView, Shade};
@@ -31,7 +32,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
             }
         }
         let label = if costs.scan.is_some() { "Go on" } else { Action::ScanSensitivity.entry().label };
-        let is_going_on = matches!(costs.progress, Some((_, "Sensitivity")));
+        let is_going_on = matches!(costs.progress, Some((_, TaskKind::Scan)));
         if !is_done && !is_going_on && widgets::hint(ui.button(label), Action::ScanSensitivity).clicked() {
             commands.push(Command::Do(Action::ScanSensitivity));
         }
@@ -201,11 +202,11 @@ fn protect_ui(ui: &mut Ui, costs: &Costs, model: &Model, scan: &Sensitivity, fig
         let modules = costs.sensitive(model);
         let button = ui.add_enabled(!modules.is_empty(), egui::Button::new(format!("Protect {}", modules.len())));
         if button.on_hover_text("Lock these modules in the tree, so that nothing prunes them").clicked() {
-            let mut settings = figures.settings.clone();
+            let mut recipe = figures.recipe.clone();
             for module in modules {
-                settings.locked[module.0] = true;
+                recipe.locked[module.0] = true;
             }
-            commands.push(Command::Set(Box::new(settings), Step::Lock));
+            commands.push(Command::Set(Box::new(recipe), Step::Lock));
         }
         if scan.nodes_run > 0 {
             let saving = scan.nodes_from_start as f64 / scan.nodes_run as f64;

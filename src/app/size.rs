@@ -2,12 +2,12 @@
 
 use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 
+use crate::engine::Model;
 use crate::graph::{Graph, ParameterId};
 use crate::measure::{Bytes, Encoding, Figures, Outcome, ParameterSize, Speed, Timing};
 use crate::measurer::{Sizes, Timed};
 use crate::network::Work;
-use crate::prune::{Method, Settings};
-use crate::session::Model;
+use crate::prune::{Method, Recipe};
 
 use super::commands::{Action, Command};
 use super::costs::Costs;
@@ -92,12 +92,12 @@ fn heads_ui(ui: &mut Ui, last: &str) {
 fn bytes_ui(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures) {
     let palette = theme::palette(ui);
     let sizes = costs.sizes.as_deref();
-    let is_present = sizes.is_some_and(|sizes| sizes.settings.is_but_for_method(&figures.settings));
+    let is_present = sizes.is_some_and(|sizes| sizes.recipe.is_but_for_method(&figures.recipe));
     let waiting = if is_present { "" } else { " · compressing …" };
     widgets::section_title(ui, &format!("Bytes of the parameters{waiting}"));
     heads_ui(ui, "Pays from");
     let dense = sizes.map(|sizes| Sizes::total(&sizes.dense));
-    let pruned = [Method::LayerWise, Method::Global].map(|method| sizes.and_then(|sizes| sizes.of(method)).map(Sizes::total));
+    let pruned = [Method::LayerWise, Method::Global].map(|method| sizes.and_then(|s| s.pruned.given(method)).map(|s| Sizes::total(s)));
     let strength = if is_present { 1.0 } else { 0.5 };
     for encoding in Encoding::ALL {
         let cell = |bytes: Option<u64>, is_smallest: bool| Cell {
@@ -174,7 +174,7 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     };
     let eligible = sizes.map(|sizes| sizes.dense.iter().filter(|size| size.pattern.is_some()).count());
     let cell = |method: Method| {
-        let found = sizes.and_then(|sizes| sizes.of(method)).map(groups).filter(|(all, _)| *all > 0);
+        let found = sizes.and_then(|sizes| sizes.pruned.given(method)).map(|sizes| groups(sizes)).filter(|(all, _)| *all > 0);
         Cell::new(ui, found.map_or("–".into(), |(all, holding)| text::percent(holding as f64 / all as f64)))
     };
     let weights = eligible.map_or("–".into(), |n| if n == 1 { "1 weight".to_owned() } else { format!("{n} weights") });
@@ -204,7 +204,7 @@ fn speed_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<Co
         ui.add(egui::Label::new(egui::RichText::new(HONEST).color(palette.weak)).wrap());
         return;
     };
-    let Timed { settings, speed, device } = &**timed;
+    let Timed { recipe, speed, device } = &**timed;
     ui.add_space(2.0);
     let longest = [speed.dense, speed.masked, speed.fixed].iter().map(|t| t.high_ms).fold(f64::MIN_POSITIVE, f64::max);
     for (name, timing, tooltip) in [
@@ -215,19 +215,19 @@ fn speed_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<Co
         timing_ui(ui, name, tooltip, timing, longest);
     }
     ui.add_space(2.0);
-    let note = format!("{}. {HONEST}", condition(settings, speed, device, *settings == figures.settings));
+    let note = format!("{}. {HONEST}", condition(recipe, speed, device, *recipe == figures.recipe));
     ui.add(egui::Label::new(egui::RichText::new(note).color(palette.weak)).wrap());
 }
 
 const HONEST: &str = "Zeros make dense kernels no faster; what fixing saves is the masking.";
 
-fn condition(settings: &Settings, speed: &Speed, device: &str, is_present: bool) -> String {
+fn condition(recipe: &Recipe, speed: &Speed, device: &str, is_present: bool) -> String {
     let images = if speed.batch == 1 { "1 image".to_owned() } else { format!("{} images", speed.batch) };
     let when = if is_present { String::new() } else { ", an earlier position".to_owned() };
     format!(
         "{images} on {device} at {} {}{when}, median of {} passes of each and the half about it",
-        settings.method.name(),
-        text::amount(settings.amount),
+        recipe.method.name(),
+        text::amount(recipe.amount),
         speed.rounds
     )
 }
@@ -265,9 +265,9 @@ fn modules_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, c
     let most = |figure: &dyn Fn(ParameterId) -> f64| weights.iter().map(|id| figure(*id)).fold(f64::MIN_POSITIVE, f64::max);
     let shares = Shares { graph, work, outcome };
     let scales = (most(&|id| shares.elements(id)), most(&|id| shares.work(id)));
-    module_heads_ui(ui, figures.settings.method);
-    let sizes = state.costs.sizes.as_deref().filter(|sizes| sizes.settings.is_but_for_method(&figures.settings));
-    let sizes = sizes.and_then(|sizes| sizes.of(figures.settings.method));
+    module_heads_ui(ui, figures.recipe.method);
+    let sizes = state.costs.sizes.as_deref().filter(|sizes| sizes.recipe.is_but_for_method(&figures.recipe));
+    let sizes = sizes.and_then(|sizes| sizes.pruned.given(figures.recipe.method));
     for &id in &weights {
         module_ui(ui, state, &shares, scales, sizes.map(|sizes| &sizes[id.0]), id, commands);
     }

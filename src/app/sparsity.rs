@@ -3,10 +3,10 @@
 use eframe::egui::{self, Ui, pos2};
 use egui_plot::{Bar, BarChart, Line, LineStyle, PlotPoints};
 
+use crate::engine::Model;
 use crate::graph::ParameterId;
 use crate::measure::{Figures, Outcome};
 use crate::prune::Method;
-use crate::session::Model;
 
 use super::commands::Command;
 use super::state::AppState;
@@ -21,7 +21,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     let results = 92.0;
     let upper = ((room - results) * 0.66 - 60.0).max(120.0);
     let lower = ((room - results) * 0.34 - 44.0).max(60.0);
-    widgets::section_head(ui, "Sparsity per parameter, in graph order", |ui| chart::legend_ui(ui, figures.settings.method));
+    widgets::section_head(ui, "Sparsity per parameter, in graph order", |ui| chart::legend_ui(ui, figures.recipe.method));
     bars_ui(ui, state, model, figures, upper, commands);
     ui.add_space(28.0);
     let title = match figures.agreement() {
@@ -123,7 +123,7 @@ struct Look<'a> {
 
 fn bars_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, height: f32, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let chosen = figures.settings.method;
+    let chosen = figures.recipe.method;
     let sparsity = |outcome: Option<&Outcome>, id: ParameterId| outcome.map_or(0.0, |o| chart::sparsity_of(&model.graph, o, id) * 100.0);
     let (mine, other) = (figures.of(chosen).ok(), figures.of(chosen.other()).ok());
     let look = Look {
@@ -155,8 +155,8 @@ fn steps(figures: &Figures, value: &dyn Fn(ParameterId) -> f64) -> Vec<Vec<[f64;
 
 fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, height: f32, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let (Ok(layer_wise), Ok(global)) = (&figures.layer_wise, &figures.global) else {
-        let why = [&figures.layer_wise, &figures.global].into_iter().find_map(|o| o.as_ref().err());
+    let (Ok(layer_wise), Ok(global)) = (figures.of(Method::LayerWise), figures.of(Method::Global)) else {
+        let why = figures.all().err();
         ui.weak(why.map_or_else(String::new, ToString::to_string));
         ui.add_space(height - 20.0);
         return;

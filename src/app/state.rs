@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::device::ComputeDevice;
+use crate::engine::{Model, ModelId};
 use crate::export::Report;
 use crate::graph::{ModuleId, ParameterId};
 use crate::measure::Figures;
-use crate::prune::{Amount, Method, Settings};
-use crate::session::Model;
-use crate::worker::{Event, Job, Look, View};
+use crate::prune::{Amount, Method, Recipe};
+use crate::worker::{Event, Job, Look, Told, View};
 
 use super::costs::Costs;
 use super::text;
@@ -94,10 +94,10 @@ pub struct Notice {
 impl Notice {
     /// Title of a refused amount.
     pub(super) const NOT_AN_AMOUNT: &str = "Not an amount";
-    /// Title of settings that could not be applied.
+    /// Title of a recipe that could not be applied.
     pub(super) const PRUNE_FAILED: &str = "Prune failed";
 
-    /// Whether it stays when settings change: a refusal is over with the next amount, and success is old news.
+    /// Whether it stays when the recipe changes: a refusal is over with the next amount, and success is old news.
     pub(super) fn outlasts_pruning(&self) -> bool {
         self.tone != Tone::Success && self.title != Self::NOT_AN_AMOUNT && self.title != Self::PRUNE_FAILED
     }
@@ -178,8 +178,10 @@ const MAX_NOTICES: usize = 3;
 pub struct AppState {
     /// The opened model.
     pub model: Option<Arc<Model>>,
+    /// Which of the models that were opened it is.
+    pub opened: ModelId,
     /// What the controls show; runs ahead of `view` by a frame while dragging.
-    pub settings: Option<Settings>,
+    pub recipe: Option<Recipe>,
     /// Figures, all for one amount.
     pub view: Option<Box<View>>,
     /// Where networks run.
@@ -238,13 +240,13 @@ impl AppState {
 
     /// Long work: what holds up the model, else what is measured beside it.
     pub(super) fn work(&self) -> Option<Progress> {
-        let measured = || self.costs.progress.map(|(done, what)| Progress { done, what: what.to_owned() });
+        let measured = || self.costs.progress.map(|(done, task)| Progress { done, what: task.name().to_owned() });
         self.progress.clone().or_else(measured)
     }
 
     /// The slider's position, 0..=1.
     pub(super) fn fraction(&self) -> f64 {
-        match (self.settings.as_ref().map(|s| s.amount), &self.view) {
+        match (self.recipe.as_ref().map(|s| s.amount), &self.view) {
             (Some(Amount::Fraction(fraction)), _) => fraction,
             (Some(Amount::Count(count)), Some(view)) if view.figures.scope_elements > 0 => {
                 let pruned = view.figures.chosen().map_or(count, |o| o.pruned);
@@ -272,13 +274,16 @@ impl AppState {
     }
 
     /// Takes in what the worker says. Returns the parameter that it should look at from now on, where that changes.
-    pub(super) fn take(&mut self, event: Event) -> Option<ParameterId> {
+    pub(super) fn take(&mut self, Told { model: about, event }: Told) -> Option<ParameterId> {
+        let is_of_another = about != self.opened;
         match event {
+            // What is known of a model that is no longer on screen.
+            Event::Changed(_) | Event::Looked(..) | Event::Measured(_) if is_of_another => {}
             Event::DeviceChosen(device) => self.device = Some(device),
             Event::Progressed { done, what } => self.progress = Some(Progress { done, what }),
-            Event::Opened(model) => return self.opened(model),
+            Event::Opened(model) => return self.opened(about, model),
             Event::Changed(view) => {
-                self.settings = Some(view.figures.settings.clone());
+                self.recipe = Some(view.figures.recipe.clone());
                 self.view = Some(view);
             }
             Event::Looked(id, look) => self.looked(id, look),
@@ -287,10 +292,10 @@ impl AppState {
             Event::Occupied(path, job) => self.question = Some(Question::Replace(path, job)),
             Event::Failed { what, message } => {
                 // What the controls show is what holds.
-                self.settings = self.view.as_ref().map(|v| v.figures.settings.clone());
+                self.recipe = self.view.as_ref().map(|v| v.figures.recipe.clone());
                 self.tell(Notice { tone: Tone::Failure, title: format!("{what} failed"), text: message });
             }
-            Event::Measured(measured) => self.costs.take(measured),
+            Event::Measured(finding) => self.costs.take(finding),
             Event::Idle => self.progress = None,
         }
         None
@@ -306,7 +311,7 @@ impl AppState {
         self.detail = Some((id, look));
     }
 
-    fn opened(&mut self, model: Arc<Model>) -> Option<ParameterId> {
+    fn opened(&mut self, id: ModelId, model: Arc<Model>) -> Option<ParameterId> {
         let path = model.file.path.canonicalize().unwrap_or_else(|_| model.file.path.clone());
         self.kept.recent.retain(|p| *p != path);
         self.kept.recent.insert(0, path);
@@ -324,7 +329,8 @@ impl AppState {
             });
         }
         self.model = Some(model);
-        self.settings = None;
+        self.opened = id;
+        self.recipe = None;
         self.view = None;
         self.detail = None;
         self.costs.opened();
@@ -345,16 +351,20 @@ fn saved(report: &Report) -> Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measurer::Measured;
+    use crate::measurer::Finding;
+
+    fn told(model: u64, event: Event) -> Told {
+        Told { model: ModelId(model), event }
+    }
 
     #[test]
     fn a_failed_job_leaves_the_model_and_says_why() {
         let mut state = AppState::default();
-        state.take(Event::Failed { what: "Open", message: "no such file".into() });
+        state.take(told(0, Event::Failed { what: "Open", message: "no such file".into() }));
         assert_eq!(state.notices.len(), 1);
         assert!(state.notices[0].tone == Tone::Failure && state.notices[0].text.contains("no such file"));
         for _ in 0..10 {
-            state.take(Event::Failed { what: "Open", message: "again".into() });
+            state.take(told(0, Event::Failed { what: "Open", message: "again".into() }));
         }
         assert_eq!(state.notices.len(), MAX_NOTICES);
     }
@@ -364,7 +374,7 @@ mod tests {
     fn a_parameter_that_cannot_be_read_is_told_once() {
         let mut state = AppState::default();
         for _ in 0..3 {
-            state.take(Event::Looked(ParameterId(0), Err("gone".into())));
+            state.take(told(0, Event::Looked(ParameterId(0), Err("gone".into()))));
         }
         assert_eq!(state.notices.len(), 1);
         assert_eq!(state.detail.unwrap().1.unwrap_err(), "gone");
@@ -374,15 +384,14 @@ mod tests {
     #[test]
     fn a_model_that_opens_takes_the_settings_of_the_one_before_away() {
         let model = Arc::new(Model::open(std::path::Path::new("assets/mobilenetv4_digits.onnx")).unwrap());
-        let mut state = AppState { settings: Some(Settings::new(&model.graph)), ..AppState::default() };
-        state.take(Event::Opened(model));
-        assert!(state.settings.is_none() && state.view.is_none() && state.detail.is_none());
-        // What the measurer still says belongs to the model before, until it has come to this one.
-        let late = Measured::Scan(Arc::default());
-        state.take(Event::Measured(late.clone()));
+        let mut state = AppState { recipe: Some(Recipe::new(&model.graph)), ..AppState::default() };
+        state.take(told(2, Event::Opened(model)));
+        assert!(state.recipe.is_none() && state.view.is_none() && state.detail.is_none());
+        // What is still said of the model before is not believed of this one.
+        let late = Event::Measured(Finding::Scan(Arc::default()));
+        state.take(told(1, late.clone()));
         assert!(state.costs.scan.is_none());
-        state.take(Event::Measured(Measured::Shown(None)));
-        state.take(Event::Measured(late));
+        state.take(told(2, late));
         assert!(state.costs.scan.is_some());
     }
 }

@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 
 use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
+use crate::engine::Model;
 use crate::graph::ParameterId;
 use crate::measure::Figures;
 use crate::prune::Method;
-use crate::session::Model;
 
 use super::commands::{Action, Command};
 use super::state::{AppState, Column};

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use crate::engine::Model;
 use crate::escaped::escaped;
 use crate::graph::{BatchNorm, Graph, Parameter, ParameterId};
 use crate::prune::{Amount, Method};
-use crate::session::Model;
 
 /// Between groups of three digits.
 const THIN_SPACE: char = '\u{2009}';

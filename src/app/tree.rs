@@ -4,11 +4,11 @@ mod rows;
 
 use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
+use crate::engine::Model;
 use crate::graph::{Graph, ModuleId};
 use crate::measure::Outcome;
 use crate::onnx::TensorId;
-use crate::prune::{Settings, Step};
-use crate::session::Model;
+use crate::prune::{Recipe, Step};
 
 use super::commands::Command;
 use super::state::{AppState, Grouping};
@@ -99,8 +99,8 @@ fn head_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
 }
 
 /// Ticked, not ticked, or some of each.
-fn ticks(settings: &Settings, modules: &[ModuleId]) -> (bool, bool) {
-    let ticked = modules.iter().filter(|m| settings.ticked[m.0]).count();
+fn ticks(recipe: &Recipe, modules: &[ModuleId]) -> (bool, bool) {
+    let ticked = modules.iter().filter(|m| recipe.ticked[m.0]).count();
     (ticked == modules.len(), ticked > 0 && ticked < modules.len())
 }
 
@@ -153,7 +153,7 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
         What::Heap { .. } | What::Tensor(..) => return rest_ui(ui, seen, row, &line, response, commands),
     };
     let (graph, palette, middle) = (&*model.graph, theme::palette(ui), line.middle);
-    let Some(settings) = &state.settings else { return };
+    let Some(recipe) = &state.recipe else { return };
     let is_selected = !is_group && state.selected.is_some_and(|id| graph.parameter(id).module == modules[0]);
     if is_selected || response.hovered() {
         ui.painter().rect_filled(rect, 4.0, if is_selected { palette.selected } else { palette.raised });
@@ -162,12 +162,12 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
         paint_triangle(ui, pos2(line.left + 5.0, middle), *is_open, palette.weak);
     }
     let tick = Rect::from_center_size(pos2(line.left + 24.0, middle), vec2(18.0, 18.0));
-    tick_ui(ui, settings, graph, row, modules, tick, commands);
+    tick_ui(ui, recipe, graph, row, modules, tick, commands);
     let elements: u64 = modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| graph.parameter(p).elements as u64).sum();
-    let included = modules.iter().any(|&m| settings.includes(m));
+    let included = modules.iter().any(|&m| recipe.includes(m));
     let color = if included { palette.text } else { palette.weak };
     let mut label = line.label();
-    let locked = modules.iter().filter(|m| settings.locked[m.0]).count();
+    let locked = modules.iter().filter(|m| recipe.locked[m.0]).count();
     if locked > 0 {
         widgets::paint_lock(ui.painter(), pos2(label.right() - 2.0, middle), palette.weak);
         label.max.x -= 12.0;
@@ -180,7 +180,7 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
         widgets::paint_right(ui, line.count_right(), middle, &text::count(elements), theme::normal(), palette.weak);
         let bar = Rect::from_center_size(pos2(rect.right() - BAR_WIDTH / 2.0 - 6.0, middle), vec2(BAR_WIDTH, 8.0));
         let zeros: u64 = outcome.map_or(0, |o| modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| o.zeros[p.0]).sum());
-        widgets::paint_bar(ui.painter(), bar, zeros as f64 / elements.max(1) as f64, palette.method(settings.method), palette);
+        widgets::paint_bar(ui.painter(), bar, zeros as f64 / elements.max(1) as f64, palette.method(recipe.method), palette);
     }
     response.widget_info(|| WidgetInfo::selected(Role::TreeItem, true, is_selected, &*row.name));
     let clicked = response.clicked();
@@ -239,10 +239,10 @@ fn tensor_ui(ui: &mut Ui, model: &Model, heap: Heap, id: TensorId) {
     ui.weak(format!("Cannot be pruned: {}", heap.obstacle(tensor)));
 }
 
-fn tick_ui(ui: &mut Ui, settings: &Settings, graph: &Graph, row: &Row<'_>, modules: &[ModuleId], rect: Rect, commands: &mut Vec<Command>) {
+fn tick_ui(ui: &mut Ui, recipe: &Recipe, graph: &Graph, row: &Row<'_>, modules: &[ModuleId], rect: Rect, commands: &mut Vec<Command>) {
     let prunable = |m: &ModuleId| graph.module(*m).parameters.iter().any(|&p| graph.parameter(p).obstacle().is_none());
     let can = modules.iter().any(prunable);
-    let (all, some) = ticks(settings, modules);
+    let (all, some) = ticks(recipe, modules);
     let shown = match (can, all, some) {
         (false, ..) => Tick::Barred,
         (_, true, _) => Tick::On,
@@ -253,12 +253,12 @@ fn tick_ui(ui: &mut Ui, settings: &Settings, graph: &Graph, row: &Row<'_>, modul
     let id = ui.scope_id().with(("tick", row.depth, modules.first().map(|m| m.0)));
     let response = widgets::tick_box(ui, rect, id, shown, &format!("Prune {}", row.name));
     if response.clicked() {
-        let mut settings = settings.clone();
+        let mut recipe = recipe.clone();
         // A partly ticked group becomes wholly ticked.
         for m in modules.iter().filter(|m| prunable(m)) {
-            settings.ticked[m.0] = !all;
+            recipe.ticked[m.0] = !all;
         }
-        commands.push(Command::Set(Box::new(settings), Step::Tick));
+        commands.push(Command::Set(Box::new(recipe), Step::Tick));
     }
     let obstacle = modules.iter().flat_map(|&m| &graph.module(m).parameters).find_map(|&p| graph.parameter(p).obstacle());
     match obstacle.filter(|_| !can) {

@@ -3,9 +3,9 @@
 use eframe::egui::{self, Align, Layout, Ui};
 use egui_plot::{Bar, BarChart, LineStyle, VLine};
 
+use crate::engine::Model;
 use crate::measure::{Detail, Figures, Statistics};
 use crate::prune::Method;
-use crate::session::Model;
 
 use super::commands::Command;
 use super::state::AppState;
@@ -61,7 +61,7 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         ui.add_space((height - 20.0).max(0.0));
         return;
     }
-    let chosen = figures.settings.method;
+    let chosen = figures.recipe.method;
     let cut = cuts[usize::from(chosen == Method::Global)].filter(|_| !state.shows_original);
     let width = 2.0 * histogram.limit / histogram.bars.len() as f64;
     let center = |i: usize| (i as f64 + 0.5) * width - histogram.limit;

@@ -12,6 +12,7 @@ use super::DeviceArgument;
 use super::pruning::Pruning;
 use super::rows::OutputArguments;
 use super::terminal::{Terminal, open_device};
+use crate::engine::Engine;
 use crate::evaluate;
 use crate::export::quoted;
 use crate::graph::{Graph, ParameterId};
@@ -135,27 +136,28 @@ impl Cost {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
         let watch = Terminal::new();
-        let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
+        let engine = Engine::open(&self.file, &watch).context("cannot open the model")?;
         // What is counted and not timed is the same everywhere: no device is looked for unless one is asked for.
         let device = open_device(match self.device {
             DeviceArgument::Auto if !self.speed => DeviceArgument::Cpu,
             device => device,
         })?;
         let device_name = device.name.clone();
-        session.use_device(device);
-        let dense = session.dense_sizes(&watch).context("cannot weigh the model")?;
+        let mut session = Session::new(engine.on(device));
+        let engine = session.engine().clone();
+        let dense = engine.dense_sizes(&watch).context("cannot weigh the model")?;
         if prunes {
             self.pruning.apply(&mut session).context("cannot prune the model")?;
-            session.outcome().context("cannot prune the model")?;
+            engine.outcome(session.state()).context("cannot prune the model")?;
         }
-        let sizes = session.sizes(&dense, &watch).context("cannot weigh the model")?;
+        let sizes = engine.sizes(session.state(), &dense, &watch).context("cannot weigh the model")?;
         // Operators that cannot be run are told before what the inputs lack.
-        let can_run = session.dense_network().map(drop).map_err(anyhow::Error::from);
+        let can_run = engine.dense_network().map(drop).map_err(anyhow::Error::from);
         let work = can_run.and_then(|()| {
-            let inputs = self.inputs(&session, 1)?;
-            Ok(session.work(&inputs, &watch)?)
+            let inputs = self.inputs(&engine, 1)?;
+            Ok(engine.work(&inputs, &watch)?)
         });
-        let speed = if self.speed { Some(self.speed(&mut session, &watch).context("cannot time the network")?) } else { None };
+        let speed = if self.speed { Some(self.speed(&session, &watch).context("cannot time the network")?) } else { None };
         watch.clear();
         let graph = session.model().graph.clone();
         let total: Bytes = sizes.iter().map(|size| size.bytes).sum();
@@ -167,7 +169,7 @@ impl Cost {
         let report = Report {
             model: self.file.display().to_string(),
             device: device_name,
-            method: prunes.then(|| session.state().settings.method.name()),
+            method: prunes.then(|| session.state().recipe.method.name()),
             file_bytes,
             rest_bytes: file_bytes.saturating_sub(total.dense),
             elements: graph.elements() as u64,
@@ -185,15 +187,15 @@ impl Cost {
         self.output.put(out, &report, &report.csv(), |out| report.print(out))
     }
 
-    fn speed(&self, session: &mut Session, watch: &Terminal) -> anyhow::Result<Speed> {
-        let inputs = self.inputs(session, self.batch as usize)?;
+    fn speed(&self, session: &Session, watch: &Terminal) -> anyhow::Result<Speed> {
+        let inputs = self.inputs(session.engine(), self.batch as usize)?;
         let effort = Effort { rounds: self.passes as usize, time: MAX_TIME };
-        Ok(session.speed(&inputs, effort, watch)?)
+        Ok(session.engine().speed(session.state(), &inputs, effort, watch)?)
     }
 
     /// Noise of the size of the model's images.
-    fn inputs(&self, session: &Session, batch: usize) -> anyhow::Result<Vec<(String, Array)>> {
-        let graph = &session.model().graph;
+    fn inputs(&self, engine: &Engine, batch: usize) -> anyhow::Result<Vec<(String, Array)>> {
+        let graph = &engine.model().graph;
         let (preprocess, _) = Preprocess::for_model(graph, &self.file);
         Ok(evaluate::noise(graph, batch, Some(preprocess.shape()), 0)?)
     }

@@ -5,10 +5,11 @@ use std::io::Write;
 use anyhow::Context;
 use clap::Args;
 
-use super::images::{ImageArguments, Progress};
+use super::images::{ImageArguments, Measured};
 use super::pruning::Pruning;
 use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
+use crate::watch::Part;
 
 #[derive(Debug, Args)]
 pub(super) struct Evaluate {
@@ -27,13 +28,12 @@ impl Evaluate {
         let watch = Terminal::new();
         let mut measured = self.images.open(&watch, |session| self.pruning.apply(session).context("cannot prune the model"))?;
         let parts = if prunes { 2.0 } else { 1.0 };
-        let images = measured.evaluator.questions().num_images();
-        let progress = |part: f32| Progress { terminal: &watch, what: "Evaluating", before: part / parts, share: 1.0 / parts, images };
-        let mut rows = vec![Row::of("dense", None, &measured.dense(&mut progress(0.0))?)];
+        let progress = |part: f32| Part { whole: &watch, what: "Evaluating", before: part / parts, share: 1.0 / parts };
+        let mut rows = vec![Row::of("dense", None, &measured.dense(progress(0.0))?)];
         if prunes {
-            let state = measured.evaluator.session().state().clone();
-            let effect = measured.evaluator.effect(&state, None, &mut progress(1.0)).context("cannot measure the pruned model")?;
-            rows.push(Row::of(state.settings.method.name(), Some(state.settings.amount), &effect));
+            let Measured { evaluator, state, .. } = &mut measured;
+            let effect = evaluator.effect(state, None, &progress(1.0)).context("cannot measure the pruned model")?;
+            rows.push(Row::of(state.recipe.method.name(), Some(state.recipe.amount), &effect));
         }
         watch.clear();
         self.output.put_rows(out, &Report { shown: measured.finish(), rows })

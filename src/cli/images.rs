@@ -9,11 +9,14 @@ use serde::Serialize;
 
 use super::DeviceArgument;
 use super::terminal::{Terminal, open_device};
+use crate::engine::Engine;
 use crate::escaped::escaped;
-use crate::evaluate::{Evaluator, Observer, Questions};
+use crate::evaluate::{Evaluator, Questions};
 use crate::images::{Channels, Filter, ImageSet, Layout, Preprocess, Provenance, Resize};
 use crate::measure::Effect;
-use crate::session::{Session, Watch};
+use crate::prune::State;
+use crate::session::Session;
+use crate::watch::Part;
 
 /// A model and what it is shown.
 #[derive(Debug, Args)]
@@ -188,20 +191,22 @@ impl Shown {
 /// An evaluator, and what to say of its images once they have been seen.
 pub(super) struct Measured {
     pub(super) evaluator: Evaluator,
+    /// What was done to the model.
+    pub(super) state: State,
     shown: Shown,
     set: Option<Arc<ImageSet>>,
 }
 
 impl ImageArguments {
-    /// Opens model and images. `prepare` prunes, or sets the scope, before the evaluator takes the session over.
+    /// Opens model and images. `prepare` prunes, or sets the scope, before anything is measured.
     pub(super) fn open(&self, watch: &Terminal, prepare: impl FnOnce(&mut Session) -> anyhow::Result<()>) -> anyhow::Result<Measured> {
         // What is quick to refuse comes first.
         let set =
             self.images.as_ref().map(|path| ImageSet::open(path, self.labels.as_deref())).transpose().context("cannot use the images")?;
-        let mut session = Session::open(&self.file, watch).context("cannot open the model")?;
+        let engine = Engine::open(&self.file, watch).context("cannot open the model")?;
         let device = open_device(self.device)?;
         let device_name = device.name.clone();
-        session.use_device(device);
+        let mut session = Session::new(engine.on(device));
         prepare(&mut session)?;
         let graph = session.model().graph.clone();
         let set = set.map(Arc::new);
@@ -224,7 +229,8 @@ impl ImageArguments {
             preprocessing,
             broken: Vec::new(),
         };
-        Ok(Measured { evaluator: Evaluator::new(session, questions), shown, set })
+        let state = session.state().clone();
+        Ok(Measured { evaluator: Evaluator::new(session.engine().clone(), questions), state, shown, set })
     }
 }
 
@@ -248,15 +254,15 @@ impl PreprocessReport {
 
 impl Measured {
     /// The dense network's figures over all images, once its classes are known to be those of the labels.
-    pub(super) fn dense(&mut self, progress: &mut Progress<'_>) -> anyhow::Result<Effect> {
+    pub(super) fn dense(&mut self, watch: Part<'_>) -> anyhow::Result<Effect> {
         const CANNOT: &str = "cannot measure the model";
         if let Some(set) = &self.set {
-            self.evaluator.dense(Some(1), &mut Progress { share: 0.0, ..*progress }).context(CANNOT)?;
+            self.evaluator.dense(Some(1), &Part { share: 0.0, ..watch }).context(CANNOT)?;
             if let Some(classes) = self.evaluator.num_classes() {
                 set.fits(classes).context("cannot use the labels")?;
             }
         }
-        self.evaluator.dense(None, progress).context(CANNOT)
+        self.evaluator.dense(None, &watch).context(CANNOT)
     }
 
     /// What was shown, with the pictures that broke.
@@ -264,26 +270,5 @@ impl Measured {
         let broken = self.evaluator.questions().broken().iter();
         self.shown.broken = broken.map(|b| BrokenReport { name: b.name.clone(), reason: b.reason.clone() }).collect();
         self.shown
-    }
-}
-
-/// Tells a terminal how far one of several evaluations is.
-pub(super) struct Progress<'a> {
-    pub(super) terminal: &'a Terminal,
-    pub(super) what: &'a str,
-    /// What was done before, 0..=1.
-    pub(super) before: f32,
-    /// What this evaluation is of the whole, 0..=1.
-    pub(super) share: f32,
-    pub(super) images: usize,
-}
-
-impl Observer for Progress<'_> {
-    fn seen(&mut self, so_far: &Effect) {
-        self.terminal.progress(self.before + self.share * so_far.images as f32 / self.images.max(1) as f32, self.what);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.terminal.is_cancelled()
     }
 }

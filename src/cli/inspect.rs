@@ -8,10 +8,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::print_json;
+use crate::engine::Model;
 use crate::escaped::escaped;
 use crate::graph::{BatchNorm, Kind, ModuleId, ParameterId, rest_obstacle};
 use crate::onnx::OpenError;
-use crate::session::Model;
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {

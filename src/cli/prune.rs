@@ -11,10 +11,12 @@ use super::pruning::Pruning;
 use super::terminal::{Terminal, open_device};
 use super::{DeviceArgument, print_json};
 use crate::atomic::Overwrite;
+use crate::engine::{Engine, Model};
 use crate::escaped::escaped;
 use crate::export::{Form, Format};
 use crate::prune::{Amount, Method};
-use crate::session::{Model, Session, Watch};
+use crate::session::Session;
+use crate::watch::Watch;
 
 #[derive(Debug, Args)]
 #[command(mut_arg("method", |a| a.required(true)), mut_arg("amount", |a| a.required(true)))]
@@ -76,9 +78,10 @@ impl Prune {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let format = self.format()?;
         let watch = Terminal::new();
-        let mut session = Session::open(&self.file, &watch).context("cannot open the model")?;
-        session.use_device(open_device(self.device)?);
-        let outcome = self.pruning.apply(&mut session).and_then(|()| session.outcome_on_device()).context("cannot prune the model")?;
+        let engine = Engine::open(&self.file, &watch).context("cannot open the model")?;
+        let mut session = Session::new(engine.on(open_device(self.device)?));
+        let pruned = self.pruning.apply(&mut session);
+        let outcome = pruned.and_then(|()| session.engine().outcome_on_device(session.state())).context("cannot prune the model")?;
         let saved = match (&self.output, format) {
             (Some(path), Some(format)) => {
                 watch.progress(0.0, "Saving");
@@ -89,13 +92,13 @@ impl Prune {
         };
         watch.clear();
         let graph = &session.model().graph;
-        let scope = session.state().settings.scope(graph);
+        let scope = session.state().recipe.scope(graph);
         let share = |zeros: u64, elements: u64| if elements == 0 { 0.0 } else { zeros as f64 / elements as f64 };
         let scope_elements = scope.iter().map(|&id| graph.parameter(id).elements as u64).sum();
         let report = PruneReport {
             method: outcome.method,
             amounts: &self.pruning.amount,
-            device: session.device_name().to_owned(),
+            device: session.engine().mask_device(session.state()).to_owned(),
             scope_elements,
             pruned: outcome.pruned,
             cut: outcome.cut,

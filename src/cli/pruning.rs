@@ -3,9 +3,10 @@
 use clap::Args;
 
 use super::MethodArgument;
+use crate::engine::EngineError;
 use crate::graph::Graph;
-use crate::prune::{Amount, Method, PruneError, Settings, Step};
-use crate::session::{Session, SessionError};
+use crate::prune::{Amount, Method, PruneError, Recipe, Step};
+use crate::session::Session;
 
 /// Which modules, and which of their parameters.
 #[derive(Debug, Args)]
@@ -30,13 +31,13 @@ impl ScopeArguments {
         !self.types.is_empty() || !self.modules.is_empty() || self.biases || self.no_biases
     }
 
-    /// Narrows the scope of `settings`.
+    /// Narrows the scope of `recipe`.
     ///
     /// # Errors
     /// A type or a name that no module has.
-    pub(super) fn apply(&self, graph: &Graph, settings: &mut Settings) -> Result<(), PruneError> {
-        settings.biases = if self.biases { true } else { settings.biases && !self.no_biases };
-        settings.tick_only(graph, &self.types, &self.modules)
+    pub(super) fn apply(&self, graph: &Graph, recipe: &mut Recipe) -> Result<(), PruneError> {
+        recipe.biases = if self.biases { true } else { recipe.biases && !self.no_biases };
+        recipe.tick_only(graph, &self.types, &self.modules)
     }
 }
 
@@ -68,19 +69,19 @@ impl Pruning {
     /// Prunes as asked for, one amount after the other; the last one stays open to be looked at.
     ///
     /// # Errors
-    /// [`SessionError::Prune`]
-    pub(super) fn apply(&self, session: &mut Session) -> Result<(), SessionError> {
-        let mut settings = session.state().settings.clone();
-        settings.method = match self.method {
+    /// [`EngineError::Prune`]
+    pub(super) fn apply(&self, session: &mut Session) -> Result<(), EngineError> {
+        let mut recipe = session.state().recipe.clone();
+        recipe.method = match self.method {
             Some(MethodArgument::Global) => Method::Global,
             Some(MethodArgument::LayerWise) => Method::LayerWise,
-            None => settings.method,
+            None => recipe.method,
         };
         let model = session.model().clone();
-        self.scope.apply(&model.graph, &mut settings)?;
+        self.scope.apply(&model.graph, &mut recipe)?;
         for (i, &amount) in self.amount.iter().enumerate() {
-            settings.amount = amount;
-            session.set(settings.clone(), Step::Amount)?;
+            recipe.amount = amount;
+            session.set(recipe.clone(), Step::Amount)?;
             if i + 1 < self.amount.len() {
                 session.apply()?;
             }

@@ -15,10 +15,12 @@ use super::{DeviceArgument, print_json};
 use crate::arrays::{self, Container};
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
+use crate::engine::{Engine, Model};
 use crate::escaped::escaped;
 use crate::graph::Input;
 use crate::network::{Array, Network};
-use crate::session::{Model, Session, Watch};
+use crate::session::Session;
+use crate::watch::Watch;
 
 #[derive(Debug, Args)]
 #[command(
@@ -112,12 +114,11 @@ impl Run {
         if !is_pruned {
             return Network::build(model.graph.clone(), &model.file, &device.device).context("cannot run the network");
         }
-        let orders = model.prepare(watch)?;
-        let mut session = Session::new(model.into(), orders);
-        session.use_device(device);
+        let rankings = model.rank(watch)?;
+        let mut session = Session::new(Engine::new(model.into(), rankings).on(device));
         self.pruning.apply(&mut session).context("cannot prune the model")?;
-        session.outcome().context("cannot prune the model")?;
-        session.pruned_network().context("cannot run the network")
+        session.engine().outcome(session.state()).context("cannot prune the model")?;
+        session.engine().pruned_network(session.state()).context("cannot run the network")
     }
 
     fn inputs(&self, wanted: &[Input]) -> anyhow::Result<Vec<(String, Array)>> {

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::amounts::Amounts;
-use super::images::{ImageArguments, Progress};
+use super::images::ImageArguments;
 use super::pruning::ScopeArguments;
 use super::rows::{self, OutputArguments, Report, Row};
 use super::terminal::Terminal;
@@ -15,7 +15,7 @@ use crate::escaped::escaped;
 use crate::export::quoted;
 use crate::graph::Kind;
 use crate::prune::Amount;
-use crate::session::Watch;
+use crate::watch::{Part, Watch};
 
 #[derive(Debug, Args)]
 pub(super) struct SensitivityCommand {
@@ -38,7 +38,7 @@ struct ParameterRow {
 }
 
 #[derive(Serialize)]
-struct Scan {
+struct ScanReport {
     #[serde(flatten)]
     report: Report<ParameterRow>,
     /// Operators that were run, and that running every case from the start would have taken.
@@ -57,23 +57,24 @@ impl SensitivityCommand {
         let mut parameters = Vec::new();
         let mut measured = self.images.open(&watch, |session| {
             let graph = &session.model().graph;
-            let mut settings = session.state().settings.clone();
-            self.scope.apply(graph, &mut settings).context("cannot prune the model")?;
+            let mut recipe = session.state().recipe.clone();
+            self.scope.apply(graph, &mut recipe).context("cannot prune the model")?;
             // A bias on its own is a handful of numbers: only where they are asked for.
             let wanted = |kind: Kind| kind == Kind::Weight || self.scope.biases;
-            parameters = settings.scope(graph).into_iter().filter(|&id| wanted(graph.parameter(id).kind)).collect();
+            parameters = recipe.scope(graph).into_iter().filter(|&id| wanted(graph.parameter(id).kind)).collect();
             anyhow::ensure!(!parameters.is_empty(), "cannot prune the model: nothing is in the scope");
             Ok(())
         })?;
         let images = measured.evaluator.questions().num_images();
-        let dense = measured.dense(&mut Progress { terminal: &watch, what: "Evaluating", before: 0.0, share: 0.0, images })?;
-        let mut scan = measured.evaluator.sensitivity(&parameters, amounts.clone()).context(CANNOT)?;
+        let dense = measured.dense(Part { whole: &watch, what: "Evaluating", before: 0.0, share: 0.0 })?;
+        let mut scan = measured.evaluator.start_scan(&parameters, amounts.clone()).context(CANNOT)?;
         let each = &mut |scan: &crate::evaluate::Sensitivity| {
             watch.progress(scan.share_done(images), "Pruning one parameter at a time");
         };
-        measured.evaluator.scan(&mut scan, &|| watch.is_cancelled(), each).context(CANNOT)?;
+        measured.evaluator.scan(&mut scan, &watch, each).context(CANNOT)?;
         watch.clear();
-        let graph = measured.evaluator.session().model().graph.clone();
+        let scan = scan.found();
+        let graph = measured.evaluator.engine().model().graph.clone();
         let rows = scan.cases.iter().map(|case| ParameterRow {
             parameter: graph.parameter(case.parameter).name.clone(),
             row: Row::of("alone", Some(Amount::Fraction(case.amount)), &case.effect),
@@ -86,7 +87,7 @@ impl SensitivityCommand {
         );
         let is_classifier = dense.agreement.is_some();
         let (nodes_run, nodes_from_start) = (scan.nodes_run, scan.nodes_from_start);
-        let report = Scan { report, nodes_run, nodes_from_start };
+        let report = ScanReport { report, nodes_run, nodes_from_start };
         self.output.put(out, &report, &csv, |out| {
             for line in report.report.shown.lines() {
                 writeln!(out, "{line}")?;

@@ -6,11 +6,12 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::amounts::Amounts;
-use super::images::{ImageArguments, Progress};
+use super::images::{ImageArguments, Measured};
 use super::pruning::ScopeArguments;
 use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
-use crate::prune::{Method, Settings};
+use crate::prune::{Method, Recipe, Step};
+use crate::watch::Part;
 
 #[derive(Debug, Args)]
 pub(super) struct Sweep {
@@ -50,25 +51,21 @@ impl Sweep {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         self.output.check()?;
         let watch = Terminal::new();
-        let mut settings = None;
         let mut measured = self.images.open(&watch, |session| {
-            let mut scope = session.state().settings.clone();
-            self.scope.apply(&session.model().graph, &mut scope).context("cannot prune the model")?;
-            settings = Some(scope);
-            Ok(())
+            let mut recipe = session.state().recipe.clone();
+            self.scope.apply(&session.model().graph, &mut recipe).context("cannot prune the model")?;
+            session.set(recipe, Step::Tick).context("cannot prune the model")
         })?;
-        let Some(settings) = settings else { return Ok(()) };
-        let images = measured.evaluator.questions().num_images();
         let cases: Vec<_> = self.method.list().iter().flat_map(|&m| self.amounts.0.iter().map(move |&a| (m, a))).collect();
         let share = 1.0 / (cases.len() + 1) as f32;
-        let progress = |case: usize| Progress { terminal: &watch, what: "Evaluating", before: case as f32 * share, share, images };
+        let progress = |case: usize| Part { whole: &watch, what: "Evaluating", before: case as f32 * share, share };
         // The dense network first: what its labels cannot be is told before anything is pruned.
-        measured.dense(&mut progress(0))?;
-        let state = measured.evaluator.session().state().clone();
+        measured.dense(progress(0))?;
+        let Measured { evaluator, state, .. } = &mut measured;
         let mut rows = Vec::with_capacity(cases.len());
         for (i, (method, amount)) in cases.into_iter().enumerate() {
-            let settings = Settings { method, amount, ..settings.clone() };
-            let effect = measured.evaluator.effect_at(&state, settings, &mut progress(i + 1));
+            let recipe = Recipe { method, amount, ..state.recipe.clone() };
+            let effect = evaluator.effect_at(state, recipe, &progress(i + 1));
             rows.push(Row::of(method.name(), Some(amount), &effect.context("cannot measure the pruned model")?));
         }
         watch.clear();

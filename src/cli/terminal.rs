@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::DeviceArgument;
 use crate::device::ComputeDevice;
 use crate::escaped::escaped;
-use crate::session::Watch;
+use crate::watch::Watch;
 
 /// Opens the device that `choice` asks for, and says on standard error why it is not the GPU that is there.
 pub(super) fn open_device(choice: DeviceArgument) -> anyhow::Result<ComputeDevice> {

@@ -1,7 +1,7 @@
 //! What pruning costs, measured: the dense and the pruned network answer the same questions, and the answers are compared.
 //!
-//! An [`Evaluator`] has a session of its own on the opened model, so that the person's session is free meanwhile. Everything
-//! here blocks, tells how far it is, and stops between two operators of a network when asked.
+//! An [`Evaluator`] shares the [`Engine`] of the opened model and takes the [`State`] that it measures. Everything here blocks, tells
+//! how far it is, and stops between two operators of a network when asked.
 
 mod questions;
 mod search;
@@ -9,14 +9,16 @@ mod sensitivity;
 
 pub use questions::{Act, Batch, Broken, Questions, QuestionsError, noise};
 pub use search::{Criterion, Found, coarse_to_fine};
-pub use sensitivity::{Sensitivity, SensitivityCase};
+pub use sensitivity::{Scan, Sensitivity, SensitivityCase};
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use crate::engine::{Engine, EngineError};
 use crate::measure::{Answers, Effect, Tally};
 use crate::network::{Array, Network, NetworkError};
-use crate::prune::{Settings, State};
-use crate::session::{Session, SessionError};
+use crate::prune::{Recipe, State};
+use crate::watch::Watch;
 
 /// What all outputs of a network were for one batch.
 type Outputs = Vec<(String, Array)>;
@@ -29,7 +31,7 @@ const KEPT_ANSWERS: usize = 1 << 28;
 pub enum EvaluateError {
     /// The model could not be pruned or run.
     #[error(transparent)]
-    Session(#[from] SessionError),
+    Engine(#[from] EngineError),
     /// The model cannot be asked.
     #[error(transparent)]
     Questions(#[from] QuestionsError),
@@ -45,32 +47,43 @@ pub enum EvaluateError {
 
 impl From<NetworkError> for EvaluateError {
     fn from(error: NetworkError) -> Self {
-        Self::Session(error.into())
+        Self::Engine(error.into())
     }
 }
 
-/// How an evaluation is watched.
-pub trait Observer {
-    /// What was found so far, after every batch.
-    fn seen(&mut self, so_far: &Effect);
-    /// Whether the person wants it to stop.
-    fn is_cancelled(&self) -> bool;
+/// Answers of the dense network by number of the batch, as many as memory allows.
+#[derive(Debug, Default)]
+struct Known {
+    answers: HashMap<usize, Arc<Outputs>>,
+    bytes: usize,
+}
+
+impl Known {
+    fn keep(&mut self, batch: usize, outputs: Outputs) -> Arc<Outputs> {
+        let bytes = bytes(&outputs);
+        if self.bytes + bytes > KEPT_ANSWERS {
+            *self = Self::default();
+        }
+        self.bytes += bytes;
+        let outputs = Arc::new(outputs);
+        self.answers.insert(batch, outputs.clone());
+        outputs
+    }
 }
 
 /// Compares pruned networks with the dense one.
 #[derive(Debug)]
 pub struct Evaluator {
-    session: Session,
+    engine: Arc<Engine>,
     questions: Questions,
-    dense: HashMap<usize, Outputs>,
-    kept: usize,
+    known: Known,
 }
 
 impl Evaluator {
-    /// On a session of its own, see [`Session::fork`].
+    /// Asks the networks of `engine` these questions.
     #[must_use]
-    pub fn new(session: Session, questions: Questions) -> Self {
-        Self { session, questions, dense: HashMap::new(), kept: 0 }
+    pub fn new(engine: Arc<Engine>, questions: Questions) -> Self {
+        Self { engine, questions, known: Known::default() }
     }
 
     /// What is asked.
@@ -79,81 +92,73 @@ impl Evaluator {
         &self.questions
     }
 
-    /// The session that prunes here.
+    /// What prunes and runs the networks.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// What the model as pruned in `state` answers, over the first `limit` images.
     ///
     /// # Errors
-    /// [`SessionError::Cancelled`] when it was stopped; settings that cannot be applied; a network that cannot be run.
-    pub fn effect(&mut self, state: &State, limit: Option<usize>, observer: &mut dyn Observer) -> Result<Effect, EvaluateError> {
-        self.session.set_state(state.clone());
-        let network = self.session.pruned_network()?;
-        self.compare(&network, limit, observer)
+    /// [`EngineError::Cancelled`] when it was stopped; a recipe that cannot be applied; a network that cannot be run.
+    pub fn effect(&mut self, state: &State, limit: Option<usize>, watch: &dyn Watch) -> Result<Effect, EvaluateError> {
+        let network = self.engine.pruned_network(state)?;
+        self.compare(Some(&network), limit, watch)
     }
 
-    /// As [`Self::effect`], with these settings on what `state` masked and fixed.
+    /// As [`Self::effect`], with this recipe on what `state` masked and fixed.
     ///
     /// # Errors
     /// As [`Self::effect`].
-    pub fn effect_at(&mut self, state: &State, settings: Settings, observer: &mut dyn Observer) -> Result<Effect, EvaluateError> {
-        self.effect(&State { settings, ..state.clone() }, None, observer)
+    pub fn effect_at(&mut self, state: &State, recipe: Recipe, watch: &dyn Watch) -> Result<Effect, EvaluateError> {
+        self.effect(&state.with(recipe), None, watch)
     }
 
-    /// What the dense network answers, compared with itself.
+    /// What the dense network answers, compared with itself: it runs where its answers are not known yet.
     ///
     /// # Errors
     /// As [`Self::effect`].
-    pub fn dense(&mut self, limit: Option<usize>, observer: &mut dyn Observer) -> Result<Effect, EvaluateError> {
-        let network = self.session.dense_network()?;
-        self.compare(&network, limit, observer)
+    pub fn dense(&mut self, limit: Option<usize>, watch: &dyn Watch) -> Result<Effect, EvaluateError> {
+        self.compare(None, limit, watch)
     }
 
     /// Classes that the network tells apart, once it has answered; `None` where it does not classify.
     #[must_use]
     pub fn num_classes(&self) -> Option<usize> {
-        let (_, first) = self.dense.values().next()?.first()?;
+        let (_, first) = self.known.answers.values().next()?.first()?;
         let images = *first.shape.first()?;
-        (Answers::of(&self.session.model().graph, first, images) != Answers::Values).then(|| first.shape[1])
+        (Answers::of(&self.engine.model().graph, first, images) != Answers::Values).then(|| first.shape[1])
     }
 
-    fn compare(&mut self, network: &Network, limit: Option<usize>, observer: &mut dyn Observer) -> Result<Effect, EvaluateError> {
-        let dense_network = self.session.dense_network()?;
-        let Self { session, questions, dense, kept } = self;
-        let graph = &session.model().graph;
+    /// Compares `pruned`, or the dense network itself, with the dense network.
+    fn compare(&mut self, pruned: Option<&Network>, limit: Option<usize>, watch: &dyn Watch) -> Result<Effect, EvaluateError> {
+        let dense = self.engine.dense_network()?;
+        let Self { engine, questions, known, .. } = self;
+        let graph = &engine.model().graph;
         let mut tally = Tally::default();
         let mut seen = 0;
-        // The loop looks at the observer through a cell: the questions ask it too.
-        let observer = std::cell::RefCell::new(observer);
-        let is_cancelled = || observer.borrow().is_cancelled();
-        let limit = limit.unwrap_or(usize::MAX);
-        let is_done = std::cell::Cell::new(false);
-        questions.each::<EvaluateError>(&|| is_done.get() || is_cancelled(), &mut |i, batch| {
-            let stops = &is_cancelled;
-            if !dense.contains_key(&i) {
-                let outputs = dense_network.finish(dense_network.begin(&batch.inputs)?, stops)?;
-                let bytes = bytes(&outputs);
-                if *kept + bytes > KEPT_ANSWERS {
-                    *kept = 0;
-                    dense.clear();
-                }
-                *kept += bytes;
-                dense.insert(i, outputs);
-            }
-            let Some(known) = dense.get(&i) else { return Ok(()) };
-            let pruned = network.finish(network.begin(&batch.inputs)?, stops)?;
+        let total = questions.num_images().min(limit.unwrap_or(usize::MAX)).max(1);
+        let stops = &|| watch.is_cancelled();
+        questions.each::<EvaluateError>(&|seen| seen >= total || watch.is_cancelled(), &mut |i, batch| {
+            let known = match known.answers.get(&i) {
+                Some(known) => known.clone(),
+                None => known.keep(i, dense.finish(dense.begin(&batch.inputs)?, stops)?),
+            };
             let answers = known.first().map_or(Answers::Values, |(_, first)| Answers::of(graph, first, batch.images.len()));
-            tally.add(answers, known, &pruned, &batch.images, &batch.labels);
+            match pruned {
+                Some(network) => {
+                    let outputs = network.finish(network.begin(&batch.inputs)?, stops)?;
+                    tally.add(answers, &known, &outputs, &batch.images, &batch.labels);
+                }
+                None => tally.add(answers, &known, &known, &batch.images, &batch.labels),
+            }
             seen += batch.images.len();
-            is_done.set(seen >= limit);
-            observer.borrow_mut().seen(&tally.effect());
+            watch.progress(seen as f32 / total as f32, "Evaluating");
             Ok(())
         })?;
-        if !is_done.get() && is_cancelled() {
-            return Err(SessionError::Cancelled.into());
+        if watch.is_cancelled() && seen < total {
+            return Err(EngineError::Cancelled.into());
         }
         self.refuse_nothing(seen > 0)?;
         Ok(tally.effect())

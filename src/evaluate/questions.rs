@@ -153,18 +153,20 @@ impl Questions {
     }
 
     /// Hands all batches to `act` with their numbers, in order, until it returns an error. Those that do not fit in memory are
-    /// decoded beside it. Ends early, without an error, when `is_cancelled`.
+    /// decoded beside it. Ends early, without an error, when `is_over` says so of the number of images that were handed out.
     ///
     /// # Errors
     /// The first of `act`.
-    pub fn each<E>(&mut self, is_cancelled: &dyn Fn() -> bool, act: &mut Act<E>) -> Result<(), E> {
+    pub fn each<E>(&mut self, is_over: &dyn Fn(usize) -> bool, act: &mut Act<E>) -> Result<(), E> {
+        let mut handed = 0;
         for (i, batch) in self.kept.iter().enumerate() {
-            if is_cancelled() {
+            if is_over(handed) {
                 return Ok(());
             }
             act(i, batch)?;
+            handed += batch.images.len();
         }
-        if self.is_whole {
+        if self.is_whole || is_over(handed) {
             return Ok(());
         }
         let Source::Images { set, preprocess, order, batch, input } = &self.source else { return Ok(()) };
@@ -179,7 +181,7 @@ impl Questions {
         let mut went_through = true;
         let mut broken = Vec::new();
         for pictures in loader {
-            if is_cancelled() {
+            if is_over(handed) {
                 went_through = false;
                 break;
             }
@@ -200,6 +202,7 @@ impl Questions {
                 self.kept.push(batch.clone());
             }
             act(next, &batch)?;
+            handed += batch.images.len();
             next += 1;
         }
         self.is_whole = keeps && went_through;

@@ -1,8 +1,9 @@
 //! Amounts worth measuring, and the largest one whose cost is bearable.
 
-use super::{EvaluateError, Evaluator, Observer};
+use super::{EvaluateError, Evaluator};
 use crate::measure::Effect;
-use crate::prune::{Amount, Method, Settings, State};
+use crate::prune::{Amount, Method, Recipe, State};
+use crate::watch::Watch;
 
 /// The finest step between two amounts of a search: half a percent.
 const FINEST: u32 = 200;
@@ -64,13 +65,13 @@ impl Evaluator {
         state: &State,
         method: Method,
         (criterion, drop): (Criterion, f64),
-        observer: &mut dyn Observer,
+        watch: &dyn Watch,
     ) -> Result<Option<Found>, EvaluateError> {
-        let Some(dense) = criterion.of(&self.dense(None, observer)?) else { return Ok(None) };
+        let Some(dense) = criterion.of(&self.dense(None, watch)?) else { return Ok(None) };
         let at = |step: u32| f64::from(step) / f64::from(FINEST);
         let mut effect_at = |step: u32| {
-            let settings = Settings { method, amount: Amount::Fraction(at(step)), ..state.settings.clone() };
-            self.effect_at(state, settings, observer)
+            let recipe = Recipe { method, amount: Amount::Fraction(at(step)), ..state.recipe.clone() };
+            self.effect_at(state, recipe, watch)
         };
         // Rounding of shares must not refuse a drop that is exactly as large as was allowed.
         let is_good = |effect: &Effect| criterion.of(effect).is_some_and(|value| value >= dense - drop - 1e-9);

@@ -4,16 +4,16 @@
 //! batches, and only the rest is run for every amount.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{EvaluateError, Evaluator, KEPT_ANSWERS, Outputs, bytes};
+use super::{EvaluateError, Evaluator};
+use crate::engine::{Engine, EngineError};
 use crate::graph::ParameterId;
 use crate::measure::{Answers, Effect, Tally};
 use crate::network::{Network, Pass};
 use crate::prune::Amount;
-use crate::session::SessionError;
+use crate::watch::Watch;
 
 /// Forward passes that are held between parameters, in bytes: 512 MiB. Batches beyond are run from the start.
 const HELD_BYTES: usize = 1 << 29;
@@ -29,7 +29,7 @@ pub struct SensitivityCase {
     pub effect: Effect,
 }
 
-/// A scan that can be stopped and gone on with.
+/// What a scan found, as far as it went.
 #[derive(Debug, Clone, Default)]
 pub struct Sensitivity {
     /// The parameters, in the order in which the network first uses them.
@@ -72,130 +72,143 @@ impl Sensitivity {
     }
 }
 
+/// A scan that can be stopped at any batch and gone on with: nothing is run again that memory could keep.
+#[derive(Debug, Default)]
+pub struct Scan {
+    found: Sensitivity,
+    /// Forward passes of the dense network by number of the batch, and the node before which they stand.
+    held: HashMap<usize, (Pass, usize)>,
+    /// The parameter at which it stopped, where that is not done.
+    begun: Option<Begun>,
+}
+
+/// A parameter of which a part of the batches is done.
+#[derive(Debug)]
+struct Begun {
+    /// One for every amount.
+    tallies: Vec<Tally>,
+    /// Batches that are done.
+    batches: usize,
+    /// Bytes of the passes that are held behind this parameter.
+    bytes: usize,
+}
+
+impl Scan {
+    /// What was found so far.
+    #[must_use]
+    pub fn found(&self) -> &Sensitivity {
+        &self.found
+    }
+}
+
 impl Evaluator {
     /// A scan of these parameters, nothing of it done; parameters that no node reads are left out.
     ///
     /// # Errors
     /// A network that cannot be built.
-    pub fn sensitivity(&mut self, parameters: &[ParameterId], amounts: Vec<f64>) -> Result<Sensitivity, EvaluateError> {
-        let network = self.session.dense_network()?;
+    pub fn start_scan(&mut self, parameters: &[ParameterId], amounts: Vec<f64>) -> Result<Scan, EvaluateError> {
+        let network = self.engine.dense_network()?;
         let mut used: Vec<(usize, ParameterId)> = parameters.iter().filter_map(|&id| Some((network.first_use(id)?, id))).collect();
         used.sort_unstable();
-        Ok(Sensitivity { parameters: used.into_iter().map(|(_, id)| id).collect(), amounts, ..Sensitivity::default() })
+        let parameters = used.into_iter().map(|(_, id)| id).collect();
+        Ok(Scan { found: Sensitivity { parameters, amounts, ..Sensitivity::default() }, ..Scan::default() })
     }
 
     /// Goes on with a scan to its end. `each` is told after every batch; the last cases are those of one parameter, as far as it
     /// was seen.
     ///
     /// # Errors
-    /// [`SessionError::Cancelled`] when it was stopped: parameters that are done stay in `scan`, and the next call goes on behind
-    /// them.
-    pub fn scan(
-        &mut self,
-        scan: &mut Sensitivity,
-        is_cancelled: &dyn Fn() -> bool,
-        each: &mut dyn FnMut(&Sensitivity),
-    ) -> Result<(), EvaluateError> {
-        let mut held = Held::default();
-        for done in scan.cases.len() / scan.amounts.len().max(1)..scan.parameters.len() {
-            if let Err(error) = self.scan_parameter(scan, done, &mut held, is_cancelled, each) {
-                scan.cases.truncate(done * scan.amounts.len());
-                each(scan);
-                return Err(error);
+    /// [`EngineError::Cancelled`] when it was stopped: what is done stays in `scan`, and the next call goes on behind it.
+    pub fn scan(&mut self, scan: &mut Scan, watch: &dyn Watch, each: &mut dyn FnMut(&Sensitivity)) -> Result<(), EvaluateError> {
+        loop {
+            let begun = usize::from(scan.begun.is_some());
+            let number = (scan.found.cases.len() / scan.found.amounts.len().max(1)).saturating_sub(begun);
+            if number >= scan.found.parameters.len() || scan.found.amounts.is_empty() {
+                return Ok(());
             }
+            self.scan_parameter(scan, number, watch, each)?;
         }
-        Ok(())
     }
 
     /// All amounts of one parameter, by number: every batch goes to its first use once.
     fn scan_parameter(
         &mut self,
-        scan: &mut Sensitivity,
+        scan: &mut Scan,
         number: usize,
-        held: &mut Held,
-        is_cancelled: &dyn Fn() -> bool,
+        watch: &dyn Watch,
         each: &mut dyn FnMut(&Sensitivity),
     ) -> Result<(), EvaluateError> {
-        let dense = self.session.dense_network()?;
-        let graph = self.session.model().graph.clone();
+        let Self { engine, questions, known, .. } = self;
+        let dense = engine.dense_network()?;
+        let graph = &engine.model().graph;
         let num_nodes = graph.nodes.len();
-        let id = scan.parameters[number];
+        let Scan { found, held, begun } = scan;
+        let id = found.parameters[number];
         let node = dense.first_use(id).unwrap_or(0).min(num_nodes);
-        let networks = scan.amounts.iter().map(|&amount| self.pruned_alone(&dense, id, amount)).collect::<Result<Vec<_>, _>>()?;
-        let mut tallies = vec![Tally::default(); networks.len()];
-        let mut bytes = 0;
-        self.questions.each::<EvaluateError>(is_cancelled, &mut |i, batch| {
-            let (mut pass, from) = match held.passes.remove(&i) {
+        let networks = found.amounts.iter().map(|&amount| pruned_alone(engine, &dense, id, amount)).collect::<Result<Vec<_>, _>>()?;
+        let fresh = || Begun { tallies: vec![Tally::default(); networks.len()], batches: 0, bytes: 0 };
+        let begun = begun.get_or_insert_with(fresh);
+        let stops = &|| watch.is_cancelled();
+        questions.each::<EvaluateError>(&|_| watch.is_cancelled(), &mut |i, batch| {
+            if i < begun.batches {
+                return Ok(());
+            }
+            let (mut pass, from) = match held.remove(&i) {
                 Some(held) => held,
                 None => (dense.begin(&batch.inputs)?, 0),
             };
-            dense.advance(&mut pass, node, is_cancelled)?;
-            scan.nodes_run += (node - from.min(node)) as u64;
-            let known = match held.answers.get(&i) {
-                Some(known) => known.clone(),
-                None => held.keep(i, dense.finish(pass.clone(), is_cancelled)?),
-            };
-            let answers = known.first().map_or(Answers::Values, |(_, first)| Answers::of(&graph, first, batch.images.len()));
-            for (network, tally) in networks.iter().zip(&mut tallies) {
-                let outputs = network.finish(pass.clone(), is_cancelled)?;
-                tally.add(answers, &known, &outputs, &batch.images, &batch.labels);
-                scan.nodes_run += (num_nodes - node) as u64;
-                scan.nodes_from_start += num_nodes as u64;
+            dense.advance(&mut pass, node, stops)?;
+            found.nodes_run += (node - from.min(node)) as u64;
+            let outputs = networks.iter().map(|network| network.finish(pass.clone(), stops)).collect::<Result<Vec<_>, _>>();
+            let answered = outputs.and_then(|outputs| {
+                let known = match known.answers.get(&i) {
+                    Some(known) => known.clone(),
+                    None => known.keep(i, dense.finish(pass.clone(), stops)?),
+                };
+                Ok((outputs, known))
+            });
+            // Of what is beyond the limit every parameter runs the batch from the start again.
+            let bytes = pass.bytes();
+            if begun.bytes + bytes <= HELD_BYTES {
+                held.insert(i, (pass, node));
             }
-            // What is beyond the limit is run again from the start for the next parameter.
-            bytes += pass.bytes();
-            if bytes <= HELD_BYTES {
-                held.passes.insert(i, (pass, node));
+            let (outputs, known) = answered?;
+            begun.bytes += bytes;
+            let answers = known.first().map_or(Answers::Values, |(_, first)| Answers::of(graph, first, batch.images.len()));
+            for (outputs, tally) in outputs.iter().zip(&mut begun.tallies) {
+                tally.add(answers, &known, outputs, &batch.images, &batch.labels);
+                found.nodes_run += (num_nodes - node) as u64;
+                found.nodes_from_start += num_nodes as u64;
             }
-            scan.cases.truncate(number * scan.amounts.len());
-            scan.cases.extend(scan.amounts.iter().zip(&tallies).map(|(&amount, tally)| SensitivityCase {
+            begun.batches = i + 1;
+            found.cases.truncate(number * found.amounts.len());
+            found.cases.extend(found.amounts.iter().zip(&begun.tallies).map(|(&amount, tally)| SensitivityCase {
                 parameter: id,
                 amount,
                 effect: Effect { changed: Vec::new(), ..tally.effect() },
             }));
-            each(scan);
+            each(found);
             Ok(())
         })?;
-        if is_cancelled() {
-            return Err(SessionError::Cancelled.into());
+        if watch.is_cancelled() {
+            return Err(EngineError::Cancelled.into());
         }
-        self.refuse_nothing(scan.cases.len() > number * scan.amounts.len())
-    }
-
-    /// The dense network with one parameter pruned.
-    fn pruned_alone(&self, dense: &Network, id: ParameterId, amount: f64) -> Result<Network, EvaluateError> {
-        let parameter = self.session.model().graph.parameter(id);
-        let count = Amount::Fraction(amount)
-            .count(parameter.elements as u64, &parameter.name)
-            .map_err(|e| SessionError::from(crate::prune::PruneError::from(e)))?;
-        let mut network = dense.clone();
-        if let Some(values) = self.session.pruned_alone(id, count).map_err(SessionError::from)? {
-            let data = TensorData::new(values.into_f32(), [parameter.elements]);
-            network.set_parameter(id, Tensor::from_data(data, dense.device()));
-        }
-        Ok(network)
+        let has_seen = found.cases.len() > number * found.amounts.len();
+        scan.begun = None;
+        self.refuse_nothing(has_seen)
     }
 }
 
-/// What is kept from parameter to parameter, by number of the batch.
-#[derive(Debug, Default)]
-struct Held {
-    /// Forward passes of the dense network, and the node before which they stand.
-    passes: HashMap<usize, (Pass, usize)>,
-    /// Answers of the dense network.
-    answers: HashMap<usize, Arc<Outputs>>,
-    answer_bytes: usize,
-}
-
-impl Held {
-    /// Keeps the dense network's answers to a batch where memory allows.
-    fn keep(&mut self, batch: usize, answers: Outputs) -> Arc<Outputs> {
-        let answers = Arc::new(answers);
-        let bytes = bytes(&answers);
-        if self.answer_bytes + bytes <= KEPT_ANSWERS {
-            self.answer_bytes += bytes;
-            self.answers.insert(batch, answers.clone());
-        }
-        answers
+/// The dense network with one parameter pruned.
+fn pruned_alone(engine: &Engine, dense: &Network, id: ParameterId, amount: f64) -> Result<Network, EvaluateError> {
+    let parameter = engine.model().graph.parameter(id);
+    let count = Amount::Fraction(amount)
+        .count(parameter.elements as u64, &parameter.name)
+        .map_err(|e| EngineError::from(crate::prune::PruneError::from(e)))?;
+    let mut network = dense.clone();
+    if let Some(values) = engine.pruned_alone(id, count).map_err(EngineError::from)? {
+        let data = TensorData::new(values.into_f32(), [parameter.elements]);
+        network.set_parameter(id, Tensor::from_data(data, dense.device()));
     }
+    Ok(network)
 }

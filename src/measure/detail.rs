@@ -41,7 +41,7 @@ pub struct Statistics {
 
 /// A mask, drawn: one pixel per element or per block of elements.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Picture {
+pub struct MaskPicture {
     /// Pixels across.
     pub width: usize,
     /// Pixels down.
@@ -66,7 +66,7 @@ pub struct Detail {
     /// Distribution before the mask.
     pub histogram: Histogram,
     /// The mask (`weight_mask`).
-    pub picture: Picture,
+    pub picture: MaskPicture,
     /// Outputs (filters, rows of a matrix) all of whose elements are zero, of how many.
     pub empty_outputs: (usize, usize),
     /// Inputs (channels, columns) all of whose elements are zero, of how many.
@@ -209,7 +209,7 @@ impl Grid {
     }
 
     /// Rows are outputs, columns the inputs with their kernel positions; a vector is wrapped into rows.
-    fn picture(&self, mask: &Mask) -> Picture {
+    fn picture(&self, mask: &Mask) -> MaskPicture {
         let columns_of_matrix = self.inputs * self.kernel;
         let vector = columns_of_matrix == 1;
         let columns = if vector { (self.outputs as f64).sqrt().ceil() as usize } else { columns_of_matrix };
@@ -230,7 +230,7 @@ impl Grid {
             }
         }
         let kept = kept.iter().zip(&total).map(|(&k, &t)| (k * 255).checked_div(t).unwrap_or(0) as u8).collect();
-        Picture { width, height, kept, block, rows, columns }
+        MaskPicture { width, height, kept, block, rows, columns }
     }
 }
 

@@ -8,10 +8,10 @@ mod outcome;
 mod size;
 mod speed;
 
-pub use detail::{Detail, Histogram, Picture, Statistics, Subject};
+pub use detail::{Detail, Histogram, MaskPicture, Statistics, Subject};
 pub use effect::{Answers, Changed, Effect, Tally};
 pub use loss::Loss;
-pub use outcome::{Figures, Outcome, Weights, figures, outcome};
+pub use outcome::{Figures, Outcome, Ranked, figures, outcome};
 pub(crate) use size::weigh;
 pub use size::{Bytes, Encoding, ParameterSize, Pattern, is_eligible};
 pub use speed::{Effort, Speed, Timing, speed};

@@ -1,15 +1,19 @@
 //! Figures of a whole prune, found without touching an element.
 
-use crate::graph::{Graph, ParameterId};
-use crate::prune::{Candidate, Method, Order, PruneError, Settings, State, select};
+use std::sync::Arc;
 
-/// What figures are computed from: the graph and its parameters in order of magnitude.
+use crate::graph::{Graph, ParameterId};
+use crate::prune::{Candidate, Method, PerMethod, PruneError, Ranking, Recipe, Standing, select};
+
+/// What figures are computed from. Lists have one entry per parameter of the graph, `None` where it cannot be pruned.
 #[derive(Clone, Copy)]
-pub struct Weights<'a> {
+pub struct Ranked<'a> {
     /// The network.
     pub graph: &'a Graph,
-    /// One per parameter of the graph; `None` where it cannot be pruned.
-    pub orders: &'a [Option<Order>],
+    /// Rankings of the parameters as opened.
+    pub opened: &'a [Option<Arc<Ranking>>],
+    /// How the parameters stand.
+    pub standings: &'a [Option<Standing>],
 }
 
 /// What one method does at one amount. All lists have one entry per parameter of the graph.
@@ -37,21 +41,19 @@ pub struct Outcome {
     pub emptied: Vec<ParameterId>,
 }
 
-/// Both methods at one amount, for the same scope.
+/// What several methods do at one amount, for the same scope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
     /// What they belong to.
-    pub settings: Settings,
+    pub recipe: Recipe,
     /// Parameters of the scope, in graph order.
     pub scope: Vec<ParameterId>,
     /// Elements of the scope.
     pub scope_elements: u64,
     /// Elements of all parameters.
     pub model_elements: u64,
-    /// `prune.l1_unstructured` on each.
-    pub layer_wise: Result<Outcome, PruneError>,
-    /// `prune.global_unstructured` on all.
-    pub global: Result<Outcome, PruneError>,
+    /// What each method does, or why it cannot be applied at this amount.
+    pub outcomes: PerMethod<Result<Outcome, PruneError>>,
 }
 
 impl Figures {
@@ -60,10 +62,7 @@ impl Figures {
     /// # Errors
     /// Why it cannot be applied at this amount.
     pub fn of(&self, method: Method) -> Result<&Outcome, &PruneError> {
-        match method {
-            Method::LayerWise => self.layer_wise.as_ref(),
-            Method::Global => self.global.as_ref(),
-        }
+        self.outcomes.of(method).map_or(Err(&PruneError::NotCompared), Result::as_ref)
     }
 
     /// The outcome of the chosen method.
@@ -71,80 +70,79 @@ impl Figures {
     /// # Errors
     /// Why it cannot be applied at this amount.
     pub fn chosen(&self) -> Result<&Outcome, &PruneError> {
-        self.of(self.settings.method)
+        self.of(self.recipe.method)
     }
 
-    /// Elements of a parameter that both methods prune: both take the smallest first, so the smaller number of the two.
+    /// The outcomes of all compared methods.
+    ///
+    /// # Errors
+    /// Why the first one that cannot be applied at this amount cannot.
+    pub fn all(&self) -> Result<Vec<(Method, &Outcome)>, &PruneError> {
+        self.outcomes.iter().map(|(method, outcome)| Ok((method, outcome.as_ref()?))).collect()
+    }
+
+    /// Elements of a parameter that all methods prune: all take the first of one ranking, so the smallest of the numbers.
     #[must_use]
     pub fn shared(&self, id: ParameterId) -> u64 {
-        match (&self.layer_wise, &self.global) {
-            (Ok(a), Ok(b)) => a.masked[id.0].min(b.masked[id.0]),
-            _ => 0,
-        }
+        let counts = self.outcomes.iter().map(|(_, outcome)| outcome.as_ref().map_or(0, |o| o.masked[id.0]));
+        counts.min().unwrap_or(0)
     }
 
-    /// Share of the pruned elements that both methods prune, 0..=1; `None` where nothing is pruned.
+    /// Share of the pruned elements that all methods prune, 0..=1; `None` where nothing is pruned.
     #[must_use]
     pub fn agreement(&self) -> Option<f64> {
-        let most = [&self.layer_wise, &self.global].into_iter().flatten().map(|o| o.pruned).max()?;
+        let most = self.outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).map(|o| o.pruned).max()?;
         let shared: u64 = self.scope.iter().map(|&id| self.shared(id)).sum();
         (most > 0).then(|| shared as f64 / most as f64)
     }
 }
 
-/// Both methods at the settings of `state`.
+/// Each of `methods` under `recipe`.
 #[must_use]
-pub fn figures(weights: Weights, state: &State) -> Figures {
-    let graph = weights.graph;
-    let scope = state.settings.scope(graph);
-    let of = |method| outcome(weights, state, &scope, method);
+pub fn figures(ranked: Ranked, recipe: &Recipe, methods: &[Method]) -> Figures {
+    let graph = ranked.graph;
+    let scope = recipe.scope(graph);
     let elements = |id: &ParameterId| graph.parameter(*id).elements as u64;
     Figures {
-        settings: state.settings.clone(),
+        recipe: recipe.clone(),
         scope_elements: scope.iter().map(elements).sum(),
         model_elements: graph.elements() as u64,
-        layer_wise: of(Method::LayerWise),
-        global: of(Method::Global),
+        outcomes: PerMethod::new(methods, |method| of_scope(ranked, &scope, recipe, method)),
         scope,
     }
 }
 
-/// One method at the amount of `state`, on `scope`.
+/// What `recipe` does.
 ///
 /// # Errors
 /// An empty scope, or an amount that does not fit.
-pub fn outcome(weights: Weights, state: &State, scope: &[ParameterId], method: Method) -> Result<Outcome, PruneError> {
-    let Weights { graph, orders } = weights;
-    let names: Vec<&str> = scope.iter().map(|&id| graph.parameter(id).name.as_str()).collect();
-    let candidates: Vec<Candidate> = scope
-        .iter()
-        .zip(names)
-        .filter_map(|(id, name)| {
-            Some(Candidate { order: orders[id.0].as_ref()?, fixed: state.fixed[id.0], masked: state.masked[id.0], name })
-        })
-        .collect();
-    if candidates.len() != scope.len() || candidates.iter().all(|c| c.order.is_empty()) {
+pub fn outcome(ranked: Ranked, recipe: &Recipe) -> Result<Outcome, PruneError> {
+    of_scope(ranked, &recipe.scope(ranked.graph), recipe, recipe.method)
+}
+
+fn of_scope(ranked: Ranked, scope: &[ParameterId], recipe: &Recipe, method: Method) -> Result<Outcome, PruneError> {
+    let Ranked { graph, opened, standings } = ranked;
+    let candidates: Vec<Candidate> =
+        scope.iter().filter_map(|id| Some(Candidate { standing: standings[id.0].as_ref()?, name: &graph.parameter(*id).name })).collect();
+    if candidates.len() != scope.len() || candidates.iter().all(|c| c.standing.elements() == 0) {
         return Err(match graph.parameters.first() {
             Some(first) if graph.parameters.iter().all(|p| p.obstacle().is_some()) => PruneError::Quantized { dtype: first.dtype },
             _ => PruneError::EmptyScope,
         });
     }
-    let selection = select(&candidates, method, state.settings.amount)?;
-    let mut masked = state.masked.to_vec();
-    let mut cuts = vec![None; orders.len()];
+    let selection = select(&candidates, method, recipe.amount)?;
+    let mut masked: Vec<u64> = standings.iter().map(|standing| standing.as_ref().map_or(0, Standing::count)).collect();
+    let mut cuts = vec![None; standings.len()];
     for ((id, count), cut) in scope.iter().zip(&selection.masked).zip(selection.cuts) {
         masked[id.0] = *count;
         cuts[id.0] = cut;
     }
     let zeros: Vec<u64> =
-        orders.iter().enumerate().map(|(i, order)| order.as_ref().map_or(0, |o| o.zeros().max(state.fixed[i]).max(masked[i]))).collect();
-    let emptied = graph
-        .parameters
-        .iter()
-        .enumerate()
-        .filter(|(i, p)| p.elements > 0 && zeros[*i] == p.elements as u64 && orders[*i].as_ref().is_some_and(|o| o.zeros() < zeros[*i]))
-        .map(|(i, _)| ParameterId(i))
-        .collect();
+        standings.iter().zip(&masked).map(|(standing, &masked)| standing.as_ref().map_or(0, |s| s.zeros(masked))).collect();
+    let is_emptied = |i: usize, elements: usize| {
+        elements > 0 && zeros[i] == elements as u64 && opened[i].as_ref().is_some_and(|ranking| ranking.zeros() < zeros[i])
+    };
+    let emptied = (0..zeros.len()).filter(|&i| is_emptied(i, graph.parameters[i].elements)).map(ParameterId).collect();
     Ok(Outcome {
         method,
         cut: selection.cut,

@@ -9,7 +9,7 @@ use burn::Tensor;
 
 use crate::graph::ParameterId;
 use crate::network::{Array, Network, NetworkError};
-use crate::session::Watch;
+use crate::watch::Watch;
 
 /// The three are run in each of these orders in turn, so that none always comes first, last, or after the same other one.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 0, 1], [1, 2, 0], [2, 1, 0], [0, 2, 1], [1, 0, 2]];
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::graph;
     use crate::onnx::OnnxFile;
-    use crate::session::Unwatched;
+    use crate::watch::Unwatched;
 
     fn open() -> Network {
         let file = OnnxFile::open(Path::new("assets/mobilenetv4_digits.onnx")).unwrap();

@@ -8,14 +8,11 @@ use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{Picture, Preprocess};
 use crate::measure::{Effect, Loss};
 use crate::network::Work;
-use crate::prune::{Method, Settings, State};
-use crate::session::Session;
+use crate::prune::{PerMethod, Recipe};
 
-/// Something to measure.
-#[derive(Debug)]
-pub enum Measure {
-    /// Another model, or another device; what was measured on the one before is over.
-    Model(Box<Session>),
+/// What a person asks for.
+#[derive(Debug, Clone)]
+pub enum Request {
     /// Show the networks the images in this folder or array file from now on.
     Images(PathBuf),
     /// The classes of the images are those that this file names.
@@ -24,9 +21,7 @@ pub enum Measure {
     Preprocess(Option<Box<Preprocess>>),
     /// Show them noise.
     Noise,
-    /// The slider is here.
-    Position(State),
-    /// Both methods over all amounts.
+    /// All compared methods over all amounts.
     Curve,
     /// Every parameter of the scope alone; goes on where it was stopped.
     Scan,
@@ -36,8 +31,32 @@ pub enum Measure {
     Weigh(bool),
     /// Time forward passes of so many images.
     Time(usize),
-    /// Stop curve, scan, search and timing.
-    Stop,
+}
+
+/// Long work that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskKind {
+    /// See [`Request::Curve`].
+    Curve,
+    /// See [`Request::Scan`].
+    Scan,
+    /// See [`Request::Search`].
+    Search,
+    /// See [`Request::Time`].
+    Time,
+}
+
+impl TaskKind {
+    /// As on screen, beside how far it is.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Curve => "Curve",
+            Self::Scan => "Sensitivity",
+            Self::Search => "Search",
+            Self::Time => "Speed",
+        }
+    }
 }
 
 /// What is asked.
@@ -63,79 +82,40 @@ pub struct Shown {
 #[derive(Debug, Clone)]
 pub struct Cost {
     /// The position.
-    pub settings: Settings,
+    pub recipe: Recipe,
     /// The dense network.
     pub dense: Effect,
-    /// Layer-wise; `None` where it cannot be applied here.
-    pub layer_wise: Option<Effect>,
-    /// Global; `None` where it cannot be applied here.
-    pub global: Option<Effect>,
+    /// The pruned ones; `None` where a method cannot be applied here, or was not measured yet.
+    pub effects: PerMethod<Option<Effect>>,
     /// Whether all images were seen.
     pub is_whole: bool,
     /// Images that could not be used.
     pub broken: Vec<Broken>,
 }
 
-impl Cost {
-    /// The effect of a method.
-    #[must_use]
-    pub fn of(&self, method: Method) -> Option<&Effect> {
-        match method {
-            Method::LayerWise => self.layer_wise.as_ref(),
-            Method::Global => self.global.as_ref(),
-        }
-    }
-}
-
-/// Both methods over amounts, sorted; filled from coarse to fine.
+/// Methods over amounts; filled from coarse to fine.
 #[derive(Debug, Clone, Default)]
 pub struct Curve {
-    /// What the settings were, apart from method and amount.
-    pub settings: Option<Settings>,
-    /// Amount and effect.
-    pub layer_wise: Vec<(f64, Effect)>,
-    /// Amount and effect.
-    pub global: Vec<(f64, Effect)>,
-}
-
-impl Curve {
-    /// The points of a method.
-    #[must_use]
-    pub fn of(&self, method: Method) -> &[(f64, Effect)] {
-        match method {
-            Method::LayerWise => &self.layer_wise,
-            Method::Global => &self.global,
-        }
-    }
+    /// What the recipe was, apart from method and amount.
+    pub recipe: Option<Recipe>,
+    /// Amount and effect, sorted by amount.
+    pub points: PerMethod<Vec<(f64, Effect)>>,
 }
 
 /// What pruning takes from the weights at a position of the slider, without asking the network.
 #[derive(Debug, Clone)]
 pub struct Losses {
     /// The position.
-    pub settings: Settings,
-    /// Layer-wise, in graph order; `None` where it cannot be applied here.
-    pub layer_wise: Option<Vec<Loss>>,
-    /// Global, in graph order; `None` where it cannot be applied here.
-    pub global: Option<Vec<Loss>>,
+    pub recipe: Recipe,
+    /// In graph order; `None` where a method cannot be applied here.
+    pub losses: PerMethod<Option<Vec<Loss>>>,
 }
 
-impl Losses {
-    /// Those of a method.
-    #[must_use]
-    pub fn of(&self, method: Method) -> Option<&[Loss]> {
-        match method {
-            Method::LayerWise => self.layer_wise.as_deref(),
-            Method::Global => self.global.as_deref(),
-        }
-    }
-}
-
-/// Something that was measured.
+/// Something that was found out.
 #[derive(Debug, Clone)]
-pub enum Measured {
-    /// What the networks are shown from now on; `None` after another model came.
-    Shown(Option<Shown>),
+pub enum Finding {
+    /// What the networks are shown from now on.
+    Shown(Shown),
     /// What the slider's position costs, as far as was seen.
     Cost(Box<Cost>),
     /// What the slider's position takes from the weights.
@@ -155,7 +135,7 @@ pub enum Measured {
     /// How long forward passes take.
     Speed(Box<Timed>),
     /// How far work that was asked for is, 0..=1; `None` when none is left.
-    Progress(Option<(f32, &'static str)>),
+    Progress(Option<(f32, TaskKind)>),
     /// It could not be measured.
     Failed(String),
 }

@@ -1,68 +1,57 @@
 //! What the slider's position costs.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::showing::{BATCH, Images, batch};
-use super::{Bench, Cost, Losses, Measured, Watcher};
+use super::{Cost, Finding, Inside, Losses};
+use crate::engine::EngineError;
 use crate::evaluate::EvaluateError;
 use crate::measure::Effect;
-use crate::prune::{Method, Settings, State};
-use crate::session::SessionError;
+use crate::prune::{Method, PerMethod, State};
+use crate::watch::{Token, Watch};
 
 /// Pictures that are shown of the images whose answer changed.
 const MAX_PICTURES: usize = 24;
 
-impl Bench {
+impl Inside {
     /// Everything that belongs to the slider's position: first what somebody looks at. A network that cannot be run can be
     /// weighed.
-    pub(super) fn measure_here(&mut self) -> Result<(), EvaluateError> {
+    pub(super) fn measure_here(&mut self, token: &Token) -> Result<(), EvaluateError> {
         if self.weighs {
-            self.measure_savings()?;
-            return self.measure_position();
+            self.measure_savings(token)?;
+            return self.measure_position(token);
         }
-        let effect = self.measure_position();
-        if !matches!(effect, Err(EvaluateError::Session(SessionError::Cancelled))) {
-            self.measure_savings()?;
+        let effect = self.measure_position(token);
+        if !matches!(effect, Err(EvaluateError::Engine(EngineError::Cancelled))) {
+            self.measure_savings(token)?;
         }
         effect
     }
 
     /// What the position takes from the weights, which needs no images and little time.
-    pub(super) fn weigh_position(&mut self, state: &State) -> Result<(), EvaluateError> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let waiting = &self.inbox.waiting;
-        let mut of = |method| {
-            session.set_state(State { settings: Settings { method, ..state.settings.clone() }, ..state.clone() });
-            match session.losses(&|| waiting.load(Ordering::Relaxed) > 0) {
-                Ok(losses) => Ok(Some(losses)),
-                Err(SessionError::Prune(_)) => Ok(None),
-                Err(error) => Err(error),
-            }
-        };
-        let (layer_wise, global) = (of(Method::LayerWise)?, of(Method::Global)?);
-        (self.tell)(Measured::Losses(Arc::new(Losses { settings: state.settings.clone(), layer_wise, global })));
+    fn measure_losses(&self, state: &State, token: &Token) -> Result<(), EvaluateError> {
+        let Some(engine) = &self.engine else { return Ok(()) };
+        let losses = PerMethod::try_new(&Method::ALL, |method| where_applicable(engine.losses(&state.under(method), token)))?;
+        self.tell(Finding::Losses(Arc::new(Losses { recipe: state.recipe.clone(), losses })));
         Ok(())
     }
 
-    pub(super) fn measure_position(&mut self) -> Result<(), EvaluateError> {
+    fn measure_position(&mut self, token: &Token) -> Result<(), EvaluateError> {
         let Some(state) = self.position.clone() else { return Ok(()) };
         if self.measured.as_ref() == Some(&state) {
             return Ok(());
         }
-        self.weigh_position(&state)?;
-        self.check_labels()?;
+        self.measure_losses(&state, token)?;
+        self.check_labels(token)?;
         let Some(evaluator) = &mut self.evaluator else {
             self.measured = Some(state);
             return Ok(());
         };
-        let (inbox, tell) = (&self.inbox, &self.tell);
         let total = evaluator.questions().num_images();
         let mut cost = Cost {
-            settings: state.settings.clone(),
+            recipe: state.recipe.clone(),
             dense: Effect::default(),
-            layer_wise: None,
-            global: None,
+            effects: PerMethod::new(&Method::ALL, |_| None),
             is_whole: false,
             broken: Vec::new(),
         };
@@ -72,35 +61,26 @@ impl Bench {
             if limit.is_some_and(|limit| total <= limit) {
                 continue;
             }
-            let mut observer = Watcher { inbox, seen: &mut |_| {} };
-            cost.dense = evaluator.dense(limit, &mut observer)?;
-            for method in [Method::LayerWise, Method::Global] {
-                let state = State { settings: Settings { method, ..state.settings.clone() }, ..state.clone() };
-                let effect = match evaluator.effect(&state, limit, &mut Watcher { inbox, seen: &mut |_| {} }) {
-                    Ok(effect) => Some(effect),
-                    Err(EvaluateError::Session(SessionError::Prune(_))) => None,
-                    Err(error) => return Err(error),
-                };
-                match method {
-                    Method::LayerWise => cost.layer_wise = effect,
-                    Method::Global => cost.global = effect,
-                }
-            }
+            cost.dense = evaluator.dense(limit, token)?;
+            cost.effects = PerMethod::try_new(&Method::ALL, |method| match evaluator.effect(&state.under(method), limit, token) {
+                Err(EvaluateError::Engine(error)) => Ok(where_applicable(Err(error))?),
+                effect => effect.map(Some),
+            })?;
             cost.is_whole = limit.is_none();
             cost.broken = evaluator.questions().broken().to_vec();
-            tell(Measured::Cost(Box::new(cost.clone())));
+            (self.tell)(self.model, Finding::Cost(Box::new(cost.clone())));
         }
-        self.tell_pictures(&cost);
         self.measured = Some(state);
+        self.tell_pictures(&cost, token);
         Ok(())
     }
 
     /// Pictures of the images whose answer changed, of the chosen method first.
-    pub(super) fn tell_pictures(&self, cost: &Cost) {
+    fn tell_pictures(&self, cost: &Cost, token: &Token) {
         let Some(Images { set, preprocess, .. }) = &self.images else { return };
-        let method = cost.settings.method;
+        let method = cost.recipe.method;
         let mut wanted: Vec<usize> = Vec::new();
-        for effect in [method, method.other()].into_iter().filter_map(|m| cost.of(m)) {
+        for effect in [method, method.other()].into_iter().filter_map(|m| cost.effects.given(m)) {
             wanted.extend(spread(effect.changed.len()).map(|i| effect.changed[i].image));
         }
         if wanted.is_empty() {
@@ -110,14 +90,23 @@ impl Bench {
         wanted.dedup();
         let mut pictures = Vec::with_capacity(wanted.len());
         for image in wanted {
-            if self.inbox.has_news() {
+            if token.is_cancelled() {
                 return;
             }
             if let Some(Ok(picture)) = set.images.get(image).map(|i| preprocess.view(i)) {
                 pictures.push((image, picture));
             }
         }
-        (self.tell)(Measured::Pictures(Arc::new(pictures)));
+        self.tell(Finding::Pictures(Arc::new(pictures)));
+    }
+}
+
+/// `None` for a recipe that cannot be applied.
+pub(super) fn where_applicable<T>(result: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(EngineError::Prune(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

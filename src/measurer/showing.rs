@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Bench, Measured, Shown, Watcher};
+use super::{Finding, Inside, Shown};
+use crate::engine::EngineError;
 use crate::evaluate::{EvaluateError, Evaluator, Questions};
 use crate::images::{ImageSet, Preprocess, Provenance};
-use crate::session::SessionError;
+use crate::watch::Token;
 
 /// Images that go through the network at once, and that are the first part looked at: no more than this,
 pub(super) const BATCH: usize = 30;
@@ -24,11 +25,11 @@ pub(super) struct Images {
     pub(super) remark: Option<String>,
 }
 
-impl Bench {
+impl Inside {
     pub(super) fn show(&mut self, path: &Path) -> Result<(), String> {
-        let Some(session) = &self.session else { return Ok(()) };
+        let Some(engine) = &self.engine else { return Ok(()) };
         let set = Arc::new(ImageSet::open(path, None).map_err(|e| e.to_string())?);
-        let (preprocess, provenance) = Preprocess::for_model(&session.model().graph, &session.model().file.path);
+        let (preprocess, provenance) = Preprocess::for_model(&engine.model().graph, &engine.model().file.path);
         self.show_images(Images { set, path: path.to_owned(), preprocess, provenance, remark: None })
     }
 
@@ -41,10 +42,10 @@ impl Bench {
 
     /// The images in hand, preprocessed in another way.
     pub(super) fn preprocess(&mut self, chosen: Option<Preprocess>) -> Result<(), String> {
-        let (Some(session), Some(images)) = (&self.session, self.images.clone()) else { return Ok(()) };
+        let (Some(engine), Some(images)) = (&self.engine, self.images.clone()) else { return Ok(()) };
         let (preprocess, provenance) = match chosen {
             Some(preprocess) => (preprocess, Provenance::Chosen),
-            None => Preprocess::for_model(&session.model().graph, &session.model().file.path),
+            None => Preprocess::for_model(&engine.model().graph, &engine.model().file.path),
         };
         preprocess.check().map_err(|e| e.to_string())?;
         self.show_images(Images { preprocess, provenance, ..images })
@@ -65,48 +66,46 @@ impl Bench {
             self.images = before;
             return Err(error);
         }
-        (self.tell)(Measured::Shown(Some(shown)));
+        self.tell(Finding::Shown(shown));
         Ok(())
     }
 
     /// Goes on without labels that cannot be those of the network's outputs, whose number the first images tell.
-    pub(super) fn check_labels(&mut self) -> Result<(), EvaluateError> {
+    pub(super) fn check_labels(&mut self, token: &Token) -> Result<(), EvaluateError> {
         let (Some(evaluator), Some(images)) = (&mut self.evaluator, &self.images) else { return Ok(()) };
         if evaluator.num_classes().is_some() {
             return Ok(());
         }
-        evaluator.dense(Some(1), &mut Watcher { inbox: &self.inbox, seen: &mut |_| {} })?;
+        evaluator.dense(Some(1), token)?;
         let Some(Err(error)) = evaluator.num_classes().map(|classes| images.set.fits(classes)) else { return Ok(()) };
         let set = Arc::new(images.set.without_labels());
         let remark = Some(format!("The labels are not used: {error}"));
         let images = Images { set, remark, ..images.clone() };
         // The same images and the same model: nothing else can be in the way. They are due at once.
         let _ = self.show_images(images);
-        Err(SessionError::Cancelled.into())
+        Err(EngineError::Cancelled.into())
     }
 
     /// Makes the evaluator for the images in hand.
     pub(super) fn ask_again(&mut self) -> Result<(), String> {
-        let (Some(session), Some(Images { set, preprocess, .. })) = (&mut self.session, &self.images) else { return Ok(()) };
+        let (Some(engine), Some(Images { set, preprocess, .. })) = (&self.engine, &self.images) else { return Ok(()) };
         let batch = batch(preprocess);
         let questions =
-            Questions::images(&session.model().graph, set.clone(), preprocess.clone(), None, batch).map_err(|e| e.to_string())?;
+            Questions::images(&engine.model().graph, set.clone(), preprocess.clone(), None, batch).map_err(|e| e.to_string())?;
         self.ask(questions);
         Ok(())
     }
 
     /// These questions from now on.
     pub(super) fn ask(&mut self, questions: Questions) {
-        let Some(session) = &mut self.session else { return };
-        // Built before the fork, it is there once; why it cannot be is told when it is run.
-        let _ = session.dense_network();
-        self.evaluator = Some(Evaluator::new(session.fork(), questions));
+        let Some(engine) = &self.engine else { return };
+        self.evaluator = Some(Evaluator::new(engine.clone(), questions));
         self.renew();
     }
 
     pub(super) fn show_noise(&mut self) -> Result<(), String> {
-        let Some(session) = &self.session else { return Ok(()) };
-        let questions = Questions::noise(&session.model().graph, 0).map_err(|e| e.to_string())?;
+        let Some(engine) = &self.engine else { return Ok(()) };
+        let questions = Questions::noise(&engine.model().graph, 0).map_err(|e| e.to_string())?;
         let shown = Shown {
             path: None,
             images: questions.num_images(),
@@ -118,7 +117,7 @@ impl Bench {
         };
         self.images = None;
         self.ask(questions);
-        (self.tell)(Measured::Shown(Some(shown)));
+        self.tell(Finding::Shown(shown));
         Ok(())
     }
 

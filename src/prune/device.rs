@@ -67,13 +67,16 @@ struct Parameter {
 
 /// Weights of a model's prunable parameters on the device, in one buffer, and their masks.
 ///
-/// Device memory: 4 bytes per element and 1/8 byte per mask, and another 4 bytes per element once the pruned weights were asked for.
+/// Device memory: 4 bytes per element and 1/8 byte per mask, and another 4 bytes per element each once the pruned weights were asked
+/// for and once something was fixed.
 pub struct DeviceWeights {
     adapter: Adapter,
     parameters: Vec<Parameter>,
     num_tiles: u32,
     tiles: Vec<u32>,
     weights: Words,
+    /// The weights as they were copied, before anything was fixed in them.
+    opened: Words,
     /// A mask with no bit set.
     clear_mask: Words,
     mask: Words,
@@ -147,6 +150,7 @@ impl DeviceWeights {
             parameters: layout,
             num_tiles: num_tiles as u32,
             tiles,
+            opened: weights.clone(),
             weights,
             mask: clear_mask.clone(),
             clear_mask,
@@ -275,6 +279,12 @@ impl DeviceWeights {
         Ok(())
     }
 
+    /// Goes back to the weights as they were copied, and forgets the masks. Nothing is launched.
+    pub fn unfix(&mut self) {
+        self.weights = self.opened.clone();
+        self.reset();
+    }
+
     /// Reads a parameter's mask back: bit `i % 64` of word `i / 64` is set where element `i` is pruned; bits beyond the last element are 0.
     ///
     /// # Errors
@@ -322,6 +332,16 @@ impl DeviceWeights {
         let at = self.parameter(parameter)?;
         let pruned = self.pruned_words()?;
         self.adapter.float_tensor(&pruned, at.start, at.len)
+    }
+
+    /// A parameter's weights as they were copied, as a flat tensor on the device that shares their memory.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::NoSuchParameter`], and the errors of a device that fails.
+    pub fn opened_tensor(&self, parameter: usize) -> Result<Tensor<1>, DeviceError> {
+        let at = self.parameter(parameter)?;
+        self.adapter.float_tensor(&self.opened, at.start, at.len)
     }
 
     fn parameter(&self, parameter: usize) -> Result<Parameter, DeviceError> {

@@ -1,18 +1,58 @@
-//! Undo and redo: every step is a state of a few numbers per parameter, so all of them are kept.
+//! Undo and redo: a state is mostly a few numbers per parameter and shares what it has in common with others, so all are kept.
 
 use std::sync::Arc;
 
-use super::scope::Settings;
+use super::masked::{Masked, Weights};
+use super::method::Method;
+use super::recipe::Recipe;
 
 /// Everything that a step can change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     /// What the person has set.
-    pub settings: Settings,
-    /// Per parameter: how many of its smallest elements were masked by amounts applied before the present one.
-    pub masked: Arc<[u64]>,
-    /// Per parameter: how many of its smallest elements were fixed to zero.
-    pub fixed: Arc<[u64]>,
+    pub recipe: Recipe,
+    /// Per parameter: what was masked by amounts applied before the present one.
+    pub kept: Arc<[Masked]>,
+    /// Per parameter: what became of its weights.
+    pub weights: Arc<[Weights]>,
+}
+
+impl State {
+    /// Nothing done to a model of so many parameters.
+    #[must_use]
+    pub fn new(recipe: Recipe, parameters: usize) -> Self {
+        Self { recipe, kept: vec![Masked::Nothing; parameters].into(), weights: vec![Weights::AsOpened; parameters].into() }
+    }
+
+    /// The same masks and weights under another recipe.
+    #[must_use]
+    pub fn with(&self, recipe: Recipe) -> Self {
+        Self { recipe, ..self.clone() }
+    }
+
+    /// The same under another method.
+    #[must_use]
+    pub fn under(&self, method: Method) -> Self {
+        self.with(Recipe { method, ..self.recipe.clone() })
+    }
+
+    /// Whether an earlier step masked or fixed elements of the parameter of this number.
+    #[must_use]
+    pub fn has_changed(&self, parameter: usize) -> bool {
+        !self.kept[parameter].is_nothing() || self.weights[parameter] != Weights::AsOpened
+    }
+
+    /// Whether masks were kept from earlier amounts.
+    #[must_use]
+    pub fn has_kept(&self) -> bool {
+        self.kept.iter().any(|masked| !masked.is_nothing())
+    }
+
+    /// Whether any weight was fixed.
+    #[must_use]
+    pub fn has_fixed(&self) -> bool {
+        self.weights.iter().any(|weights| *weights != Weights::AsOpened)
+    }
 }
 
 /// What a step was, for the undo button.
@@ -130,12 +170,19 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prune::{Amount, Method};
+    use crate::prune::{Amount, Pattern, Score};
 
     fn state(amount: f64) -> State {
-        let settings =
-            Settings { method: Method::Global, amount: Amount::Fraction(amount), biases: true, ticked: vec![true], locked: vec![false] };
-        State { settings, masked: Arc::new([0]), fixed: Arc::new([0]) }
+        let recipe = Recipe {
+            score: Score::Magnitude,
+            pattern: Pattern::Elements,
+            method: Method::Global,
+            amount: Amount::Fraction(amount),
+            biases: true,
+            ticked: vec![true],
+            locked: vec![false],
+        };
+        State::new(recipe, 1)
     }
 
     #[test]

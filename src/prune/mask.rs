@@ -2,7 +2,7 @@
 
 use crate::onnx::Values;
 
-use super::order::{Order, narrow_key, wide_key};
+use super::ranking::{Ranking, narrow_key, wide_key};
 
 /// One bit per element of a parameter; a set bit is a pruned element (PyTorch's mask holds the opposite).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,18 @@ impl Mask {
         }
     }
 
+    /// The values of the elements that are not pruned, in their order.
+    #[must_use]
+    pub fn left(&self, values: &Values) -> Values {
+        fn left<T: Copy>(mask: &Mask, values: &[T]) -> Vec<T> {
+            values.iter().enumerate().filter(|(i, _)| !mask.is_pruned(*i)).map(|(_, &v)| v).collect()
+        }
+        match values {
+            Values::F32(v) => Values::F32(left(self, v)),
+            Values::F64(v) => Values::F64(left(self, v)),
+        }
+    }
+
     /// `values` with pruned elements replaced by +0.0 and all others bit for bit as they are.
     pub fn apply(&self, values: &mut Values) {
         match values {
@@ -91,19 +103,19 @@ fn zero<T: Copy>(values: &mut [T], words: &[u64], zero: T) {
     }
 }
 
-/// Marks the `count` smallest of `values`, whose sorted magnitudes are `order`; equal ones by lowest index.
+/// Marks the `count` smallest of `values`, ranked by `ranking`; equal ones by lowest index.
 ///
 /// # Panics
-/// When `count` is above the number of elements, or `order` is another parameter's.
+/// When `count` is above the number of elements, or `ranking` is another parameter's.
 #[must_use]
-pub fn smallest(values: &Values, order: &Order, count: u64) -> Mask {
+pub fn smallest(values: &Values, ranking: &Ranking, count: u64) -> Mask {
     let elements = values.len();
-    assert!(count <= elements as u64 && order.len() == elements, "{count} of {elements}");
+    assert!(count <= elements as u64 && ranking.len() == elements, "{count} of {elements}");
     if count == 0 {
         return Mask { words: vec![0; elements.div_ceil(64)], elements };
     }
-    let (below, through) = order.around(count as usize - 1);
-    let cut = order.magnitude(count as usize - 1);
+    let (below, through) = ranking.around(count as usize - 1);
+    let cut = ranking.magnitude(count as usize - 1);
     let ties = Ties { take: count as usize - below, all: through - below };
     let words = match values {
         Values::F32(v) => mark(v, narrow_key(cut as f32), ties, narrow_key),
@@ -141,6 +153,34 @@ fn mark<T: Copy, K: Copy + Ord>(values: &[T], cut: K, ties: Ties, key: impl Fn(T
             })
         })
         .collect()
+}
+
+/// Marks the `count` smallest of those elements of `values` that `gone` leaves, whose ranking is `ranking`; equal ones by lowest
+/// index. What is gone is not marked.
+///
+/// # Panics
+/// When `count` is above the number of elements that are left, or `ranking` is of others.
+#[must_use]
+pub fn smallest_left(values: &Values, gone: &Mask, ranking: &Ranking, count: u64) -> Mask {
+    let elements = values.len();
+    let left = elements as u64 - gone.pruned();
+    assert!(count <= left && ranking.len() as u64 == left, "{count} of {left}");
+    let mut words = vec![0; elements.div_ceil(64)];
+    if count > 0 {
+        let (below, _) = ranking.around(count as usize - 1);
+        let cut = wide_key(ranking.magnitude(count as usize - 1));
+        let mut ties = count as usize - below;
+        for i in (0..elements).filter(|&i| !gone.is_pruned(i)) {
+            let key = match values {
+                Values::F32(v) => wide_key(f64::from(v[i])),
+                Values::F64(v) => wide_key(v[i]),
+            };
+            let is_tie = key == cut && ties > 0;
+            ties -= usize::from(is_tie);
+            words[i / 64] |= u64::from(key < cut || is_tie) << (i % 64);
+        }
+    }
+    Mask { words, elements }
 }
 
 /// Marks the first `count` zeros of `values` by index, where an element counts as zero when it is one or `fixed` names it.
@@ -201,7 +241,7 @@ mod tests {
         #[test]
         fn the_smallest_go_first_and_the_rest_is_untouched((values, count) in prop::collection::vec(value(), 0..300).prop_flat_map(|v| { let n = v.len(); (Just(v), 0..=n) })) {
             let data = Values::F32(values.clone());
-            let mask = smallest(&data, &Order::new(&data), count as u64);
+            let mask = smallest(&data, &Ranking::new(&data), count as u64);
             prop_assert_eq!(mask.pruned(), count as u64);
             let wanted = reference(&values, count);
             let mut out = data;
@@ -215,11 +255,24 @@ mod tests {
         }
 
         #[test]
+        fn of_what_is_left_the_smallest_go((values, gone, count) in prop::collection::vec((value(), any::<bool>()), 0..200).prop_flat_map(|v| { let n = v.iter().filter(|(_, gone)| !gone).count(); let (a, b): (Vec<f32>, Vec<bool>) = v.into_iter().unzip(); (Just(a), Just(b), 0..=n) })) {
+            let mut words = vec![0; values.len().div_ceil(64)];
+            (0..values.len()).filter(|&i| gone[i]).for_each(|i| words[i / 64] |= 1 << (i % 64));
+            let left: Vec<f32> = (0..values.len()).filter(|&i| !gone[i]).map(|i| values[i]).collect();
+            let wanted = reference(&left, count);
+            let ranking = Ranking::new(&Values::F32(left));
+            let mask = smallest_left(&Values::F32(values.clone()), &Mask::from_words(words, values.len()), &ranking, count as u64);
+            let found: Vec<bool> = (0..values.len()).filter(|&i| !gone[i]).map(|i| mask.is_pruned(i)).collect();
+            prop_assert_eq!(found, wanted);
+            prop_assert_eq!(mask.pruned(), count as u64);
+        }
+
+        #[test]
         fn masks_grow_with_the_count(values in prop::collection::vec(value(), 1..200), a in 0_usize..200, b in 0_usize..200) {
             let (a, b) = (a.min(b).min(values.len()), a.max(b).min(values.len()));
             let data = Values::F32(values);
-            let order = Order::new(&data);
-            let (small, large) = (smallest(&data, &order, a as u64), smallest(&data, &order, b as u64));
+            let ranking = Ranking::new(&data);
+            let (small, large) = (smallest(&data, &ranking, a as u64), smallest(&data, &ranking, b as u64));
             prop_assert!(small.words().iter().zip(large.words()).all(|(s, l)| s & !l == 0));
         }
     }

@@ -1,21 +1,25 @@
 //! Pruning by magnitude: scope, amount, method, masks, history; exact on the CPU and on the GPU.
 
 mod amount;
+mod counts;
 pub mod device;
 mod history;
 mod kernels;
 mod mask;
-mod order;
-mod scope;
+mod masked;
+mod method;
+mod ranking;
+mod recipe;
 mod select;
-mod tally;
 
 pub use amount::{Amount, AmountError};
 pub use history::{History, State, Step};
-pub use mask::{Mask, first_zeros, smallest};
-pub use order::{Order, narrow_key, wide_key};
-pub use scope::{Settings, glob};
-pub use select::{Candidate, Method, Selection, select};
+pub use mask::{Mask, first_zeros, smallest, smallest_left};
+pub use masked::{Masked, Standing, Weights};
+pub use method::{Method, PerMethod};
+pub use ranking::{Ranking, narrow_key, wide_key};
+pub use recipe::{Pattern, Recipe, Score, glob};
+pub use select::{Candidate, Selection, select};
 
 /// Why pruning was refused. Nothing changes.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -32,6 +36,9 @@ pub enum PruneError {
         /// The type of the first weight.
         dtype: crate::onnx::Dtype,
     },
+    /// The method is not among those that figures were asked for.
+    #[error("this method was not compared")]
+    NotCompared,
     /// No module has this type.
     #[error("the network has no module of type “{name}”; its types are {known}")]
     UnknownType {

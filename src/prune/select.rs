@@ -1,79 +1,46 @@
 //! Where the cut lies, and how many elements of every parameter fall below it. No element is touched.
 //!
-//! Every step prunes the smallest elements that a parameter has left, so the elements of a parameter that are pruned are
-//! always a prefix of its [`Order`], and a number per parameter says which.
+//! A step prunes the first elements that a parameter has left in its ranking, so what it adds to a parameter's mask is a prefix
+//! of its [`Ranking`](super::Ranking), and a number per parameter says which.
 
 use super::amount::{Amount, AmountError};
-use super::order::{Domain, Order};
+use super::masked::Standing;
+use super::method::Method;
+use super::ranking::Domain;
 
-/// How elements are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Each parameter on its own: PyTorch's `l1_unstructured`.
-    LayerWise,
-    /// All parameters of the scope together: `global_unstructured` with `L1Unstructured`.
-    Global,
-}
-
-impl Method {
-    /// Both, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [Self::LayerWise, Self::Global];
-
-    /// The other one.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::LayerWise => Self::Global,
-            Self::Global => Self::LayerWise,
-        }
-    }
-
-    /// As on screen and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LayerWise => "layer-wise",
-            Self::Global => "global",
-        }
-    }
-}
-
-/// One parameter of the scope, as it stands before a step.
+/// One parameter of the scope.
 #[derive(Clone, Copy)]
 pub struct Candidate<'a> {
-    /// Its magnitudes as opened.
-    pub order: &'a Order,
-    /// How many of its smallest elements were fixed to zero.
-    pub fixed: u64,
-    /// How many of its smallest elements are masked already.
-    pub masked: u64,
+    /// How it stands before the step.
+    pub standing: &'a Standing,
     /// Its name, for messages.
     pub name: &'a str,
 }
 
 impl Candidate<'_> {
-    fn elements(&self) -> u64 {
-        self.order.len() as u64
+    /// Elements that are in question, masked ones included.
+    fn ranked(&self) -> u64 {
+        self.standing.ranking.len() as u64
     }
 
     fn left(&self) -> u64 {
-        self.elements() - self.masked
+        self.ranked() - self.standing.masked
     }
 
     /// Magnitude of the element of this rank, in the order after fixing.
     fn magnitude(&self, rank: u64) -> f64 {
-        if rank < self.fixed { 0.0 } else { self.order.magnitude(rank as usize) }
+        if rank < self.standing.fixed { 0.0 } else { self.standing.ranking.magnitude(rank as usize) }
     }
 
     /// Elements that share the magnitude of this rank, in the order after fixing.
     fn ties(&self, rank: u64) -> u64 {
-        let zeros = self.fixed.max(self.order.zeros());
+        let Standing { ranking, fixed, .. } = self.standing;
+        let zeros = (*fixed).max(ranking.zeros());
         if rank < zeros {
             return zeros;
         }
-        let (below, through) = self.order.around(rank as usize);
-        through as u64 - (below as u64).max(self.fixed)
+        let (below, through) = ranking.around(rank as usize);
+        through as u64 - (below as u64).max(*fixed)
     }
 }
 
@@ -86,7 +53,7 @@ pub struct Selection {
     pub cuts: Vec<Option<f64>>,
     /// Global: magnitude of the largest element that the step pruned; `None` where it pruned none, and for layer-wise.
     pub cut: Option<f64>,
-    /// Elements of the scope whose magnitude equals the cut; 1 where the cut is unique, 0 without a cut. Layer-wise: summed
+    /// Elements of the scope, in its rankings, whose magnitude equals the cut; 1 where the cut is unique, 0 without a cut. Layer-wise: summed
     /// over the parameters whose cut is shared by elements that stay.
     pub ties: u64,
 }
@@ -107,11 +74,11 @@ fn layer_wise(candidates: &[Candidate], amount: Amount) -> Result<Selection, Amo
         Selection { masked: Vec::with_capacity(candidates.len()), cuts: Vec::with_capacity(candidates.len()), cut: None, ties: 0 };
     for c in candidates {
         let count = amount.count(c.left(), c.name)?;
-        let masked = c.masked + count;
-        selection.masked.push(masked);
-        selection.cuts.push(masked.checked_sub(1).map(|rank| c.magnitude(rank)));
-        if count > 0 && masked < c.elements() && c.magnitude(masked).total_cmp(&c.magnitude(masked - 1)).is_eq() {
-            selection.ties += c.ties(masked - 1);
+        let first = c.standing.masked + count;
+        selection.masked.push(c.standing.apart + first);
+        selection.cuts.push(first.checked_sub(1).map(|rank| c.magnitude(rank)));
+        if count > 0 && first < c.ranked() && c.magnitude(first).total_cmp(&c.magnitude(first - 1)).is_eq() {
+            selection.ties += c.ties(first - 1);
         }
     }
     Ok(selection)
@@ -121,22 +88,23 @@ fn global(candidates: &[Candidate], amount: Amount) -> Result<Selection, AmountE
     let left: u64 = candidates.iter().map(Candidate::left).sum();
     let count = amount.count(left, "the scope")?;
     if count == 0 {
-        let cuts = candidates.iter().map(|c| c.masked.checked_sub(1).map(|rank| c.magnitude(rank))).collect();
-        return Ok(Selection { masked: candidates.iter().map(|c| c.masked).collect(), cuts, cut: None, ties: 0 });
+        let cuts = candidates.iter().map(|c| c.standing.masked.checked_sub(1).map(|rank| c.magnitude(rank))).collect();
+        return Ok(Selection { masked: candidates.iter().map(|c| c.standing.count()).collect(), cuts, cut: None, ties: 0 });
     }
     let cut = find_cut(candidates, count);
     // Everything below the cut goes; of what equals it, the first in order until the count is reached.
-    let mut rest = count - candidates.iter().zip(&cut.below).map(|(c, &b)| b.max(c.masked) - c.masked).sum::<u64>();
-    let mut masked = Vec::with_capacity(candidates.len());
+    let mut rest = count - candidates.iter().zip(&cut.below).map(|(c, &b)| b.max(c.standing.masked) - c.standing.masked).sum::<u64>();
+    let mut firsts = Vec::with_capacity(candidates.len());
     let mut ties = 0;
     for ((c, &below), &through) in candidates.iter().zip(&cut.below).zip(&cut.through) {
-        let start = below.max(c.masked);
+        let start = below.max(c.standing.masked);
         let take = rest.min(through.max(start) - start);
         rest -= take;
         ties += through - below;
-        masked.push(start + take);
+        firsts.push(start + take);
     }
-    let cuts = candidates.iter().zip(&masked).map(|(c, &m)| m.checked_sub(1).map(|rank| c.magnitude(rank))).collect();
+    let cuts = candidates.iter().zip(&firsts).map(|(c, &m)| m.checked_sub(1).map(|rank| c.magnitude(rank))).collect();
+    let masked = candidates.iter().zip(&firsts).map(|(c, &m)| c.standing.apart + m).collect();
     Ok(Selection { masked, cuts, cut: Some(cut.magnitude), ties })
 }
 
@@ -150,17 +118,17 @@ struct Cut {
 /// The smallest key such that at least `count` unmasked elements are at most it: bisection over the bits of the key, with the
 /// range of ranks of every parameter narrowed on the way, so that each costs its logarithm once.
 fn find_cut(candidates: &[Candidate], count: u64) -> Cut {
-    let domain = if candidates.iter().any(|c| c.order.is_wide()) { Domain::Wide } else { Domain::Narrow };
+    let domain = if candidates.iter().any(|c| c.standing.ranking.is_wide()) { Domain::Wide } else { Domain::Narrow };
     let (mut low, mut high) = (0, domain.largest());
     let mut below = vec![0_usize; candidates.len()];
-    let mut through: Vec<usize> = candidates.iter().map(|c| c.order.len()).collect();
+    let mut through: Vec<usize> = candidates.iter().map(|c| c.standing.ranking.len()).collect();
     let mut middles = through.clone();
     while low < high {
         let middle = low + (high - low) / 2;
         let mut total = 0;
         for (i, c) in candidates.iter().enumerate() {
-            middles[i] = c.order.count_below(middle + 1, domain, below[i], through[i]);
-            total += (middles[i] as u64).max(c.fixed).max(c.masked) - c.masked;
+            middles[i] = c.standing.ranking.count_below(middle + 1, domain, below[i], through[i]);
+            total += (middles[i] as u64).max(c.standing.fixed).max(c.standing.masked) - c.standing.masked;
         }
         if total >= count {
             high = middle;
@@ -173,7 +141,7 @@ fn find_cut(candidates: &[Candidate], count: u64) -> Cut {
     // Fixed elements are zeros, whatever they were.
     let is_zero = low == 0;
     let fixed = |counts: Vec<usize>, keep: bool| {
-        counts.into_iter().zip(candidates).map(|(n, c)| if keep { (n as u64).max(c.fixed) } else { n as u64 }).collect()
+        counts.into_iter().zip(candidates).map(|(n, c)| if keep { (n as u64).max(c.standing.fixed) } else { n as u64 }).collect()
     };
     Cut { magnitude: domain.magnitude(low), below: fixed(below, !is_zero), through: fixed(through, true) }
 }
@@ -182,15 +150,22 @@ fn find_cut(candidates: &[Candidate], count: u64) -> Cut {
 mod tests {
     use proptest::prelude::*;
 
+    use std::sync::Arc;
+
     use super::*;
     use crate::onnx::Values;
+    use crate::prune::{Ranking, narrow_key, smallest};
 
-    fn orders(parameters: &[Vec<f32>]) -> Vec<Order> {
-        parameters.iter().map(|p| Order::new(&Values::F32(p.clone()))).collect()
+    fn standing(values: Values, fixed: u64, masked: u64) -> Standing {
+        Standing { ranking: Arc::new(Ranking::new(&values)), fixed, masked, apart: 0 }
     }
 
-    fn candidates<'a>(orders: &'a [Order], masked: &[u64]) -> Vec<Candidate<'a>> {
-        orders.iter().zip(masked).map(|(order, &masked)| Candidate { order, fixed: 0, masked, name: "p" }).collect()
+    fn standings(parameters: &[Vec<f32>], masked: &[u64]) -> Vec<Standing> {
+        parameters.iter().zip(masked).map(|(p, &masked)| standing(Values::F32(p.clone()), 0, masked)).collect()
+    }
+
+    fn candidates(standings: &[Standing]) -> Vec<Candidate<'_>> {
+        standings.iter().map(|standing| Candidate { standing, name: "p" }).collect()
     }
 
     /// Sorts everything that is left by magnitude and place.
@@ -198,8 +173,8 @@ mod tests {
         let mut all = Vec::new();
         for (p, values) in parameters.iter().enumerate() {
             let mut ranks: Vec<usize> = (0..values.len()).collect();
-            ranks.sort_by_key(|&i| (super::super::order::narrow_key(values[i]), i));
-            all.extend(ranks.into_iter().skip(masked[p] as usize).map(|i| (super::super::order::narrow_key(values[i]), p, i)));
+            ranks.sort_by_key(|&i| (narrow_key(values[i]), i));
+            all.extend(ranks.into_iter().skip(masked[p] as usize).map(|i| (narrow_key(values[i]), p, i)));
         }
         all.sort_unstable();
         let mut out = masked.to_vec();
@@ -216,20 +191,19 @@ mod tests {
     proptest! {
         #[test]
         fn global_equals_sorting_everything(parameters in prop::collection::vec(prop::collection::vec(value(), 0..40), 1..8), first in 0.0..=1.0, second in 0.0..=1.0) {
-            let orders = orders(&parameters);
             let zero = vec![0; parameters.len()];
             let n: usize = parameters.iter().map(Vec::len).sum();
-            let one = select(&candidates(&orders, &zero), Method::Global, Amount::Fraction(first)).unwrap();
+            let one = select(&candidates(&standings(&parameters, &zero)), Method::Global, Amount::Fraction(first)).unwrap();
             let count = (first * n as f64).round_ties_even() as usize;
             prop_assert_eq!(&one.masked, &reference(&parameters, &zero, count));
-            let two = select(&candidates(&orders, &one.masked), Method::Global, Amount::Fraction(second)).unwrap();
+            let two = select(&candidates(&standings(&parameters, &one.masked)), Method::Global, Amount::Fraction(second)).unwrap();
             let more = (second * (n - count) as f64).round_ties_even() as usize;
             prop_assert_eq!(&two.masked, &reference(&parameters, &one.masked, more));
             prop_assert!(two.masked.iter().zip(&one.masked).all(|(b, a)| b >= a));
             if count > 0 {
                 let cut = one.cut.unwrap();
-                let key = super::super::order::narrow_key(cut as f32);
-                let equal = parameters.iter().flatten().filter(|&&x| super::super::order::narrow_key(x) == key).count();
+                let key = narrow_key(cut as f32);
+                let equal = parameters.iter().flatten().filter(|&&x| narrow_key(x) == key).count();
                 prop_assert_eq!(one.ties, equal as u64);
             }
         }
@@ -237,8 +211,7 @@ mod tests {
         #[test]
         fn layer_wise_prunes_the_rounded_share_of_each(sizes in prop::collection::vec(0_usize..50, 1..6), amount in 0.0..=1.0) {
             let parameters: Vec<Vec<f32>> = sizes.iter().map(|&n| (0..n).map(|i| i as f32 * 0.37 - 3.0).collect()).collect();
-            let orders = orders(&parameters);
-            let selection = select(&candidates(&orders, &vec![0; sizes.len()]), Method::LayerWise, Amount::Fraction(amount)).unwrap();
+            let selection = select(&candidates(&standings(&parameters, &vec![0; sizes.len()])), Method::LayerWise, Amount::Fraction(amount)).unwrap();
             for (&n, &masked) in sizes.iter().zip(&selection.masked) {
                 prop_assert_eq!(masked, (amount * n as f64).round_ties_even() as u64);
             }
@@ -248,14 +221,13 @@ mod tests {
         fn fixed_elements_count_as_zeros(values in prop::collection::vec(value(), 1..60), fixed in 0_usize..60, count in 0_usize..60) {
             let fixed = fixed.min(values.len());
             let count = count.min(values.len());
-            let order = Order::new(&Values::F32(values.clone()));
-            let candidate = Candidate { order: &order, fixed: fixed as u64, masked: 0, name: "p" };
+            let known = standing(Values::F32(values.clone()), fixed as u64, 0);
             // The same, with the fixed elements really replaced.
-            let mask = super::super::mask::smallest(&Values::F32(values.clone()), &order, fixed as u64);
+            let mask = smallest(&Values::F32(values.clone()), &known.ranking, fixed as u64);
             let mut zeroed = Values::F32(values);
             mask.apply(&mut zeroed);
-            let other = Order::new(&zeroed);
-            let plain = Candidate { order: &other, fixed: 0, masked: 0, name: "p" };
+            let replaced = standing(zeroed, 0, 0);
+            let (candidate, plain) = (Candidate { standing: &known, name: "p" }, Candidate { standing: &replaced, name: "p" });
             for method in Method::ALL {
                 let a = select(&[candidate], method, Amount::Count(count as u64)).unwrap();
                 let b = select(&[plain], method, Amount::Count(count as u64)).unwrap();
@@ -270,26 +242,37 @@ mod tests {
     #[test]
     fn twice_prunes_what_is_left() {
         let parameters = vec![(0..100).map(|i| i as f32).collect::<Vec<_>>()];
-        let orders = orders(&parameters);
         for method in Method::ALL {
-            let one = select(&candidates(&orders, &[0]), method, Amount::Fraction(0.2)).unwrap();
-            let two = select(&candidates(&orders, &one.masked), method, Amount::Fraction(0.5)).unwrap();
+            let one = select(&candidates(&standings(&parameters, &[0])), method, Amount::Fraction(0.2)).unwrap();
+            let two = select(&candidates(&standings(&parameters, &one.masked)), method, Amount::Fraction(0.5)).unwrap();
             assert_eq!(two.masked, [60]);
         }
     }
 
+    /// Elements that are masked and not in the ranking are neither chosen again nor part of what an amount is of.
+    #[test]
+    fn what_lies_apart_is_counted_and_not_touched() {
+        let ranking = Arc::new(Ranking::new(&Values::F32((0..10).map(|i| i as f32).collect())));
+        let standing = Standing { ranking, fixed: 0, masked: 0, apart: 90 };
+        for method in Method::ALL {
+            let selection = select(&candidates(std::slice::from_ref(&standing)), method, Amount::Fraction(0.5)).unwrap();
+            assert_eq!((&selection.masked[..], selection.cuts[0]), (&[95][..], Some(4.0)));
+        }
+        assert_eq!((standing.elements(), standing.count(), standing.zeros(95)), (100, 90, 95));
+    }
+
     #[test]
     fn too_large_a_count_names_the_parameter() {
-        let orders = orders(&[vec![1.0; 3], vec![1.0; 10]]);
-        let error = select(&candidates(&orders, &[0, 0]), Method::LayerWise, Amount::Count(5)).unwrap_err();
+        let parameters = [vec![1.0; 3], vec![1.0; 10]];
+        let error = select(&candidates(&standings(&parameters, &[0, 0])), Method::LayerWise, Amount::Count(5)).unwrap_err();
         assert!(error.to_string().contains("3 elements of p"), "{error}");
-        assert_eq!(select(&candidates(&orders, &[0, 0]), Method::Global, Amount::Count(5)).unwrap().masked, [3, 2]);
+        assert_eq!(select(&candidates(&standings(&parameters, &[0, 0])), Method::Global, Amount::Count(5)).unwrap().masked, [3, 2]);
     }
 
     #[test]
     fn singles_and_doubles_mix() {
-        let orders = [Order::new(&Values::F32(vec![0.1, 0.3])), Order::new(&Values::F64(vec![0.2, 0.1]))];
-        let selection = select(&candidates(&orders, &[0, 0]), Method::Global, Amount::Count(2)).unwrap();
+        let standings = [standing(Values::F32(vec![0.1, 0.3]), 0, 0), standing(Values::F64(vec![0.2, 0.1]), 0, 0)];
+        let selection = select(&candidates(&standings), Method::Global, Amount::Count(2)).unwrap();
         // 0.1 as f32 is above 0.1 as f64.
         assert_eq!(selection.masked, [1, 1]);
         assert_eq!(selection.cut, Some(f64::from(0.1_f32)));

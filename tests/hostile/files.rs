@@ -5,11 +5,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto};
+use secateur::engine::EngineError;
 use secateur::graph;
 use secateur::network::{Array, NetworkError};
 use secateur::onnx::{OnnxFile, OpenError, TensorId, Values};
-use secateur::prune::{Amount, Method, Settings, Step};
-use secateur::session::{Session, SessionError, Unwatched};
+use secateur::prune::{Amount, Method, Recipe, Step};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 use tempfile::TempDir;
 
 use super::tiny;
@@ -129,9 +131,9 @@ fn absurd_dimensions_of_empty_tensors_are_refused() {
 fn a_network_that_runs_in_a_circle_opens_and_does_not_run() {
     let nodes = vec![tiny::node("MatMul", &["b", "w"], "a"), tiny::node("Identity", &["a"], "b"), tiny::node("Identity", &["y"], "y")];
     let (_folder, path) = written(&typed(tiny::model(nodes, vec![weight(&[1.0, 2.0, 3.0, 4.0])])));
-    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let session = Session::open(&path, &Unwatched).unwrap();
     assert_eq!(session.model().graph.parameters.len(), 1);
-    assert!(session.forward(&[("x".into(), secateur::network::Array::f32(vec![1], vec![1.0]))]).is_err());
+    assert!(session.engine().forward(session.state(), &[("x".into(), secateur::network::Array::f32(vec![1], vec![1.0]))]).is_err());
     // A weight that comes from itself.
     let nodes = vec![tiny::node("Identity", &["c"], "c"), tiny::node("MatMul", &["x", "c"], "y")];
     let (_folder, path) = written(&tiny::model(nodes, vec![]));
@@ -233,11 +235,11 @@ fn external_data_that_changes_while_its_model_is_open_is_told() {
     let data = folder.path().join("data");
     std::fs::write(&data, tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
     let mut session = Session::open(&path, &Unwatched).unwrap();
-    let settings = Settings { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().settings.clone() };
-    session.set(settings, Step::Amount).unwrap();
+    let recipe = Recipe { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
+    session.set(recipe, Step::Amount).unwrap();
     std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(8).unwrap();
-    let error = session.pruned_weights().unwrap_err();
-    assert!(matches!(error, SessionError::Open(OpenError::Changed { .. })), "{error}");
+    let error = session.engine().pruned_weights(session.state()).unwrap_err();
+    assert!(matches!(error, EngineError::Open(OpenError::Changed { .. })), "{error}");
     let out = folder.path().join("out.onnx");
     assert!(session.save(&out, secateur::export::Format::Onnx, secateur::atomic::Overwrite::Refuse).is_err());
     assert!(!out.exists());
@@ -251,13 +253,13 @@ fn a_look_at_data_that_is_gone_says_so() {
     for location in &locations {
         std::fs::write(folder.path().join(location), tiny::bytes(&[1.0, 2.0, 3.0, 4.0])).unwrap();
     }
-    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let session = Session::open(&path, &Unwatched).unwrap();
     let last = secateur::graph::ParameterId(199);
-    assert!(session.detail(last).unwrap().is_some());
+    assert!(session.engine().detail(session.state(), last).unwrap().is_some());
     std::fs::remove_file(folder.path().join("data199")).unwrap();
-    assert!(session.detail(last).unwrap().is_some(), "what was looked at is kept");
-    assert!(session.detail(secateur::graph::ParameterId(198)).unwrap().is_some());
-    let error = session.detail(last).unwrap_err();
+    assert!(session.engine().detail(session.state(), last).unwrap().is_some(), "what was looked at is kept");
+    assert!(session.engine().detail(session.state(), secateur::graph::ParameterId(198)).unwrap().is_some());
+    let error = session.engine().detail(session.state(), last).unwrap_err();
     assert!(matches!(error, OpenError::Read { .. }) && error.to_string().contains("data199"), "{error}");
 }
 
@@ -285,11 +287,11 @@ fn data_is_shared_eight_times_and_no_more() {
 /// The message with which a model of these nodes and tensors refuses to run on `x`, at once.
 fn does_not_run(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>, x: Array) -> String {
     let (_folder, path) = written(&typed(tiny::model(nodes, tensors)));
-    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let session = Session::open(&path, &Unwatched).unwrap();
     let start = Instant::now();
-    let error = session.forward(&[("x".into(), x)]).unwrap_err();
+    let error = session.engine().forward(session.state(), &[("x".into(), x)]).unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    assert!(matches!(error, SessionError::Network(NetworkError::Operator { .. })), "{error:?}");
+    assert!(matches!(error, EngineError::Network(NetworkError::Operator { .. })), "{error:?}");
     error.to_string()
 }
 
@@ -385,8 +387,8 @@ fn a_large_model_is_read_where_it_lies() {
     let mut session = Session::open(&path, &Unwatched).unwrap();
     let constant = session.model().file.tensor_named("c").unwrap();
     assert_eq!(session.model().file.floats(constant).unwrap(), Some(Values::F32(vec![5.0, 6.0])));
-    let settings = Settings { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().settings.clone() };
-    session.set(settings, Step::Amount).unwrap();
+    let recipe = Recipe { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
+    session.set(recipe, Step::Amount).unwrap();
     let out = folder.path().join("out.onnx");
     session.save(&out, secateur::export::Format::Onnx, secateur::atomic::Overwrite::Refuse).unwrap();
     let mut sorted = values.clone();
@@ -421,12 +423,12 @@ fn nothing_is_made_for_dimensions_beside_a_zero() {
     for dims in [&[1 << 31, 0, 1, 1][..], &[0, 16, 1 << 20, 1 << 7], &[1 << 27, 16, 0]] {
         let model = tiny::model(vec![tiny::node("Conv", &["x", "w"], "y")], vec![tiny::tensor("w", dims, tiny::FLOAT, Vec::new())]);
         let (_folder, path) = written(&model);
-        let mut session = Session::open(&path, &Unwatched).unwrap();
+        let session = Session::open(&path, &Unwatched).unwrap();
         for i in 0..session.model().graph.parameters.len() {
-            let detail = session.detail(graph::ParameterId(i)).unwrap().unwrap();
+            let detail = session.engine().detail(session.state(), graph::ParameterId(i)).unwrap().unwrap();
             assert_eq!((detail.empty_outputs, detail.picture.kept.len()), ((0, 0), 0));
         }
-        let sizes = session.dense_sizes(&Unwatched).unwrap();
+        let sizes = session.engine().dense_sizes(&Unwatched).unwrap();
         assert!(sizes.iter().all(|size| size.bytes.dense == 0 && size.pattern.is_none()));
     }
 }
@@ -437,13 +439,13 @@ fn nan_everywhere_is_pruned_last_and_to_zero() {
         written(&tiny::model(vec![tiny::gemm(&["x", "w"], "y")], vec![weight(&[f32::NAN, f32::NAN, -f32::NAN, f32::NAN])]));
     let mut session = Session::open(&path, &Unwatched).unwrap();
     for method in Method::ALL {
-        let settings = Settings { method, amount: Amount::Fraction(0.5), ..session.state().settings.clone() };
-        session.set(settings, Step::Amount).unwrap();
-        let (_, mask, values) = session.pruned_weights().unwrap().remove(0);
+        let recipe = Recipe { method, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
+        session.set(recipe, Step::Amount).unwrap();
+        let (_, mask, values) = session.engine().pruned_weights(session.state()).unwrap().remove(0);
         assert_eq!(mask.pruned(), 2);
         let values = values.into_f32();
         assert!(values[..2].iter().all(|v| v.to_bits() == 0) && values[2..].iter().all(|v| v.is_nan()));
-        assert!(session.detail(secateur::graph::ParameterId(0)).unwrap().is_some());
+        assert!(session.engine().detail(session.state(), secateur::graph::ParameterId(0)).unwrap().is_some());
     }
 }
 
@@ -460,15 +462,15 @@ fn tensors_without_elements_and_scalars_open() {
         let mut session = Session::open(&path, &Unwatched).unwrap();
         for method in Method::ALL {
             for amount in [0.0, 0.5, 1.0] {
-                let settings = Settings { method, amount: Amount::Fraction(amount), ..session.state().settings.clone() };
-                let _ = session.set(settings, Step::Amount);
-                let _ = (session.figures(), session.pruned_weights());
+                let recipe = Recipe { method, amount: Amount::Fraction(amount), ..session.state().recipe.clone() };
+                let _ = session.set(recipe, Step::Amount);
+                let _ = (session.engine().figures(session.state(), &Method::ALL), session.engine().pruned_weights(session.state()));
                 for id in 0..session.model().graph.parameters.len() {
-                    let _ = session.detail(secateur::graph::ParameterId(id));
+                    let _ = session.engine().detail(session.state(), secateur::graph::ParameterId(id));
                 }
             }
         }
-        let _ = session.forward(&[("x".into(), secateur::network::Array::f32(Vec::new(), vec![1.0]))]);
+        let _ = session.engine().forward(session.state(), &[("x".into(), secateur::network::Array::f32(Vec::new(), vec![1.0]))]);
     }
 }
 
@@ -514,9 +516,9 @@ fn a_million_empty_nodes_open_in_seconds() {
     model.extend(nodes);
     let (_folder, path) = folder(&model);
     let start = Instant::now();
-    let mut session = Session::open(&path, &Unwatched).unwrap();
+    let session = Session::open(&path, &Unwatched).unwrap();
     assert_eq!(session.model().graph.nodes.len(), 1_000_000);
-    let _ = session.forward(&[]);
+    let _ = session.engine().forward(session.state(), &[]);
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
@@ -577,10 +579,10 @@ fn a_kernel_may_reach_past_a_narrow_image() {
     let w = tiny::tensor("w", &[1, 1, 1, 2], tiny::FLOAT, tiny::bytes(&[3.0, 5.0]));
     let (_folder, path) = written(&typed(tiny::model(vec![conv], vec![w])));
     let mut session = Session::open(&path, &Unwatched).unwrap();
-    let settings = Settings { amount: Amount::Count(0), ..session.state().settings.clone() };
-    session.set(settings, Step::Amount).unwrap();
+    let recipe = Recipe { amount: Amount::Count(0), ..session.state().recipe.clone() };
+    session.set(recipe, Step::Amount).unwrap();
     let x = secateur::network::Array::f32(vec![1, 1, 1, 1], vec![2.0]);
-    let outputs = session.forward(&[("x".into(), x)]).unwrap();
+    let outputs = session.engine().forward(session.state(), &[("x".into(), x)]).unwrap();
     assert_eq!(outputs[0].1, secateur::network::Array::f32(vec![1, 1, 1, 1], vec![6.0]));
 }
 

@@ -99,9 +99,9 @@ fn every_shortcut_does_what_help_says() {
     asks(&mut window, CONTROL_SHIFT, Key::P, Purpose::Chart);
     assert_eq!(window.asked().len(), 4, "one dialog each");
     press(&mut window, CONTROL_SHIFT, Key::C, |s| s.notices.iter().any(|n| n.title == "Copied"));
-    press(&mut window, CONTROL, Key::M, |s| s.view.as_ref().unwrap().figures.settings.method == Method::LayerWise);
-    press(&mut window, CONTROL, Key::Z, |s| s.view.as_ref().unwrap().figures.settings.method == Method::Global);
-    press(&mut window, CONTROL_SHIFT, Key::Z, |s| s.view.as_ref().unwrap().figures.settings.method == Method::LayerWise);
+    press(&mut window, CONTROL, Key::M, |s| s.view.as_ref().unwrap().figures.recipe.method == Method::LayerWise);
+    press(&mut window, CONTROL, Key::Z, |s| s.view.as_ref().unwrap().figures.recipe.method == Method::Global);
+    press(&mut window, CONTROL_SHIFT, Key::Z, |s| s.view.as_ref().unwrap().figures.recipe.method == Method::LayerWise);
     window.set_percent("20");
     press(&mut window, CONTROL_SHIFT, Key::Enter, |s| s.view.as_ref().unwrap().is_applied);
     press(&mut window, CONTROL, Key::Enter, |s| s.view.as_ref().unwrap().is_fixed);

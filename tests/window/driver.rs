@@ -13,8 +13,9 @@ use egui_kittest::{Harness, HarnessBuilder, Node};
 use secateur::app::{App, AppState, FileDialogs, Reply, Request};
 use secateur::device::DeviceChoice;
 use secateur::measure::Figures;
-use secateur::prune::{Method, Settings, Step};
-use secateur::session::{Session, Unwatched};
+use secateur::prune::{Method, Recipe, Step};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 
 /// The demo's file.
 pub(super) const DEMO: &str = "assets/mobilenetv4_digits.onnx";
@@ -129,7 +130,7 @@ impl Window {
         let names: Vec<String> = self.harness.root().children_recursive().filter_map(|n| n.accesskit_node().label()).collect();
         format!(
             "amount {:?}, progress {:?}, question {:?}, notices {:?}, on screen {names:?}",
-            state.settings.as_ref().map(|s| s.amount),
+            state.recipe.as_ref().map(|s| s.amount),
             state.progress,
             state.question,
             state.notices
@@ -240,20 +241,20 @@ impl Window {
         &self.state().view.as_ref().unwrap().figures
     }
 
-    pub(super) fn settings(&self) -> &Settings {
-        self.state().settings.as_ref().unwrap()
+    pub(super) fn recipe(&self) -> &Recipe {
+        self.state().recipe.as_ref().unwrap()
     }
 
-    /// Pruned elements of a method at the present settings.
+    /// Pruned elements of a method at the present recipe.
     pub(super) fn pruned(&self, method: Method) -> u64 {
         self.figures().of(method).unwrap().pruned
     }
 
-    /// Asserts that the figures on screen are those that a session without a window gives for the same settings.
+    /// Asserts that the figures on screen are those that a session without a window gives for the same recipe.
     pub(super) fn assert_as_session(&self, file: &str) {
         let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
-        session.set(self.settings().clone(), Step::Amount).unwrap();
-        assert_eq!(self.figures(), &session.figures());
+        session.set(self.recipe().clone(), Step::Amount).unwrap();
+        assert_eq!(self.figures(), &session.engine().figures(session.state(), &Method::ALL));
     }
 
     /// The dialogs opened so far.

@@ -9,13 +9,15 @@ use eframe::egui::accesskit::{Role, Toggled};
 use eframe::egui::{Key, Modifiers, OutputCommand, Pos2, lerp, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use secateur::app::{AppState, Purpose};
-use secateur::evaluate::{Evaluator, Observer, Questions, Sensitivity};
+use secateur::evaluate::{Evaluator, Questions, Sensitivity};
 use secateur::graph::{ModuleId, ParameterId};
 use secateur::images::{ImageSet, Preprocess};
 use secateur::measure::Effect;
+use secateur::measurer::TaskKind;
 use secateur::onnx::Values;
-use secateur::prune::{Amount, Method, Settings, State, Step};
-use secateur::session::{Session, Unwatched};
+use secateur::prune::{Amount, Method, Recipe, State, Step};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 
 use super::driver::{CONTROL, DEMO, OTHER, Window};
 
@@ -63,23 +65,13 @@ pub(super) fn choose_digits(window: &mut Window) {
 /// Whether the effect of the slider's position is on screen, from all of so many images.
 pub(super) fn is_measured(state: &AppState, images: usize) -> bool {
     let cost = state.costs.cost.as_ref();
-    cost.is_some_and(|c| c.is_whole && c.dense.images == images && Some(&c.settings) == state.settings.as_ref())
+    cost.is_some_and(|c| c.is_whole && c.dense.images == images && Some(&c.recipe) == state.recipe.as_ref())
 }
 
 /// Moves the slider and waits for what that costs.
 fn set_percent(window: &mut Window, percent: &str) {
     window.set_percent(percent);
     window.wait("the effect of the position", |s| is_measured(s, IMAGES));
-}
-
-struct Watching;
-
-impl Observer for Watching {
-    fn seen(&mut self, _: &Effect) {}
-
-    fn is_cancelled(&self) -> bool {
-        false
-    }
 }
 
 /// What an evaluator without a window measures on the images that the window chose.
@@ -95,16 +87,16 @@ impl Beside {
         let (preprocess, _) = Preprocess::for_model(&session.model().graph, Path::new(DEMO));
         let questions = Questions::images(&session.model().graph, set, preprocess, None, IMAGES).unwrap();
         let state = session.state().clone();
-        Self { evaluator: Evaluator::new(session, questions), state }
+        Self { evaluator: Evaluator::new(session.engine().clone(), questions), state }
     }
 
     fn effect(&mut self, method: Method, amount: f64) -> Effect {
-        let settings = Settings { method, amount: Amount::Fraction(amount), ..self.state.settings.clone() };
-        self.evaluator.effect_at(&self.state, settings, &mut Watching).unwrap()
+        let recipe = Recipe { method, amount: Amount::Fraction(amount), ..self.state.recipe.clone() };
+        self.evaluator.effect_at(&self.state, recipe, &Unwatched).unwrap()
     }
 
     fn dense(&mut self) -> Effect {
-        self.evaluator.dense(None, &mut Watching).unwrap()
+        self.evaluator.dense(None, &Unwatched).unwrap()
     }
 }
 
@@ -182,9 +174,9 @@ fn the_effect_of_the_position_is_measured_whenever_the_slider_rests() {
     let (dense, layer_wise, global) = (beside.dense(), beside.effect(Method::LayerWise, 0.65), beside.effect(Method::Global, 0.65));
     let cost = window.state().costs.cost.as_ref().unwrap();
     assert_same(&cost.dense, &dense);
-    assert_eq!(cost.of(Method::Global).unwrap().changed, global.changed);
-    assert_same(cost.of(Method::LayerWise).unwrap(), &layer_wise);
-    assert_same(cost.of(Method::Global).unwrap(), &global);
+    assert_eq!(cost.effects.given(Method::Global).unwrap().changed, global.changed);
+    assert_same(cost.effects.given(Method::LayerWise).unwrap(), &layer_wise);
+    assert_same(cost.effects.given(Method::Global).unwrap(), &global);
     assert!(dense.top1 == Some(1.0) && layer_wise.top1 < Some(1.0) && layer_wise.top1 != global.top1, "nothing to tell apart");
     let figures = |row: &str, of: fn(&Effect) -> Option<f64>| {
         let figures = [&dense, &layer_wise, &global].map(|e| percent(of(e).unwrap()));
@@ -213,13 +205,13 @@ fn a_part_is_seen_first_and_a_move_of_the_slider_stops_the_rest() {
     window.click(Role::Tab, "Effect");
     window.wait("the demo's own images", |s| is_measured(s, DIGITS));
     window.set_percent("60");
-    window.wait("a part of them", |s| s.costs.cost.as_ref().is_some_and(|c| c.settings.amount == Amount::Fraction(0.6)));
+    window.wait("a part of them", |s| s.costs.cost.as_ref().is_some_and(|c| c.recipe.amount == Amount::Fraction(0.6)));
     let cost = window.state().costs.cost.as_ref().unwrap();
     assert!(!cost.is_whole && cost.dense.images == 30, "{} images at first", cost.dense.images);
     assert!(window.says("30 OF 360 IMAGES"));
     window.set_percent("70");
-    window.wait("the next position", |s| s.costs.cost.as_ref().is_some_and(|c| c.settings.amount == Amount::Fraction(0.7) || c.is_whole));
-    assert_eq!(window.state().costs.cost.as_ref().unwrap().settings.amount, Amount::Fraction(0.7), "the rest was measured first");
+    window.wait("the next position", |s| s.costs.cost.as_ref().is_some_and(|c| c.recipe.amount == Amount::Fraction(0.7) || c.is_whole));
+    assert_eq!(window.state().costs.cost.as_ref().unwrap().recipe.amount, Amount::Fraction(0.7), "the rest was measured first");
     window.wait("all of it", |s| is_measured(s, DIGITS));
     assert!(window.says("360 OF 360 IMAGES"));
 }
@@ -228,17 +220,17 @@ fn a_part_is_seen_first_and_a_move_of_the_slider_stops_the_rest() {
 fn a_curve_grows_from_coarse_to_fine_and_a_click_on_it_moves_the_slider() {
     let mut window = window();
     window.button("Measure the curve");
-    window.wait("a few points", |s| s.costs.curve.as_ref().is_some_and(|c| c.global.len() == 3));
-    let amounts: Vec<f64> = window.state().costs.curve.as_ref().unwrap().global.iter().map(|p| p.0).collect();
+    window.wait("a few points", |s| s.costs.curve.as_ref().is_some_and(|c| c.points.of(Method::Global).unwrap().len() == 3));
+    let amounts: Vec<f64> = window.state().costs.curve.as_ref().unwrap().points.of(Method::Global).unwrap().iter().map(|p| p.0).collect();
     assert_eq!(amounts, [0.0, 0.5, 1.0], "the coarse ones come first");
     let done = window.state().costs.progress.unwrap();
-    assert!(done.1 == "Curve" && done.0 > 0.0 && done.0 < 1.0, "{done:?}");
+    assert!(done.1 == TaskKind::Curve && done.0 > 0.0 && done.0 < 1.0, "{done:?}");
     assert!(window.has(Role::Button, "Cancel") && window.says("Curve"));
     window.wait("the curve", |s| s.costs.curve.is_some() && s.costs.progress.is_none());
     let curve = window.state().costs.curve.clone().unwrap();
     let mut beside = Beside::new(&window);
     for method in Method::ALL {
-        let points = curve.of(method);
+        let points = curve.points.of(method).unwrap();
         assert_eq!(points.iter().map(|p| p.0).collect::<Vec<_>>(), (0..=16).map(|i| f64::from(i) / 16.0).collect::<Vec<_>>());
         for at in [0, 12, 15] {
             assert_same(&points[at].1, &beside.effect(method, points[at].0));
@@ -249,9 +241,9 @@ fn a_curve_grows_from_coarse_to_fine_and_a_click_on_it_moves_the_slider() {
         let rect = window.node(Role::Button, "Accuracy against amount").rect();
         let at = Pos2::new(lerp(rect.x_range(), wanted), rect.center().y);
         click_at(&mut window, at);
-        window.wait("the slider there", |s| s.settings.as_ref().unwrap().amount != Amount::Fraction(0.0));
+        window.wait("the slider there", |s| s.recipe.as_ref().unwrap().amount != Amount::Fraction(0.0));
         window.wait("what it costs", |s| is_measured(s, IMAGES));
-        let Amount::Fraction(amount) = window.settings().amount else { panic!("a count") };
+        let Amount::Fraction(amount) = window.recipe().amount else { panic!("a count") };
         assert!((amount - f64::from(wanted)).abs() < 0.011, "{amount}, clicked at {wanted}");
         let rail = window.slider_at(amount as f32);
         assert!(window.slider().contains(rail));
@@ -260,7 +252,7 @@ fn a_curve_grows_from_coarse_to_fine_and_a_click_on_it_moves_the_slider() {
     // A click is one step, and the curve stays for the next.
     assert!(window.state().costs.curve.is_some());
     window.press(CONTROL, Key::Z);
-    window.wait("the amount before", |s| matches!(s.view.as_ref().unwrap().figures.settings.amount, Amount::Fraction(a) if a > 0.7));
+    window.wait("the amount before", |s| matches!(s.view.as_ref().unwrap().figures.recipe.amount, Amount::Fraction(a) if a > 0.7));
 }
 
 #[test]
@@ -268,7 +260,7 @@ fn work_is_cancelled_by_its_button_and_by_escape_and_goes_on_where_it_was() {
     let mut window = window();
     window.button("Scan");
     window.wait("some cases", |s| scan(s).is_some_and(|s| s.cases.len() >= 9));
-    assert_eq!(window.state().costs.progress.unwrap().1, "Sensitivity");
+    assert_eq!(window.state().costs.progress.unwrap().1, TaskKind::Scan);
     assert!(!window.has(Role::Button, "Scan") && !window.has(Role::Button, "Go on"), "it is going on");
     window.button("Cancel");
     window.wait("an end", |s| s.costs.progress.is_none());
@@ -297,7 +289,9 @@ fn work_is_cancelled_by_its_button_and_by_escape_and_goes_on_where_it_was() {
         window.wait("an end", |s| s.costs.progress.is_none());
     }
     window.settle();
-    assert!(window.state().costs.found.is_none() && window.state().costs.curve.as_ref().unwrap().global.len() < 17);
+    assert!(
+        window.state().costs.found.is_none() && window.state().costs.curve.as_ref().unwrap().points.of(Method::Global).unwrap().len() < 17
+    );
 }
 
 #[test]
@@ -320,8 +314,7 @@ fn the_largest_bearable_amount_is_found_and_offered() {
         let label = format!("{name} {} → {}", percent(found.amount), percent(found.effect.top1.unwrap()));
         window.button(&label);
         window.wait("that amount", |s| {
-            s.view.as_ref().unwrap().figures.settings.amount == Amount::Fraction(found.amount)
-                && s.settings.as_ref().unwrap().method == method
+            s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(found.amount) && s.recipe.as_ref().unwrap().method == method
         });
         window.assert_as_session(DEMO);
     }
@@ -343,7 +336,7 @@ fn a_scan_leads_to_locks_and_a_table() {
     let mut beside = Beside::new(&window);
     let graph = window.state().model.as_ref().unwrap().graph.clone();
     for i in 0..graph.modules.len() {
-        beside.state.settings.locked[i] = ModuleId(i) != stem.module;
+        beside.state.recipe.locked[i] = ModuleId(i) != stem.module;
     }
     let alone = beside.effect(Method::LayerWise, found.cases[8].amount);
     assert_same(&found.cases[8].effect, &alone);
@@ -381,7 +374,7 @@ fn a_scan_leads_to_locks_and_a_table() {
     let protect = format!("Protect {count}");
     reveal(&mut window, Role::Button, &protect);
     window.button(&protect);
-    window.wait("locks", |s| s.view.as_ref().unwrap().figures.settings.locked == sensitive);
+    window.wait("locks", |s| s.view.as_ref().unwrap().figures.recipe.locked == sensitive);
     assert!(window.figures().scope.iter().all(|id| !sensitive[graph.parameter(*id).module.0]), "nothing of them is pruned");
     // The stem is one of them; its column is the first in graph order.
     assert!(sensitive[stem.module.0]);
@@ -389,7 +382,7 @@ fn a_scan_leads_to_locks_and_a_table() {
     click_at(&mut window, map.left_top() + vec2(50.0, 6.0));
     assert_eq!(window.toggled("Lock this module"), Some(Toggled::True));
     window.press(CONTROL, Key::Z);
-    window.wait("no locks", |s| !s.view.as_ref().unwrap().figures.settings.locked.contains(&true));
+    window.wait("no locks", |s| !s.view.as_ref().unwrap().figures.recipe.locked.contains(&true));
 }
 
 #[test]
@@ -397,13 +390,13 @@ fn what_is_taken_from_the_weights_is_told_without_any_image() {
     let mut window = Window::on(Some(OTHER));
     window.click(Role::Tab, "Effect");
     window.set_percent("90");
-    window.wait("losses", |s| s.costs.losses.as_ref().is_some_and(|l| Some(&l.settings) == s.settings.as_ref()));
+    window.wait("losses", |s| s.costs.losses.as_ref().is_some_and(|l| Some(&l.recipe) == s.recipe.as_ref()));
     assert!(window.state().costs.shown.is_none() && window.says("Choose a folder with images"));
     let mut session = Session::open(Path::new(OTHER), &Unwatched).unwrap();
-    session.set(window.settings().clone(), Step::Amount).unwrap();
+    session.set(window.recipe().clone(), Step::Amount).unwrap();
     let graph = session.model().graph.clone();
     let mut wanted = Vec::new();
-    for (id, masks) in session.host_masks().unwrap() {
+    for (id, masks) in session.engine().host_masks(session.state()).unwrap() {
         let Some(Values::F32(values)) = session.model().file.floats(graph.parameter(id).tensor).unwrap() else { panic!("no floats") };
         let norm = |takes: &dyn Fn(usize) -> bool| {
             let squares = values.iter().enumerate().filter(|(i, _)| takes(*i)).map(|(_, v)| f64::from(*v) * f64::from(*v));
@@ -418,7 +411,7 @@ fn what_is_taken_from_the_weights_is_told_without_any_image() {
     }
     wanted.sort_by(|a, b| b.0.total_cmp(&a.0));
     let told = window.state().costs.losses.clone().unwrap();
-    let told = told.of(Method::Global).unwrap();
+    let told = told.losses.given(Method::Global).unwrap();
     assert_eq!(told.len(), wanted.len());
     for (error, id, empty, outputs) in &wanted {
         let loss = told.iter().find(|l| l.parameter == *id).unwrap();

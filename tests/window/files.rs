@@ -6,8 +6,8 @@ use eframe::egui::accesskit::Role;
 use eframe::egui::{Key, Modifiers, OutputCommand, ViewportCommand};
 use egui_kittest::kittest::Queryable;
 use secateur::app::{AppState, Purpose};
+use secateur::engine::Model;
 use secateur::export::{Form, Format};
-use secateur::session::Model;
 
 use super::driver::{CONTROL, CONTROL_SHIFT, OTHER, Window};
 
@@ -38,9 +38,9 @@ fn a_model_saved_as_onnx_has_the_zeros_that_were_shown() {
     assert_eq!(zeros(&path), 1_240_373);
 
     // Opened again, the same figures are zeros of the file.
-    let shown = window.figures().global.clone().unwrap();
+    let shown = window.figures().of(secateur::prune::Method::Global).cloned().unwrap();
     window.open(path.to_str().unwrap());
-    let opened = window.figures().global.clone().unwrap();
+    let opened = window.figures().of(secateur::prune::Method::Global).cloned().unwrap();
     assert_eq!(opened.zeros, shown.zeros);
     assert_eq!((opened.pruned, opened.emptied.len()), (0, 0), "what was empty when the file was opened is not emptied");
 }

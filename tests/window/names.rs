@@ -6,7 +6,7 @@ use eframe::egui::accesskit::Role;
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use onnx_ir::Message;
-use secateur::session::Model;
+use secateur::engine::Model;
 
 use super::driver::{DEMO, Window};
 use super::tiny;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eframe::egui::accesskit::Role;
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
-use secateur::prune::Settings;
+use secateur::prune::Recipe;
 
 use super::driver::{DEMO, FOLDED, OTHER, SIZE, Window};
 
@@ -86,7 +86,7 @@ fn folded_batch_norm_is_noted_and_its_biases_start_left_out() {
     assert!(window.says("BatchNorm is folded"));
     let text = &window.state().notices[0].text;
     assert!(text.contains("Biases") && text.contains("export"), "{text}");
-    assert!(!window.settings().biases);
+    assert!(!window.recipe().biases);
     window.set_percent("50");
     window.assert_as_session(FOLDED);
     assert!(!window.state().notices.is_empty(), "it stays while work goes on");
@@ -114,7 +114,7 @@ fn what_was_meant_for_the_old_model_does_not_reach_the_new_one() {
             s.view.is_some() && s.progress.is_none() && s.model.as_ref().is_some_and(|m| m.file.path.to_str() == Some(file))
         });
         window.settle();
-        assert_eq!(window.figures().settings, Settings::new(&window.state().model.as_ref().unwrap().graph));
+        assert_eq!(window.figures().recipe, Recipe::new(&window.state().model.as_ref().unwrap().graph));
         assert!(window.state().notices.iter().all(|n| !n.text.contains("internal")), "{:?}", window.state().notices);
     }
 }

@@ -6,7 +6,7 @@ use eframe::egui::accesskit::{Role, Toggled};
 use eframe::egui::{Event, Key, Modifiers, PointerButton};
 use egui_kittest::kittest::NodeT;
 use secateur::app::AppState;
-use secateur::session::Model;
+use secateur::engine::Model;
 
 use super::driver::{CONTROL, OTHER, Window};
 use super::effect::some_digits;

@@ -73,14 +73,14 @@ fn a_lock_protects_a_module() {
     assert_eq!(window.toggled("Lock this module"), Some(Toggled::True));
     assert_eq!(window.toggled("Prune blocks.0.0.conv"), Some(Toggled::True), "ticked or not is another matter");
     let id = window.state().selected.unwrap();
-    assert_eq!(window.figures().global.as_ref().unwrap().masked[id.0], 0);
+    assert_eq!(window.figures().of(Method::Global).unwrap().masked[id.0], 0);
     window.assert_as_session(DEMO);
     // Neither its type's tick nor another method changes that.
     window.click(Role::CheckBox, "Prune Conv2d");
     window.click(Role::CheckBox, "Prune Conv2d");
     window.click(Role::RadioButton, "Layer-wise");
-    window.wait("layer-wise figures", |s| s.view.as_ref().unwrap().figures.settings.method == Method::LayerWise);
-    assert_eq!(window.figures().layer_wise.as_ref().unwrap().masked[id.0], 0);
+    window.wait("layer-wise figures", |s| s.view.as_ref().unwrap().figures.recipe.method == Method::LayerWise);
+    assert_eq!(window.figures().of(Method::LayerWise).unwrap().masked[id.0], 0);
     window.click(Role::CheckBox, "Lock this module");
     window.wait("it again", |s| s.view.as_ref().unwrap().figures.scope_elements == SCOPE);
 }
@@ -95,13 +95,13 @@ fn the_slider_is_dragged_and_a_drag_is_one_step() {
         window.harness.hover_at(window.slider_at(percent as f32 / 100.0));
         window.harness.step();
     }
-    window.wait("figures at 50 %", |s| s.view.as_ref().unwrap().figures.settings.amount == Amount::Fraction(0.5));
+    window.wait("figures at 50 %", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(0.5));
     window.harness.drop_at(window.slider_at(0.5));
     window.step_twice();
     assert_eq!(window.pruned(Method::Global), 1_240_373);
     assert_eq!(window.pruned(Method::LayerWise), 1_240_373);
     window.assert_as_session(DEMO);
-    let emptied = &window.figures().global.as_ref().unwrap().emptied;
+    let emptied = &window.figures().of(Method::Global).unwrap().emptied;
     let names: Vec<&str> = emptied.iter().map(|&id| window.state().model.as_ref().unwrap().graph.parameter(id).name.as_str()).collect();
     assert_eq!(names, ["classifier.bias"]);
     assert!(window.says("classifier.bias is emptied") && window.says("of 2\u{2009}480\u{2009}746") && window.says("no ties"));
@@ -111,10 +111,10 @@ fn the_slider_is_dragged_and_a_drag_is_one_step() {
     window.harness.drag_at(window.slider_at(0.5));
     window.harness.hover_at(window.slider_at(0.8));
     window.harness.drop_at(window.slider_at(0.8));
-    window.wait("figures at 80 %", |s| s.view.as_ref().unwrap().figures.settings.amount == Amount::Fraction(0.8));
+    window.wait("figures at 80 %", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(0.8));
     for amount in [0.5, 0.0] {
         window.button("Undo");
-        window.wait("the amount before", |s| s.view.as_ref().unwrap().figures.settings.amount == Amount::Fraction(amount));
+        window.wait("the amount before", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(amount));
     }
     assert!(window.state().view.as_ref().unwrap().undoable.is_none());
 }
@@ -127,10 +127,10 @@ fn arrow_keys_move_the_slider_by_a_tenth_of_a_percent() {
     for thousandths in 1..=3 {
         window.press(Modifiers::NONE, Key::ArrowRight);
         let amount = Amount::Fraction(f64::from(thousandths) / 1000.0);
-        window.wait("a step to the right", |s| s.view.as_ref().unwrap().figures.settings.amount == amount);
+        window.wait("a step to the right", |s| s.view.as_ref().unwrap().figures.recipe.amount == amount);
     }
     window.press(Modifiers::NONE, Key::ArrowLeft);
-    window.wait("a step to the left", |s| s.view.as_ref().unwrap().figures.settings.amount == Amount::Fraction(0.002));
+    window.wait("a step to the left", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(0.002));
     window.assert_as_session(DEMO);
     assert_eq!(window.node(Role::Slider, "Amount").accesskit_node().numeric_value(), Some(0.2));
 }
@@ -140,20 +140,20 @@ fn amounts_are_typed() {
     let mut window = Window::demo();
     for (text, amount) in [("50", 0.5), ("33,3 %", 0.333), ("12.34%", 0.1234), ("100", 1.0), ("0", 0.0)] {
         window.enter("Amount in percent", text);
-        window.wait("the typed share", |s| s.view.as_ref().unwrap().figures.settings.amount == Amount::Fraction(amount));
+        window.wait("the typed share", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(amount));
         window.assert_as_session(DEMO);
     }
     window.enter("Elements to prune", "1 000");
-    window.wait("the typed number", |s| s.view.as_ref().unwrap().figures.settings.amount == Amount::Count(1000));
+    window.wait("the typed number", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Count(1000));
     assert_eq!(window.pruned(Method::Global), 1000);
     // Left with Tab it counts, left with Escape it does not.
     window.type_into("Elements to prune", "2000");
     window.press(Modifiers::NONE, Key::Tab);
-    window.wait("the typed number", |s| s.view.as_ref().unwrap().figures.settings.amount == Amount::Count(2000));
+    window.wait("the typed number", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Count(2000));
     window.type_into("Elements to prune", "3000");
     window.press(Modifiers::NONE, Key::Escape);
     window.settle();
-    assert_eq!(window.settings().amount, Amount::Count(2000));
+    assert_eq!(window.recipe().amount, Amount::Count(2000));
     assert_eq!(window.node(Role::TextInput, "Elements to prune").value().as_deref(), Some("2\u{2009}000"));
 }
 
@@ -183,7 +183,7 @@ fn what_is_no_amount_is_told_and_changes_nothing() {
         window.settle();
         let notice = &window.state().notices[0].text;
         assert!(notice.to_lowercase().contains(&told.to_lowercase()), "{field} “{text}”: {notice}");
-        assert_eq!(window.settings(), &before.settings, "{field} “{text}”");
+        assert_eq!(window.recipe(), &before.recipe, "{field} “{text}”");
         assert_eq!(window.figures(), &before, "{field} “{text}”");
     }
 }
@@ -193,11 +193,11 @@ fn methods_are_switched_by_button_and_by_key() {
     let mut window = Window::demo();
     window.set_percent("20");
     window.click(Role::RadioButton, "Layer-wise");
-    window.wait("layer-wise", |s| s.view.as_ref().unwrap().figures.settings.method == Method::LayerWise);
+    window.wait("layer-wise", |s| s.view.as_ref().unwrap().figures.recipe.method == Method::LayerWise);
     window.assert_as_session(DEMO);
     assert_eq!(window.node(Role::RadioButton, "Layer-wise").accesskit_node().toggled(), Some(Toggled::True));
     window.press(super::driver::CONTROL, Key::M);
-    window.wait("global", |s| s.view.as_ref().unwrap().figures.settings.method == Method::Global);
+    window.wait("global", |s| s.view.as_ref().unwrap().figures.recipe.method == Method::Global);
     assert_eq!(window.node(Role::RadioButton, "Layer-wise").accesskit_node().toggled(), Some(Toggled::False));
 }
 
@@ -240,7 +240,7 @@ fn ticking_what_a_search_found_leaves_the_rest() {
     window.click(Role::CheckBox, "Prune Conv2d");
     window.wait("fewer ticks", |s| s.view.as_ref().unwrap().figures.scope_elements < SCOPE);
     let graph = &window.state().model.as_ref().unwrap().graph;
-    for (module, ticked) in graph.modules.iter().zip(&window.settings().ticked) {
+    for (module, ticked) in graph.modules.iter().zip(&window.recipe().ticked) {
         if module.kind == "Conv2d" {
             assert_eq!(*ticked, !module.name.contains("dw_start"), "{}", module.name);
         }

@@ -10,14 +10,15 @@ use secateur::app::{AppState, Tab};
 use secateur::graph::ParameterId;
 use secateur::measure::Encoding;
 use secateur::measurer::Sizes;
-use secateur::prune::{Method, Settings, Step};
-use secateur::session::{Session, Unwatched};
+use secateur::prune::{Method, Recipe, Step};
+use secateur::session::Session;
+use secateur::watch::Unwatched;
 
 use super::driver::{DEMO, Window};
 
 fn is_weighed(state: &AppState) -> bool {
-    let settings = state.settings.as_ref().unwrap();
-    state.costs.sizes.as_ref().is_some_and(|sizes| sizes.settings.amount == settings.amount) && state.costs.work.is_some()
+    let recipe = state.recipe.as_ref().unwrap();
+    state.costs.sizes.as_ref().is_some_and(|sizes| sizes.recipe.amount == recipe.amount) && state.costs.work.is_some()
 }
 
 /// Opened as a file, it comes without its digits, so that nothing else is measured.
@@ -33,17 +34,20 @@ fn open() -> Window {
 fn bytes_and_work_are_those_of_a_session() {
     let mut window = open();
     let mut session = Session::open(Path::new(DEMO), &Unwatched).unwrap();
-    let dense = session.dense_sizes(&Unwatched).unwrap();
+    let dense = session.engine().dense_sizes(&Unwatched).unwrap();
     for method in Method::ALL {
-        session.set(Settings { method, ..window.settings().clone() }, Step::Amount).unwrap();
-        assert_eq!(window.state().costs.sizes.as_ref().unwrap().of(method).unwrap(), session.sizes(&dense, &Unwatched).unwrap());
+        session.set(Recipe { method, ..window.recipe().clone() }, Step::Amount).unwrap();
+        assert_eq!(
+            *window.state().costs.sizes.as_ref().unwrap().pruned.given(method).unwrap(),
+            session.engine().sizes(session.state(), &dense, &Unwatched).unwrap()
+        );
     }
     let sizes = window.state().costs.sizes.clone().unwrap();
-    let [opened, global] = [&sizes.dense[..], sizes.of(Method::Global).unwrap()].map(Sizes::total);
+    let [opened, global] = [&sizes.dense[..], sizes.pruned.given(Method::Global).unwrap()].map(Sizes::total);
     assert!(global.of(Encoding::Zstd) < opened.of(Encoding::Zstd));
     assert!(window.says("Dense: 10.0\u{2009}MB, 10.0\u{2009}MB, 10.0\u{2009}MB"));
     let megabytes = |bytes: u64| format!("{:.1}\u{2009}MB", bytes as f64 / 1e6);
-    let layer_wise = Sizes::total(sizes.of(Method::LayerWise).unwrap());
+    let layer_wise = Sizes::total(sizes.pruned.given(Method::LayerWise).unwrap());
     let row = [opened, layer_wise, global].map(|total| megabytes(total.sparse_tensor)).join(", ");
     assert!(window.says(&format!("ONNX sparse tensor: {row}, 66.7\u{2009}%")));
     // The whole network's work, as PyTorch counts it (tests/reference/macs.json), and two thirds of a half of it.
@@ -51,7 +55,7 @@ fn bytes_and_work_are_those_of_a_session() {
     // What the slider does is weighed again when it rests.
     window.set_percent("90");
     window.wait("other sizes", is_weighed);
-    let after = Sizes::total(window.state().costs.sizes.as_ref().unwrap().of(Method::Global).unwrap());
+    let after = Sizes::total(window.state().costs.sizes.as_ref().unwrap().pruned.given(Method::Global).unwrap());
     assert!(after.bitmask < global.bitmask / 2);
 }
 
@@ -73,7 +77,7 @@ fn passes_are_timed_when_asked_for_and_can_be_stopped() {
     window.button("Measure the speed");
     window.wait("times", |s| s.costs.timed.is_some() && s.costs.progress.is_none());
     let timed = window.state().costs.timed.clone().unwrap();
-    assert_eq!((timed.speed.batch, &timed.settings), (1, window.settings()));
+    assert_eq!((timed.speed.batch, &timed.recipe), (1, window.recipe()));
     assert!(window.says("Masked: ") && window.says("Fixed: "));
     // Many images take long enough to be stopped.
     window.enter_number("Images of a pass", "512");

@@ -18,7 +18,7 @@ fn is_fixed(state: &AppState) -> bool {
 }
 
 fn zeros(state: &AppState) -> u64 {
-    figures(state).global.as_ref().unwrap().model_zeros
+    figures(state).of(Method::Global).unwrap().model_zeros
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn weights_are_fixed_undone_and_fixed_again() {
     let masked = window.figures().clone();
     window.button("Fix weights");
     window.wait("fixed weights", is_fixed);
-    assert_eq!(window.settings().amount, Amount::Fraction(0.0));
+    assert_eq!(window.recipe().amount, Amount::Fraction(0.0));
     assert_eq!(zeros(window.state()), 1_240_373);
     assert!(window.says("weights fixed") && window.says("• mobilenetv4_digits.onnx"));
 
@@ -59,7 +59,7 @@ fn masks_are_kept_and_what_is_left_is_pruned_further() {
     window.press(CONTROL_SHIFT, Key::Enter);
     window.wait("kept masks", |s| s.view.as_ref().unwrap().is_applied);
     assert!(!is_fixed(window.state()), "kept is not fixed");
-    assert_eq!(window.settings().amount, Amount::Fraction(0.0));
+    assert_eq!(window.recipe().amount, Amount::Fraction(0.0));
     assert_eq!(zeros(window.state()), 496_149);
     window.set_percent("50");
     // As PyTorch's PruningContainer counts: 20 %, then half of what is left.
@@ -70,7 +70,7 @@ fn masks_are_kept_and_what_is_left_is_pruned_further() {
     window.press(CONTROL, Key::Z);
     window.wait("both masks again", |s| zeros(s) == 1_488_447);
     window.button("Keep masks, prune further");
-    window.wait("more kept masks", |s| figures(s).settings.amount == Amount::Fraction(0.0));
+    window.wait("more kept masks", |s| figures(s).recipe.amount == Amount::Fraction(0.0));
     assert_eq!(zeros(window.state()), 1_488_447);
 }
 
@@ -82,7 +82,7 @@ fn reset_forgets_masks_but_nothing_that_is_fixed() {
     window.wait("fixed weights", is_fixed);
     window.set_percent("50");
     window.press(CONTROL_SHIFT, Key::R);
-    window.wait("no masks", |s| figures(s).settings.amount == Amount::Fraction(0.0));
+    window.wait("no masks", |s| figures(s).recipe.amount == Amount::Fraction(0.0));
     assert_eq!(zeros(window.state()), 744_224);
     assert!(is_fixed(window.state()));
 }
@@ -90,19 +90,19 @@ fn reset_forgets_masks_but_nothing_that_is_fixed() {
 #[test]
 fn every_kind_of_step_is_undone_in_turn() {
     let mut window = Window::demo();
-    let start = window.settings().clone();
+    let start = window.recipe().clone();
     window.set_percent("50");
     window.click(Role::RadioButton, "Layer-wise");
     window.click(Role::CheckBox, "Biases");
     window.click(Role::CheckBox, "Prune conv_stem");
     window.click(Role::CheckBox, "Lock this module");
-    window.wait("five steps", |s| figures(s).settings.locked[0]);
+    window.wait("five steps", |s| figures(s).recipe.locked[0]);
     for _ in 0..5 {
-        let before = window.settings().clone();
+        let before = window.recipe().clone();
         window.press(CONTROL, Key::Z);
-        window.wait("a step back", |s| figures(s).settings != before);
+        window.wait("a step back", |s| figures(s).recipe != before);
     }
-    assert_eq!(window.settings(), &start);
+    assert_eq!(window.recipe(), &start);
     window.assert_as_session(DEMO);
     // A new step forgets what was undone.
     window.set_percent("10");

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 
 use crate::app::state::Grouping;
 use crate::app::text;
+use crate::engine::Model;
 use crate::graph::{Graph, ModuleId, rest_obstacle};
 use crate::onnx::{OnnxFile, Tensor, TensorId};
-use crate::session::Model;
 
 /// One line of the list.
 #[derive(Debug, PartialEq)]

@@ -23,12 +23,6 @@ pub enum DeviceError {
         /// How many there may be.
         limit: u64,
     },
-    /// The weights can no longer be read from their file.
-    #[error("{reason}")]
-    Unreadable {
-        /// What the file said.
-        reason: String,
-    },
     /// An argument has one entry too few or too many.
     #[error("{what} has {found} entries instead of {expected}")]
     Length {
@@ -84,10 +78,4 @@ pub enum DeviceError {
         /// What the runtime said.
         reason: String,
     },
-}
-
-impl From<crate::onnx::OpenError> for DeviceError {
-    fn from(error: crate::onnx::OpenError) -> Self {
-        Self::Unreadable { reason: error.to_string() }
-    }
 }

@@ -5,15 +5,28 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{SessionError, Watch};
+use super::EngineError;
 use crate::escaped::escaped;
 use crate::graph::{self, BatchNorm, Graph, Parameter, ParameterId};
 use crate::network::Network;
 use crate::onnx::{OnnxFile, OpenError};
-use crate::prune::Order;
+use crate::prune::Ranking;
+use crate::watch::Watch;
 
 /// Values of at most so many elements are in memory at once, beyond what is kept: 256 MB.
 const BATCH_ELEMENTS: usize = 1 << 26;
+
+/// Number of a model, counted as they are opened in one window: what is meant for one is not done to the next. 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ModelId(pub u64);
+
+impl ModelId {
+    /// That of the next model.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
 
 /// An opened model, shared with whoever shows it. Nothing in it changes.
 #[derive(Debug)]
@@ -57,21 +70,21 @@ impl Model {
         self.each_parameter(|p| Ok(self.file.floats(p.tensor)?.map_or(0, |values| values.zeros())))
     }
 
-    /// Sorts the magnitudes of every parameter, so that any cut is found at once.
+    /// Ranks the elements of every parameter by magnitude, so that any cut is found at once.
     ///
     /// # Errors
-    /// [`SessionError::Cancelled`], or external data that can no longer be read.
-    pub fn prepare(&self, watch: &dyn Watch) -> Result<Vec<Option<Order>>, SessionError> {
+    /// [`EngineError::Cancelled`], or external data that can no longer be read.
+    pub fn rank(&self, watch: &dyn Watch) -> Result<Vec<Option<Ranking>>, EngineError> {
         let total = self.graph.elements().max(1);
         let done = std::sync::atomic::AtomicUsize::new(0);
         self.each_parameter(|p| {
             if watch.is_cancelled() {
-                return Err(SessionError::Cancelled);
+                return Err(EngineError::Cancelled);
             }
-            let order = self.file.floats(p.tensor)?.map(|values| Order::of(&values, p.dtype));
+            let ranking = self.file.floats(p.tensor)?.map(|values| Ranking::of(&values, p.dtype));
             let before = done.fetch_add(p.elements, std::sync::atomic::Ordering::Relaxed);
             watch.progress((before + p.elements) as f32 / total as f32, "Sorting magnitudes");
-            Ok(order)
+            Ok(ranking)
         })
     }
 

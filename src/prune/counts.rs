@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::order::{NARROW_NAN, narrow_key};
+use super::ranking::{NARROW_NAN, narrow_key};
 use crate::onnx::Dtype;
 
 /// Fewer elements are not worth a table.
@@ -13,7 +13,7 @@ const MAGNITUDES: usize = 1 << 15;
 
 /// How many elements have each magnitude.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct MagnitudeCounts {
     kind: Kind,
     /// For every magnitude, the number of elements that have it or a smaller one.
     through: Vec<u64>,
@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-impl Tally {
+impl MagnitudeCounts {
     /// Counts `values`, which were read from elements of `dtype`; `None` where these are wider than two bytes, or few.
     pub(super) fn of(values: &[f32], dtype: Dtype) -> Option<Self> {
         let kind = match dtype {
@@ -100,7 +100,7 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::onnx::Values;
-    use crate::prune::order::Order;
+    use crate::prune::ranking::Ranking;
 
     /// Every pattern of two bytes several times, NaNs, infinities and both zeros among them, ranks as in the sorted list.
     #[test]
@@ -110,7 +110,7 @@ mod tests {
             let mut values: Vec<f32> = (0..=u16::MAX).map(read).collect();
             values.extend((0..200_000_u32).map(|i| read((i.wrapping_mul(2_654_435_761) >> 17) as u16 & 0x3fff)));
             let values = Values::F32(values);
-            let (table, list) = (Order::of(&values, dtype), Order::new(&values));
+            let (table, list) = (Ranking::of(&values, dtype), Ranking::new(&values));
             assert_eq!((table.len(), table.zeros()), (list.len(), list.zeros()));
             for rank in (0..list.len()).step_by(97).chain([list.len() - 1]) {
                 let (a, b) = (table.magnitude(rank), list.magnitude(rank));
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn few_elements_and_wide_ones_have_no_table() {
-        assert!(Tally::of(&[1.0; 100], Dtype::F16).is_none());
-        assert!(Tally::of(&vec![1.0; MANY], Dtype::F32).is_none());
+        assert!(MagnitudeCounts::of(&[1.0; 100], Dtype::F16).is_none());
+        assert!(MagnitudeCounts::of(&vec![1.0; MANY], Dtype::F32).is_none());
     }
 }

@@ -1,13 +1,33 @@
-//! What may be pruned: ticks, locks, biases.
+//! Everything that decides a mask: scope, score, pattern, method and amount.
 
 use crate::graph::{BatchNorm, Graph, Kind, ModuleId, ParameterId};
 
-use super::select::Method;
+use super::method::Method;
 use super::{Amount, PruneError};
 
-/// Everything that a person sets before weights are fixed.
+/// What ranks the elements of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Score {
+    /// The smallest magnitude goes first: L1.
+    #[default]
+    Magnitude,
+}
+
+/// Which elements may go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Pattern {
+    /// Any, one by one: unstructured.
+    #[default]
+    Elements,
+}
+
+/// Everything that a person sets before weights are fixed, and that decides the masks.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub struct Recipe {
+    /// What ranks the elements of a parameter.
+    pub score: Score,
+    /// Which of them may go together.
+    pub pattern: Pattern,
     /// How elements are chosen.
     pub method: Method,
     /// How many.
@@ -20,7 +40,7 @@ pub struct Settings {
     pub locked: Vec<bool>,
 }
 
-impl Settings {
+impl Recipe {
     /// Nothing pruned yet; ticked is every type whose weight has more than one dimension. Biases are in, except where batch
     /// normalisation was folded into them.
     #[must_use]
@@ -35,6 +55,8 @@ impl Settings {
             })
             .collect();
         Self {
+            score: Score::Magnitude,
+            pattern: Pattern::Elements,
             method: Method::Global,
             amount: Amount::Fraction(0.0),
             biases: graph.batch_norm != Some(BatchNorm::Folded),
@@ -46,10 +68,16 @@ impl Settings {
     /// Whether they differ in nothing but the method: what was measured for both methods belongs to both.
     #[must_use]
     pub fn is_but_for_method(&self, other: &Self) -> bool {
-        (self.amount, self.biases, &self.ticked, &self.locked) == (other.amount, other.biases, &other.ticked, &other.locked)
+        Self { method: other.method, ..self.clone() } == *other
     }
 
-    /// Whether a module may be pruned at all under these settings.
+    /// The same, with nothing pruned.
+    #[must_use]
+    pub fn without_amount(&self) -> Self {
+        Self { amount: Amount::Fraction(0.0), ..self.clone() }
+    }
+
+    /// Whether a module may be pruned at all under this recipe.
     #[must_use]
     pub fn includes(&self, module: ModuleId) -> bool {
         self.ticked[module.0] && !self.locked[module.0]

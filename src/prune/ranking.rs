@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::tally::Tally;
+use super::counts::MagnitudeCounts;
 use crate::onnx::{Dtype, Values};
 
 /// The largest 32-bit key, which all NaNs share; infinity is one less.
@@ -27,9 +27,9 @@ pub(super) fn narrow_magnitude(key: u32) -> f32 {
     f32::from_bits(key)
 }
 
-/// Magnitudes of one parameter, sorted. Equal ones stand for their elements in index order.
+/// Magnitudes of one parameter, sorted. Equal ones stand for their elements in index ranking.
 #[derive(Debug)]
-pub struct Order {
+pub struct Ranking {
     keys: Keys,
     zeros: u64,
 }
@@ -39,10 +39,10 @@ enum Keys {
     Narrow(Vec<u32>),
     Wide(Vec<u64>),
     /// Of many elements with two bytes each: how many there are of every key says as much as the list would.
-    Tally(Tally),
+    Counts(MagnitudeCounts),
 }
 
-impl Order {
+impl Ranking {
     /// Sorts the magnitudes of `values`: O(n).
     #[must_use]
     pub fn new(values: &Values) -> Self {
@@ -54,20 +54,20 @@ impl Order {
                 Keys::Wide(keys)
             }
         };
-        let mut order = Self { keys, zeros: 0 };
-        order.zeros = order.count_below(1, Domain::Narrow, 0, order.len()) as u64;
-        order
+        let mut ranking = Self { keys, zeros: 0 };
+        ranking.zeros = ranking.count_below(1, Domain::Narrow, 0, ranking.len()) as u64;
+        ranking
     }
 
-    /// As [`Order::new`], for values that were read from this type: magnitudes of two bytes are counted and not kept.
+    /// As [`Ranking::new`], for values that were read from this type: magnitudes of two bytes are counted and not kept.
     #[must_use]
     pub fn of(values: &Values, dtype: Dtype) -> Self {
-        let tally = match values {
-            Values::F32(v) => Tally::of(v, dtype),
+        let counts = match values {
+            Values::F32(v) => MagnitudeCounts::of(v, dtype),
             Values::F64(_) => None,
         };
-        let Some(tally) = tally else { return Self::new(values) };
-        Self { zeros: tally.zeros(), keys: Keys::Tally(tally) }
+        let Some(counts) = counts else { return Self::new(values) };
+        Self { zeros: counts.zeros(), keys: Keys::Counts(counts) }
     }
 
     /// Number of elements.
@@ -76,7 +76,7 @@ impl Order {
         match &self.keys {
             Keys::Narrow(k) => k.len(),
             Keys::Wide(k) => k.len(),
-            Keys::Tally(k) => k.len(),
+            Keys::Counts(k) => k.len(),
         }
     }
 
@@ -98,7 +98,7 @@ impl Order {
         match &self.keys {
             Keys::Narrow(k) => f64::from(narrow_magnitude(k[rank])),
             Keys::Wide(k) => f64::from_bits(k[rank]),
-            Keys::Tally(k) => f64::from(narrow_magnitude(k.key(rank))),
+            Keys::Counts(k) => f64::from(narrow_magnitude(k.key(rank))),
         }
     }
 
@@ -107,7 +107,7 @@ impl Order {
         match &self.keys {
             Keys::Narrow(k) => (k.partition_point(|&x| x < k[rank]), k.partition_point(|&x| x <= k[rank])),
             Keys::Wide(k) => (k.partition_point(|&x| x < k[rank]), k.partition_point(|&x| x <= k[rank])),
-            Keys::Tally(k) => k.around(rank),
+            Keys::Counts(k) => k.around(rank),
         }
     }
 
@@ -121,8 +121,8 @@ impl Order {
             (Keys::Narrow(k), Domain::Narrow) => u64::from(k[rank]),
             (Keys::Narrow(k), Domain::Wide) => wide_key(f64::from(narrow_magnitude(k[rank]))),
             (Keys::Wide(k), _) => k[rank],
-            (Keys::Tally(k), Domain::Narrow) => u64::from(k.key(rank)),
-            (Keys::Tally(k), Domain::Wide) => wide_key(f64::from(narrow_magnitude(k.key(rank)))),
+            (Keys::Counts(k), Domain::Narrow) => u64::from(k.key(rank)),
+            (Keys::Counts(k), Domain::Wide) => wide_key(f64::from(narrow_magnitude(k.key(rank)))),
         }
     }
 
@@ -203,13 +203,13 @@ mod tests {
 
     #[test]
     fn nan_ranks_above_infinity_and_zero_has_no_sign() {
-        let order = Order::new(&Values::F32(vec![f32::NAN, -0.0, f32::INFINITY, f32::from_bits(0xffff_ffff), 0.0, -1.0e-45]));
-        assert_eq!(order.zeros(), 2);
-        let ranked: Vec<f64> = (0..6).map(|i| order.magnitude(i)).collect();
+        let ranking = Ranking::new(&Values::F32(vec![f32::NAN, -0.0, f32::INFINITY, f32::from_bits(0xffff_ffff), 0.0, -1.0e-45]));
+        assert_eq!(ranking.zeros(), 2);
+        let ranked: Vec<f64> = (0..6).map(|i| ranking.magnitude(i)).collect();
         assert_eq!(ranked[..2], [0.0, 0.0]);
         assert!(ranked[2] > 0.0 && ranked[2] < 1e-44);
         assert!(ranked[3].is_infinite() && ranked[4].is_nan() && ranked[5].is_nan());
-        assert_eq!(order.around(5), (4, 6));
+        assert_eq!(ranking.around(5), (4, 6));
     }
 
     proptest! {
@@ -223,8 +223,8 @@ mod tests {
         #[test]
         fn doubles_and_singles_rank_by_exact_magnitude(singles in prop::collection::vec(any::<f32>(), 1..50), doubles in prop::collection::vec(any::<f64>(), 1..50), probe in any::<f64>()) {
             let key = wide_key(probe);
-            let narrow = Order::new(&Values::F32(singles.clone()));
-            let wide = Order::new(&Values::F64(doubles.clone()));
+            let narrow = Ranking::new(&Values::F32(singles.clone()));
+            let wide = Ranking::new(&Values::F64(doubles.clone()));
             let wanted = singles.iter().filter(|&&x| wide_key(f64::from(x)) < key).count();
             prop_assert_eq!(narrow.count_below(key, Domain::Wide, 0, singles.len()), wanted);
             let wanted = doubles.iter().filter(|&&x| wide_key(x) < key).count();

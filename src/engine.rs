@@ -1,0 +1,277 @@
+//! What a model can be asked, whatever was done to it: figures, masks, weights, networks, files.
+//!
+//! An [`Engine`] knows how: it holds the model, the rankings of its elements, the device, and what was made on it once for all. What
+//! was done to the model is a [`State`], which every call takes. So one engine serves the window, the measurer and the commands at
+//! once, and its weights go up to a GPU once.
+
+mod cost;
+mod gpu;
+mod looking;
+mod masks;
+mod model;
+mod networks;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::atomic::Overwrite;
+use crate::device::ComputeDevice;
+use crate::export::{self, ExportError, Format, Report};
+use crate::graph::ParameterId;
+use crate::measure::{self, Figures, Outcome};
+use crate::network::{Network, NetworkError};
+use crate::onnx::{Dtype, OpenError};
+use crate::prune::device::DeviceError;
+use crate::prune::{Mask, Method, PruneError, Ranking, Recipe, Standing, State, Weights};
+use crate::watch::Watch;
+use gpu::Gpu;
+use looking::Looked;
+pub use model::{Model, ModelId};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The file could not be opened, or can no longer be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The recipe cannot be applied.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
+    /// The model could not be saved.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The GPU failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The network could not be run.
+    #[error("{0}")]
+    Network(NetworkError),
+    /// A compressor failed.
+    #[error("cannot compress “{name}”: {source}")]
+    Weigh {
+        /// The parameter.
+        name: String,
+        /// What the compressor said.
+        source: std::io::Error,
+    },
+    /// The person stopped it.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl From<NetworkError> for EngineError {
+    fn from(error: NetworkError) -> Self {
+        match error {
+            NetworkError::Cancelled => Self::Cancelled,
+            error => Self::Network(error),
+        }
+    }
+}
+
+/// One ranking per parameter of the graph; `None` where it cannot be pruned.
+type Rankings = Arc<[Option<Arc<Ranking>>]>;
+
+/// The ranking of a parameter after steps that left no prefix of the one as opened, and what it is a ranking of.
+#[derive(Debug)]
+struct Derived {
+    weights: Weights,
+    kept: Arc<Mask>,
+    ranking: Arc<Ranking>,
+}
+
+/// Knows how to prune, run, measure and save one model. Shared between threads; see the module's head.
+#[derive(Debug)]
+pub struct Engine {
+    model: Arc<Model>,
+    rankings: Rankings,
+    /// The latest of every parameter.
+    derived: Mutex<HashMap<ParameterId, Derived>>,
+    device: Option<ComputeDevice>,
+    gpu: Mutex<Gpu>,
+    /// The dense network on the device, made when it is first run.
+    network: Mutex<Option<Network>>,
+    /// The parameter that was looked at last.
+    looked: Mutex<Option<Looked>>,
+}
+
+impl Engine {
+    /// Opens a file and ranks the elements of its parameters.
+    ///
+    /// # Errors
+    /// [`EngineError::Open`], [`EngineError::Cancelled`]
+    pub fn open(path: &Path, watch: &dyn Watch) -> Result<Self, EngineError> {
+        let model = Arc::new(Model::open(path)?);
+        let rankings = model.rank(watch)?;
+        Ok(Self::new(model, rankings))
+    }
+
+    /// From a model and what [`Model::rank`] made of it. The network runs on the CPU, and masks are made there.
+    #[must_use]
+    pub fn new(model: Arc<Model>, rankings: Vec<Option<Ranking>>) -> Self {
+        Self::with(model, rankings.into_iter().map(|ranking| ranking.map(Arc::new)).collect(), None)
+    }
+
+    /// The same model on `device`: networks run there, and a GPU makes the masks with its kernels.
+    #[must_use]
+    pub fn on(&self, device: ComputeDevice) -> Self {
+        Self::with(self.model.clone(), self.rankings.clone(), Some(device))
+    }
+
+    fn with(model: Arc<Model>, rankings: Rankings, device: Option<ComputeDevice>) -> Self {
+        Self {
+            model,
+            rankings,
+            derived: Mutex::default(),
+            device,
+            gpu: Mutex::default(),
+            network: Mutex::default(),
+            looked: Mutex::default(),
+        }
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The model as opened, under the recipe that a person starts with.
+    #[must_use]
+    pub fn opened(&self) -> State {
+        State::new(Recipe::new(&self.model.graph), self.rankings.len())
+    }
+
+    /// How a parameter stands before the step of `state`; `None` where it cannot be pruned, or can no longer be read.
+    fn standing(&self, state: &State, id: ParameterId) -> Option<Standing> {
+        let ranking = self.rankings[id.0].as_ref()?;
+        let (kept, weights) = (&state.kept[id.0], &state.weights[id.0]);
+        match (weights.zeroed().prefix(), kept.prefix()) {
+            (Some(fixed), Some(masked)) => Some(Standing { ranking: ranking.clone(), fixed, masked, apart: 0 }),
+            _ => {
+                let ranking = self.derived(state, id).ok().flatten()?;
+                Some(Standing { ranking, fixed: 0, masked: 0, apart: kept.count() })
+            }
+        }
+    }
+
+    fn standings(&self, state: &State) -> Vec<Option<Standing>> {
+        (0..self.rankings.len()).map(|i| self.standing(state, ParameterId(i))).collect()
+    }
+
+    /// The ranking of those elements of a parameter that `state` has not masked, with what is fixed in them.
+    fn derived(&self, state: &State, id: ParameterId) -> Result<Option<Arc<Ranking>>, OpenError> {
+        let Some(ranking) = self.rankings[id.0].as_ref() else { return Ok(None) };
+        let parameter = self.model.graph.parameter(id);
+        let weights = &state.weights[id.0];
+        let Some(mut values) = self.model.file.floats(parameter.tensor)? else { return Ok(None) };
+        let kept = match &state.kept[id.0] {
+            crate::prune::Masked::Bits(mask) => mask.clone(),
+            other => Arc::new(other.mask(&values, ranking)),
+        };
+        if let Some(known) = lock(&self.derived).get(&id).filter(|known| known.weights == *weights && known.kept == kept) {
+            return Ok(Some(known.ranking.clone()));
+        }
+        weights.zeroed().mask(&values, ranking).apply(&mut values);
+        let ranking = Arc::new(Ranking::of(&kept.left(&values), parameter.dtype));
+        lock(&self.derived).insert(id, Derived { weights: weights.clone(), kept, ranking: ranking.clone() });
+        Ok(Some(ranking))
+    }
+
+    fn ranked<'a>(&'a self, standings: &'a [Option<Standing>]) -> measure::Ranked<'a> {
+        measure::Ranked { graph: &self.model.graph, opened: &self.rankings, standings }
+    }
+
+    /// What each of `methods` does in `state`.
+    #[must_use]
+    pub fn figures(&self, state: &State, methods: &[Method]) -> Figures {
+        measure::figures(self.ranked(&self.standings(state)), &state.recipe, methods)
+    }
+
+    /// As [`Engine::figures`]. On a GPU its kernels find cuts and ties, and the host's numbers are compared with theirs.
+    ///
+    /// # Errors
+    /// [`EngineError::Device`]; a recipe that cannot be applied is part of the figures.
+    pub fn figures_on_device(&self, state: &State, methods: &[Method]) -> Result<Figures, EngineError> {
+        let mut figures = self.figures(state, methods);
+        for &method in methods {
+            if let Some(Ok(outcome)) = figures.outcomes.of_mut(method) {
+                *outcome = self.checked_on_device(&state.under(method), outcome.clone())?;
+            }
+        }
+        Ok(figures)
+    }
+
+    /// What the recipe of `state` does.
+    ///
+    /// # Errors
+    /// An empty scope, or an amount that does not fit.
+    pub fn outcome(&self, state: &State) -> Result<Outcome, PruneError> {
+        measure::outcome(self.ranked(&self.standings(state)), &state.recipe)
+    }
+
+    /// As [`Engine::outcome`]. On a GPU its kernels find cut, ties and numbers, and the host's numbers are compared with them.
+    ///
+    /// # Errors
+    /// As [`Engine::outcome`], and [`EngineError::Device`].
+    pub fn outcome_on_device(&self, state: &State) -> Result<Outcome, EngineError> {
+        self.checked_on_device(state, self.outcome(state)?)
+    }
+
+    fn checked_on_device(&self, state: &State, outcome: Outcome) -> Result<Outcome, EngineError> {
+        let found = self.with_gpu(state, |gpu| gpu.prune(self, state, &outcome))?;
+        Ok(match found {
+            Some(found) => Outcome { cut: if outcome.method == Method::Global { found.cut } else { None }, ties: found.ties, ..outcome },
+            None => outcome,
+        })
+    }
+
+    /// Whether a step without effect may stand in `state`: everything that the recipe can be refused for, but for an empty scope.
+    ///
+    /// # Errors
+    /// An amount that does not fit.
+    pub fn check(&self, state: &State) -> Result<(), PruneError> {
+        match self.outcome(state) {
+            Ok(_) | Err(PruneError::EmptyScope | PruneError::Quantized { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where masks are made in `state`: the adapter's name, or `CPU`.
+    #[must_use]
+    pub fn mask_device(&self, state: &State) -> &str {
+        self.gpu_for(state).map_or("CPU", |d| d.name.as_str())
+    }
+
+    /// Where the network runs: the adapter's name, or `CPU`.
+    #[must_use]
+    pub fn network_device(&self) -> &str {
+        self.device.as_ref().map_or("CPU", |d| d.name.as_str())
+    }
+
+    /// The GPU that can make the masks. Doubles have no place on it: where they are in the scope or changed, the host prunes; so it
+    /// does where the weights were found to exceed the GPU.
+    fn gpu_for(&self, state: &State) -> Option<&ComputeDevice> {
+        let device = self.device.as_ref().filter(|d| d.is_gpu)?;
+        if matches!(*lock(&self.gpu), Gpu::TooSmall) {
+            return None;
+        }
+        let graph = &self.model.graph;
+        let is_wide = |id: ParameterId| graph.parameter(id).dtype == Dtype::F64;
+        let changed = (0..graph.parameters.len()).filter(|&i| state.has_changed(i)).map(ParameterId);
+        (!changed.chain(state.recipe.scope(graph)).any(is_wide)).then_some(device)
+    }
+
+    /// Saves the model as pruned in `state`.
+    ///
+    /// # Errors
+    /// [`EngineError::Export`], [`EngineError::Prune`]
+    pub fn save(&self, state: &State, path: &Path, format: Format, overwrite: Overwrite) -> Result<Report, EngineError> {
+        Ok(export::save(&self.model.file, &self.model.graph, &self.masks(state)?, format, path, overwrite)?)
+    }
+}
+
+/// What a panic left locked is whole: nothing here is changed half.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,175 @@
+//! A model's weights on the GPU, and masks made there and read back.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+
+use super::{Engine, EngineError, Model, lock};
+use crate::device::ComputeDevice;
+use crate::export::{Masks, ParameterMasks};
+use crate::graph::ParameterId;
+use crate::measure::Outcome;
+use crate::onnx::Values;
+use crate::prune::device::{DeviceError, DeviceWeights, Rows};
+use crate::prune::{Mask, Masked, Method, State, Weights};
+
+/// What of the weights is on the GPU.
+#[derive(Debug, Default)]
+pub(super) enum Gpu {
+    /// Nothing yet, or nothing after a failure.
+    #[default]
+    Empty,
+    /// All of them.
+    Holds(Box<GpuWeights>),
+    /// They exceed what it can hold: the host prunes.
+    TooSmall,
+}
+
+impl Engine {
+    /// Lends the GPU's copy of the weights, made when first asked for; after a failure it is made anew. `None` where the host
+    /// prunes.
+    pub(super) fn with_gpu<T>(
+        &self,
+        state: &State,
+        act: impl FnOnce(&mut GpuWeights) -> Result<T, EngineError>,
+    ) -> Result<Option<T>, EngineError> {
+        let Some(device) = self.gpu_for(state) else { return Ok(None) };
+        let mut gpu = lock(&self.gpu);
+        let mut weights = match std::mem::take(&mut *gpu) {
+            Gpu::Holds(weights) => weights,
+            Gpu::TooSmall => {
+                *gpu = Gpu::TooSmall;
+                return Ok(None);
+            }
+            Gpu::Empty => match GpuWeights::new(&self.model, device) {
+                Err(EngineError::Device(DeviceError::TooLarge { .. })) => {
+                    *gpu = Gpu::TooSmall;
+                    return Ok(None);
+                }
+                made => Box::new(made?),
+            },
+        };
+        let result = act(&mut weights)?;
+        *gpu = Gpu::Holds(weights);
+        Ok(Some(result))
+    }
+}
+
+/// The weights on a GPU, with what was fixed in them.
+#[derive(Debug)]
+pub(super) struct GpuWeights {
+    weights: DeviceWeights,
+    /// The parameters that are there, in graph order.
+    parameters: Vec<ParameterId>,
+    /// What was fixed in them, per parameter of the graph.
+    fixed: Arc<[Weights]>,
+    adapter: String,
+}
+
+/// What the GPU found.
+pub(super) struct Found {
+    pub(super) cut: Option<f64>,
+    pub(super) ties: u64,
+}
+
+impl GpuWeights {
+    /// Copies every parameter that is no double to the device.
+    fn new(model: &Model, device: &ComputeDevice) -> Result<Self, EngineError> {
+        let (mut parameters, mut values) = (Vec::new(), Vec::new());
+        for (i, parameter) in model.graph.parameters.iter().enumerate() {
+            if let Some(Values::F32(narrow)) = model.file.floats(parameter.tensor)? {
+                parameters.push(ParameterId(i));
+                values.push(narrow);
+            }
+        }
+        let weights = DeviceWeights::upload(values.iter().map(Vec::as_slice), &device.device)?;
+        let fixed = vec![Weights::AsOpened; model.graph.parameters.len()].into();
+        Ok(Self { weights, parameters, fixed, adapter: device.name.clone() })
+    }
+
+    /// Masks as `outcome` says, with the device's own cut.
+    pub(super) fn prune(&mut self, engine: &Engine, state: &State, outcome: &Outcome) -> Result<Found, EngineError> {
+        if self.fixed != state.weights {
+            self.weights.unfix();
+            let fixed: Vec<Masked> = state.weights.iter().map(|weights| weights.zeroed().clone()).collect();
+            self.mask(engine, &fixed)?;
+            self.weights.fix()?;
+            self.fixed = state.weights.clone();
+        }
+        self.weights.reset();
+        self.mask(engine, &state.kept)?;
+        let scope = state.recipe.scope(&engine.model.graph);
+        let inside: Vec<bool> = self.parameters.iter().map(|id| scope.binary_search(id).is_ok()).collect();
+        let wanted: Vec<u64> = self.parameters.iter().map(|id| outcome.masked[id.0] - state.kept[id.0].count()).collect();
+        let (rows, wanted) = match outcome.method {
+            Method::LayerWise => (Rows::Each, wanted),
+            Method::Global => (Rows::Together, vec![wanted.iter().sum()]),
+        };
+        let selection = self.weights.select(&inside, rows, &wanted)?;
+        let disagreement = self.parameters.iter().zip(&selection.counts).find(|(id, count)| outcome.masked[id.0] != **count);
+        if let Some((id, &found)) = disagreement {
+            let expected = outcome.masked[id.0];
+            return Err(DeviceError::Disagrees {
+                adapter: self.adapter.clone(),
+                step: "selecting",
+                what: "a parameter's number of pruned elements",
+                expected,
+                found,
+            }
+            .into());
+        }
+        let ties = match outcome.method {
+            Method::Global => selection.ties.iter().sum(),
+            // Only cuts that elements which stay share count, and those the host knows.
+            Method::LayerWise => outcome.ties,
+        };
+        Ok(Found { cut: selection.cuts.iter().copied().flatten().next().map(f64::from), ties })
+    }
+
+    /// Masks these elements, one entry per parameter of the graph, on weights without a mask: where they are prefixes the device
+    /// finds them itself.
+    fn mask(&mut self, engine: &Engine, masked: &[Masked]) -> Result<(), EngineError> {
+        let prefixes: Option<Vec<u64>> = self.parameters.iter().map(|id| masked[id.0].prefix()).collect();
+        if let Some(prefixes) = prefixes {
+            let all = vec![true; self.parameters.len()];
+            self.weights.select(&all, Rows::Each, &prefixes)?;
+            return Ok(());
+        }
+        let one = |id: &ParameterId| -> Result<Vec<u64>, EngineError> {
+            let parameter = engine.model.graph.parameter(*id);
+            let none = || vec![0; parameter.elements.div_ceil(64)];
+            let Some(ranking) = engine.rankings[id.0].as_ref().filter(|_| !masked[id.0].is_nothing()) else { return Ok(none()) };
+            Ok(engine.model.file.floats(parameter.tensor)?.map_or_else(none, |v| masked[id.0].mask(&v, ranking).into_words()))
+        };
+        let masks = self.parameters.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.weights.set_masks(&masks)?)
+    }
+
+    /// Reads back the masks of the last [`GpuWeights::prune`].
+    pub(super) fn masks(&self, engine: &Engine, state: &State, outcome: &Outcome) -> Result<Masks, EngineError> {
+        let graph = &engine.model.graph;
+        let scope = state.recipe.scope(graph);
+        let mut masks = Masks::new();
+        for (id, words) in self.parameters.iter().zip(self.weights.all_masks()?) {
+            let wanted = scope.binary_search(id).is_ok() || outcome.masked[id.0] > 0 || state.has_changed(id.0);
+            let (Some(ranking), true) = (engine.rankings[id.0].as_ref(), wanted) else { continue };
+            let elements = graph.parameter(*id).elements;
+            let zeroed = state.weights[id.0].zeroed();
+            let values = if zeroed.is_nothing() { None } else { engine.model.file.floats(graph.parameter(*id).tensor)? };
+            let fixed = values.map_or_else(|| Mask::from_words(Vec::new(), elements), |v| zeroed.mask(&v, ranking));
+            masks.insert(*id, ParameterMasks { fixed, mask: Mask::from_words(words, elements) });
+        }
+        Ok(masks)
+    }
+
+    /// Weights × mask of the last [`GpuWeights::prune`], on the device.
+    pub(super) fn pruned(&mut self) -> Result<Vec<(ParameterId, Tensor<1>)>, DeviceError> {
+        let weights = &mut self.weights;
+        self.parameters.iter().enumerate().map(|(i, id)| Ok((*id, weights.pruned_tensor(i)?))).collect()
+    }
+
+    /// The weights as opened, on the device.
+    pub(super) fn opened(&self) -> Result<Vec<(ParameterId, Tensor<1>)>, DeviceError> {
+        self.parameters.iter().enumerate().map(|(i, id)| Ok((*id, self.weights.opened_tensor(i)?))).collect()
+    }
+}

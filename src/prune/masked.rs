@@ -1,0 +1,117 @@
+//! What earlier steps left of a parameter: masked elements, fixed weights, and the ranking of what is still in question.
+
+use std::sync::Arc;
+
+use super::mask::{Mask, smallest};
+use super::ranking::Ranking;
+use crate::onnx::Values;
+
+/// Which elements of a parameter are masked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Masked {
+    /// None.
+    #[default]
+    Nothing,
+    /// So many of the first in the ranking of the weights as opened.
+    First(u64),
+    /// These.
+    Bits(Arc<Mask>),
+}
+
+impl Masked {
+    /// The first `count` of the ranking.
+    #[must_use]
+    pub fn first(count: u64) -> Self {
+        if count == 0 { Self::Nothing } else { Self::First(count) }
+    }
+
+    /// How many elements.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::First(count) => *count,
+            Self::Bits(mask) => mask.pruned(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.count() == 0
+    }
+
+    /// The number of elements, where they are the first of the ranking.
+    #[must_use]
+    pub fn prefix(&self) -> Option<u64> {
+        match self {
+            Self::Nothing => Some(0),
+            Self::First(count) => Some(*count),
+            Self::Bits(_) => None,
+        }
+    }
+
+    /// The bits, of a parameter with these values as opened and this ranking of them.
+    #[must_use]
+    pub fn mask(&self, opened: &Values, ranking: &Ranking) -> Mask {
+        match self {
+            Self::Nothing => Mask::from_words(Vec::new(), opened.len()),
+            Self::First(count) => smallest(opened, ranking, *count),
+            Self::Bits(mask) => (**mask).clone(),
+        }
+    }
+}
+
+/// What became of a parameter's weights.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Weights {
+    /// Nothing.
+    #[default]
+    AsOpened,
+    /// These elements are zero for good, the others as opened.
+    Zeroed(Masked),
+}
+
+impl Weights {
+    /// Elements that were fixed to zero.
+    #[must_use]
+    pub fn zeroed(&self) -> &Masked {
+        match self {
+            Self::AsOpened => &Masked::Nothing,
+            Self::Zeroed(masked) => masked,
+        }
+    }
+}
+
+/// How a parameter stands before a step.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The order of the elements that are in question.
+    pub ranking: Arc<Ranking>,
+    /// How many of its first elements are zero because they were fixed, whatever the ranking says of them.
+    pub fixed: u64,
+    /// How many of its first elements are masked already.
+    pub masked: u64,
+    /// Masked elements that the ranking does not hold.
+    pub apart: u64,
+}
+
+impl Standing {
+    /// All elements.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.apart + self.ranking.len() as u64
+    }
+
+    /// Masked elements.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.apart + self.masked
+    }
+
+    /// Elements that are zero when so many are masked.
+    #[must_use]
+    pub fn zeros(&self, masked: u64) -> u64 {
+        self.apart + self.ranking.zeros().max(self.fixed).max(masked - self.apart)
+    }
+}

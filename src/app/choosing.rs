@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use super::dialogs::{FileDialogs, Purpose, Reply, Request};
+use super::dialogs::{FileDialogs, FileQuestion, Purpose, Reply};
 use super::picker::{Act, Effect, Folders, Picker};
 use super::state::{AppState, Notice, Tone};
 
@@ -30,7 +30,7 @@ impl Choosing {
     }
 
     /// Asks; the answer comes through [`Choosing::poll`].
-    pub(super) fn ask(&mut self, request: Request, state: &AppState) {
+    pub(super) fn ask(&mut self, request: FileQuestion, state: &AppState) {
         if state.kept.own_dialogs || self.lacks_dialogs {
             self.open(request, state, false);
         } else {
@@ -79,7 +79,7 @@ impl Choosing {
         }
     }
 
-    fn open(&mut self, request: Request, state: &AppState, explains: bool) {
+    fn open(&mut self, request: FileQuestion, state: &AppState, explains: bool) {
         let (picker, effect) = Picker::open(request, &state.kept.folders, explains);
         self.picker = Some(picker);
         self.folders.find_places();

@@ -44,7 +44,7 @@ use crate::worker::{Event, Job, Worker};
 
 use choosing::Choosing;
 use commands::{Action, Answer, Command};
-pub use dialogs::{FileDialogs, Purpose, Reply, Request, SystemDialogs};
+pub use dialogs::{FileDialogs, FileQuestion, Purpose, Reply, SystemDialogs};
 use screenshot::{Screenshots, Shot};
 use state::{AfterUnsaved, Notice, Question, Tone};
 pub use state::{AppState, Grouping, Tab};
@@ -384,7 +384,7 @@ impl App {
         };
         let is_demo = self.demo.as_ref().is_some_and(|d| path.as_deref().is_some_and(|p| p.starts_with(d.path())));
         let folder = path.filter(|_| !is_demo).and_then(|p| p.parent().map(Path::to_owned)).filter(|p| !p.as_os_str().is_empty());
-        let request = Request { purpose, folder, name: format!("{stem}{suffix}.{}", purpose.extension()) };
+        let request = FileQuestion { purpose, folder, name: format!("{stem}{suffix}.{}", purpose.extension()) };
         self.choosing.ask(request, &self.state);
     }
 

@@ -6,7 +6,7 @@ use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, Texture
 
 use crate::engine::Model;
 use crate::graph::{Layout, Parameter, ParameterId};
-use crate::measure::{Detail, Histogram, Picture};
+use crate::measure::{Detail, Histogram, MaskPicture};
 use crate::prune::{Method, Step};
 
 use super::commands::Command;
@@ -238,7 +238,7 @@ impl Axes {
         }
     }
 
-    fn title(&self, picture: &Picture) -> String {
+    fn title(&self, picture: &MaskPicture) -> String {
         match self {
             Self::Row(elements) if picture.rows > 1 => format!("Mask, {elements} elements in rows of {}", picture.columns),
             Self::Row(1) => "Mask, 1 element".to_owned(),

@@ -10,7 +10,7 @@ use eframe::egui::accesskit::{Role, Toggled};
 use eframe::egui::{self, Key, Modifiers, Pos2, Rect, Vec2, ViewportCommand, ViewportId};
 use egui_kittest::kittest::{NodeT, Queryable};
 use egui_kittest::{Harness, HarnessBuilder, Node};
-use secateur::app::{App, AppState, FileDialogs, Reply, Request};
+use secateur::app::{App, AppState, FileDialogs, FileQuestion, Reply};
 use secateur::device::DeviceChoice;
 use secateur::measure::Figures;
 use secateur::prune::{Method, Recipe, Step};
@@ -42,12 +42,12 @@ pub(super) struct Dialogs(Rc<RefCell<Desk>>);
 struct Desk {
     ready: VecDeque<PathBuf>,
     replies: VecDeque<Reply>,
-    asked: Vec<Request>,
+    asked: Vec<FileQuestion>,
     cannot_show: bool,
 }
 
 impl FileDialogs for Dialogs {
-    fn ask(&mut self, request: Request) {
+    fn ask(&mut self, request: FileQuestion) {
         let mut desk = self.0.borrow_mut();
         desk.asked.push(request.clone());
         let ready = desk.ready.pop_front();
@@ -258,7 +258,7 @@ impl Window {
     }
 
     /// The dialogs opened so far.
-    pub(super) fn asked(&self) -> Vec<Request> {
+    pub(super) fn asked(&self) -> Vec<FileQuestion> {
         self.dialogs.0.borrow().asked.clone()
     }
 

@@ -82,7 +82,7 @@ impl Purpose {
 
 /// A path that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct FileQuestion {
     /// What for.
     pub purpose: Purpose,
     /// Where to begin, where that is known.
@@ -91,13 +91,13 @@ pub struct Request {
     pub name: String,
 }
 
-/// What came of a [`Request`].
+/// What came of a [`FileQuestion`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// This path.
     Chosen(Purpose, PathBuf),
     /// The dialog could not be shown: ask in another way.
-    Unavailable(Request),
+    Unavailable(FileQuestion),
     /// The dialog ended without a path, and whether a person saw it is not known.
     Nothing,
 }
@@ -105,7 +105,7 @@ pub enum Reply {
 /// Asks for paths. Never blocks: the reply comes later.
 pub trait FileDialogs {
     /// Asks for a path.
-    fn ask(&mut self, request: Request);
+    fn ask(&mut self, request: FileQuestion);
     /// A reply, where there is one. A dialog that a person is known to have closed without an answer gives none.
     fn poll(&mut self) -> Option<Reply>;
 }

@@ -5,7 +5,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::{FileDialogs, Kind, Reply, Request};
+use super::{FileDialogs, FileQuestion, Kind, Reply};
 
 /// The system's own dialogs.
 pub struct SystemDialogs {
@@ -24,7 +24,7 @@ impl SystemDialogs {
 }
 
 impl FileDialogs for SystemDialogs {
-    fn ask(&mut self, request: Request) {
+    fn ask(&mut self, request: FileQuestion) {
         let (sender, wake) = (self.sender.clone(), (self.wake)());
         let again = request.clone();
         // Made here, because macOS wants that on the main thread; waited for elsewhere.
@@ -47,7 +47,7 @@ impl FileDialogs for SystemDialogs {
 
 /// The dialog, ready to be waited for. These systems always have one.
 #[cfg(any(windows, target_os = "macos"))]
-fn shown(request: Request) -> impl FnOnce() -> Option<Reply> + Send {
+fn shown(request: FileQuestion) -> impl FnOnce() -> Option<Reply> + Send {
     let (kind, extensions) = request.purpose.filter();
     let mut dialog = rfd::AsyncFileDialog::new().add_filter(kind, extensions);
     if let Some(folder) = request.folder {
@@ -64,7 +64,7 @@ fn shown(request: Request) -> impl FnOnce() -> Option<Reply> + Send {
 /// The dialog, ready to be shown and waited for: on one thread from beginning to end, so that what rfd logs is known to be about
 /// this dialog.
 #[cfg(not(any(windows, target_os = "macos")))]
-fn shown(request: Request) -> impl FnOnce() -> Option<Reply> + Send {
+fn shown(request: FileQuestion) -> impl FnOnce() -> Option<Reply> + Send {
     ear::listen();
     move || {
         let (answer, failed) = ear::heard(|| pick(&request));
@@ -78,7 +78,7 @@ fn shown(request: Request) -> impl FnOnce() -> Option<Reply> + Send {
 }
 
 #[cfg(not(any(windows, target_os = "macos")))]
-fn pick(request: &Request) -> Option<std::path::PathBuf> {
+fn pick(request: &FileQuestion) -> Option<std::path::PathBuf> {
     let (kind, extensions) = request.purpose.filter();
     let mut dialog = rfd::FileDialog::new().add_filter(kind, extensions);
     if let Some(folder) = &request.folder {
@@ -169,7 +169,7 @@ mod tests {
             return;
         }
         for purpose in [Purpose::Open, Purpose::Save(Format::Onnx), Purpose::Images] {
-            let request = Request { purpose, folder: Some("/tmp".into()), name: "a.onnx".into() };
+            let request = FileQuestion { purpose, folder: Some("/tmp".into()), name: "a.onnx".into() };
             assert_eq!(shown(request.clone())(), Some(Reply::Unavailable(request)));
         }
     }

@@ -14,7 +14,7 @@ mod ui;
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::dialogs::{Kind, Purpose, Request};
+use super::dialogs::{FileQuestion, Kind, Purpose};
 use super::text;
 
 use folder::{Contents, Entry, Place};
@@ -108,7 +108,7 @@ pub(super) struct Picker {
 impl Picker {
     /// Opened for `request`: in its folder, in the one used last or at home. `recent` are folders used before, the latest first; they
     /// are places. The effect is that the folder is read.
-    pub(super) fn open(request: Request, recent: &[PathBuf], explains: bool) -> (Self, Effect) {
+    pub(super) fn open(request: FileQuestion, recent: &[PathBuf], explains: bool) -> (Self, Effect) {
         let home = || std::env::home_dir().filter(|home| home.is_absolute());
         let start = request.folder.or_else(|| recent.first().cloned()).or_else(home);
         let start = start.and_then(|start| std::path::absolute(start).ok()).unwrap_or_else(|| MAIN_SEPARATOR.to_string().into());

@@ -9,7 +9,7 @@ fn entry(name: &str, is_folder: bool) -> Entry {
 
 /// A dialog in `/here`, which holds what is given; names that end in `/` are folders.
 fn picker(purpose: Purpose, names: &[&str]) -> Picker {
-    let request = Request { purpose, folder: Some("/here".into()), name: "new.onnx".into() };
+    let request = FileQuestion { purpose, folder: Some("/here".into()), name: "new.onnx".into() };
     let (mut picker, effect) = Picker::open(request, &[], false);
     assert_eq!(effect, Effect::Read("/here".into()));
     assert_eq!(picker.take(holds("/here", names)), Effect::None);

@@ -1,4 +1,4 @@
-//! Tables as CSV, all of them: lines end in CR LF and fields are quoted where they have to be, as RFC 4180 has it, wherever a table
+//! Tables as CSV, all of them: lines end in LF on every system, and fields are quoted as RFC 4180 has it, wherever a table
 //! goes. Fractions are numbers 0..=1; what is not known is an empty field. Names stand as they are, also those that a spreadsheet
 //! would take for a formula: a table is read by programs too, and they are to find the name.
 
@@ -14,7 +14,7 @@ const EFFECT_HEADS: [&str; 6] = ["top1", "top5", "agreement", "mean_cosine", "me
 /// A table with these heads; rows have as many fields.
 #[must_use]
 pub fn table<R: IntoIterator<Item: AsRef<[u8]>>>(heads: &[&str], rows: impl IntoIterator<Item = R>) -> String {
-    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).flexible(true).from_writer(Vec::new());
+    let mut writer = WriterBuilder::new().terminator(Terminator::Any(b'\n')).flexible(true).from_writer(Vec::new());
     // Nothing can fail: memory takes everything, and rows may be of any length.
     let _ = writer.write_record(heads);
     for row in rows {
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(reader.headers().unwrap(), &["name", "other"][..]);
         let names: Vec<String> = reader.records().map(|r| r.unwrap()[0].to_owned()).collect();
         assert_eq!(names, NAMES);
-        assert!(text.starts_with("name,other\r\na.b,1\r\n\"a,\"\"b\"\"\",1\r\n\"two\nlines\",1\r\n"), "{text}");
+        assert!(text.starts_with("name,other\na.b,1\n\"a,\"\"b\"\"\",1\n\"two\nlines\",1\n"), "{text}");
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         let row = (vec!["=x,y".to_owned(), amount_field(Amount::Fraction(1.0))], effect_fields(&effect));
         assert_eq!(
             effects(&["parameter", "amount"], [row]),
-            "parameter,amount,top1,top5,agreement,mean_cosine,mean_kl,images\r\n\"=x,y\",1.0,0.5,,,0.25,,3\r\n"
+            "parameter,amount,top1,top5,agreement,mean_cosine,mean_kl,images\n\"=x,y\",1.0,0.5,,,0.25,,3\n"
         );
     }
 }

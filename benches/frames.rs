@@ -1,7 +1,8 @@
 //! What a frame of the window costs while the slider is dragged and while something is measured, and how soon that stops.
 //!
 //! Frames are worked out and cut into triangles, without a display; what the graphics driver does after that is not in it.
-#![expect(clippy::unwrap_used, reason = "a bench")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+#![allow(missing_docs, reason = "criterion's macros define public items")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use eframe::egui::accesskit::Role;
 use eframe::egui::{Key, Pos2, Vec2, lerp};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
-use secateur::app::{App, AppState, FileDialogs, Reply, Request};
+use secateur::app::{App, AppState, FileDialogs, FileQuestion, Reply};
 use secateur::device::DeviceChoice;
 
 /// Positions of one way of the slider.
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 struct NoDialogs;
 
 impl FileDialogs for NoDialogs {
-    fn ask(&mut self, _: Request) {}
+    fn ask(&mut self, _: FileQuestion) {}
 
     fn poll(&mut self) -> Option<Reply> {
         None

@@ -43,7 +43,7 @@ fn commands(folder: &str) -> Vec<String> {
 /// One image of zeros, as NumPy writes it.
 fn write_input(path: &std::path::Path) {
     let mut header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 64, 64), }".to_owned();
-    while (10 + header.len() + 1) % 64 != 0 {
+    while !(10 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');

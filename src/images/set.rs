@@ -119,7 +119,7 @@ impl ImageSet {
             set.inventory.entries = set.images.len();
         }
         if set.images.is_empty() {
-            let left_out = set.inventory.lines().into_iter().map(|line| format!("; {line}")).collect();
+            let left_out = set.inventory.lines().iter().flat_map(|line| ["; ", line]).collect();
             return Err(ImagesError::Empty { path: path.to_owned(), left_out });
         }
         if let Some((file, labels)) = labels {

@@ -91,7 +91,9 @@ impl Split {
         let mut scores = product(call, q, permute(call, k, &[0, 1, 3, 2])?)?;
         if settings.cap > 0.0 {
             let mut data = scores.to_host()?.to_vec();
-            data.iter_mut().for_each(|x| *x = (*x / settings.cap).tanh() * settings.cap);
+            for x in &mut data {
+                *x = (*x / settings.cap).tanh() * settings.cap;
+            }
             scores = Floats::host(scores.shape, dtype, data);
         }
         if let Some(bias) = bias {

@@ -177,6 +177,7 @@ mod tests {
 
     #[test]
     fn tensors_of_one_name_are_told_apart_by_where_they_stand() {
+        use Step::{Attribute, Function, Graph, Initializer, Node, Tensor};
         let weight = |byte: u8| message(5, &message(9, &[byte; 4]));
         let branch = |byte: u8| message(5, &message(6, &weight(byte)));
         let node = message(1, &[branch(1), branch(2)].concat());
@@ -187,7 +188,6 @@ mod tests {
             let Some(Found { data: Some(Span::Raw { offset, .. }), .. }) = found.iter().find(|f| f.way == way) else { panic!("{way:?}") };
             file[*offset]
         };
-        use Step::{Attribute, Function, Graph, Initializer, Node, Tensor};
         assert_eq!(at(&[Node(0), Attribute(0), Graph(0), Initializer(0)]), 1);
         assert_eq!(at(&[Node(0), Attribute(1), Graph(0), Initializer(0)]), 2);
         assert_eq!(at(&[Function(0), Node(0), Attribute(0), Tensor]), 3);

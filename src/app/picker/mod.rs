@@ -238,7 +238,7 @@ impl Picker {
     }
 
     fn read(&mut self, folder: PathBuf) -> Effect {
-        self.folder = folder.clone();
+        self.folder.clone_from(&folder);
         self.contents = Contents::Reading;
         self.list();
         self.highlighted = None;

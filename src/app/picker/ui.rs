@@ -129,7 +129,7 @@ fn put_caret(ui: &Ui, id: Id, picker: &Picker) {
 
 /// Whether `value` is another one than when this was last asked.
 fn is_news(ui: &Ui, id: Id, value: u64) -> bool {
-    ui.data_mut(|d| std::mem::replace(d.get_temp_mut_or_default::<Option<u64>>(id), Some(value)) != Some(value))
+    ui.data_mut(|d| d.get_temp_mut_or_default::<Option<u64>>(id).replace(value) != Some(value))
 }
 
 fn places_ui(ui: &mut Ui, picker: &Picker, acts: &mut Vec<Act>) {

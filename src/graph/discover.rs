@@ -156,7 +156,7 @@ impl Discovery<'_, '_> {
             },
         };
         let kind = class(proto).filter(|class| names::class_agrees(class, &proto.op_type)).unwrap_or(kind).to_owned();
-        let name = within(&scope.replace('/', "."), &own);
+        let name = within(scope, &own);
         let name = self.unique(name);
         self.graph.modules.push(Module { name, kind, role, parameters: Vec::new(), buffers: Vec::new(), nodes: vec![place.top] });
         for part in parts {

@@ -133,8 +133,12 @@ impl Writers<'_> {
             if nodes.len() > MAX_NODES {
                 return None;
             }
-            // Of a batch normalisation's inputs the last two are statistics that nothing is worked out from here.
-            let count = if node.is("BatchNormalization") { 3 } else { usize::MAX };
+            // Statistics that nothing is worked out from here, and zero points.
+            let count = match node.op.as_str() {
+                "BatchNormalization" => 3,
+                "QuantizeLinear" | "DequantizeLinear" => 2,
+                _ => usize::MAX,
+            };
             open.extend(node.reads().take(count));
         }
         let weighty = |id: &TensorId| {

@@ -36,12 +36,12 @@ fn demo(c: &mut Criterion) {
     group.bench_function("prepare", |b| b.iter(|| model.rank(&Unwatched).unwrap()));
     let session = at(Method::Global, 0.5);
     group.bench_function("position of the slider, both methods", |b| {
-        b.iter(|| black_box(session.engine().figures(session.state(), &Method::ALL)))
+        b.iter(|| black_box(session.engine().figures(session.state(), &Method::ALL)));
     });
     for method in Method::ALL {
         let session = at(method, 0.5);
         group.bench_function(format!("masks and pruned weights, {}", method.name()), |b| {
-            b.iter(|| session.engine().pruned_weights(session.state()).unwrap())
+            b.iter(|| session.engine().pruned_weights(session.state()).unwrap());
         });
         group.bench_function(format!("prepare, masks and pruned weights, {}", method.name()), |b| {
             b.iter(|| {
@@ -74,7 +74,7 @@ fn device(c: &mut Criterion) {
         session.use_engine(session.engine().on(device.clone()));
         session.engine().outcome_on_device(session.state()).unwrap();
         group.bench_function(format!("selection, {}", method.name()), |b| {
-            b.iter(|| session.engine().outcome_on_device(session.state()).unwrap())
+            b.iter(|| session.engine().outcome_on_device(session.state()).unwrap());
         });
         group
             .bench_function(format!("masks read back, {}", method.name()), |b| b.iter(|| session.engine().masks(session.state()).unwrap()));
@@ -106,6 +106,7 @@ fn large(c: &mut Criterion) {
             dtype: Dtype::F32,
             elements: ELEMENTS,
             layout: Layout::OutFirst,
+            reason: None,
         });
     }
     // Sums of uniform numbers: near a bell, from a fixed seed (xorshift, Marsaglia 2003), wider in deeper layers.

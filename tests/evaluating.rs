@@ -6,7 +6,14 @@ mod adapter;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use secateur::engine::{Engine, EngineError};
+use secateur::evaluate::{EvaluateError, Evaluator, Questions, Scan};
+use secateur::graph::ParameterId;
+use secateur::images::{ImageSet, Preprocess};
+use secateur::prune::{Amount, Recipe};
+use secateur::watch::{Token, Unwatched, Watch};
 use serde_json::Value;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
@@ -173,7 +180,7 @@ fn tables_go_to_a_file_or_to_standard_output() {
     assert_eq!((lines.len(), &lines[1][..17], &lines[3][..15]), (4, "layer-wise,0.0,1,", "layer-wise,0.5,"));
     let text = succeeds(&format!("{sweep} --csv {}", file.display()));
     assert!(text.contains("layer-wise     25.0 %"), "{text}");
-    assert_eq!(std::fs::read_to_string(&file).unwrap().replace("\r\n", "\n"), printed);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), printed);
     fails(&format!("{sweep} --csv {}", file.display()), 2, "add --force");
     succeeds(&format!("{sweep} --csv {} --force", file.display()));
 }
@@ -226,4 +233,75 @@ fn wrong_usage_and_failures_have_their_codes() {
     fails(&format!("sensitivity {DEMO} --images {DIGITS} --amounts 10,20"), 2, "a number of elements");
     fails(&format!("sweep {DEMO} --images {DIGITS} --json --csv - --amounts 0.1"), 2, "standard output");
     fails(&format!("sweep {DEMO} --images {DIGITS} --types Nothing --device cpu"), 2, "no module of type");
+}
+
+fn evaluator(images: usize, batch: usize) -> Evaluator {
+    let engine = Engine::open(Path::new(DEMO), &Unwatched).unwrap();
+    let graph = engine.model().graph.clone();
+    let (preprocess, _) = Preprocess::for_model(&graph, Path::new(DEMO));
+    let set = Arc::new(ImageSet::open(Path::new(DIGITS), None).unwrap());
+    let questions = Questions::images(&graph, set, preprocess, Some(images), batch).unwrap();
+    Evaluator::new(Arc::new(engine), questions)
+}
+
+/// Stopped behind every second batch and gone on with, a scan finds what it finds in one go, and runs hardly more for it.
+#[test]
+fn a_scan_that_is_interrupted_keeps_what_it_had() {
+    let mut evaluator = evaluator(24, 6);
+    let weights = [ParameterId(0), ParameterId(3), ParameterId(9)];
+    let start = |evaluator: &mut Evaluator| -> Scan { evaluator.start_scan(&weights, vec![0.3, 0.8]).unwrap() };
+    let mut whole = start(&mut evaluator);
+    evaluator.scan(&mut whole, &Unwatched, &mut |_| {}).unwrap();
+    assert_eq!(whole.found().cases.len(), 6);
+
+    let (mut scan, mut stops) = (start(&mut evaluator), 0);
+    loop {
+        let (token, mut batches, before) = (Token::default(), 0, scan.found().cases.clone());
+        let result = evaluator.scan(&mut scan, &token, &mut |_| {
+            batches += 1;
+            if batches == 2 {
+                token.cancel();
+            }
+        });
+        let seen = |cases: &[secateur::evaluate::SensitivityCase]| cases.iter().map(|case| case.effect.images).sum::<usize>();
+        match result {
+            Ok(()) => break,
+            Err(EvaluateError::Engine(EngineError::Cancelled)) => {
+                stops += 1;
+                assert!(seen(&scan.found().cases) > seen(&before), "nothing is done twice");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(stops >= 4, "{stops}");
+    assert_eq!(scan.found().cases, whole.found().cases);
+    assert_eq!((scan.found().nodes_run, scan.found().nodes_from_start), (whole.found().nodes_run, whole.found().nodes_from_start));
+}
+
+/// Counts what it is told, and never stops.
+#[derive(Default)]
+struct Counting(std::sync::Mutex<Vec<f32>>);
+
+impl Watch for Counting {
+    fn progress(&self, done: f32, _: &str) {
+        self.0.lock().unwrap().push(done);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn progress_goes_to_its_end_and_a_part_stops_early() {
+    let mut evaluator = evaluator(12, 3);
+    let watch = Counting::default();
+    assert_eq!(evaluator.dense(None, &watch).unwrap().agreement, Some(1.0));
+    assert_eq!(*watch.0.lock().unwrap(), [0.25, 0.5, 0.75, 1.0]);
+    let opened = evaluator.engine().opened();
+    let state = opened.with(Recipe { amount: Amount::Fraction(0.4), ..opened.recipe.clone() });
+    assert_eq!(evaluator.effect(&state, Some(4), &Unwatched).unwrap().images, 6, "two batches reach four images");
+    let token = Token::default();
+    token.cancel();
+    assert!(matches!(evaluator.effect(&state, None, &token), Err(EvaluateError::Engine(EngineError::Cancelled))));
 }

@@ -83,11 +83,14 @@ fn the_digits_networks_agree_with_pytorch_on_wgpu() {
     }
 }
 
-const GROUPS: [&str; 13] = [
+const GROUPS: [&str; 16] = [
     "activations",
     "arithmetic",
     "convolution",
+    "fused",
+    "heads",
     "images",
+    "integers",
     "linear",
     "normalisations",
     "old",
@@ -344,8 +347,8 @@ fn limits_in_the_wrong_order_end_in_numbers() {
         assert_eq!(clip(f32::NAN, 1.0).len(), 4);
         assert_eq!(clip(-1.0, f32::NAN).len(), 4);
         for (op, names) in [("HardSigmoid", ["alpha", "beta"]), ("ThresholdedRelu", ["alpha", "gamma"]), ("Shrink", ["lambd", "bias"])] {
-            let settings = names.map(|name| setting(name, f32::NAN));
-            assert_eq!(of_one(op, &settings, &[], x.clone()).unwrap().len(), count, "{op}");
+            let recipe = names.map(|name| setting(name, f32::NAN));
+            assert_eq!(of_one(op, &recipe, &[], x.clone()).unwrap().len(), count, "{op}");
         }
         let slope = of_one("HardSigmoid", &[setting("alpha", f32::INFINITY)], &[], x.clone()).unwrap();
         assert_eq!(slope[0], 0.0);

@@ -1,7 +1,6 @@
 //! `secateur run` through the binary: what it reads, what it works out, what it writes, and what it refuses.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-#[expect(dead_code, reason = "not every test builds every model")]
 mod tiny;
 
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use secateur::engine::EngineError;
 use secateur::graph::ParameterId;
 use secateur::onnx::Values;
-use secateur::prune::{Amount, Method, Recipe, Step};
+use secateur::prune::{Amount, Masked, Method, Recipe, State, Step, Weights};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
 
@@ -234,7 +234,7 @@ fn step(session: &mut Session, reference: &mut Reference, past: &mut Vec<Referen
     }
 }
 
-/// Recipe that do not fit are refused by both, and change nothing.
+/// Recipes that do not fit are refused by both, and change nothing.
 fn adopt(session: &mut Session, reference: &mut Reference, recipe: Recipe, step: Step) {
     let wanted = Reference { recipe: recipe.clone(), ..reference.clone() };
     let is_empty = wanted.scope().is_empty();
@@ -266,6 +266,27 @@ fn agree(session: &mut Session, reference: &Reference) {
     assert_eq!(weights(session), reference.weights(&masks));
     let zeros: Vec<u64> = reference.weights(&masks).iter().map(|w| w.iter().filter(|b| **b << 33 == 0).count() as u64).collect();
     assert_eq!(outcome.zeros, zeros);
+    let apart = as_bits(session);
+    let same = session.engine().outcome(&apart).unwrap();
+    assert_eq!(
+        (&same.masked, &same.zeros, &same.emptied, same.pruned),
+        (&outcome.masked, &outcome.zeros, &outcome.emptied, outcome.pruned)
+    );
+    assert_eq!(session.engine().host_masks(&apart).unwrap(), session.engine().host_masks(session.state()).unwrap(), "as bits");
+    assert_eq!(session.engine().masks(&apart).unwrap(), found, "as bits, on the device");
+}
+
+/// The same state, with masks and fixed elements as bits and not as prefixes of a ranking.
+fn as_bits(session: &Session) -> State {
+    let (engine, state) = (session.engine(), session.state());
+    let before = state.with(Recipe { amount: Amount::Fraction(0.0), ..state.recipe.clone() });
+    let masks = engine.host_masks(&before).unwrap();
+    let (mut kept, mut weights) = (before.kept.to_vec(), before.weights.to_vec());
+    for (id, masks) in masks {
+        kept[id.0] = Masked::Bits(masks.mask.into());
+        weights[id.0] = Weights::Zeroed(Masked::Bits(masks.fixed.into()));
+    }
+    State { recipe: state.recipe.clone(), kept: kept.into(), weights: weights.into() }
 }
 
 fn run(mut session: Session, acts: Vec<Act>) {
@@ -453,5 +474,26 @@ fn pruned_doubles_outside_the_scope_stay_pruned_on_the_device() {
         assert_eq!(session.engine().masks(session.state()).unwrap(), session.engine().host_masks(session.state()).unwrap());
         let wanted: Vec<u64> = [3.0_f64, 0.0, 0.0, 4.0].map(f64::to_bits).to_vec();
         assert_eq!(weights(&mut session)[0], wanted);
+    }
+}
+
+/// Steps that go on from bits come to what steps from prefixes come to.
+#[test]
+fn steps_go_on_from_bits() {
+    let weights: Vec<f32> = (0..150).map(|i| ((i * 37 % 101) as f32 - 50.0) / 7.0).collect();
+    let mut session = session(&[(weights.clone(), vec![0.5, 0.25]), (weights, vec![1.0])]);
+    half(&mut session);
+    session.fix().unwrap();
+    set(&mut session, Method::LayerWise, Amount::Fraction(0.2)).unwrap();
+    session.apply().unwrap();
+    set(&mut session, Method::Global, Amount::Fraction(0.3)).unwrap();
+    let (engine, apart) = (session.engine().clone(), as_bits(&session));
+    for (kept, fixed) in [(session.state().clone(), false), (apart, true)].map(|(state, is_bits)| (engine.keep(&state).unwrap(), is_bits)) {
+        let fixed_now = engine.fix(&kept).unwrap();
+        assert!(fixed_now.kept.iter().all(Masked::is_nothing) && fixed_now.has_fixed());
+        assert_eq!(kept.kept.iter().any(|masked| matches!(masked, Masked::Bits(_))), fixed);
+        let zeroed = |state: &State| engine.pruned_weights(state).unwrap();
+        assert_eq!(zeroed(&kept), zeroed(&fixed_now));
+        assert_eq!(zeroed(&kept), zeroed(session.state()));
     }
 }

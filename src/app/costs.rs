@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::engine::Model;
 use crate::evaluate::{Criterion, Found, Sensitivity, SensitivityCase};
-use crate::export::quoted;
+use crate::export::{amount_field, effect_fields, effects};
 use crate::graph::ModuleId;
-use crate::images::Picture;
+use crate::images::RgbPicture;
 use crate::measure::{Effect, Figures};
 use crate::measurer::{Cost, Curve, Finding, Losses, Shown, Sizes, TaskKind, Timed};
 use crate::network::Work;
-use crate::prune::Recipe;
+use crate::prune::{Amount, Recipe};
 
 /// What the colours of the scan stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Costs {
     /// What a position of the slider costs; perhaps not the present one's, see [`Self::is_of`].
     pub cost: Option<Box<Cost>>,
     /// Pictures by number of the image.
-    pub pictures: Arc<Vec<(usize, Picture)>>,
+    pub pictures: Arc<Vec<(usize, RgbPicture)>>,
     /// Accuracy or agreement against the amount.
     pub curve: Option<Arc<Curve>>,
     /// Every weight alone.
@@ -225,20 +225,9 @@ impl Costs {
     /// The scan as CSV: one row per parameter and amount.
     pub(super) fn scan_csv(&self, model: &Model) -> String {
         let row = |case: &SensitivityCase| {
-            let name = &model.graph.parameter(case.parameter).name;
-            let figure = |x: Option<f64>| x.map_or(String::new(), |x| x.to_string());
-            let Effect { top1, agreement, mean_cosine, mean_kl, images, .. } = &case.effect;
-            format!(
-                "{},{},{},{},{mean_cosine},{},{images}\n",
-                quoted(name),
-                case.amount,
-                figure(*top1),
-                figure(*agreement),
-                figure(*mean_kl)
-            )
+            let first = vec![model.graph.parameter(case.parameter).name.clone(), amount_field(Amount::Fraction(case.amount))];
+            (first, effect_fields(&case.effect))
         };
-        let heads = "parameter,amount,top1,agreement,mean_cosine,mean_kl,images\n".to_owned();
-        let rows = self.scan.iter().flat_map(|s| &s.cases).map(row);
-        std::iter::once(heads).chain(rows).collect::<Vec<_>>().concat()
+        effects(&["parameter", "amount"], self.scan.iter().flat_map(|s| &s.cases).map(row))
     }
 }

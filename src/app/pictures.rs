@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eframe::egui::{self, TextureHandle, Ui, vec2};
 
-use crate::images::Picture;
+use crate::images::RgbPicture;
 use crate::measure::Changed;
 use crate::prune::Method;
 
@@ -89,7 +89,7 @@ fn textures(ui: &Ui, costs: &Costs) -> Vec<(usize, TextureHandle)> {
     {
         return textures;
     }
-    let load = |(image, picture): &(usize, Picture)| {
+    let load = |(image, picture): &(usize, RgbPicture)| {
         let pixels = egui::ColorImage::from_rgb([picture.width as usize, picture.height as usize], &picture.rgb);
         (*image, ui.ctx().load_texture(format!("image {image}"), pixels, egui::TextureOptions::LINEAR))
     };

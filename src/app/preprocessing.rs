@@ -3,7 +3,7 @@
 use eframe::egui::{self, Ui, WidgetInfo};
 
 use crate::graph::Graph;
-use crate::images::{Channels, Filter, IMAGENET_MEAN, IMAGENET_STD, Layout, MAX_EDGE, Preprocess, Resize};
+use crate::images::{ChannelOrder, Channels, Filter, IMAGENET_MEAN, IMAGENET_STD, MAX_EDGE, Preprocess, Resize};
 
 use super::commands::Command;
 use super::costs::Costs;
@@ -48,7 +48,7 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, graph: &Graph, commands: &mut Vec
             three(ui, "Deviation", "Divides, per channel", &mut after.std, 1e-4);
         });
         ui.horizontal(|ui| {
-            let order = if after.layout == Layout::Nchw { "channels first" } else { "channels last" };
+            let order = if after.layout == ChannelOrder::Nchw { "channels first" } else { "channels last" };
             let line = format!("{} · {order}, as the model's input has it", shown.provenance);
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 let reset = ui.add(egui::Button::new("As the model's files say").frame(false));
@@ -119,7 +119,7 @@ fn number(ui: &mut Ui, name: &str, value: &mut f64, range: std::ops::RangeInclus
 
 /// Height and width; what the model fixes cannot be changed.
 fn size_ui(ui: &mut Ui, graph: &Graph, after: &mut Preprocess) {
-    let [rows, columns] = if after.layout == Layout::Nchw { [2, 3] } else { [1, 2] };
+    let [rows, columns] = if after.layout == ChannelOrder::Nchw { [2, 3] } else { [1, 2] };
     let is_open = |axis: usize| graph.inputs.first().is_some_and(|input| input.shape.get(axis).is_none_or(Option::is_none));
     for (i, (name, axis)) in [("Height", rows), ("Width", columns)].into_iter().enumerate() {
         let mut edge = after.size[i];

@@ -1,4 +1,9 @@
 //! Arrays in files, as `NumPy` keeps them: `.npy` holds one, `.npz` several by name.
+//!
+//! The archive is the crate zip's. One array is read and written by hand in `npy`, because `npyz` 0.9 is not made for files of
+//! strangers: it takes memory for a header of up to 4 GiB before it looks at it, multiplies the dimensions without looking for
+//! overflow, and parses the header as any Python literal, nesting included. It brings a parser generator and big numbers with it,
+//! and neither narrow types nor the order of columns would be less work.
 
 mod npy;
 
@@ -12,7 +17,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::atomic::{self, WriteError};
 use crate::network::Array;
-use npy::Broken;
+use npy::Fault;
 
 pub use crate::atomic::Overwrite;
 
@@ -113,8 +118,8 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>, ArraysError> {
         Container::One => {
             let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
             let array = npy::read(&mut file, length).map_err(|broken| match broken {
-                Broken::Io(source) => unread(source),
-                Broken::Told(reason) => ArraysError::Broken { reason, path: path.to_owned() },
+                Fault::Io(source) => unread(source),
+                Fault::Told(reason) => ArraysError::Broken { reason, path: path.to_owned() },
             })?;
             Ok(vec![(name, array)])
         }
@@ -144,8 +149,8 @@ fn archive(file: impl Read + Seek, length: u64, path: &Path) -> Result<Vec<(Stri
         }
         let size = entry.size();
         let array = npy::read(&mut entry, size).map_err(|broken| match broken {
-            Broken::Io(source) => refused(&source.to_string()),
-            Broken::Told(reason) => refused(&reason),
+            Fault::Io(source) => refused(&source.to_string()),
+            Fault::Told(reason) => refused(&reason),
         })?;
         out.push((name, array));
     }

@@ -20,12 +20,12 @@ const PIECE: usize = 1 << 18;
 
 /// Why bytes are no array: a sentence.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum Fault {
     Told(String),
     Io(io::Error),
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => told("it ends too early"),
@@ -34,8 +34,8 @@ impl From<io::Error> for Broken {
     }
 }
 
-fn told(reason: impl Into<String>) -> Broken {
-    Broken::Told(reason.into())
+fn told(reason: impl Into<String>) -> Fault {
+    Fault::Told(reason.into())
 }
 
 /// What the header says, checked.
@@ -56,7 +56,7 @@ struct Element {
 
 impl Element {
     /// From `<f4` and its like.
-    fn parse(text: &str) -> Result<Self, Broken> {
+    fn parse(text: &str) -> Result<Self, Fault> {
         let unknown = || told(format!("its elements are {text:?}, which is none of bool, int, uint, float16, float32, float64"));
         let (&order, rest) = text.as_bytes().split_first().ok_or_else(unknown)?;
         let (&kind, digits) = rest.split_first().ok_or_else(unknown)?;
@@ -93,13 +93,15 @@ impl Element {
 }
 
 /// Reads one array from `from`, which has `length` bytes by its own account.
-pub(super) fn read(from: &mut dyn Read, length: u64) -> Result<Array, Broken> {
+pub(super) fn read(from: &mut dyn Read, length: u64) -> Result<Array, Fault> {
     let (header, header_bytes) = header(from)?;
-    let elements = header.shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-    let bytes = elements.and_then(|n| n.checked_mul(header.element.bytes));
-    let (Some(elements), Some(bytes)) = (elements, bytes) else {
+    // As NumPy: a dimension of 0 excuses none of the others.
+    let room = header.shape.iter().try_fold(header.element.bytes, |n, &d| n.checked_mul(d.max(1))).filter(|n| isize::try_from(*n).is_ok());
+    if room.is_none() {
         return Err(told(format!("its shape {:?} is too large", header.shape)));
-    };
+    }
+    let elements: usize = header.shape.iter().product();
+    let bytes = elements * header.element.bytes;
     let have = length.saturating_sub(header_bytes);
     if bytes as u64 != have {
         return Err(told(format!("its shape {:?} takes {bytes} bytes and it holds {have}", header.shape)));
@@ -137,7 +139,7 @@ fn collect<T: Copy>(
     element: Element,
     columns: Option<&[usize]>,
     value: impl Fn(&[u8]) -> T,
-) -> Result<Vec<T>, Broken> {
+) -> Result<Vec<T>, Fault> {
     let mut out = Vec::new();
     let mut piece = vec![0; PIECE.min(elements * element.bytes)];
     let mut left = elements * element.bytes;
@@ -181,7 +183,7 @@ fn rows<T: Copy>(data: &[T], shape: &[usize]) -> Vec<T> {
 }
 
 /// The header, and how many bytes it took.
-fn header(from: &mut dyn Read) -> Result<(Header, u64), Broken> {
+fn header(from: &mut dyn Read) -> Result<(Header, u64), Fault> {
     let mut start = [0; 8];
     from.read_exact(&mut start)?;
     if &start[..6] != MAGIC {
@@ -210,7 +212,7 @@ fn header(from: &mut dyn Read) -> Result<(Header, u64), Broken> {
 }
 
 /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`
-fn parse(text: &str) -> Result<Header, Broken> {
+fn parse(text: &str) -> Result<Header, Fault> {
     let broken = || told(format!("its header cannot be understood: {}", text.trim_end().chars().take(200).collect::<String>()));
     let mut rest = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or_else(broken)?.trim();
     let (mut element, mut order, mut shape) = (None, None, None);
@@ -353,13 +355,13 @@ mod tests {
         out
     }
 
-    fn take(bytes: &[u8]) -> Result<Array, Broken> {
+    fn take(bytes: &[u8]) -> Result<Array, Fault> {
         read(&mut &bytes[..], bytes.len() as u64)
     }
 
     fn reason(bytes: &[u8]) -> String {
         match take(bytes) {
-            Err(Broken::Told(reason)) => reason,
+            Err(Fault::Told(reason)) => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -420,10 +422,21 @@ mod tests {
             let told = reason(&file(&text, &[0; 12]));
             assert!(told.starts_with("its shape"), "{shape}: {told}");
         }
+        for shape in
+            ["(0, 4294967295, 4294967295)", "(4294967295, 4294967295, 0)", "(0, 9223372036854775807)", "(2, 0, 18446744073709551615)"]
+        {
+            for order in ["True", "False"] {
+                let text = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': {shape}, }}");
+                let told = reason(&file(&text, &[]));
+                assert!(told.starts_with("its shape") && told.ends_with("is too large"), "{shape}: {told}");
+            }
+        }
+        let empty = file("{'descr': '<f4', 'fortran_order': True, 'shape': (4294967295, 0, 7), }", &[]);
+        assert_eq!(take(&empty).unwrap(), Array::f32([4_294_967_295, 0, 7], Vec::new()));
         // The length that is given may lie, too.
         let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }";
         let bytes = file(text, &[0; 12]);
-        assert!(matches!(read(&mut &bytes[..], 10 + text.len() as u64 + 4_000_000_000_000), Err(Broken::Told(t)) if t.contains("early")));
+        assert!(matches!(read(&mut &bytes[..], 10 + text.len() as u64 + 4_000_000_000_000), Err(Fault::Told(t)) if t.contains("early")));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Images and their preprocessing, as the commands that measure take them.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,7 +13,7 @@ use super::terminal::{Terminal, open_device};
 use crate::engine::Engine;
 use crate::escaped::escaped;
 use crate::evaluate::{Evaluator, Questions};
-use crate::images::{Channels, Filter, ImageSet, Layout, Preprocess, Provenance, Resize};
+use crate::images::{ChannelOrder, Channels, ClassOrder, Filter, ImageSet, ImagesError, LeftOut, Preprocess, Provenance, Resize};
 use crate::measure::Effect;
 use crate::prune::State;
 use crate::session::Session;
@@ -32,6 +33,9 @@ pub(super) struct ImageArguments {
     /// Names of all classes in order (text, JSON), or a table of pictures and labels (.csv)
     #[arg(long, value_name = "FILE", requires = "images")]
     labels: Option<PathBuf>,
+    /// Order of numbered class folders: as torchvision sorts them (0, 1, 10, 2), or by number (0, 1, 2, 10)
+    #[arg(long, value_enum, value_name = "ORDER", requires = "images")]
+    class_order: Option<ClassOrder>,
     /// At most so many images, from all classes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -62,7 +66,7 @@ struct PreprocessArguments {
     filter: Option<Filter>,
     /// What values of 0 to 255 are divided by first: 255, or 1
     #[arg(long)]
-    divisor: Option<f32>,
+    divisor: Option<f64>,
     /// Then taken off: one number, or one per channel (0.485,0.456,0.406)
     #[arg(long, value_parser = three, allow_hyphen_values = true)]
     mean: Option<[f32; 3]>,
@@ -74,7 +78,7 @@ struct PreprocessArguments {
     channels: Option<Channels>,
     /// Order of the input
     #[arg(long, value_enum)]
-    layout: Option<Layout>,
+    layout: Option<ChannelOrder>,
 }
 
 /// The values of `--channels` and its like are their names.
@@ -92,7 +96,7 @@ macro_rules! named_values {
     )*};
 }
 
-named_values!(Resize, Filter, Channels, Layout);
+named_values!(Resize, Filter, Channels, ChannelOrder, ClassOrder);
 
 fn size(text: &str) -> Result<[usize; 2], String> {
     let edge = |edge: &str| edge.trim().parse::<usize>().map_err(|_| format!("“{text}” is no size; write 224, or height x width: 224x320"));
@@ -140,6 +144,35 @@ pub(super) struct Shown {
     classes: usize,
     preprocessing: Option<PreprocessReport>,
     broken: Vec<BrokenReport>,
+    /// What lies in the folder; `None` for noise.
+    folder: Option<FolderReport>,
+}
+
+/// Images and what was left out, which add up to everything that lies there.
+#[derive(Serialize)]
+struct FolderReport {
+    entries: usize,
+    images: usize,
+    classes: Vec<ClassReport>,
+    inside: Option<String>,
+    without_pictures: Vec<String>,
+    left_out: Vec<LeftOutReport>,
+    is_order_in_doubt: bool,
+}
+
+#[derive(Serialize)]
+struct ClassReport {
+    name: String,
+    images: usize,
+}
+
+#[derive(Serialize)]
+struct LeftOutReport {
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extension: Option<String>,
+    number: usize,
+    example: String,
 }
 
 #[derive(Serialize)]
@@ -148,7 +181,7 @@ struct PreprocessReport {
     crop: f64,
     resize: &'static str,
     filter: &'static str,
-    divisor: f32,
+    divisor: f64,
     mean: [f32; 3],
     std: [f32; 3],
     channels: &'static str,
@@ -201,12 +234,11 @@ impl ImageArguments {
     /// Opens model and images. `prepare` prunes, or sets the scope, before anything is measured.
     pub(super) fn open(&self, watch: &Terminal, prepare: impl FnOnce(&mut Session) -> anyhow::Result<()>) -> anyhow::Result<Measured> {
         // What is quick to refuse comes first.
-        let set =
-            self.images.as_ref().map(|path| ImageSet::open(path, self.labels.as_deref())).transpose().context("cannot use the images")?;
+        let set = self.images.as_ref().map(|path| self.set(path)).transpose().context("cannot use the images")?;
+        let engine = Engine::open(&self.file, watch).context("cannot open the model")?;
         let device = open_device(self.device)?;
         let device_name = device.name.clone();
-        let engine = Engine::open(&self.file, watch).context("cannot open the model")?.on(device);
-        let mut session = Session::new(engine);
+        let mut session = Session::new(engine.on(device));
         prepare(&mut session)?;
         let graph = session.model().graph.clone();
         let set = set.map(Arc::new);
@@ -228,9 +260,46 @@ impl ImageArguments {
             classes: set.as_ref().map_or(0, |set| set.classes.len()),
             preprocessing,
             broken: Vec::new(),
+            folder: set.as_deref().map(FolderReport::of),
         };
         let state = session.state().clone();
         Ok(Measured { evaluator: Evaluator::new(session.engine().clone(), questions), state, shown, set })
+    }
+}
+
+impl ImageArguments {
+    /// The images at `path`; what a person is to know of them is told on standard error.
+    fn set(&self, path: &Path) -> Result<ImageSet, ImagesError> {
+        let set = ImageSet::open(path, self.labels.as_deref())?;
+        let set = match self.class_order {
+            Some(order) => set.ordered(order),
+            None => set,
+        };
+        for line in set.remarks() {
+            let _ = writeln!(std::io::stderr(), "{}", escaped(&line));
+        }
+        Ok(set)
+    }
+}
+
+impl FolderReport {
+    fn of(set: &ImageSet) -> Self {
+        let class = |(name, images): (&str, usize)| ClassReport { name: name.to_owned(), images };
+        let left_out = |left: &LeftOut| LeftOutReport {
+            reason: left.reason.name(),
+            extension: left.extension.clone(),
+            number: left.number,
+            example: left.example.clone(),
+        };
+        Self {
+            entries: set.inventory.entries,
+            images: set.images.len(),
+            classes: set.class_sizes().into_iter().map(class).collect(),
+            inside: set.inventory.inside.clone(),
+            without_pictures: set.inventory.without_pictures.clone(),
+            left_out: set.inventory.left_out.iter().map(left_out).collect(),
+            is_order_in_doubt: set.is_order_in_doubt(),
+        }
     }
 }
 
@@ -260,6 +329,9 @@ impl Measured {
             self.evaluator.dense(Some(1), &Part { share: 0.0, ..watch }).context(CANNOT)?;
             if let Some(classes) = self.evaluator.num_classes() {
                 set.fits(classes).context("cannot use the labels")?;
+                if set.is_labelled() && set.classes.len() != classes {
+                    let _ = writeln!(std::io::stderr(), "{} classes and {classes} outputs", set.classes.len());
+                }
             }
         }
         self.evaluator.dense(None, &watch).context(CANNOT)

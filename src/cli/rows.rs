@@ -11,6 +11,7 @@ use super::images::Shown;
 use super::print_json;
 use crate::atomic::{self, Overwrite};
 use crate::escaped::escaped;
+use crate::export;
 use crate::measure::Effect;
 use crate::prune::Amount;
 
@@ -42,6 +43,9 @@ pub(super) struct Row {
     /// Of networks that do not classify: every output with its relative error.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     relative_errors: Vec<(String, f64)>,
+    /// The figures as a table has them.
+    #[serde(skip)]
+    pub(super) fields: [String; 6],
 }
 
 impl Row {
@@ -57,37 +61,14 @@ impl Row {
             mean_kl: effect.mean_kl,
             images: effect.images,
             relative_errors: if classifies { Vec::new() } else { effect.relative_errors.clone() },
+            fields: export::effect_fields(effect),
         }
     }
-
-    fn figures(&self) -> String {
-        let number = |v: Option<f64>| v.map(|v| v.to_string()).unwrap_or_default();
-        format!(
-            "{},{},{},{},{},{}",
-            number(self.top1),
-            number(self.top5),
-            number(self.agreement),
-            self.mean_cosine,
-            number(self.mean_kl),
-            self.images
-        )
-    }
 }
 
-/// An amount as it is typed: a fraction with a dot, a count without.
+/// An amount as [`export::amount_field`] has it; nothing of the dense network.
 pub(super) fn typed(amount: Option<Amount>) -> String {
-    match amount {
-        None => String::new(),
-        Some(Amount::Fraction(value)) => format!("{value:?}"),
-        Some(Amount::Count(count)) => count.to_string(),
-    }
-}
-
-/// A table with these first columns, and the figures after them.
-pub(super) fn csv<'a>(heads: &str, rows: impl Iterator<Item = (String, &'a Row)>) -> String {
-    let mut lines = vec![format!("{heads},top1,top5,agreement,mean_cosine,mean_kl,images")];
-    lines.extend(rows.map(|(first, row)| format!("{first},{}", row.figures())));
-    lines.join("\r\n") + "\r\n"
+    amount.map(export::amount_field).unwrap_or_default()
 }
 
 /// What is printed of every command that measures.
@@ -114,7 +95,8 @@ impl OutputArguments {
 
     /// Writes rows of methods and amounts as was asked for.
     pub(super) fn put_rows(&self, out: &mut dyn Write, report: &Report<Row>) -> anyhow::Result<()> {
-        let csv = csv("method,amount", report.rows.iter().map(|r| (format!("{},{}", r.method, typed(r.amount)), r)));
+        let rows = report.rows.iter().map(|r| (vec![r.method.to_owned(), typed(r.amount)], r.fields.clone()));
+        let csv = export::effects(&["method", "amount"], rows);
         self.put(out, report, &csv, |out| {
             for line in report.shown.lines() {
                 writeln!(out, "{line}")?;
@@ -133,8 +115,7 @@ impl OutputArguments {
     ) -> anyhow::Result<()> {
         if let Some(path) = &self.csv {
             if is_standard_output(path) {
-                // The table's lines end as those of everything that is printed.
-                out.write_all(csv.replace("\r\n", "\n").as_bytes())?;
+                out.write_all(csv.as_bytes())?;
                 return Ok(());
             }
             let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };

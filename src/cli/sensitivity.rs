@@ -12,7 +12,7 @@ use super::pruning::ScopeArguments;
 use super::rows::{self, OutputArguments, Report, Row};
 use super::terminal::Terminal;
 use crate::escaped::escaped;
-use crate::export::quoted;
+use crate::export;
 use crate::graph::Kind;
 use crate::prune::Amount;
 use crate::watch::{Part, Watch};
@@ -81,10 +81,8 @@ impl SensitivityCommand {
         });
         let rows: Vec<ParameterRow> = rows.collect();
         let report = Report { shown: measured.finish(), rows };
-        let csv = rows::csv(
-            "parameter,amount",
-            report.rows.iter().map(|r| (format!("{},{}", quoted(&r.parameter), rows::typed(r.row.amount)), &r.row)),
-        );
+        let rows = report.rows.iter().map(|r| (vec![r.parameter.clone(), rows::typed(r.row.amount)], r.row.fields.clone()));
+        let csv = export::effects(&["parameter", "amount"], rows);
         let is_classifier = dense.agreement.is_some();
         let (nodes_run, nodes_from_start) = (scan.nodes_run, scan.nodes_from_start);
         let report = ScanReport { report, nodes_run, nodes_from_start };

@@ -173,3 +173,30 @@ impl GpuWeights {
         self.parameters.iter().enumerate().map(|(i, id)| Ok((*id, self.weights.opened_tensor(i)?))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::device::DeviceChoice;
+    use crate::prune::{Amount, Recipe};
+    use crate::watch::Unwatched;
+
+    /// Weights that no adapter takes are not at hand; what is done where one refuses them is.
+    #[test]
+    fn weights_that_exceed_the_gpu_are_pruned_by_the_host() {
+        let engine = Engine::open(Path::new("assets/mobilenetv4_digits.onnx"), &Unwatched).unwrap();
+        let opened = engine.opened();
+        let state = opened.with(Recipe { amount: Amount::Fraction(0.5), ..opened.recipe.clone() });
+        let wanted = engine.host_masks(&state).unwrap();
+        let cpu = ComputeDevice::open(DeviceChoice::Cpu).unwrap();
+        let engine = engine.on(ComputeDevice { is_gpu: true, name: "a small GPU".into(), ..cpu });
+        *lock(&engine.gpu) = Gpu::TooSmall;
+        assert_eq!((engine.mask_device(&state), engine.network_device()), ("CPU", "a small GPU"));
+        assert!(engine.masks(&state).unwrap() == wanted);
+        // What is no GPU at all is refused, and not taken for a small one.
+        *lock(&engine.gpu) = Gpu::Empty;
+        assert!(matches!(engine.masks(&state), Err(EngineError::Device(DeviceError::NotGpu { .. }))));
+    }
+}

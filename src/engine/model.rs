@@ -58,6 +58,7 @@ impl Model {
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.graph.batch_norm.and_then(BatchNorm::note).map(str::to_owned).into_iter().collect();
+        notes.extend(self.graph.notes.iter().cloned());
         if !self.unsupported.is_empty() {
             let list: Vec<String> = self.unsupported.iter().map(|(op, n)| format!("{} ({n})", escaped(op))).collect();
             notes.push(format!("The network cannot be run here: {}. It can be inspected, pruned and saved.", list.join(", ")));

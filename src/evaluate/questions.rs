@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::graph::{Graph, Input};
-use crate::images::{Batch as Pictures, ImageSet, Layout, Loader, Preprocess};
+use crate::images::{ChannelOrder, ImageSet, Loader, Prepared, Preprocess};
 use crate::network::Array;
 
 /// Images that are made into the network's numbers once and kept, in bytes of those numbers: 1 GiB. What is beyond is decoded
@@ -103,8 +103,8 @@ impl Questions {
         let wanted = || graph.inputs.iter().map(|i| format!("“{}” {}", i.name, shape_text(&i.shape))).collect::<Vec<_>>().join(", ");
         let [input] = &graph.inputs[..] else { return Err(QuestionsError::NotForImages { wanted: wanted() }) };
         let [_, height, width] = match preprocess.layout {
-            Layout::Nchw => preprocess.shape(),
-            Layout::Nhwc => {
+            ChannelOrder::Nchw => preprocess.shape(),
+            ChannelOrder::Nhwc => {
                 let [h, w, c] = preprocess.shape();
                 [c, h, w]
             }
@@ -129,12 +129,6 @@ impl Questions {
         let images = inputs.first().map_or(1, |(_, array)| array.shape.first().copied().unwrap_or(1));
         let batch = Batch { inputs, images: (0..images).collect(), labels: vec![None; images] };
         Ok(Self { source: Source::Noise, kept: vec![Arc::new(batch)], is_whole: true, broken: Vec::new() })
-    }
-
-    /// Whether this is noise, and no images of a person.
-    #[must_use]
-    pub fn is_noise(&self) -> bool {
-        matches!(self.source, Source::Noise)
     }
 
     /// Images in all, broken ones included.
@@ -185,7 +179,7 @@ impl Questions {
                 went_through = false;
                 break;
             }
-            let Pictures { array, indices, broken: failed } = pictures;
+            let Prepared { array, indices, broken: failed } = pictures;
             broken.extend(failed.into_iter().map(|b| Broken { name: b.name, reason: b.error.to_string() }));
             if keeps {
                 self.broken.append(&mut broken);

@@ -7,8 +7,8 @@ mod tensors;
 
 use std::path::{Path, PathBuf};
 
-pub use table::csv;
-pub(crate) use table::quoted;
+pub(crate) use table::optional;
+pub use table::{amount_field, csv, effect_fields, effects, table};
 pub use tensors::{Form, Masks, ParameterMasks};
 
 use crate::atomic::{Overwrite, WriteError};

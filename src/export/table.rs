@@ -1,62 +1,129 @@
-//! The table of figures as CSV (RFC 4180), fractions as numbers 0..=1.
+//! Tables as CSV, all of them: lines end in LF on every system, and fields are quoted as RFC 4180 has it, wherever a table
+//! goes. Fractions are numbers 0..=1; what is not known is an empty field. Names stand as they are, also those that a spreadsheet
+//! would take for a formula: a table is read by programs too, and they are to find the name.
 
-use std::fmt::Write;
+use csv::{Terminator, WriterBuilder};
 
 use crate::graph::{Graph, ParameterId};
-use crate::measure::Figures;
-use crate::prune::Method;
+use crate::measure::{Effect, Figures};
+use crate::prune::{Amount, Method};
 
-/// One line per parameter, in graph order, with both methods at the present amount.
+/// Columns of [`effect_fields`].
+const EFFECT_HEADS: [&str; 6] = ["top1", "top5", "agreement", "mean_cosine", "mean_kl", "images"];
+
+/// A table with these heads; rows have as many fields.
 #[must_use]
-pub fn csv(graph: &Graph, figures: &Figures) -> String {
-    let mut out = String::from("parameter,module,type,role,kind,shape,dtype,elements,in_scope");
-    for method in ["layer_wise", "global"] {
-        let _ = write!(out, ",{method}_pruned,{method}_sparsity,{method}_cut");
+pub fn table<R: IntoIterator<Item: AsRef<[u8]>>>(heads: &[&str], rows: impl IntoIterator<Item = R>) -> String {
+    let mut writer = WriterBuilder::new().terminator(Terminator::Any(b'\n')).flexible(true).from_writer(Vec::new());
+    // Nothing can fail: memory takes everything, and rows may be of any length.
+    let _ = writer.write_record(heads);
+    for row in rows {
+        let _ = writer.write_record(row);
     }
-    out.push_str(",pruned_by_both\r\n");
-    for (i, parameter) in graph.parameters.iter().enumerate() {
-        let id = ParameterId(i);
-        let module = graph.owner(id);
-        let shape = parameter.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
-        let _ = write!(
-            out,
-            "{},{},{},{},{},{shape},{},{},{}",
-            quoted(&parameter.name),
-            quoted(&module.name),
-            quoted(&module.kind),
-            module.role,
-            parameter.kind,
-            parameter.dtype,
-            parameter.elements,
-            figures.scope.binary_search(&id).is_ok(),
-        );
-        for method in Method::ALL {
-            match figures.of(method) {
-                Ok(outcome) => {
-                    let sparsity = outcome.zeros[i] as f64 / parameter.elements.max(1) as f64;
-                    let cut = outcome.cuts[i].map(|c| c.to_string()).unwrap_or_default();
-                    let _ = write!(out, ",{},{sparsity},{cut}", outcome.masked[i]);
-                }
-                Err(_) => out.push_str(",,,"),
-            }
-        }
-        let _ = write!(out, ",{}\r\n", figures.shared(id));
-    }
-    out
+    let bytes = writer.into_inner().unwrap_or_default();
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// A field of a table, in quotes where it needs them.
-pub(crate) fn quoted(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+/// One row per parameter, in graph order, with both methods at the present amount.
+#[must_use]
+pub fn csv(graph: &Graph, figures: &Figures) -> String {
+    let heads = [
+        "parameter",
+        "module",
+        "type",
+        "role",
+        "kind",
+        "shape",
+        "dtype",
+        "elements",
+        "in_scope",
+        "layer_wise_pruned",
+        "layer_wise_sparsity",
+        "layer_wise_cut",
+        "global_pruned",
+        "global_sparsity",
+        "global_cut",
+        "pruned_by_both",
+    ];
+    let rows = graph.parameters.iter().enumerate().map(|(i, parameter)| {
+        let id = ParameterId(i);
+        let module = graph.owner(id);
+        let mut row = vec![
+            parameter.name.clone(),
+            module.name.clone(),
+            module.kind.clone(),
+            module.role.to_string(),
+            parameter.kind.to_string(),
+            parameter.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x"),
+            parameter.dtype.to_string(),
+            parameter.elements.to_string(),
+            figures.scope.binary_search(&id).is_ok().to_string(),
+        ];
+        for method in Method::ALL {
+            row.extend(match figures.of(method) {
+                Ok(outcome) => {
+                    let sparsity = outcome.zeros[i] as f64 / parameter.elements.max(1) as f64;
+                    [outcome.masked[i].to_string(), sparsity.to_string(), optional(outcome.cuts[i])]
+                }
+                Err(_) => Default::default(),
+            });
+        }
+        row.push(figures.shared(id).to_string());
+        row
+    });
+    table(&heads, rows)
+}
+
+/// What pruning costs, row by row: the first columns are the caller's, the figures of the effect follow.
+#[must_use]
+pub fn effects(first: &[&str], rows: impl IntoIterator<Item = (Vec<String>, [String; 6])>) -> String {
+    table(&[first, &EFFECT_HEADS].concat(), rows.into_iter().map(|(first, fields)| first.into_iter().chain(fields).collect::<Vec<_>>()))
+}
+
+/// An effect's figures, as [`effects`] takes them.
+#[must_use]
+pub fn effect_fields(effect: &Effect) -> [String; 6] {
+    let Effect { top1, top5, agreement, mean_cosine, mean_kl, images, .. } = effect;
+    [optional(*top1), optional(*top5), optional(*agreement), mean_cosine.to_string(), optional(*mean_kl), images.to_string()]
+}
+
+/// An amount as it is typed: a fraction with a dot, a count without.
+#[must_use]
+pub fn amount_field(amount: Amount) -> String {
+    match amount {
+        Amount::Fraction(value) => format!("{value:?}"),
+        Amount::Count(count) => count.to_string(),
+    }
+}
+
+/// A number, or an empty field.
+pub(crate) fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map(|v| v.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NAMES: [&str; 9] = ["a.b", "a,\"b\"", "two\nlines", "ends\r\nso", "=1+1", "-x", "\u{6587}\u{5b57} \u{1f600}", " spaced ", ""];
+
     #[test]
-    fn names_are_quoted_where_needed() {
-        assert_eq!(quoted("a.b"), "a.b");
-        assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
+    fn names_come_back_whatever_is_in_them() {
+        let text = table(&["name", "other"], NAMES.map(|name| [name, "1"]));
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        assert_eq!(reader.headers().unwrap(), &["name", "other"][..]);
+        let names: Vec<String> = reader.records().map(|r| r.unwrap()[0].to_owned()).collect();
+        assert_eq!(names, NAMES);
+        assert!(text.starts_with("name,other\na.b,1\n\"a,\"\"b\"\"\",1\n\"two\nlines\",1\n"), "{text}");
+    }
+
+    #[test]
+    fn effects_have_their_heads_and_empty_fields_for_what_is_not_known() {
+        let effect = Effect { top1: Some(0.5), mean_cosine: 0.25, images: 3, ..Effect::default() };
+        let row = (vec!["=x,y".to_owned(), amount_field(Amount::Fraction(1.0))], effect_fields(&effect));
+        assert_eq!(
+            effects(&["parameter", "amount"], [row]),
+            "parameter,amount,top1,top5,agreement,mean_cosine,mean_kl,images\n\"=x,y\",1.0,0.5,,,0.25,,3\n"
+        );
     }
 }

@@ -3,14 +3,18 @@
 //! [`build`] makes it from an opened file. [`crate::network`] runs it, [`crate::prune`] prunes its parameters.
 
 mod build;
+mod discover;
 mod module;
 mod names;
 mod node;
+mod read;
+mod rules;
 mod sequences;
+mod sources;
 
 pub use build::build;
 pub use module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role, Stage, rest_obstacle, stages};
-pub use node::{Attribute, Attributes, Node, ValueId};
+pub use node::{Attribute, Attributes, Body, BodyId, Node, ValueId};
 
 use crate::onnx::{Dtype, TensorId};
 
@@ -36,8 +40,10 @@ pub struct Graph {
     pub inputs: Vec<Input>,
     /// What the caller gets, by name.
     pub outputs: Vec<(String, ValueId)>,
-    /// Operators.
+    /// Operators. Calls of local functions are replaced by what the functions hold.
     pub nodes: Vec<Node>,
+    /// Graphs that nodes hold.
+    pub bodies: Vec<Body>,
     /// Name of every value.
     pub values: Vec<String>,
     /// The tensor behind a value, where it is a constant of the file.
@@ -48,12 +54,14 @@ pub struct Graph {
     pub parameters: Vec<Parameter>,
     /// What became of batch normalisation.
     pub batch_norm: Option<BatchNorm>,
+    /// What a person should know of how it is run.
+    pub notes: Vec<String>,
     /// Float initializers that no module owns, less the constants that an exporter made and numbered.
     pub unowned: Vec<TensorId>,
     /// All initializers that are neither a parameter nor a buffer of a module, of any type, in the file's order. With the
     /// elements of parameters and buffers theirs make the file's sum.
     pub rest: Vec<TensorId>,
-    /// The nodes that use a parameter, by index, for every parameter; more than one where it is shared.
+    /// The nodes that use a parameter, or hold those that do, by index, for every parameter; more than one where it is shared.
     pub users: Vec<Vec<usize>>,
 }
 
@@ -90,6 +98,17 @@ impl Graph {
             *elements.entry(parameter.dtype.size().unwrap_or(4)).or_insert(0) += parameter.elements;
         }
         elements.into_iter().max_by_key(|(_, elements)| *elements).map_or(4, |(size, _)| size)
+    }
+
+    /// All values that a node reads, and that the graphs it holds read, constants among them.
+    #[must_use]
+    pub fn all_reads(&self, node: &Node) -> Vec<ValueId> {
+        let mut out: Vec<ValueId> = node.reads().collect();
+        for body in node.bodies() {
+            let body = &self.bodies[body.0];
+            out.extend(body.nodes.iter().flat_map(|node| self.all_reads(node)).chain(body.outputs.iter().copied()));
+        }
+        out
     }
 
     /// What PyTorch's `state_dict` calls a parameter: `blocks.0.0.conv.weight`.

@@ -120,7 +120,7 @@ pub struct Parameter {
     pub elements: usize,
     /// Order of outputs and inputs.
     pub layout: Layout,
-    /// Why it is never pruned, whatever its type: the file does not hold all of it.
+    /// Why it is never pruned, whatever its type: a weight is worked out from it, or the file does not hold all of it.
     pub reason: Option<String>,
 }
 

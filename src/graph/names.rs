@@ -1,7 +1,26 @@
 //! What a module is called: from the initializer, the exporter's metadata, the node, in that order.
 
 /// Names of a weight from which a module's name follows, less their ending.
-const ENDINGS: [&str; 7] = [".weight_quantized", ".weight", ".bias", ".w_0", ".b_0", "/kernel", "/bias"];
+const ENDINGS: [&str; 13] = [
+    ".weight_quantized",
+    ".weight",
+    ".bias",
+    ".w_0",
+    ".b_0",
+    "/kernel",
+    "/bias",
+    ".weight_v",
+    ".weight_g",
+    ".weight_orig",
+    ".parametrizations.weight.original",
+    ".parametrizations.weight.original0",
+    ".parametrizations.weight.original1",
+];
+
+/// Whether PyTorch names tensors so within a module that works its weight out from them.
+pub(super) fn is_worked_out(attribute: &str) -> bool {
+    matches!(attribute, "weight_v" | "weight_g" | "weight_orig") || attribute.starts_with("parametrizations.")
+}
 
 /// The module's name that a parameter's name tells: `conv_stem.weight` → `conv_stem`.
 pub(super) fn from_parameter(name: &str) -> Option<&str> {
@@ -43,8 +62,9 @@ pub(super) fn python_list(text: &str) -> Vec<&str> {
 /// Whether a class name may stand for this operator.
 pub(super) fn class_agrees(class: &str, op: &str) -> bool {
     let key = match op {
-        "Conv" | "ConvTranspose" => "Conv",
-        "Gemm" | "MatMul" => "Linear",
+        "Conv" | "ConvTranspose" | "FusedConv" | "QLinearConv" | "ConvInteger" => "Conv",
+        "Gemm" | "MatMul" | "FusedGemm" | "FusedMatMul" | "MatMulInteger" | "QLinearMatMul" => "Linear",
+        "Attention" | "MultiHeadAttention" => "Attention",
         "Gather" => "Embedding",
         "PRelu" => "PReLU",
         "LSTM" | "GRU" | "RNN" => op,

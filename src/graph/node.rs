@@ -1,10 +1,33 @@
 //! Operators and values of a graph, as plain data.
 
+use super::module::ParameterId;
 use crate::onnx::TensorId;
 
 /// Index of a value: a tensor that flows along an edge of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub usize);
+
+/// Index of a graph that a node holds, in [`super::Graph::bodies`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BodyId(pub usize);
+
+/// A graph that a node holds: a branch of an `If`, the body of a `Loop` or a `Scan`, or whatever another domain's operator means
+/// by one. Its values are among those of the whole graph.
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    /// The attribute that it stands in: `then_branch`.
+    pub name: String,
+    /// The nodes that hold it, as they stand before the names of its tensors: `If_0.then_branch`.
+    pub scope: String,
+    /// What it is given, in order.
+    pub inputs: Vec<ValueId>,
+    /// What it gives, in order.
+    pub outputs: Vec<ValueId>,
+    /// Operators, in an order of execution.
+    pub nodes: Vec<Node>,
+    /// Values from around it that it reads, or that a graph within it reads.
+    pub captures: Vec<ValueId>,
+}
 
 /// One operator.
 #[derive(Debug, Clone)]
@@ -15,12 +38,18 @@ pub struct Node {
     pub op: String,
     /// Operator domain; empty for ONNX's own.
     pub domain: String,
+    /// Version of the operator set of its domain.
+    pub opset: i64,
     /// Values read; `None` for an optional input that is left out.
     pub inputs: Vec<Option<ValueId>>,
     /// Values written; `None` for an output that nobody asked for.
     pub outputs: Vec<Option<ValueId>>,
     /// Settings.
     pub attributes: Attributes,
+    /// Values that the graphs it holds read from around them.
+    pub captures: Vec<ValueId>,
+    /// The parameters that it uses as they are.
+    pub weights: Vec<ParameterId>,
 }
 
 impl Node {
@@ -30,9 +59,12 @@ impl Node {
             name: String::new(),
             op: op.to_owned(),
             domain: String::new(),
+            opset: 0,
             inputs: Vec::new(),
             outputs: Vec::new(),
             attributes: Attributes(attributes),
+            captures: Vec::new(),
+            weights: Vec::new(),
         }
     }
 
@@ -46,6 +78,16 @@ impl Node {
     #[must_use]
     pub fn output(&self, i: usize) -> Option<ValueId> {
         self.outputs.get(i).copied().flatten()
+    }
+
+    /// All values that are read where it is carried out: its inputs, and what the graphs that it holds read from around them.
+    pub fn reads(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.inputs.iter().flatten().chain(&self.captures).copied()
+    }
+
+    /// The graphs that it holds.
+    pub fn bodies(&self) -> impl Iterator<Item = BodyId> + '_ {
+        self.attributes.0.iter().flat_map(|(_, attribute)| attribute.bodies()).copied()
     }
 
     /// Whether its operator is one of ONNX's own.
@@ -97,8 +139,23 @@ pub enum Attribute {
     Strings(Vec<String>),
     /// `TENSOR`
     Tensor(TensorId),
-    /// Anything else: subgraphs, sparse tensors, types.
+    /// `GRAPH`
+    Graph(BodyId),
+    /// `GRAPHS`
+    Graphs(Vec<BodyId>),
+    /// Anything else: sparse tensors, types.
     Other,
+}
+
+impl Attribute {
+    /// The graphs that it is.
+    pub(crate) fn bodies(&self) -> &[BodyId] {
+        match self {
+            Self::Graph(body) => std::slice::from_ref(body),
+            Self::Graphs(bodies) => bodies,
+            _ => &[],
+        }
+    }
 }
 
 impl Attributes {
@@ -158,6 +215,15 @@ impl Attributes {
     pub fn strings(&self, name: &str) -> Option<&[String]> {
         match self.get(name)? {
             Attribute::Strings(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// A graph setting.
+    #[must_use]
+    pub fn graph(&self, name: &str) -> Option<BodyId> {
+        match self.get(name)? {
+            Attribute::Graph(body) => Some(*body),
             _ => None,
         }
     }

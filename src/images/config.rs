@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::error::MAX_EDGE;
 use super::picture::{Filter, Resize};
-use super::preprocess::{Channels, Layout, MAX_EDGE, Preprocess};
+use super::preprocess::{ChannelOrder, Channels, Preprocess};
 use crate::graph::Graph;
 use crate::onnx::Dtype;
 
@@ -43,22 +44,27 @@ impl fmt::Display for Provenance {
     }
 }
 
-pub(super) fn for_model(graph: &Graph, path: &Path) -> (Preprocess, Provenance) {
-    let input = Input::of(graph);
-    let mut preprocess = Preprocess { channels: input.channels, layout: input.layout, ..Preprocess::default() };
-    preprocess.size = input.size.unwrap_or(preprocess.size);
-    for candidate in candidates(path) {
-        let Some(config) = read(&candidate) else { continue };
-        let described = timm(&config, &preprocess, input.size).or_else(|| hugging_face(&config, &preprocess, input.size));
-        if let Some(described) = described.filter(|p| p.check().is_ok()) {
-            return (described, Provenance::File(candidate));
+impl Preprocess {
+    /// What the files beside the model at `path` say, else what its input's shape says with ImageNet's numbers. Which of both is
+    /// in the second value.
+    #[must_use]
+    pub fn for_model(graph: &Graph, path: &Path) -> (Self, Provenance) {
+        let input = Input::of(graph);
+        let mut preprocess = Preprocess { channels: input.channels, layout: input.layout, ..Preprocess::default() };
+        preprocess.size = input.size.unwrap_or(preprocess.size);
+        for candidate in candidates(path) {
+            let Some(config) = read(&candidate) else { continue };
+            let described = timm(&config, &preprocess, input.size).or_else(|| hugging_face(&config, &preprocess, input.size));
+            if let Some(described) = described.filter(|p| p.check().is_ok()) {
+                return (described, Provenance::File(candidate));
+            }
         }
+        if input.takes_bytes {
+            let plain = Preprocess { divisor: 1.0, mean: [0.0; 3], std: [1.0; 3], ..preprocess };
+            return (plain, Provenance::Bytes);
+        }
+        (preprocess, Provenance::Default)
     }
-    if input.takes_bytes {
-        let plain = Preprocess { divisor: 1.0, mean: [0.0; 3], std: [1.0; 3], ..preprocess };
-        return (plain, Provenance::Bytes);
-    }
-    (preprocess, Provenance::Default)
 }
 
 fn candidates(model: &Path) -> Vec<PathBuf> {
@@ -84,20 +90,20 @@ fn read(path: &Path) -> Option<Value> {
 struct Input {
     size: Option<[usize; 2]>,
     channels: Channels,
-    layout: Layout,
+    layout: ChannelOrder,
     takes_bytes: bool,
 }
 
 impl Input {
     fn of(graph: &Graph) -> Self {
-        let mut found = Self { size: None, channels: Channels::Rgb, layout: Layout::Nchw, takes_bytes: false };
+        let mut found = Self { size: None, channels: Channels::Rgb, layout: ChannelOrder::Nchw, takes_bytes: false };
         let Some(input) = graph.inputs.iter().find(|i| i.shape.len() == 4) else { return found };
         found.takes_bytes = input.dtype == Dtype::U8;
         let is_colour = |d: Option<usize>| matches!(d, Some(1 | 3));
-        found.layout = if !is_colour(input.shape[1]) && is_colour(input.shape[3]) { Layout::Nhwc } else { Layout::Nchw };
+        found.layout = if !is_colour(input.shape[1]) && is_colour(input.shape[3]) { ChannelOrder::Nhwc } else { ChannelOrder::Nchw };
         let [count, height, width] = match found.layout {
-            Layout::Nchw => [1, 2, 3],
-            Layout::Nhwc => [3, 1, 2],
+            ChannelOrder::Nchw => [1, 2, 3],
+            ChannelOrder::Nhwc => [3, 1, 2],
         };
         if input.shape[count] == Some(1) {
             found.channels = Channels::Grey;
@@ -180,10 +186,13 @@ fn hugging_face(config: &Value, base: &Preprocess, fixed: Option<[usize; 2]>) ->
     }
     p.divisor = match (does("do_rescale"), number(config, "rescale_factor")) {
         (Some(false), _) => 1.0,
-        // As a divisor: 1 / 255 is not a float32, 255 is.
-        (_, Some(factor)) if factor > 0.0 => (1.0 / factor).round() as f32,
+        (_, Some(factor)) if factor > 0.0 => divisor(factor),
         _ => 255.0,
     };
+    // EfficientNet's and ViViT's processors: from -1 to 1 before mean and deviation.
+    if does("rescale_offset").or(does("offset")) == Some(true) && does("do_rescale") != Some(false) {
+        p.mean = p.mean.map(|mean| mean + 1.0);
+    }
     p.filter = match config.get("resample").and_then(Value::as_u64) {
         Some(0) => Filter::Nearest,
         Some(1) => Filter::Lanczos,
@@ -213,6 +222,14 @@ fn hugging_face(config: &Value, base: &Preprocess, fixed: Option<[usize; 2]>) ->
     };
     p.channels = grey(config, p.channels);
     Some(p)
+}
+
+/// What divides as `factor` multiplies. A file has 1 / 255 with as many digits as a float64: 255 is meant, not what its rounding
+/// makes of it.
+fn divisor(factor: f64) -> f64 {
+    let exact = 1.0 / factor;
+    let short = f64::from(exact as f32);
+    if (short * factor - 1.0).abs() <= 4.0 * f64::EPSILON { short } else { exact }
 }
 
 /// The crop for which the edge before it is `before`.
@@ -250,9 +267,9 @@ mod tests {
     fn the_shape_tells_size_layout_and_channels() {
         let of = |shape: [Option<usize>; 4]| Preprocess::for_model(&graph(&shape, Dtype::F32), Path::new("nowhere/m.onnx"));
         let (p, from) = of([None, Some(3), Some(192), Some(160)]);
-        assert_eq!((p.size, p.layout, p.channels, from), ([192, 160], Layout::Nchw, Channels::Rgb, Provenance::Default));
+        assert_eq!((p.size, p.layout, p.channels, from), ([192, 160], ChannelOrder::Nchw, Channels::Rgb, Provenance::Default));
         let (p, _) = of([Some(1), Some(28), Some(28), Some(1)]);
-        assert_eq!((p.size, p.layout, p.channels, p.shape()), ([28, 28], Layout::Nhwc, Channels::Grey, [28, 28, 1]));
+        assert_eq!((p.size, p.layout, p.channels, p.shape()), ([28, 28], ChannelOrder::Nhwc, Channels::Grey, [28, 28, 1]));
         assert_eq!(of(OPEN).0.size, [224, 224]);
         assert_eq!(of([None, Some(3), Some(usize::MAX), Some(2)]).0.size, [224, 224], "beyond any memory");
         let (p, from) = Preprocess::for_model(&graph(&[None, Some(64), Some(128), Some(3)], Dtype::U8), Path::new("m.onnx"));
@@ -286,6 +303,24 @@ mod tests {
         let plain = r#"{"do_normalize": false, "do_rescale": false, "do_resize": false, "size": {"height": 32, "width": 48}}"#;
         let (p, _) = described("preprocessor_config.json", plain, &OPEN);
         assert_eq!((p.size, p.resize, p.divisor, p.mean, p.std), ([32, 48], Resize::None, 1.0, [0.0; 3], [1.0; 3]));
+    }
+
+    #[test]
+    fn a_rescale_factor_is_what_it_says() {
+        let of = |factor: &str, more: &str| {
+            let text = format!(r#"{{"do_normalize": false, "rescale_factor": {factor}{more}}}"#);
+            let (p, from) = described("preprocessor_config.json", &text, &OPEN);
+            assert!(matches!(from, Provenance::File(_)), "{factor}");
+            (p.divisor, p.mean)
+        };
+        assert_eq!(of("0.00392156862745098", ""), (255.0, [0.0; 3]));
+        assert_eq!(of("0.003921568627451", "").0, 1.0 / 0.003_921_568_627_451);
+        assert_eq!(of("0.00784313725490196", r#", "rescale_offset": true"#), (127.5, [1.0; 3]));
+        assert_eq!(of("0.0078125", "").0, 128.0);
+        assert_eq!(of("1.0", "").0, 1.0);
+        assert_eq!(of("0.0123", "").0, 1.0 / 0.0123);
+        assert_eq!(of("1.52587890625e-05", "").0, 65536.0);
+        assert_eq!(of("0.00392156862745098", r#", "do_rescale": false, "offset": true"#), (1.0, [0.0; 3]));
     }
 
     #[test]

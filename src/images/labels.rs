@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::set::ImagesError;
+use super::error::ImagesError;
 
 /// A labels file of more bytes than this is not read.
 const MAX_BYTES: u64 = 1 << 26;
@@ -119,38 +119,18 @@ fn in_order(mut classes: BTreeMap<usize, Class>) -> Option<Vec<Class>> {
 fn table(text: &str) -> Result<Vec<(String, String)>, String> {
     let first = text.lines().next().unwrap_or_default();
     let separator = [',', '\t', ';'].into_iter().find(|&s| first.contains(s)).ok_or("its first line has one column, two are expected")?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(n, line)| {
-            let mut fields = fields(line, separator).into_iter();
-            fields.next().zip(fields.next()).ok_or_else(|| format!("line {} has one column, two are expected", n + 1))
-        })
-        .collect()
-}
-
-/// Fields of a line, quoted or not.
-fn fields(line: &str, separator: char) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut is_quoted = false;
-    let mut characters = line.chars().peekable();
-    while let Some(c) = characters.next() {
-        match c {
-            '"' if is_quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                push(&mut fields, '"');
-            }
-            '"' => is_quoted = !is_quoted,
-            c if c == separator && !is_quoted => fields.push(String::new()),
-            c => push(&mut fields, c),
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader = reader.delimiter(separator as u8).has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| format!("it is no table: {e}"))?;
+        match (record.get(0), record.get(1)) {
+            (Some(file), Some(label)) => rows.push((file.to_owned(), label.to_owned())),
+            (Some(""), None) => {}
+            _ => return Err(format!("line {} has one column, two are expected", record.position().map_or(0, csv::Position::line))),
         }
     }
-    fields.iter().map(|f| f.trim().to_owned()).collect()
-}
-
-fn push(fields: &mut [String], c: char) {
-    if let Some(last) = fields.last_mut() {
-        last.push(c);
-    }
+    Ok(rows)
 }
 
 /// Names of classes for labels as a table gives them, and every label's index: numbers are indices, other labels are sorted.
@@ -192,8 +172,10 @@ mod tests {
 
     #[test]
     fn tables_and_lines() {
-        assert_eq!(fields(r#""a, ""b""",  2 ,3"#, ','), [r#"a, "b""#, "2", "3"]);
-        assert!(table("a.png\n").is_err() && table("a.png,1\nb.png\n").is_err());
+        let rows = table("\"a, \"\"b\"\"\",  2 ,3\r\n\n \n\"two\nlines\",x\n").unwrap();
+        assert_eq!(rows, [(r#"a, "b""#.to_owned(), "2".to_owned()), ("two\nlines".to_owned(), "x".to_owned())]);
+        assert!(table("a.png\n").is_err());
+        assert_eq!(table("a.png,1\nb.png\n").unwrap_err(), "line 2 has one column, two are expected");
         let class = Class::from_line("n01440764 tench, Tinca tinca");
         assert_eq!((class.name.as_str(), class.is_called("n01440764")), ("tench, Tinca tinca", true));
         let (names, index) = classes_of(["10", "2", "10"].into_iter()).unwrap();

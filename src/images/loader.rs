@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use super::decode::ImageError;
+use super::error::ImageError;
 use super::preprocess::Preprocess;
 use super::set::ImageSet;
 use crate::network::Array;
@@ -22,18 +22,18 @@ const MAX_THREADS: usize = 8;
 
 /// Some pictures, ready for the network.
 #[derive(Debug)]
-pub struct Batch {
+pub struct Prepared {
     /// Of [`Preprocess::shape`], as many as `indices`.
     pub array: Array,
     /// Which pictures of the set they are.
     pub indices: Vec<usize>,
     /// Pictures that would have been in this batch.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<Unusable>,
 }
 
 /// A picture that could not be used.
 #[derive(Debug)]
-pub struct Broken {
+pub struct Unusable {
     /// Which of the set.
     pub index: usize,
     /// Its name in the set.
@@ -97,9 +97,9 @@ impl Loader {
 }
 
 impl Iterator for Loader {
-    type Item = Batch;
+    type Item = Prepared;
 
-    fn next(&mut self) -> Option<Batch> {
+    fn next(&mut self) -> Option<Prepared> {
         let mut indices = Vec::new();
         let mut broken = Vec::new();
         let mut numbers = Vec::new();
@@ -112,13 +112,13 @@ impl Iterator for Loader {
                     indices.push(index);
                     numbers.extend(picture);
                 }
-                Err(error) => broken.push(Broken { index, name: self.set.images[index].name.clone(), error }),
+                Err(error) => broken.push(Unusable { index, name: self.set.images[index].name.clone(), error }),
             }
         }
         if indices.is_empty() && broken.is_empty() {
             return None;
         }
         let shape: Vec<usize> = std::iter::once(indices.len()).chain(self.shape).collect();
-        Some(Batch { array: Array::f32(shape, numbers), indices, broken })
+        Some(Prepared { array: Array::f32(shape, numbers), indices, broken })
     }
 }

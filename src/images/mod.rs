@@ -5,20 +5,27 @@
 
 mod config;
 mod decode;
+mod error;
+mod fit;
+mod inventory;
 mod jpeg;
 mod labels;
 mod loader;
+mod order;
 mod picture;
 mod preprocess;
 mod resample;
 mod rows;
 mod set;
+mod tree;
 mod words;
 
 pub use config::Provenance;
-pub use decode::ImageError;
-pub use loader::{Batch, Broken, Loader};
-pub use picture::{Filter, Picture, Resize};
-pub use preprocess::{Channels, IMAGENET_MEAN, IMAGENET_STD, Layout, MAX_EDGE, Preprocess, PreprocessError};
-pub use rows::Rows;
-pub use set::{ImageRef, ImageSet, ImagesError, Source};
+pub use error::{ImageError, ImagesError, MAX_EDGE, PreprocessError};
+pub use inventory::{Inventory, LeftOut, Reason};
+pub use loader::{Loader, Prepared, Unusable};
+pub use order::ClassOrder;
+pub use picture::{Filter, Resize, RgbPicture};
+pub use preprocess::{ChannelOrder, Channels, IMAGENET_MEAN, IMAGENET_STD, Preprocess};
+pub use rows::ArrayRows;
+pub use set::{ImageRef, ImageSet, Origin};

@@ -1,12 +1,8 @@
-//! A picture of 8-bit RGB, and what becomes of it on the way to a network's size: resized and cropped as Pillow and torchvision
-//! do.
-
-use super::decode::{ImageError, MAX_PIXELS};
-use super::resample::resample;
+//! A picture of 8-bit RGB, and the ways in which it can be brought to a network's size.
 
 /// 8-bit RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct RgbPicture {
     /// Pixels in a row.
     pub width: u32,
     /// Rows.
@@ -72,7 +68,7 @@ impl Filter {
     }
 }
 
-impl Picture {
+impl RgbPicture {
     /// Grey in three channels, by Pillow's `convert("L")`.
     #[must_use]
     pub fn into_grey(mut self) -> Self {
@@ -81,105 +77,5 @@ impl Picture {
             p.fill(grey as u8);
         }
         self
-    }
-
-    /// What is left after resizing for `size` (height, width), of which the crop keeps the fraction `crop`, and cropping to it.
-    pub(super) fn fitted(self, size: [usize; 2], crop: f64, resize: Resize, filter: Filter) -> Result<Self, ImageError> {
-        let [height, width] = resized(size, crop, resize, self.width, self.height);
-        self.resized(width, height, filter).map(|p| p.cropped(size))
-    }
-
-    /// Resized as Pillow's `resize` does.
-    fn resized(self, width: u64, height: u64, filter: Filter) -> Result<Self, ImageError> {
-        if (width, height) == (self.width.into(), self.height.into()) {
-            return Ok(self);
-        }
-        if width.saturating_mul(height) > MAX_PIXELS {
-            return Err(self.too_narrow(width, height));
-        }
-        Ok(resample(&self, width as usize, height as usize, filter))
-    }
-
-    fn too_narrow(&self, resized_width: u64, resized_height: u64) -> ImageError {
-        ImageError::TooNarrow { width: self.width, height: self.height, resized_width, resized_height }
-    }
-
-    /// The middle, by torchvision's `center_crop`; black where the picture ends.
-    fn cropped(self, [height, width]: [usize; 2]) -> Self {
-        let (have_width, have_height) = (self.width as usize, self.height as usize);
-        if (have_width, have_height) == (width, height) {
-            return self;
-        }
-        let (left, from_x, columns) = middle(have_width, width);
-        let (top, from_y, rows) = middle(have_height, height);
-        let mut rgb = vec![0; width * height * 3];
-        for row in 0..rows {
-            let source = ((from_y + row) * have_width + from_x) * 3;
-            let target = ((top + row) * width + left) * 3;
-            rgb[target..target + columns * 3].copy_from_slice(&self.rgb[source..source + columns * 3]);
-        }
-        Self { width: width as u32, height: height as u32, rgb }
-    }
-}
-
-/// Along one edge: what is left free before, where the picture is entered, and how much of it is taken.
-fn middle(have: usize, want: usize) -> (usize, usize, usize) {
-    if have < want {
-        ((want - have) / 2, 0, have)
-    } else {
-        // Python's `round`: halves to even.
-        let from = ((have - want) as f64 / 2.0).round_ties_even() as usize;
-        (0, from, want)
-    }
-}
-
-/// Height and width before the crop, as timm's `transforms_imagenet_eval` and torchvision's `Resize` choose them.
-fn resized([height, width]: [usize; 2], crop: f64, resize: Resize, have_width: u32, have_height: u32) -> [u64; 2] {
-    let (have_width, have_height) = (f64::from(have_width), f64::from(have_height));
-    let [target_height, target_width] = [height, width].map(|edge| (edge as f64 / crop).floor().max(1.0));
-    let new = match resize {
-        Resize::None => [have_height, have_width],
-        Resize::Squash => [target_height, target_width],
-        Resize::Shortest if target_height == target_width => {
-            let (short, long) = (have_width.min(have_height), have_width.max(have_height));
-            let new_long = (target_height * long / short).trunc();
-            if have_width <= have_height { [new_long, target_height] } else { [target_height, new_long] }
-        }
-        Resize::Shortest => {
-            let ratio = (have_height / target_height).min(have_width / target_width);
-            [(have_height / ratio).round_ties_even(), (have_width / ratio).round_ties_even()]
-        }
-    };
-    new.map(|edge| edge.max(1.0) as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_before_the_crop_are_those_of_timm() {
-        // timm: floor(224 / 0.875) = 256, floor(224 / 0.95) = 235; torchvision cuts the long edge off, not round.
-        assert_eq!(resized([224, 224], 0.875, Resize::Shortest, 500, 333), [256, 384]);
-        assert_eq!(resized([224, 224], 0.95, Resize::Shortest, 333, 500), [352, 235]);
-        assert_eq!(resized([224, 224], 0.95, Resize::Squash, 333, 500), [235, 235]);
-        assert_eq!(resized([224, 224], 0.95, Resize::None, 333, 500), [500, 333]);
-        // Not square: the edge that has less to give fits, the other is rounded.
-        assert_eq!(resized([64, 128], 1.0, Resize::Shortest, 333, 500), [192, 128]);
-    }
-
-    #[test]
-    fn the_crop_rounds_halves_to_even() {
-        assert_eq!(middle(5, 4), (0, 0, 4));
-        assert_eq!(middle(7, 4), (0, 2, 4));
-        assert_eq!(middle(3, 4), (0, 0, 3));
-        assert_eq!(middle(1, 4), (1, 0, 1));
-    }
-
-    #[test]
-    fn a_thread_of_pixels_is_refused_before_it_becomes_a_blanket() {
-        let thread = Picture { width: 65_535, height: 1, rgb: vec![0; 65_535 * 3] };
-        let error = thread.fitted([224, 224], 0.875, Resize::Shortest, Filter::Bicubic).unwrap_err();
-        assert!(matches!(error, ImageError::TooNarrow { resized_width: 16_776_960, resized_height: 256, .. }), "{error}");
     }
 }

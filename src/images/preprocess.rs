@@ -1,15 +1,10 @@
 //! What is done to a picture before the network gets it, and the numbers that come of it.
 
-use std::path::Path;
+use super::decode;
+use super::error::{ImageError, MAX_EDGE, PreprocessError};
+use super::picture::{Filter, Resize, RgbPicture};
+use super::set::{ImageRef, Origin};
 
-use super::config::{self, Provenance};
-use super::decode::{self, ImageError};
-use super::picture::{Filter, Picture, Resize};
-use super::set::{ImageRef, Source};
-use crate::graph::Graph;
-
-/// No edge of a network's input may be longer.
-pub const MAX_EDGE: usize = 8192;
 /// Mean of ImageNet's red, green and blue, from 0 to 1.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Deviation of ImageNet's red, green and blue.
@@ -31,7 +26,7 @@ pub enum Channels {
 
 /// Order of a network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Layout {
+pub enum ChannelOrder {
     /// Channels, rows, columns.
     #[default]
     Nchw,
@@ -51,7 +46,7 @@ pub struct Preprocess {
     /// How pixels are mixed.
     pub filter: Filter,
     /// 255 to have values from 0 to 1 before `mean` and `std`; 1 to leave them from 0 to 255.
-    pub divisor: f32,
+    pub divisor: f64,
     /// Taken off, in the order of the network's channels; of one channel the first counts.
     pub mean: [f32; 3],
     /// Divides, in the order of the network's channels.
@@ -59,7 +54,7 @@ pub struct Preprocess {
     /// Colours.
     pub channels: Channels,
     /// Order of the numbers.
-    pub layout: Layout,
+    pub layout: ChannelOrder,
 }
 
 impl Default for Preprocess {
@@ -74,7 +69,7 @@ impl Default for Preprocess {
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
             channels: Channels::Rgb,
-            layout: Layout::Nchw,
+            layout: ChannelOrder::Nchw,
         }
     }
 }
@@ -112,7 +107,7 @@ impl Channels {
     }
 }
 
-impl Layout {
+impl ChannelOrder {
     /// All of them, in the order in which they are offered.
     pub const ALL: [Self; 2] = [Self::Nchw, Self::Nhwc];
 
@@ -124,35 +119,6 @@ impl Layout {
             Self::Nhwc => "nhwc",
         }
     }
-}
-
-/// Why preprocessing cannot be done as it is set.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum PreprocessError {
-    /// No pixels, or too many.
-    #[error("the size {height} × {width} is not possible: each edge has to be from 1 to {MAX_EDGE}")]
-    Size {
-        /// As set.
-        height: usize,
-        /// As set.
-        width: usize,
-    },
-    /// Not a share.
-    #[error("the crop {crop} is not possible: it has to be above 0 and at most 1")]
-    Crop {
-        /// As set.
-        crop: f64,
-    },
-    /// Nothing that can divide, or that can be taken off.
-    #[error("{what} {value} is not possible: {limit}")]
-    Number {
-        /// Which number.
-        what: &'static str,
-        /// As set.
-        value: f32,
-        /// What it has to be.
-        limit: &'static str,
-    },
 }
 
 impl Preprocess {
@@ -170,8 +136,8 @@ impl Preprocess {
         }
         let divides = |v: f32| v.is_normal() && v > 0.0;
         let number = |what, value, limit| Err(PreprocessError::Number { what, value, limit });
-        if !divides(self.divisor) {
-            return number("the divisor", self.divisor, "it has to be above 0");
+        if !divides(self.divisor as f32) {
+            return number("the divisor", self.divisor as f32, "it has to be above 0");
         }
         if let Some(&std) = self.std.iter().find(|v| !divides(**v)) {
             return number("the deviation", std, "it has to be above 0");
@@ -182,20 +148,13 @@ impl Preprocess {
         }
     }
 
-    /// What the files beside the model at `path` say, else what its input's shape says with ImageNet's numbers. Which of both is
-    /// in the second value.
-    #[must_use]
-    pub fn for_model(graph: &Graph, path: &Path) -> (Self, Provenance) {
-        config::for_model(graph, path)
-    }
-
     /// Shape of one picture's numbers, without the batch.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         let [height, width] = self.size;
         match self.layout {
-            Layout::Nchw => [self.channels.count(), height, width],
-            Layout::Nhwc => [height, width, self.channels.count()],
+            ChannelOrder::Nchw => [self.channels.count(), height, width],
+            ChannelOrder::Nhwc => [height, width, self.channels.count()],
         }
     }
 
@@ -204,11 +163,11 @@ impl Preprocess {
     ///
     /// # Errors
     /// [`ImageError`]
-    pub fn view(&self, image: &ImageRef) -> Result<Picture, ImageError> {
+    pub fn view(&self, image: &ImageRef) -> Result<RgbPicture, ImageError> {
         self.check()?;
         let picture = match &image.source {
-            Source::File(path) => decode::decode(path)?,
-            Source::Row { rows, index } => match rows.numbers(*index) {
+            Origin::File(path) => decode::decode(path)?,
+            Origin::Row { rows, index } => match rows.numbers(*index) {
                 Some(numbers) => return Ok(self.turned_back(self.fitting(numbers)?)),
                 None => rows.picture(*index).ok_or(ImageError::NoRow { index: *index, count: rows.count })?,
             },
@@ -225,7 +184,7 @@ impl Preprocess {
     /// # Errors
     /// [`ImageError`]
     pub fn apply(&self, image: &ImageRef) -> Result<Vec<f32>, ImageError> {
-        if let Source::Row { rows, index } = &image.source
+        if let Origin::Row { rows, index } = &image.source
             && let Some(numbers) = rows.numbers(*index)
         {
             return self.fitting(numbers).map(<[f32]>::to_vec);
@@ -240,32 +199,33 @@ impl Preprocess {
     }
 
     /// The picture that preprocessed numbers came from, as near as 8 bits allow.
-    fn turned_back(&self, numbers: &[f32]) -> Picture {
+    fn turned_back(&self, numbers: &[f32]) -> RgbPicture {
         let [height, width] = self.size;
         let count = self.channels.count();
         let byte = |pixel: usize, colour: usize| {
             let channel = if count == 1 { 0 } else { self.channels.byte(colour) };
             let number = match self.layout {
-                Layout::Nchw => numbers[channel * height * width + pixel],
-                Layout::Nhwc => numbers[pixel * count + channel],
+                ChannelOrder::Nchw => numbers[channel * height * width + pixel],
+                ChannelOrder::Nhwc => numbers[pixel * count + channel],
             };
             // `as` keeps within 0..=255 and makes 0 of NaN.
-            ((number * self.std[channel] + self.mean[channel]) * self.divisor).round() as u8
+            (f64::from(number * self.std[channel] + self.mean[channel]) * self.divisor).round() as u8
         };
         let rgb = (0..height * width).flat_map(|p| [byte(p, 0), byte(p, 1), byte(p, 2)]).collect();
-        Picture { width: width as u32, height: height as u32, rgb }
+        RgbPicture { width: width as u32, height: height as u32, rgb }
     }
 
-    /// `(v / divisor - mean) / std` in float32, in the order of torchvision's `ToTensor` and `Normalize`.
-    fn numbers(&self, picture: &Picture) -> Vec<f32> {
+    /// `(v / divisor - mean) / std`, in the order of torchvision's `ToTensor` and `Normalize`: the quotient, which Hugging Face's
+    /// processors work out in float64, rounded to float32, and what follows in float32.
+    fn numbers(&self, picture: &RgbPicture) -> Vec<f32> {
         let count = self.channels.count();
-        let value = |channel: usize, v: u8| (f32::from(v) / self.divisor - self.mean[channel]) / self.std[channel];
+        let value = |channel: usize, v: u8| ((f64::from(v) / self.divisor) as f32 - self.mean[channel]) / self.std[channel];
         let tables: Vec<[f32; 256]> = (0..count).map(|c| std::array::from_fn(|v| value(c, v as u8))).collect();
         let pixels = || picture.rgb.chunks_exact(3);
         let number = |pixel: &[u8], c: usize| tables[c][usize::from(pixel[self.channels.byte(c)])];
         match self.layout {
-            Layout::Nchw => (0..count).flat_map(|c| pixels().map(move |p| number(p, c))).collect(),
-            Layout::Nhwc => pixels().flat_map(|p| (0..count).map(move |c| number(p, c))).collect(),
+            ChannelOrder::Nchw => (0..count).flat_map(|c| pixels().map(move |p| number(p, c))).collect(),
+            ChannelOrder::Nhwc => pixels().flat_map(|p| (0..count).map(move |c| number(p, c))).collect(),
         }
     }
 }

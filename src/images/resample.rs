@@ -1,27 +1,47 @@
-//! Pillow's `resize`, bit for bit: rows first and then columns, each rounded to 8 bits, with weights of 22 bits after the point.
+//! Pillow's `resize`, bit for bit, of the part of the result that is wanted: one pass over rows and one over columns, each rounded
+//! to 8 bits, with weights of 22 bits after the point.
 //!
-//! Where a filter overshoots, the order of the two passes and the rounding between them show: libraries that go another way are
-//! many grey levels apart at hard edges.
+//! By hand, because `fast_image_resize` 6.1 is not as exact: made to go over rows and columns in Pillow's order, it was 2 grey
+//! levels off with bicubic and Lanczos filters in 47 of 224 pictures, and took other pixels with the nearest one in 22 of 112. The
+//! order of the passes and the rounding between them show where a filter overshoots: libraries that go another way are many levels
+//! apart at hard edges.
 
 use std::f64::consts::PI;
+use std::ops::Range;
 
-use super::picture::{Filter, Picture};
+use super::picture::{Filter, RgbPicture};
 
 /// Pillow's `PRECISION_BITS`.
 const BITS: u32 = 32 - 8 - 2;
 
-/// Resizes to `width` × `height`, which are not 0.
-pub(super) fn resample(picture: &Picture, width: usize, height: usize, filter: Filter) -> Picture {
+/// Along one edge: how long it becomes, and which part of that is wanted.
+#[derive(Debug, Clone)]
+pub(super) struct Edge {
+    /// Not 0.
+    pub(super) length: usize,
+    /// Within the length, not empty.
+    pub(super) part: Range<usize>,
+}
+
+/// The wanted part of the picture that is resized to these edges.
+pub(super) fn resample(picture: &RgbPicture, columns: &Edge, rows: &Edge, filter: Filter) -> RgbPicture {
     let (have_width, have_height) = (picture.width as usize, picture.height as usize);
-    let Some((kernel, support)) = kernel(filter) else { return nearest(picture, width, height) };
-    let mut rgb = std::borrow::Cow::Borrowed(&picture.rgb[..]);
-    if width != have_width {
-        rgb = along_rows(&rgb, have_width, &taps(have_width, width, kernel, support)).into();
-    }
-    if height != have_height {
-        rgb = along_columns(&rgb, width * 3, &taps(have_height, height, kernel, support)).into();
-    }
-    Picture { width: width as u32, height: height as u32, rgb: rgb.into_owned() }
+    let Some((kernel, support)) = kernel(filter) else { return nearest(picture, columns, rows) };
+    let across = taps(have_width, columns, kernel, support);
+    let down = taps(have_height, rows, kernel, support);
+    // As in Pillow 13: columns first where that leaves less to do.
+    let (lower, narrower) = (have_height.checked_sub(rows.length), have_width as i128 - columns.length as i128);
+    let rgb = if lower.is_some_and(|lower| lower > 0 && lower as i128 > 2 * narrower) {
+        along_rows(&along_columns(&picture.rgb, have_width * 3, &down), have_width, &across)
+    } else {
+        // ArrayRows that no wanted one is mixed from are left out.
+        let first = down.first().map_or(0, |tap| tap.first);
+        let end = down.last().map_or(have_height, |tap| tap.first + tap.weights.len());
+        let rows_in_use = &picture.rgb[first * have_width * 3..end * have_width * 3];
+        let moved: Vec<Tap> = down.into_iter().map(|tap| Tap { first: tap.first - first, ..tap }).collect();
+        along_columns(&along_rows(rows_in_use, have_width, &across), columns.part.len() * 3, &moved)
+    };
+    RgbPicture { width: columns.part.len() as u32, height: rows.part.len() as u32, rgb }
 }
 
 /// Weight at a distance, and reach.
@@ -60,9 +80,12 @@ struct Tap {
     weights: Vec<i32>,
 }
 
-/// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`.
-fn taps(have: usize, want: usize, kernel: fn(f64) -> f64, support: f64) -> Vec<Tap> {
-    let scale = have as f64 / want as f64;
+/// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`, of the wanted part. Where an edge stays as long, pixels stay as they are.
+fn taps(have: usize, edge: &Edge, kernel: fn(f64) -> f64, support: f64) -> Vec<Tap> {
+    if edge.length == have {
+        return edge.part.clone().map(|first| Tap { first, weights: vec![1 << BITS] }).collect();
+    }
+    let scale = have as f64 / edge.length as f64;
     let stretch = scale.max(1.0);
     let reach = support * stretch;
     let tap = |pixel: usize| {
@@ -78,7 +101,7 @@ fn taps(have: usize, want: usize, kernel: fn(f64) -> f64, support: f64) -> Vec<T
         };
         Tap { first, weights: weights.into_iter().map(fixed).collect() }
     };
-    (0..want).map(tap).collect()
+    edge.part.clone().map(tap).collect()
 }
 
 fn to_byte(sum: i32) -> u8 {
@@ -122,24 +145,26 @@ fn along_columns(rgb: &[u8], row: usize, taps: &[Tap]) -> Vec<u8> {
 }
 
 /// Pillow's `ImagingScaleAffine`: the position is added up, not multiplied.
-fn nearest(picture: &Picture, width: usize, height: usize) -> Picture {
-    let places = |have: u32, want: usize| {
-        let step = f64::from(have) / want as f64;
+fn nearest(picture: &RgbPicture, columns: &Edge, rows: &Edge) -> RgbPicture {
+    let places = |have: u32, edge: &Edge| {
+        let step = f64::from(have) / edge.length as f64;
         let mut at = step * 0.5;
-        let mut places = Vec::with_capacity(want);
-        for _ in 0..want {
-            places.push((at as usize).min(have as usize - 1));
+        let mut places = Vec::with_capacity(edge.part.len());
+        for i in 0..edge.part.end {
+            if i >= edge.part.start {
+                places.push((at as usize).min(have as usize - 1));
+            }
             at += step;
         }
         places
     };
-    let (columns, rows) = (places(picture.width, width), places(picture.height, height));
+    let (across, down) = (places(picture.width, columns), places(picture.height, rows));
     let pixel = |y: usize, x: usize| {
         let at = (y * picture.width as usize + x) * 3;
         [picture.rgb[at], picture.rgb[at + 1], picture.rgb[at + 2]]
     };
-    let rgb = rows.iter().flat_map(|&y| columns.iter().flat_map(move |&x| pixel(y, x))).collect();
-    Picture { width: width as u32, height: height as u32, rgb }
+    let rgb = down.iter().flat_map(|&y| across.iter().flat_map(move |&x| pixel(y, x))).collect();
+    RgbPicture { width: columns.part.len() as u32, height: rows.part.len() as u32, rgb }
 }
 
 #[cfg(test)]
@@ -150,12 +175,30 @@ mod tests {
     #[test]
     fn an_overshoot_is_cut_off_as_in_pillow() {
         let row: Vec<u8> = [0, 0, 255, 255, 0, 255, 10, 200, 30].iter().flat_map(|&v| [v; 3]).collect();
-        let picture = Picture { width: 9, height: 1, rgb: row };
-        let of = |filter| resample(&picture, 5, 1, filter).rgb.chunks(3).map(|p| p[0]).collect::<Vec<_>>();
+        let picture = RgbPicture { width: 9, height: 1, rgb: row };
+        let (columns, rows) = (Edge { length: 5, part: 0..5 }, Edge { length: 1, part: 0..1 });
+        let of = |filter| resample(&picture, &columns, &rows, filter).rgb.chunks(3).map(|p| p[0]).collect::<Vec<_>>();
         assert_eq!(of(Filter::Nearest), PILLOW[0]);
         assert_eq!(of(Filter::Bilinear), PILLOW[1]);
         assert_eq!(of(Filter::Bicubic), PILLOW[2]);
         assert_eq!(of(Filter::Lanczos), PILLOW[3]);
+    }
+
+    #[test]
+    fn a_part_is_the_middle_of_the_whole() {
+        let rgb = (0..37 * 29 * 3_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let picture = RgbPicture { width: 37, height: 29, rgb };
+        let edge = |length, part| Edge { length, part };
+        for (width, height) in [(20, 40), (50, 11), (37, 12), (12, 29), (37, 29), (64, 64)] {
+            for filter in Filter::ALL {
+                let whole = resample(&picture, &edge(width, 0..width), &edge(height, 0..height), filter);
+                let (across, down) = (3..width - 2, 4..height - 1);
+                let part = resample(&picture, &edge(width, across.clone()), &edge(height, down.clone()), filter);
+                let rows = whole.rgb.chunks_exact(width * 3).skip(down.start).take(down.len());
+                let middle: Vec<u8> = rows.flat_map(|row| &row[across.start * 3..across.end * 3]).copied().collect();
+                assert_eq!(part.rgb, middle, "{width} × {height} {filter:?}");
+            }
+        }
     }
 
     const PILLOW: [[u8; 5]; 4] = [[0, 255, 0, 10, 30], [18, 207, 120, 122, 101], [1, 218, 126, 123, 99], [0, 216, 131, 126, 93]];

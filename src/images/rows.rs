@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::picture::Picture;
-use super::set::ImagesError;
+use super::error::ImagesError;
+use super::picture::RgbPicture;
 use crate::arrays;
 use crate::network::{Array, ArrayData};
 use crate::onnx::Dtype;
 
 /// Pictures of one size, row by row of an array file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rows {
+pub struct ArrayRows {
     /// The file.
     pub path: PathBuf,
     /// How many.
@@ -34,7 +34,7 @@ const LABELS: [&str; 6] = ["labels", "label", "y", "targets", "y_test", "test_la
 const PICTURES: [&str; 6] = ["images", "x", "data", "pixels", "x_test", "test_images"];
 
 /// Reads pictures, and the classes that an archive holds beside them.
-pub(super) fn read(path: &Path) -> Result<(Rows, Option<Vec<usize>>), ImagesError> {
+pub(super) fn read(path: &Path) -> Result<(ArrayRows, Option<Vec<usize>>), ImagesError> {
     let bad = |reason: String| ImagesError::Array { reason, path: path.to_owned() };
     let mut arrays = arrays::read(path).map_err(|source| ImagesError::Arrays { source })?;
     let named = |arrays: &[(String, Array)], names: &[&str]| {
@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path) -> Result<(Rows, Option<Vec<usize>>), ImagesErro
         _ => named(&arrays, &PICTURES).ok_or_else(|| bad(format!("of its arrays, none is named {}", PICTURES.join(" or "))))?,
     };
     let (name, array) = arrays.swap_remove(pictures);
-    let rows = Rows::of(path, array).map_err(|reason| bad(format!("{}{reason}", prefix(&name))))?;
+    let rows = ArrayRows::of(path, array).map_err(|reason| bad(format!("{}{reason}", prefix(&name))))?;
     let labels = labels.map(|(name, array)| classes(&array, rows.count).map_err(|reason| bad(format!("{}{reason}", prefix(&name)))));
     Ok((rows, labels.transpose()?))
 }
@@ -64,9 +64,12 @@ fn classes(array: &Array, count: usize) -> Result<Vec<usize>, String> {
     numbers.iter().map(class).collect()
 }
 
-impl Rows {
+impl ArrayRows {
     fn of(path: &Path, array: Array) -> Result<Self, String> {
         let shape = array.shape.clone();
+        if shape.contains(&0) {
+            return Err(format!("its shape is {shape:?}: there is nothing in it"));
+        }
         let refused = || {
             format!(
                 "its shape is {shape:?} and its type {}: bytes of [rows, height, width, 1, 3 or 4 channels] are pictures, floats of [rows, channels, height, width] are preprocessed ones",
@@ -84,7 +87,7 @@ impl Rows {
                     [n, c, h, w] if colours(c) => (n, h, w, c, true),
                     _ => return Err(refused()),
                 };
-                if height == 0 || width == 0 || u32::try_from(height).is_err() || u32::try_from(width).is_err() {
+                if u32::try_from(height).is_err() || u32::try_from(width).is_err() {
                     return Err(refused());
                 }
                 let bytes = values.iter().map(|&v| v as u8).collect();
@@ -115,7 +118,7 @@ impl Rows {
 
     /// The picture of a row, where the file holds such.
     #[must_use]
-    pub fn picture(&self, index: usize) -> Option<Picture> {
+    pub fn picture(&self, index: usize) -> Option<RgbPicture> {
         let RowData::Bytes { height, width, channels, is_channels_first, bytes } = &self.data else { return None };
         let row = bytes.get(index * self.length..(index + 1) * self.length)?;
         let pixels = height * width;
@@ -124,7 +127,7 @@ impl Rows {
         let byte =
             |pixel: usize, c: usize| if *is_channels_first { row[colour(c) * pixels + pixel] } else { row[pixel * channels + colour(c)] };
         let rgb = (0..pixels).flat_map(|p| [byte(p, 0), byte(p, 1), byte(p, 2)]).collect();
-        Some(Picture { width: *width as u32, height: *height as u32, rgb })
+        Some(RgbPicture { width: *width as u32, height: *height as u32, rgb })
     }
 }
 
@@ -139,21 +142,26 @@ mod tests {
 
     #[test]
     fn bytes_are_pictures_in_both_layouts() {
-        let last = Rows::of(Path::new("x"), bytes(&[2, 1, 2, 3])).unwrap();
-        assert_eq!(last.picture(1).unwrap(), Picture { width: 2, height: 1, rgb: vec![6, 7, 8, 9, 10, 11] });
-        let first = Rows::of(Path::new("x"), bytes(&[1, 3, 1, 2])).unwrap();
+        let last = ArrayRows::of(Path::new("x"), bytes(&[2, 1, 2, 3])).unwrap();
+        assert_eq!(last.picture(1).unwrap(), RgbPicture { width: 2, height: 1, rgb: vec![6, 7, 8, 9, 10, 11] });
+        let first = ArrayRows::of(Path::new("x"), bytes(&[1, 3, 1, 2])).unwrap();
         assert_eq!(first.picture(0).unwrap().rgb, [0, 2, 4, 1, 3, 5]);
-        let grey = Rows::of(Path::new("x"), bytes(&[2, 1, 2])).unwrap();
+        let grey = ArrayRows::of(Path::new("x"), bytes(&[2, 1, 2])).unwrap();
         assert_eq!((grey.count, grey.picture(1).unwrap().rgb), (2, vec![2, 2, 2, 3, 3, 3]));
         assert!(grey.picture(2).is_none() && grey.numbers(0).is_none());
     }
 
     #[test]
     fn floats_are_numbers() {
-        let rows = Rows::of(Path::new("x"), Array::f32([2, 1, 1, 2], vec![1.0, 2.0, 3.0, 4.0])).unwrap();
+        let rows = ArrayRows::of(Path::new("x"), Array::f32([2, 1, 1, 2], vec![1.0, 2.0, 3.0, 4.0])).unwrap();
         assert_eq!(rows.numbers(1), Some(&[3.0, 4.0][..]));
-        assert!(Rows::of(Path::new("x"), Array::f32([2, 2], vec![0.0; 4])).is_err());
-        assert!(Rows::of(Path::new("x"), Array::i64([1, 1, 1, 3], vec![0; 3])).is_err());
+        assert!(ArrayRows::of(Path::new("x"), Array::f32([2, 2], vec![0.0; 4])).is_err());
+        assert!(ArrayRows::of(Path::new("x"), Array::i64([1, 1, 1, 3], vec![0; 3])).is_err());
+        for shape in [[0, 1 << 31, 1 << 31, 3], [0, 3, 224, 224], [4, 3, 0, 224]] {
+            for array in [bytes(&shape), Array::f32(shape, Vec::new())] {
+                assert!(ArrayRows::of(Path::new("x"), array).unwrap_err().contains("nothing in it"), "{shape:?}");
+            }
+        }
         assert!(classes(&Array::i64([2], vec![1, -1]), 2).is_err() && classes(&Array::i64([2], vec![1, 0]), 3).is_err());
     }
 }

@@ -1,12 +1,16 @@
 //! Which pictures there are, and which class each belongs to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::error::ImagesError;
+use super::inventory::{Inventory, Reason, listed, slashed};
 use super::labels::{self, Labels};
-use super::rows::{self, Rows};
-use crate::arrays::ArraysError;
+use super::order::{self, ClassOrder};
+use super::rows::{self, ArrayRows};
+use super::tree::{Listed, Tree, is_array, is_picture};
 
 /// Pictures found in a folder or an array file.
 #[derive(Debug, Clone)]
@@ -17,15 +21,28 @@ pub struct ImageSet {
     pub images: Vec<ImageRef>,
     /// Names of the classes by the network's index; empty where nothing names them.
     pub classes: Vec<String>,
-    /// Whether the classes are those of sorted folders and no labels file said so.
-    is_from_folders: bool,
+    /// What else lies there.
+    pub inventory: Inventory,
+    order: OrderFrom,
+    is_order_chosen: bool,
+}
+
+/// What put the classes in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OrderFrom {
+    /// Indices, or a file that names all classes.
+    Given,
+    /// The sorted names of folders.
+    Folders,
+    /// The sorted names in a table.
+    Names,
 }
 
 /// One picture, not yet decoded.
 #[derive(Debug, Clone)]
 pub struct ImageRef {
     /// Where it is.
-    pub source: Source,
+    pub source: Origin,
     /// Its path below the root, or its row.
     pub name: String,
     /// Its class, an index into [`ImageSet::classes`].
@@ -34,75 +51,39 @@ pub struct ImageRef {
 
 /// Where a picture is.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum Origin {
     /// A file of its own.
     File(PathBuf),
     /// A row of an array file, which is in memory.
     Row {
         /// The file's rows.
-        rows: Arc<Rows>,
+        rows: Arc<ArrayRows>,
         /// Which of them.
         index: usize,
     },
 }
 
-/// Why a folder could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ImagesError {
-    /// The folder, or something in it, could not be read.
-    #[error("cannot read the images: {source}: {}", path.display())]
-    Read {
-        /// What the system said.
-        source: std::io::Error,
-        /// Which file or folder.
-        path: PathBuf,
-    },
-    /// No pictures.
-    #[error("there is no PNG, JPEG, WebP or BMP picture in this folder nor in the folders in it: {}", path.display())]
-    Empty {
-        /// Which folder.
-        path: PathBuf,
-    },
-    /// An array file could not be read.
-    #[error("cannot read the images: {source}")]
-    Arrays {
-        /// What is wrong with it.
-        source: ArraysError,
-    },
-    /// An array file holds something else.
-    #[error("these arrays are no pictures: {reason}: {}", path.display())]
-    Array {
-        /// What is wrong.
-        reason: String,
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The labels file cannot be used.
-    #[error("the labels cannot be used: {reason}: {}", path.display())]
-    Labels {
-        /// What is wrong.
-        reason: String,
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The classes cannot be the network's.
-    #[error("{classes} classes and {outputs} outputs of the network do not go together: {reason}: {}", path.display())]
-    Classes {
-        /// Number of classes found.
-        classes: usize,
-        /// Outputs of the network.
-        outputs: usize,
-        /// Why, and what helps.
-        reason: &'static str,
-        /// The folder.
-        path: PathBuf,
-    },
-}
-
-/// Names of pictures end so.
-const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "jpe", "webp", "bmp", "dib"];
-/// How deep folders are followed.
-const MAX_DEPTH: usize = 8;
+/// Why the order of numbered classes has to be chosen.
+const ORDER_IN_DOUBT: &str = "The classes are numbered, and their order as text is not that of their numbers";
+/// Folders with these names hold parts of a data set; in small letters.
+const PARTS: [&str; 16] = [
+    "train",
+    "training",
+    "train_set",
+    "trainset",
+    "val",
+    "valid",
+    "validation",
+    "val_set",
+    "dev",
+    "eval",
+    "evaluation",
+    "test",
+    "testing",
+    "test_set",
+    "testset",
+    "holdout",
+];
 
 impl ImageSet {
     /// Lists the pictures at `path`:
@@ -121,16 +102,25 @@ impl ImageSet {
     pub fn open(path: &Path, labels: Option<&Path>) -> Result<Self, ImagesError> {
         let labels = labels.map(|file| Ok((file, labels::read(file)?))).transpose()?;
         let root = if path.is_file() && is_picture(path) { path.parent().unwrap_or(Path::new("")) } else { path };
-        let mut set = Self { root: root.to_owned(), images: Vec::new(), classes: Vec::new(), is_from_folders: false };
-        if is_array(path) {
+        let (images, classes, inventory) = (Vec::new(), Vec::new(), Inventory::default());
+        let mut set = Self { root: root.to_owned(), images, classes, inventory, order: OrderFrom::Given, is_order_chosen: false };
+        if is_array(path) && !path.is_dir() {
             set.add_rows(path)?;
         } else if path.is_file() {
-            set.add(&[path.to_owned()], None);
+            let name = path.file_name().map(PathBuf::from).unwrap_or_default();
+            if is_picture(path) {
+                set.add(vec![Listed { path: path.to_owned(), relative: name }], None);
+            }
         } else {
-            set.add_folder(matches!(labels, Some((_, Labels::Pictures(_)))))?;
+            let tree = Tree::of(path, labels.as_ref().map(|(file, _)| *file))?;
+            set.add_tree(tree, matches!(labels, Some((_, Labels::Pictures(_)))))?;
+        }
+        if !path.is_dir() {
+            set.inventory.entries = set.images.len();
         }
         if set.images.is_empty() {
-            return Err(ImagesError::Empty { path: path.to_owned() });
+            let left_out = set.inventory.lines().iter().flat_map(|line| ["; ", line]).collect();
+            return Err(ImagesError::Empty { path: path.to_owned(), left_out });
         }
         if let Some((file, labels)) = labels {
             let done = match labels {
@@ -138,9 +128,73 @@ impl ImageSet {
                 Labels::Pictures(table) => set.label_pictures(&table),
             };
             done.map_err(|reason| ImagesError::Labels { reason, path: file.to_owned() })?;
-            set.is_from_folders = false;
         }
         Ok(set)
+    }
+
+    /// The classes in this order, where their names alone tell it: those of folders, or of a table without numbers. Which of both
+    /// orders is meant is then no longer in doubt.
+    #[must_use]
+    pub fn ordered(mut self, order: ClassOrder) -> Self {
+        if self.order == OrderFrom::Given {
+            return self;
+        }
+        let mut by_name: Vec<usize> = (0..self.classes.len()).collect();
+        by_name.sort_by(|&a, &b| order.compare(&self.classes[a], &self.classes[b]));
+        let mut place = vec![0; by_name.len()];
+        for (new, &old) in by_name.iter().enumerate() {
+            place[old] = new;
+        }
+        for image in &mut self.images {
+            image.class = image.class.map(|class| place[class]);
+        }
+        self.classes = by_name.into_iter().map(|old| std::mem::take(&mut self.classes[old])).collect();
+        self.is_order_chosen = true;
+        self
+    }
+
+    /// Whether the names of the classes are numbered and nothing tells whether they are sorted as text or as numbers.
+    #[must_use]
+    pub fn is_order_in_doubt(&self) -> bool {
+        self.order != OrderFrom::Given && !self.is_order_chosen && order::is_in_doubt(&self.classes)
+    }
+
+    /// Classes that have images, in order, with the number of these.
+    #[must_use]
+    pub fn class_sizes(&self) -> Vec<(&str, usize)> {
+        let mut sizes = vec![0; self.classes.len()];
+        for class in self.images.iter().filter_map(|image| image.class) {
+            sizes[class] += 1;
+        }
+        self.classes.iter().map(String::as_str).zip(sizes).filter(|(_, size)| *size > 0).collect()
+    }
+
+    /// What a person is to know of what was taken and left out; nothing where everything that lies there is an image of a class.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let doubt = self.is_order_in_doubt().then(|| format!("{}: {}", ORDER_IN_DOUBT, self.both_orders()));
+        let lines: Vec<String> = doubt.into_iter().chain(self.inventory.lines()).collect();
+        if lines.is_empty() {
+            return lines;
+        }
+        let (images, classes) = (self.images.len(), self.class_sizes().len());
+        let what = match classes {
+            0 => "no classes".to_owned(),
+            1 => "1 class".to_owned(),
+            n => format!("{n} classes"),
+        };
+        let images = if images == 1 { "1 image".to_owned() } else { format!("{images} images") };
+        std::iter::once(format!("{what}, {images}")).chain(lines).collect()
+    }
+
+    /// The first names in both orders.
+    fn both_orders(&self) -> String {
+        let of = |order: ClassOrder| {
+            let mut names = self.classes.clone();
+            names.sort_by(|a, b| order.compare(a, b));
+            listed(&names)
+        };
+        format!("as text {}; by number {}", of(ClassOrder::Text), of(ClassOrder::Number))
     }
 
     /// Whether every picture has a class.
@@ -153,29 +207,38 @@ impl ImageSet {
     ///
     /// # Errors
     /// [`ImagesError::Classes`]: more classes than outputs, or fewer folders than outputs, whose sorted names then say nothing
-    /// about the outputs.
+    /// about the outputs. [`ImagesError::Order`]: numbered folders, see [`Self::is_order_in_doubt`].
     pub fn fits(&self, outputs: usize) -> Result<(), ImagesError> {
         let classes = self.classes.len();
-        let refused = |reason| Err(ImagesError::Classes { classes, outputs, reason, path: self.root.clone() });
+        let refused = |reason: String| Err(ImagesError::Classes { classes, outputs, reason, path: self.root.clone() });
         if self.images.iter().any(|i| i.class.is_some_and(|c| c >= outputs)) {
-            return refused("a picture belongs to a class that the network does not have; choose other images or another model");
+            let reason = "a picture belongs to a class that the network does not have; choose other images or another model";
+            return refused(reason.to_owned());
         }
-        if !self.is_from_folders || classes >= outputs {
-            return Ok(());
+        if self.order == OrderFrom::Folders && classes < outputs {
+            if self.classes.iter().all(|c| labels::is_wnid(c)) {
+                let reason = "of a part of ImageNet's folders the order does not tell the index; give a labels file that lists the ids of all classes in order";
+                return refused(reason.to_owned());
+            }
+            let without = match self.inventory.without_pictures.as_slice() {
+                [] => String::new(),
+                names => format!(" (there is no picture in {})", listed(names)),
+            };
+            return refused(format!(
+                "the order of the folders does not tell which outputs they are{without}; give a labels file that lists all classes in order"
+            ));
         }
-        if self.classes.iter().all(|c| labels::is_wnid(c)) {
-            return refused(
-                "of a part of ImageNet's folders the order does not tell the index; give a labels file that lists the ids of all classes in order",
-            );
+        if self.is_order_in_doubt() {
+            return Err(ImagesError::Order { orders: self.both_orders(), path: self.root.clone() });
         }
-        refused("the order of the folders does not tell which outputs they are; give a labels file that lists all classes in order")
+        Ok(())
     }
 
     /// The same pictures, of which nothing else is known.
     #[must_use]
     pub fn without_labels(&self) -> Self {
         let images = self.images.iter().map(|image| ImageRef { class: None, ..image.clone() }).collect();
-        Self { root: self.root.clone(), images, classes: Vec::new(), is_from_folders: false }
+        Self { images, classes: Vec::new(), order: OrderFrom::Given, ..self.clone() }
     }
 
     fn add_rows(&mut self, path: &Path) -> Result<(), ImagesError> {
@@ -183,7 +246,7 @@ impl ImageSet {
         let rows = Arc::new(rows);
         let digits = rows.count.max(1).ilog10() as usize + 1;
         self.images.extend((0..rows.count).map(|index| ImageRef {
-            source: Source::Row { rows: rows.clone(), index },
+            source: Origin::Row { rows: rows.clone(), index },
             name: format!("{} row {index:0digits$}", file_name(path)),
             class: classes.as_ref().map(|c| c[index]),
         }));
@@ -191,37 +254,65 @@ impl ImageSet {
         Ok(())
     }
 
-    fn add_folder(&mut self, has_table: bool) -> Result<(), ImagesError> {
-        let (files, folders) = entries(&self.root.clone())?;
-        if has_table {
-            let mut files = Vec::new();
-            collect(&self.root.clone(), &mut files, 0)?;
-            self.add(&files, None);
-        } else if folders.is_empty() || files.iter().any(|f| is_picture(f)) {
-            self.add(&files, None);
-        } else {
-            self.is_from_folders = true;
-            for folder in &folders {
-                let class = self.classes.len();
-                let mut files = Vec::new();
-                collect(folder, &mut files, 0)?;
-                self.classes.push(file_name(folder));
-                self.add(&files, Some(class));
+    /// Folders that hold pictures are the classes; without such, or with a table, the pictures are just pictures.
+    fn add_tree(&mut self, tree: Tree, has_table: bool) -> Result<(), ImagesError> {
+        let Tree { mut pictures, folders, mut left_out, entries } = tree;
+        let mut inside = PathBuf::new();
+        if !has_table {
+            let parts = loop {
+                let parts = Parts::of(&pictures, &inside);
+                // Around all of it: what an archive was unpacked into, or the one part of a data set that is there.
+                match parts.folders.as_slice() {
+                    [only] if parts.beside == 0 && !only.holds_pictures => inside.push(&only.name),
+                    _ => break parts,
+                }
+            };
+            let names: Vec<String> = parts.folders.iter().map(|f| f.name.to_string_lossy().into_owned()).collect();
+            if names.len() > 1 && names.iter().all(|name| PARTS.contains(&name.to_lowercase().as_str())) {
+                return Err(ImagesError::Parts { names: listed(&names), path: self.root.join(&inside) });
+            }
+            // One folder beside more pictures than are in it is no class.
+            let is_flat = parts.folders.is_empty() || (parts.folders.len() == 1 && parts.beside > parts.folders[0].pictures);
+            let is_beside = |listed: &Listed| component(listed, &inside, 1).is_none();
+            let reason = if is_flat { Reason::BesidePictures } else { Reason::BesideFolders };
+            pictures.retain(|listed| {
+                let stays = is_beside(listed) == is_flat;
+                if !stays {
+                    left_out.add(reason.clone(), &listed.relative);
+                }
+                stays
+            });
+            if !is_flat {
+                self.order = OrderFrom::Folders;
+                self.classes = names;
+                let holds = |name: &OsStr| parts.folders.iter().any(|f| f.name == name);
+                let of_classes = folders.iter().filter(|f| f.parent() == Some(&inside)).filter_map(|f| f.file_name());
+                self.inventory.without_pictures =
+                    of_classes.filter(|name| !holds(name)).map(|n| n.to_string_lossy().into_owned()).collect();
+                self.inventory.inside = (inside != Path::new("")).then(|| slashed(&inside));
+                for listed in pictures {
+                    let class = component(&listed, &inside, 0).and_then(|name| parts.folders.iter().position(|f| f.name == name));
+                    self.add(vec![listed], class);
+                }
+                pictures = Vec::new();
             }
         }
+        self.add(pictures, None);
+        self.inventory.entries = entries;
+        self.inventory.left_out = left_out.into_list();
         Ok(())
     }
 
-    fn add(&mut self, files: &[PathBuf], class: Option<usize>) {
-        for file in files.iter().filter(|f| is_picture(f)) {
-            let name = file.strip_prefix(&self.root).unwrap_or(file).to_string_lossy().replace('\\', "/");
-            self.images.push(ImageRef { source: Source::File(file.clone()), name, class });
-        }
+    fn add(&mut self, pictures: Vec<Listed>, class: Option<usize>) {
+        self.images.extend(pictures.into_iter().map(|listed| {
+            let name = slashed(&listed.relative);
+            ImageRef { source: Origin::File(listed.path), name, class }
+        }));
     }
 
     /// Puts classes in the order of a list: folders by name; rows have indices already.
     fn name_classes(&mut self, classes: &[labels::Class]) -> Result<(), String> {
-        if self.is_from_folders {
+        if self.order == OrderFrom::Folders {
             let find = |folder: &String| {
                 let found = classes.iter().position(|c| c.is_called(folder));
                 found.ok_or_else(|| format!("the folder “{folder}” is not in it"))
@@ -234,6 +325,7 @@ impl ImageSet {
             return Err(format!("it names {} classes, the array has {}", classes.len(), self.classes.len()));
         }
         self.classes = classes.iter().map(|c| c.name.clone()).collect();
+        self.order = OrderFrom::Given;
         Ok(())
     }
 
@@ -256,49 +348,52 @@ impl ImageSet {
         for (image, label) in self.images.iter_mut().zip(found) {
             image.class = index.get(label).copied();
         }
+        let is_numbered = classes.iter().enumerate().all(|(i, class)| *class == i.to_string());
+        self.order = if is_numbered { OrderFrom::Given } else { OrderFrom::Names };
         self.classes = classes;
         Ok(())
     }
 }
 
-fn collect(folder: &Path, into: &mut Vec<PathBuf>, depth: usize) -> Result<(), ImagesError> {
-    let (files, folders) = entries(folder)?;
-    into.extend(files);
-    for folder in folders.iter().filter(|_| depth < MAX_DEPTH) {
-        collect(folder, into, depth + 1)?;
-    }
-    Ok(())
+/// How pictures lie in the folder that the classes are in.
+struct Parts {
+    /// Directly in it.
+    beside: usize,
+    /// In folders, by their names.
+    folders: Vec<Part>,
 }
 
-/// Files and folders in a folder, each sorted by name; hidden ones left out.
-fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ImagesError> {
-    let read = |source| ImagesError::Read { source, path: folder.to_owned() };
-    let mut files = Vec::new();
-    let mut folders = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        if file_name(&path).starts_with('.') {
-            continue;
+struct Part {
+    name: OsString,
+    pictures: usize,
+    /// Directly in the folder, not in folders in it.
+    holds_pictures: bool,
+}
+
+impl Parts {
+    fn of(pictures: &[Listed], inside: &Path) -> Self {
+        let mut parts = Self { beside: 0, folders: Vec::new() };
+        let mut folders: BTreeMap<OsString, (usize, bool)> = BTreeMap::new();
+        for listed in pictures {
+            match (component(listed, inside, 0), component(listed, inside, 1)) {
+                (Some(name), Some(_)) => {
+                    let (pictures, holds_pictures) = folders.entry(name.to_owned()).or_default();
+                    *pictures += 1;
+                    *holds_pictures |= component(listed, inside, 2).is_none();
+                }
+                _ => parts.beside += 1,
+            }
         }
-        if path.is_dir() { folders.push(path) } else { files.push(path) }
+        parts.folders = folders.into_iter().map(|(name, (pictures, holds_pictures))| Part { name, pictures, holds_pictures }).collect();
+        parts
     }
-    files.sort();
-    folders.sort();
-    Ok((files, folders))
+}
+
+/// The part number `index` of where a picture lies below the folder `inside`.
+fn component<'a>(listed: &'a Listed, inside: &Path, index: usize) -> Option<&'a OsStr> {
+    listed.relative.strip_prefix(inside).ok()?.iter().nth(index)
 }
 
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    path.extension().is_some_and(|e| endings.iter().any(|&known| e.eq_ignore_ascii_case(known)))
-}
-
-fn is_picture(path: &Path) -> bool {
-    has_ending(path, &ENDINGS)
-}
-
-fn is_array(path: &Path) -> bool {
-    has_ending(path, &["npy", "npz"])
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Sizes, Timed};
 use crate::evaluate::{Broken, Found, Sensitivity};
-use crate::images::{Picture, Preprocess};
+use crate::images::{Preprocess, RgbPicture};
 use crate::measure::{Effect, Loss};
 use crate::network::Work;
 use crate::prune::{PerMethod, Recipe};
@@ -23,7 +23,7 @@ pub enum Request {
     Noise,
     /// All compared methods over all amounts.
     Curve,
-    /// Every parameter of the scope alone; goes on where it was stopped.
+    /// Every weight of more than one dimension alone, whatever the scope; goes on where it was stopped.
     Scan,
     /// The largest amounts that lose at most this share, 0..=1.
     Search(f64),
@@ -121,7 +121,7 @@ pub enum Finding {
     /// What the slider's position takes from the weights.
     Losses(Arc<Losses>),
     /// Pictures as the network sees them, by number of the image.
-    Pictures(Arc<Vec<(usize, Picture)>>),
+    Pictures(Arc<Vec<(usize, RgbPicture)>>),
     /// A curve so far.
     Curve(Arc<Curve>),
     /// A scan so far.

@@ -23,7 +23,7 @@ type D = Dispatch;
 type Bias = (Vec<f32>, Vec<bool>);
 
 /// Queries, keys or values as batch × heads × sequence × width.
-fn heads(call: &Call, v: Floats, count: usize) -> Checked<Floats> {
+pub(super) fn heads(call: &Call, v: Floats, count: usize) -> Checked<Floats> {
     match *v.shape.as_slice() {
         [_, _, _, _] => Ok(v),
         [batch, length, width] if count > 0 && width % count == 0 => {
@@ -35,7 +35,7 @@ fn heads(call: &Call, v: Floats, count: usize) -> Checked<Floats> {
 }
 
 /// Keys or values behind those of the past.
-fn with_past(call: &Call, past: Option<Floats>, new: Floats) -> Checked<Floats> {
+pub(super) fn with_past(call: &Call, past: Option<Floats>, new: Floats) -> Checked<Floats> {
     let Some(past) = past else { return Ok(new) };
     let fits = past.rank() == 4 && (0..4).all(|d| d == 2 || past.shape[d] == new.shape[d]);
     if !fits {
@@ -52,7 +52,7 @@ fn with_past(call: &Call, past: Option<Floats>, new: Floats) -> Checked<Floats> 
 }
 
 /// Every head of keys or values as often as queries need it.
-fn repeated(call: &Call, v: Floats, queries: usize) -> Checked<Floats> {
+pub(super) fn repeated(call: &Call, v: Floats, queries: usize) -> Checked<Floats> {
     let [batch, count, length, width] = four(&v)?;
     if count == queries {
         return Ok(v);
@@ -65,7 +65,7 @@ fn repeated(call: &Call, v: Floats, queries: usize) -> Checked<Floats> {
     v.reshaped(vec![batch, queries, length, width])
 }
 
-fn four(v: &Floats) -> Checked<[usize; 4]> {
+pub(super) fn four(v: &Floats) -> Checked<[usize; 4]> {
     <[usize; 4]>::try_from(v.shape.as_slice()).map_err(|_| because!("{:?} has not four dimensions", v.shape))
 }
 

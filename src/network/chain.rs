@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::activation::Activation;
-use crate::graph::{Graph, Node, ValueId};
+use crate::graph::{Node, ValueId};
 
 /// A convolution and the nodes whose results it works out with its own.
 #[derive(Debug)]
@@ -20,43 +20,46 @@ pub(super) struct Chain {
     pub(super) output: ValueId,
 }
 
-/// What has to be known of a graph to find them.
-struct Edges<'g> {
-    graph: &'g Graph,
-    readers: HashMap<ValueId, Vec<usize>>,
-    writers: HashMap<ValueId, Vec<usize>>,
-    kept: HashSet<ValueId>,
-    /// Values that are there before any node runs.
-    is_constant: &'g dyn Fn(ValueId) -> bool,
+/// What has to be known of the nodes of one graph to find them.
+pub(super) struct Surroundings<'g> {
+    pub(super) nodes: &'g [Node],
+    /// Values that are there before the nodes run.
+    pub(super) given: &'g [ValueId],
+    /// Values that are read by others than these nodes.
+    pub(super) kept: &'g HashSet<ValueId>,
+    /// Values that are there before any node of any graph runs.
+    pub(super) is_constant: &'g dyn Fn(ValueId) -> bool,
     /// The one number of a constant.
-    number: &'g dyn Fn(ValueId) -> Option<f32>,
+    pub(super) number: &'g dyn Fn(ValueId) -> Option<f32>,
 }
 
-/// All chains of a graph, each with its convolution's node. `number` gives the one element of a constant.
-pub(super) fn find(graph: &Graph, is_constant: &dyn Fn(ValueId) -> bool, number: &dyn Fn(ValueId) -> Option<f32>) -> Vec<(usize, Chain)> {
-    let mut edges = Edges {
-        graph,
-        readers: HashMap::new(),
-        writers: HashMap::new(),
-        kept: graph.outputs.iter().map(|(_, value)| *value).collect(),
-        is_constant,
-        number,
-    };
-    for (n, node) in graph.nodes.iter().enumerate() {
-        node.inputs.iter().flatten().for_each(|value| edges.readers.entry(*value).or_default().push(n));
-        node.outputs.iter().flatten().for_each(|value| edges.writers.entry(*value).or_default().push(n));
+/// Who reads and who writes every value.
+struct Edges<'g> {
+    of: &'g Surroundings<'g>,
+    readers: HashMap<ValueId, Vec<usize>>,
+    writers: HashMap<ValueId, Vec<usize>>,
+}
+
+impl Surroundings<'_> {
+    /// All chains, each with its convolution's node.
+    pub(super) fn chains(&self) -> Vec<(usize, Chain)> {
+        let mut edges = Edges { of: self, readers: HashMap::new(), writers: HashMap::new() };
+        for (n, node) in self.nodes.iter().enumerate() {
+            node.reads().for_each(|value| edges.readers.entry(value).or_default().push(n));
+            node.outputs.iter().flatten().for_each(|value| edges.writers.entry(*value).or_default().push(n));
+        }
+        for &value in self.given {
+            edges.writers.entry(value).or_default().push(0);
+        }
+        let convolutions = self.nodes.iter().enumerate().filter(|(_, node)| node.is("Conv"));
+        convolutions.filter_map(|(n, _)| Some((n, edges.chain(n)?))).collect()
     }
-    for input in &graph.inputs {
-        edges.writers.entry(input.value).or_default().push(0);
-    }
-    let convolutions = graph.nodes.iter().enumerate().filter(|(_, node)| node.is("Conv"));
-    convolutions.filter_map(|(n, _)| Some((n, edges.chain(n)?))).collect()
 }
 
 impl Edges<'_> {
     /// What follows the convolution at node `n`; `None` where nothing can be absorbed.
     fn chain(&self, n: usize) -> Option<Chain> {
-        let mut output = self.graph.nodes[n].output(0)?;
+        let mut output = self.of.nodes[n].output(0)?;
         let mut chain = Chain { absorbed: Vec::new(), norm: None, first: None, residual: None, second: None, output };
         while let Some(next) = self.next(n, output, &mut chain) {
             output = next;
@@ -67,7 +70,7 @@ impl Edges<'_> {
 
     /// Absorbs what reads `value`, and gives what it writes.
     fn next(&self, first: usize, value: ValueId, chain: &mut Chain) -> Option<ValueId> {
-        if self.kept.contains(&value) || self.writers.get(&value)?.len() != 1 || (self.is_constant)(value) {
+        if self.of.kept.contains(&value) || self.writers.get(&value)?.len() != 1 || (self.of.is_constant)(value) {
             return None;
         }
         let readers = self.readers.get(&value)?;
@@ -75,16 +78,16 @@ impl Edges<'_> {
             return self.gate(value, a, b, chain);
         }
         let &[reader] = readers.as_slice() else { return None };
-        let node = &self.graph.nodes[reader];
+        let node = &self.of.nodes[reader];
         let output = node.output(0).filter(|output| reader > first && self.writers.get(output).is_some_and(|w| w.len() == 1))?;
-        if !node.is_standard() || node.outputs.iter().skip(1).any(Option::is_some) || (self.is_constant)(output) {
+        if !node.is_standard() || node.outputs.iter().skip(1).any(Option::is_some) || (self.of.is_constant)(output) {
             return None;
         }
         let untouched = chain.first.is_none() && chain.residual.is_none();
         match node.op.as_str() {
             "BatchNormalization" if untouched && chain.norm.is_none() => {
                 let training = node.attributes.int("training_mode").unwrap_or(0) != 0;
-                let known = (1..5).all(|i| node.input(i).is_some_and(self.is_constant));
+                let known = (1..5).all(|i| node.input(i).is_some_and(self.of.is_constant));
                 if training || !known || node.input(0) != Some(value) {
                     return None;
                 }
@@ -95,7 +98,7 @@ impl Edges<'_> {
                 let other = if a == value { b } else { a };
                 // It must be there when the convolution runs, and be no weight: those are broadcast.
                 let before = self.writers.get(&other).is_some_and(|writers| writers.iter().all(|w| *w < first));
-                if other == value || !before || (self.is_constant)(other) {
+                if other == value || !before || (self.of.is_constant)(other) {
                     return None;
                 }
                 chain.residual = Some(other);
@@ -112,7 +115,7 @@ impl Edges<'_> {
             return Activation::of(node);
         }
         let limit = |i: usize, name: &str, none: f32| match node.input(i) {
-            Some(value) => (self.number)(value),
+            Some(value) => (self.of.number)(value),
             None => Some(node.attributes.float(name).unwrap_or(none)),
         };
         let (low, high) = (limit(1, "min", f32::NEG_INFINITY)?, limit(2, "max", f32::INFINITY)?);
@@ -131,7 +134,7 @@ impl Edges<'_> {
 
     /// x · sigmoid(x) and x · hardsigmoid(x), as exporters write them: one reader works the gate out, the other multiplies.
     fn gate(&self, value: ValueId, a: usize, b: usize, chain: &mut Chain) -> Option<ValueId> {
-        let (gate, product) = (&self.graph.nodes[a], &self.graph.nodes[b]);
+        let (gate, product) = (&self.of.nodes[a], &self.of.nodes[b]);
         let activation = match Activation::of(gate)? {
             Activation::Sigmoid => Activation::Swish(1.0),
             Activation::HardSigmoid(alpha, beta) if (alpha - 1.0 / 6.0).abs() < 1e-7 && (beta - 0.5).abs() < 1e-7 => Activation::HardSwish,
@@ -144,9 +147,9 @@ impl Edges<'_> {
             && product.is_standard()
             && a < b
             && (factors == [value, opened] || factors == [opened, value])
-            && !self.kept.contains(&opened)
+            && !self.of.kept.contains(&opened)
             && self.readers.get(&opened).is_some_and(|readers| *readers == [b])
-            && [opened, output].iter().all(|v| self.writers.get(v).is_some_and(|w| w.len() == 1) && !(self.is_constant)(*v));
+            && [opened, output].iter().all(|v| self.writers.get(v).is_some_and(|w| w.len() == 1) && !(self.of.is_constant)(*v));
         if !fits {
             return None;
         }

@@ -4,6 +4,9 @@
 //! copied together just before they are multiplied, across the images of a batch where planes are small, and the result goes
 //! through the [`Epilogue`] while it is still in registers. Burn's flex backend 0.22.1 goes image by image and writes what the
 //! windows show into memory; bias, normalisation and activation are passes of their own there.
+//!
+//! Measured against it (best of 200 on two busy cores, nothing behind the convolution): 3×3 in 0.6 to 0.8 times its time, 1×1 in
+//! 1.0 to 1.3, where the gain is in what follows. It rests on `gemm` 0.19, which multiplies matrices that are written down.
 
 use rayon::prelude::*;
 

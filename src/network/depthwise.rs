@@ -6,7 +6,8 @@
 //! where they are small.
 //!
 //! Burn's flex backend (0.22.1) has loops of its own for such filters, tap by tap over the rows of the result, for one filter to a
-//! channel; bias, normalisation and activation are passes of their own there.
+//! channel; bias, normalisation and activation are passes of their own there. Measured against it (best of 200 on two busy cores):
+//! 0.5 to 1.0 times its time.
 
 use rayon::prelude::*;
 

@@ -16,8 +16,11 @@ type T = DispatchTensor;
 /// The same function on the host and on the device.
 struct Unary {
     host: Box<dyn Fn(f32) -> f32 + Send + Sync>,
-    device: Box<dyn Fn(T, &Device) -> T + Send + Sync>,
+    device: OnDevice,
 }
+
+/// A function of a tensor, on the device where the tensor lies.
+type OnDevice = Box<dyn Fn(T, &Device) -> T + Send + Sync>;
 
 fn unary_of(host: impl Fn(f32) -> f32 + Send + Sync + 'static, device: impl Fn(T) -> T + Send + Sync + 'static) -> Unary {
     Unary { host: Box::new(host), device: Box::new(move |t, _| device(t)) }

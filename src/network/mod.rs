@@ -12,9 +12,11 @@ mod allowance;
 mod arithmetic;
 mod array;
 mod attention;
+mod block;
 mod call;
 mod cast;
 mod chain;
+mod control;
 mod convolution;
 mod dense;
 mod depthwise;
@@ -23,21 +25,28 @@ mod einsum;
 mod elementwise;
 mod epilogue;
 mod fault;
+mod fused;
 mod gather;
 mod generate;
+mod heads;
+mod integer;
 mod linear;
 mod movement;
 mod normalization;
+mod obstacles;
 mod operator;
 mod pass;
 mod plan;
 mod pool;
+mod products;
 mod quantize;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
 mod setup;
 mod shape;
+mod skip;
 mod sort;
 mod spare;
 mod step;
@@ -145,11 +154,7 @@ impl Network {
     /// once; empty where all can. Where only a type of number or a mode is in the way, the name says so: `Cast to float8e5m2`.
     #[must_use]
     pub fn unsupported(graph: &Graph, file: &OnnxFile) -> BTreeMap<String, usize> {
-        let mut out = BTreeMap::new();
-        for obstacle in graph.nodes.iter().filter_map(|node| operator::obstacle(node, graph, file)) {
-            *out.entry(obstacle).or_insert(0) += 1;
-        }
-        out
+        obstacles::all(graph, file)
     }
 
     /// Loads the weights of `file`, from which `graph` was built, onto `device`.
@@ -234,7 +239,7 @@ impl Network {
     /// [`NetworkError`] tells which node is at fault; [`NetworkError::Cancelled`] as soon as `is_cancelled`, which is asked
     /// before every node. The pass is then of no more use.
     pub fn advance(&self, pass: &mut Pass, node: usize, is_cancelled: &dyn Fn() -> bool) -> Result<(), NetworkError> {
-        guarded("the forward pass", || self.plan.advance(&self.parameters, pass, node, is_cancelled))
+        guarded("the forward pass", || step::advance(&self.plan, &self.parameters, pass, node, is_cancelled))
     }
 
     /// Carries `pass` on to the end and returns all outputs of the graph, in the graph's order.

@@ -1,16 +1,14 @@
 //! Which operators can be run, and by what.
 
 use super::call::Call;
-use super::cast::{dtype_of, is_value_type};
 use super::fault::Checked;
 use super::setup::{Run, Setup, many, one};
 use super::value::Value;
 use super::{
-    arithmetic, attention, cast, convolution, einsum, elementwise, gather, generate, linear, movement, normalization, pool, quantize,
-    recurrent, reduce, resize, shape, sort,
+    arithmetic, attention, cast, convolution, einsum, elementwise, fused, gather, generate, heads, integer, linear, movement,
+    normalization, pool, quantize, recurrent, reduce, resize, rotary, shape, skip, sort,
 };
-use crate::graph::{Attribute, Graph, Node, ValueId};
-use crate::onnx::{Dtype, OnnxFile};
+use crate::graph::{Attribute, Node};
 
 /// A node that was made ready to run.
 pub(super) struct Operator {
@@ -42,13 +40,46 @@ impl Operator {
 }
 
 /// Makes a node ready.
-type Prepare = fn(&Setup) -> Checked<Run>;
+pub(super) type Prepare = fn(&Setup) -> Checked<Run>;
 
 /// What makes this node ready; `None` where nothing runs it.
-fn find(node: &Node) -> Option<Prepare> {
-    if !node.is_standard() {
-        return None;
+pub(super) fn find(node: &Node) -> Option<Prepare> {
+    match node.domain.as_str() {
+        "" | "ai.onnx" => standard(node),
+        "com.microsoft" => microsoft(node),
+        // Brevitas and QONNX, under the names that they had in turn.
+        "onnx.brevitas" | "qonnx.custom_op.general" | "finn.custom_op.general" => {
+            matches!(node.op.as_str(), "Quant" | "IntQuant" | "BipolarQuant").then_some(integer::quant as Prepare)
+        }
+        _ => None,
     }
+}
+
+/// Operators that ONNX Runtime adds: those that join others when it optimises a model, and those on small integers.
+fn microsoft(node: &Node) -> Option<Prepare> {
+    Some(match node.op.as_str() {
+        "Gelu" | "FastGelu" | "BiasGelu" | "QuickGelu" => fused::gelu,
+        "FusedConv" => fused::conv,
+        "FusedGemm" => fused::gemm,
+        "FusedMatMul" | "TransposeMatMul" => fused::matmul,
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => skip::layer,
+        "SimplifiedLayerNormalization" => normalization::rms,
+        "EmbedLayerNormalization" => skip::embedding,
+        "Attention" => heads::projected,
+        "MultiHeadAttention" => heads::multi,
+        "GroupQueryAttention" => heads::grouped,
+        "RotaryEmbedding" => rotary::embedding,
+        "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" => integer::matmul_to_float,
+        "QLinearAdd" | "QLinearMul" => integer::arithmetic,
+        "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax" | "QLinearGlobalAveragePool" | "QLinearAveragePool" => integer::unary,
+        "QLinearConcat" => integer::concat,
+        "QuantizeLinear" => quantize::quantize,
+        "DequantizeLinear" => quantize::dequantize,
+        _ => return None,
+    })
+}
+
+fn standard(node: &Node) -> Option<Prepare> {
     Some(match node.op.as_str() {
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => arithmetic::binary,
         "Min" | "Max" | "Sum" | "Mean" => arithmetic::variadic,
@@ -68,7 +99,14 @@ fn find(node: &Node) -> Option<Prepare> {
         "BatchNormalization" if node.attributes.int("training_mode").unwrap_or(0) != 0 => normalization::batch_in_training,
         "BatchNormalization" => normalization::batch,
         "LayerNormalization" => normalization::layer,
-        "RMSNormalization" => normalization::rms,
+        // ONNX Runtime keeps the second, which it made up, among ONNX's own.
+        "RMSNormalization" | "SimplifiedLayerNormalization" => normalization::rms,
+        "RotaryEmbedding" => rotary::embedding,
+        "MatMulInteger" => integer::matmul,
+        "ConvInteger" => integer::conv,
+        "QLinearConv" => integer::quantized_conv,
+        "QLinearMatMul" => integer::quantized_matmul,
+        "DynamicQuantizeLinear" => integer::dynamic,
         "InstanceNormalization" => normalization::instance,
         "GroupNormalization" => normalization::group,
         "MeanVarianceNormalization" => normalization::mean_variance,
@@ -127,38 +165,6 @@ fn find(node: &Node) -> Option<Prepare> {
     })
 }
 
-/// Why this node of `graph`, which was built from `file`, cannot be run: its operator and, where that is known, what about it
-/// is not.
-pub(super) fn obstacle(node: &Node, graph: &Graph, file: &OnnxFile) -> Option<String> {
-    let op = node.full_op();
-    if find(node).is_none() {
-        return Some(op);
-    }
-    let made = match node.op.as_str() {
-        "Cast" => Some(node.attributes.int("to").unwrap_or(0)),
-        "QuantizeLinear" => node.attributes.int("output_dtype").filter(|&code| code != 0),
-        "EyeLike" => node.attributes.int("dtype"),
-        _ => None,
-    };
-    if let Some(dtype) = made.map(dtype_of).filter(|&dtype| !is_value_type(dtype)) {
-        return Some(format!("{op} to {dtype}"));
-    }
-    let told = |value: ValueId| match graph.constants.get(value.0) {
-        Some(Some(tensor)) => Some(file.tensor(*tensor).dtype),
-        _ => graph.inputs.iter().find(|i| i.value == value).map(|i| i.dtype).filter(|&dtype| dtype != Dtype::Undefined),
-    };
-    if let Some(dtype) = node.inputs.iter().flatten().filter_map(|&v| told(v)).find(|&dtype| !is_value_type(dtype)) {
-        return Some(format!("{op} of {dtype}"));
-    }
-    // What falls out in training falls out by chance. A mode that is worked out while the network runs may be that one.
-    let mode = if node.op == "Dropout" { node.input(2) } else { None };
-    let is_off = |value: ValueId| {
-        let tensor = graph.constants.get(value.0).copied().flatten();
-        tensor.and_then(|id| file.ints(id).ok().flatten()).is_some_and(|mode| mode.iter().all(|&v| v == 0))
-    };
-    mode.filter(|&value| !is_off(value)).map(|_| format!("{op} in training mode"))
-}
-
 /// Whether a Constant node holds numbers.
 fn is_plain_constant(node: &Node) -> bool {
     matches!(
@@ -171,7 +177,8 @@ fn takes_quantized(op: &str) -> bool {
     matches!(
         op,
         "DequantizeLinear" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Slice" | "MaxPool" | "Shape"
-    )
+    ) || op.starts_with("QLinear")
+        || op.contains("Integer")
 }
 
 fn makes_much(op: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What is known of a network before it runs: constants, every node made ready, and after which node each value can go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -12,17 +12,18 @@ use burn::tensor::{Device, TensorData};
 use super::NetworkError;
 use super::allowance::Allowance;
 use super::array::Array;
+use super::block::{Action, Block, Fused, Step};
 use super::call::Call;
-use super::chain;
+use super::chain::Surroundings;
+use super::control::{self, Control};
 use super::dims::MAX_ELEMENTS;
 use super::fault::{Checked, Fault, fault};
 use super::operator::Operator;
 use super::pass::Pass;
+use super::products::Products;
 use super::setup::Setup;
 use super::spare::Spare;
-use super::step::{Action, Fused, Runner, Step};
 use super::value::{Floats, Ints, Value, upload};
-use super::work::Products;
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
 use crate::onnx::{Dtype, OnnxFile, OpenError, TensorId};
 
@@ -45,8 +46,10 @@ pub(super) struct Plan {
     elements: u64,
     /// Elements that may still be worked out beforehand.
     budget: u64,
-    /// One per node.
-    pub(super) steps: Vec<Step>,
+    /// The main graph.
+    pub(super) main: Block,
+    /// The graphs that nodes hold.
+    pub(super) bodies: Vec<Block>,
 }
 
 /// The weights of a graph on the device, flat, in graph order.
@@ -78,23 +81,26 @@ impl Plan {
             parameters: HashMap::new(),
             elements: graph.parameters.iter().map(|p| p.elements as u64).sum(),
             budget: MAX_FOLDED,
-            steps: Vec::new(),
+            main: Block::default(),
+            bodies: Vec::new(),
             graph,
         };
         let graph = Arc::clone(&plan.graph);
         // What a node reads, less what another node has to work out first.
-        let mut wanted: Vec<ValueId> = graph.nodes.iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
-        wanted.extend(graph.outputs.iter().map(|(_, v)| *v));
+        let nodes = || graph.nodes.iter().chain(graph.bodies.iter().flat_map(|body| &body.nodes));
+        let mut wanted: Vec<ValueId> = nodes().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
+        wanted.extend(graph.outputs.iter().map(|(_, v)| *v).chain(graph.bodies.iter().flat_map(|body| body.outputs.iter().copied())));
         wanted.sort_unstable();
         wanted.dedup();
         for value in wanted {
             let Some(tensor) = graph.constants.get(value.0).copied().flatten() else { continue };
             match owners.get(&tensor) {
-                Some(&parameter) if file.tensor(tensor).dtype.is_float() => drop(plan.parameters.insert(value, parameter)),
+                // What is never pruned never changes.
+                Some(&parameter) if graph.parameter(parameter).obstacle().is_none() => drop(plan.parameters.insert(value, parameter)),
                 _ => drop(plan.constants.insert(value, constant(file, tensor, device)?)),
             }
         }
-        for node in graph.nodes.iter().filter(|node| node.op == "Constant") {
+        for node in nodes().filter(|node| node.is("Constant")) {
             if let (Some(output), Some(value)) = (node.output(0), constant_node(node)) {
                 plan.constants.entry(output).or_insert(value);
             }
@@ -107,36 +113,58 @@ impl Plan {
     /// Makes every node ready.
     fn prepare(&mut self, file: &OnnxFile) {
         let graph = Arc::clone(&self.graph);
+        // A graph that a node holds is read before the node is.
+        let kept = graph.outputs.iter().map(|(_, value)| *value);
+        let given: Vec<ValueId> = graph.inputs.iter().map(|input| input.value).collect();
+        self.main = self.block(file, &graph.nodes, &given, &kept.collect());
+        for body in &graph.bodies {
+            let own: HashSet<ValueId> =
+                body.inputs.iter().copied().chain(body.nodes.iter().flat_map(|node| node.outputs.iter().flatten().copied())).collect();
+            // What stands around it is not its to let go.
+            let mut kept: HashSet<ValueId> = body.nodes.iter().flat_map(Node::reads).filter(|id| !own.contains(id)).collect();
+            kept.extend(&body.outputs);
+            let block = self.block(file, &body.nodes, &body.inputs, &kept);
+            self.bodies.push(Block { own: own.into_iter().collect(), ..block });
+        }
+    }
+
+    /// Makes the nodes of one graph ready. Values that are given are there before them; those that are kept are there after them.
+    fn block(&mut self, file: &OnnxFile, nodes: &[Node], given: &[ValueId], kept: &HashSet<ValueId>) -> Block {
+        let graph = Arc::clone(&self.graph);
         let device = self.device.clone();
         let tensor = |id| constant(file, id, &device).map_err(|error| Fault(error.to_string()));
-        let setup = |node| Setup { node, opset: graph.opset, tensor: &tensor };
-        let mut last = last_uses(&graph);
-        let mut products = Products::of(&graph).into_iter();
-        for (node, last) in graph.nodes.iter().zip(&mut last) {
-            let action = match Operator::of(&setup(node)) {
-                _ if node.op == "Constant" => Action::Nothing,
-                Ok(operator) => self.fold(node, operator),
-                Err(fault) => Action::Refuse(fault),
+        let setup = |node| Setup::new(node, &tensor);
+        let mut steps = Vec::with_capacity(nodes.len());
+        for (node, last) in nodes.iter().zip(last_uses(nodes, kept)) {
+            let action = if node.is("Constant") {
+                Action::Nothing
+            } else if control::knows(node) {
+                Control::of(&setup(node)).map_or_else(Action::Refuse, Action::Control)
+            } else {
+                match Operator::of(&setup(node)) {
+                    Ok(operator) => self.fold(node, operator),
+                    Err(fault) => Action::Refuse(fault),
+                }
             };
-            let Some(products) = products.next() else { break };
-            self.steps.push(Step { action, last: std::mem::take(last), first: None, fused: None, products });
+            steps.push(Step { action, last, first: None, fused: None, products: Products::of(node, &graph) });
         }
-        if !matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
-            return;
-        }
-        let known = |value| self.constants.contains_key(&value) || self.parameters.contains_key(&value);
-        let number = |value| match self.constants.get(&value) {
-            Some(Value::Float(v)) => v.host_scalar(),
-            _ => None,
-        };
-        for (n, chain) in chain::find(&graph, &known, &number) {
-            let absorbed = chain.absorbed.clone();
-            let Some(fused) = Fused::of(chain, &setup(&graph.nodes[n]), &graph.nodes) else { continue };
-            for m in absorbed.into_iter().chain([n]) {
-                self.steps[m].first = Some(n);
+        if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
+            let known = |value| self.constants.contains_key(&value) || self.parameters.contains_key(&value);
+            let number = |value| match self.constants.get(&value) {
+                Some(Value::Float(v)) => v.host_scalar(),
+                _ => None,
+            };
+            let around = Surroundings { nodes, given, kept, is_constant: &known, number: &number };
+            for (n, chain) in around.chains() {
+                let absorbed = chain.absorbed.clone();
+                let Some(fused) = Fused::of(chain, &setup(&nodes[n]), nodes) else { continue };
+                for m in absorbed.into_iter().chain([n]) {
+                    steps[m].first = Some(n);
+                }
+                steps[n].fused = Some(fused);
             }
-            self.steps[n].fused = Some(fused);
         }
+        Block { steps, own: Vec::new() }
     }
 
     pub(super) fn constant(&self, parameters: &[Param<Tensor<1>>], value: ValueId) -> Option<Value> {
@@ -182,25 +210,6 @@ impl Plan {
         Ok(Pass { values, next: 0, spare: Spare::default(), is_one_by_one: false, uses: None, allowance: Allowance::new(given) })
     }
 
-    /// Carries out the nodes before `end` that the pass has before it.
-    pub(super) fn advance(
-        &self,
-        parameters: &[Param<Tensor<1>>],
-        pass: &mut Pass,
-        end: usize,
-        is_cancelled: &dyn Fn() -> bool,
-    ) -> Result<(), NetworkError> {
-        let runner = Runner { plan: self, parameters };
-        while pass.next < end.min(self.steps.len()) {
-            if is_cancelled() {
-                return Err(NetworkError::Cancelled);
-            }
-            runner.step(pass)?;
-            pass.next += 1;
-        }
-        Ok(())
-    }
-
     /// Reads the outputs of the graph from a pass that has no node before it.
     pub(super) fn outputs(&self, parameters: &[Param<Tensor<1>>], pass: &Pass) -> Result<Vec<(String, Array)>, NetworkError> {
         let read = |(name, id): &(String, ValueId)| {
@@ -215,9 +224,9 @@ impl Plan {
     /// Index of the first node that reads this parameter, or the number of nodes where only an output does.
     pub(super) fn first_use(&self, id: ParameterId) -> Option<usize> {
         let reads = |value: &ValueId| self.parameters.get(value) == Some(&id);
-        let uses = self.graph.nodes.iter().enumerate().filter(|(_, node)| node.inputs.iter().flatten().any(reads));
+        let uses = self.graph.nodes.iter().enumerate().filter(|(_, node)| self.graph.all_reads(node).iter().any(reads));
         // What follows a convolution is carried out with it.
-        let node = uses.map(|(n, _)| self.steps[n].first.unwrap_or(n)).min();
+        let node = uses.map(|(n, _)| self.main.steps[n].first.unwrap_or(n)).min();
         node.or_else(|| self.graph.outputs.iter().any(|(_, value)| reads(value)).then_some(self.graph.nodes.len()))
     }
 
@@ -249,18 +258,17 @@ impl Plan {
     }
 }
 
-fn last_uses(graph: &Graph) -> Vec<Vec<ValueId>> {
+/// For every node, the values that nobody reads after it.
+fn last_uses(nodes: &[Node], kept: &HashSet<ValueId>) -> Vec<Vec<ValueId>> {
     let mut last: HashMap<ValueId, usize> = HashMap::new();
-    for (n, node) in graph.nodes.iter().enumerate() {
+    for (n, node) in nodes.iter().enumerate() {
         // What is written and never read goes at once.
-        for &id in node.outputs.iter().chain(&node.inputs).flatten() {
+        for id in node.outputs.iter().flatten().copied().chain(node.reads()) {
             last.insert(id, n);
         }
     }
-    for (_, output) in &graph.outputs {
-        last.remove(output);
-    }
-    let mut out = vec![Vec::new(); graph.nodes.len()];
+    last.retain(|id, _| !kept.contains(id));
+    let mut out = vec![Vec::new(); nodes.len()];
     for (id, n) in last {
         out[n].push(id);
     }

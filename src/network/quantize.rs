@@ -58,22 +58,28 @@ pub(super) fn quantize(setup: &Setup) -> Checked<Run> {
             (_, Some(dtype)) => dtype,
             _ => Dtype::U8,
         };
-        let (low, high) = integer_range(dtype)?;
+        integer_range(dtype)?;
         let x = call.take(0)?.into_floats();
         let (scale, zero) = parameters(call, &x.shape, places)?;
         if x.elements() == 0 {
             return Ok(x.marked(dtype).into());
         }
-        let shape = x.shape.clone();
-        let t = floats(call, Binary::Div, x, scale)?;
-        let t = Floats::on_device(shape.clone(), Dtype::F32, D::float_round(t.into_device(call.device)?));
-        let t = match zero {
-            Some(zero) => floats(call, Binary::Add, t, zero)?,
-            None => t,
-        };
-        let t = D::float_clamp(t.into_device(call.device)?, Scalar::Int(low), Scalar::Int(high));
-        Ok(Floats::on_device(shape, dtype, t).into())
+        let x = floats(call, Binary::Div, x, scale)?;
+        narrowed(call, x, zero, dtype)
     })
+}
+
+/// round(x) + zero, held within the range of the type.
+pub(super) fn narrowed(call: &Call, x: Floats, zero: Option<Floats>, dtype: Dtype) -> Checked<Value> {
+    let (low, high) = integer_range(dtype)?;
+    let shape = x.shape.clone();
+    let t = Floats::on_device(shape.clone(), Dtype::F32, D::float_round(x.into_device(call.device)?));
+    let t = match zero {
+        Some(zero) => floats(call, Binary::Add, t, zero)?,
+        None => t,
+    };
+    let t = D::float_clamp(t.into_device(call.device)?, Scalar::Int(low), Scalar::Int(high));
+    Ok(Floats::on_device(shape, dtype, t).into())
 }
 
 /// (x − zero) · scale

@@ -58,6 +58,7 @@ fn curve(name: &str, alpha: Option<f32>, beta: Option<f32>) -> Checked<Curve> {
 }
 
 /// What a node says beside its inputs.
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute of its own")]
 struct RecurrentSettings {
     cell: Cell,
     batch_first: bool,
@@ -128,7 +129,6 @@ pub(super) fn recurrent(setup: &Setup) -> Checked<Run> {
 }
 
 impl RecurrentSettings {
-    #[expect(clippy::too_many_lines, reason = "the checks of many inputs, one after the other")]
     fn run(&self, call: &mut Call) -> Checked<Vec<Value>> {
         let &Self { cell, batch_first, directions, .. } = self;
         let mut x = call.take_floats(0)?;

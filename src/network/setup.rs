@@ -31,6 +31,11 @@ pub(super) struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
+    /// Of a node that stands in a graph.
+    pub(super) fn new(node: &'a Node, tensor: &'a dyn Fn(TensorId) -> Checked<Value>) -> Self {
+        Self { node, opset: node.opset, tensor }
+    }
+
     pub(super) fn attributes(&self) -> &'a Attributes {
         &self.node.attributes
     }

@@ -1,99 +1,65 @@
-//! A node that was made ready, and how one is carried out in a pass.
+//! How nodes that were made ready are carried out in a pass.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::Tensor;
 use burn::module::Param;
+use burn::tensor::Device;
 
 use super::NetworkError;
 use super::allowance::Allowance;
+use super::block::{Action, Block, Fused, Step};
 use super::call::Call;
-use super::chain::Chain;
-use super::convolution::{self, ConvSettings, Tail};
+use super::control::Holder;
+use super::convolution::{self, Tail};
 use super::fault::{Checked, Fault};
-use super::operator::Operator;
 use super::pass::Pass;
 use super::plan::Plan;
-use super::setup::Setup;
 use super::spare::Spare;
 use super::value::Value;
-use super::work::Products;
-use crate::graph::{Node, ValueId};
+use crate::graph::{BodyId, Node, ValueId};
 use crate::panics;
 
-/// What is done where a node stands.
-pub(super) enum Action {
-    /// Nothing: its results are known beforehand.
-    Nothing,
-    Run(Operator),
-    /// Nothing can be done, whatever goes in.
-    Refuse(Fault),
-}
-
-/// One node in a plan.
-pub(super) struct Step {
-    pub(super) action: Action,
-    /// The values that nobody reads after it.
-    pub(super) last: Vec<ValueId>,
-    /// The convolution that it is carried out with, where it is carried out with one: its own place where it is that.
-    pub(super) first: Option<usize>,
-    /// A convolution with what follows it.
-    pub(super) fused: Option<Fused>,
-    /// Weights that it multiplies.
-    pub(super) products: Products,
-}
-
-impl fmt::Debug for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let action = match &self.action {
-            Action::Nothing => "nothing",
-            Action::Run(_) => "run",
-            Action::Refuse(fault) => &fault.0,
-        };
-        f.debug_struct("Step").field("action", &action).field("last", &self.last).finish_non_exhaustive()
+/// Carries out the nodes of the main graph before `end` that the pass has before it.
+pub(super) fn advance(
+    plan: &Plan,
+    parameters: &[Param<Tensor<1>>],
+    pass: &mut Pass,
+    end: usize,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<(), NetworkError> {
+    let runner = Runner { plan, parameters, is_cancelled };
+    while pass.next < end.min(plan.main.steps.len()) {
+        runner.step(&plan.graph.nodes, &plan.main, pass.next, pass)?;
+        pass.next += 1;
     }
-}
-
-/// A convolution with the nodes after it whose results it works out with its own.
-pub(super) struct Fused {
-    pub(super) chain: Chain,
-    pub(super) settings: ConvSettings,
-    /// ε of the batch normalisation among them.
-    pub(super) epsilon: f32,
-}
-
-impl Fused {
-    /// `None` where the convolution's settings are at fault, which is then told where it is carried out by itself.
-    pub(super) fn of(chain: Chain, setup: &Setup, nodes: &[Node]) -> Option<Self> {
-        let epsilon = chain.norm.and_then(|m| nodes[m].attributes.float("epsilon")).unwrap_or(1e-5);
-        Some(Self { settings: ConvSettings::of(setup).ok()?, chain, epsilon })
-    }
+    Ok(())
 }
 
 /// What nodes are carried out with.
-pub(super) struct Runner<'r> {
-    pub(super) plan: &'r Plan,
-    pub(super) parameters: &'r [Param<Tensor<1>>],
+struct Runner<'r> {
+    plan: &'r Plan,
+    parameters: &'r [Param<Tensor<1>>],
+    is_cancelled: &'r dyn Fn() -> bool,
 }
 
 impl Runner<'_> {
-    /// Runs the node that comes next: takes its inputs from the pass, puts its outputs there.
-    pub(super) fn step(&self, pass: &mut Pass) -> Result<(), NetworkError> {
-        let n = pass.next;
-        let (node, step) = (&self.plan.graph.nodes[n], &self.plan.steps[n]);
-        let (values, stock) = (&mut pass.values, (&pass.spare, &pass.allowance));
+    /// Runs one node: takes its inputs from the pass, puts its outputs there.
+    fn step(&self, nodes: &[Node], block: &Block, n: usize, pass: &mut Pass) -> Result<(), NetworkError> {
+        if (self.is_cancelled)() {
+            return Err(NetworkError::Cancelled);
+        }
+        let (node, step) = (&nodes[n], &block.steps[n]);
         let failed = |fault| self.failed(node, fault);
-        let operator = match &step.action {
-            Action::Nothing => return Ok(()),
-            Action::Run(operator) => Ok(operator),
-            Action::Refuse(fault) => Err(fault),
-        };
-        let fused = step.first.and_then(|first| Some((first, self.plan.steps[first].fused.as_ref()?)));
+        if matches!(step.action, Action::Nothing) {
+            return Ok(());
+        }
+        let fused = step.first.and_then(|first| Some((first, block.steps[first].fused.as_ref()?)));
         if let (Some((first, fused)), false) = (fused, pass.is_one_by_one) {
+            let (values, stock) = (&mut pass.values, (&pass.spare, &pass.allowance));
             let output = fused.chain.output;
             if first == n
-                && let Some(value) = self.fused(node, fused, values, stock)?
+                && let Some(value) = self.fused(nodes, n, fused, values, stock)?
             {
                 stock.1.spend(value.elements(), value.shape()).map_err(failed)?;
                 values[output.0] = Some(value);
@@ -105,45 +71,63 @@ impl Runner<'_> {
                 return Ok(());
             }
         }
-        let operator = operator.map_err(|fault| failed(fault.clone()))?;
+        let inputs = self.inputs(node, step, pass)?;
+        let read = step.products.first_shape(&inputs, pass.uses.is_some());
+        let outputs = match &step.action {
+            Action::Run(operator) => {
+                let call = self.call(inputs, pass);
+                self.guarded(node, || operator.call(call))?
+            }
+            Action::Control(control) => control.run(self, node, inputs, pass)?,
+            Action::Refuse(fault) => return Err(failed(fault.clone())),
+            Action::Nothing => return Ok(()),
+        };
+        for output in &outputs {
+            pass.allowance.spend(output.elements(), output.shape()).map_err(failed)?;
+        }
+        let mut outputs = outputs.into_iter();
+        for (i, output) in node.outputs.iter().enumerate() {
+            match (outputs.next(), output) {
+                (Some(value), Some(id)) => pass.values[id.0] = Some(value),
+                (None, Some(_)) => return Err(failed(Fault(format!("its output {i} is not worked out by this program")))),
+                _ => {}
+            }
+        }
+        for id in &step.last {
+            free(&mut pass.values[id.0], &pass.spare);
+        }
+        if let Some(uses) = &mut pass.uses {
+            let written = node.output(0).and_then(|id| pass.values[id.0].as_ref()).map(Value::shape);
+            step.products.count(&self.plan.graph, read.as_deref(), written, uses);
+        }
+        Ok(())
+    }
+
+    /// The inputs of a node; those that nobody reads after it are taken out of the pass.
+    fn inputs(&self, node: &Node, step: &Step, pass: &mut Pass) -> Result<Vec<Option<Value>>, NetworkError> {
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for (i, input) in node.inputs.iter().enumerate() {
             let Some(id) = input else {
                 inputs.push(None);
                 continue;
             };
-            let again = node.inputs[i + 1..].contains(input);
-            let value = if step.last.contains(id) && !again { values[id.0].take() } else { values[id.0].clone() };
+            let again = node.inputs[i + 1..].contains(input) || node.captures.contains(id);
+            let held = &mut pass.values[id.0];
+            let value = if step.last.contains(id) && !again { held.take() } else { held.clone() };
             match value.or_else(|| self.plan.constant(self.parameters, *id)) {
                 Some(value) => inputs.push(Some(value)),
                 None => {
                     let name = &self.plan.graph.values[id.0];
-                    return Err(failed(Fault(format!("its input “{name}” is written by nobody before it"))));
+                    return Err(self.failed(node, Fault(format!("its input “{name}” is written by nobody before it"))));
                 }
             }
         }
-        let read = step.products.first_shape(&inputs, pass.uses.is_some());
-        let call = Call { device: &self.plan.device, inputs, spare: stock.0, allowance: stock.1 };
-        let outputs = self.guarded(node, || operator.call(call))?;
-        for output in &outputs {
-            stock.1.spend(output.elements(), output.shape()).map_err(failed)?;
-        }
-        let mut outputs = outputs.into_iter();
-        for (i, output) in node.outputs.iter().enumerate() {
-            match (outputs.next(), output) {
-                (Some(value), Some(id)) => values[id.0] = Some(value),
-                (None, Some(_)) => return Err(failed(Fault(format!("its output {i} is not worked out by this program")))),
-                _ => {}
-            }
-        }
-        for id in &step.last {
-            free(&mut values[id.0], stock.0);
-        }
-        if let Some(uses) = &mut pass.uses {
-            let written = node.output(0).and_then(|id| values[id.0].as_ref()).map(Value::shape);
-            step.products.count(&self.plan.graph, read.as_deref(), written, uses);
-        }
-        Ok(())
+        Ok(inputs)
+    }
+
+    /// An operator about to run on these inputs.
+    fn call<'c>(&'c self, inputs: Vec<Option<Value>>, pass: &'c Pass) -> Call<'c> {
+        Call { device: &self.plan.device, inputs, spare: &pass.spare, allowance: &pass.allowance }
     }
 
     /// What a person knows a node by.
@@ -155,19 +139,20 @@ impl Runner<'_> {
     /// Carries a convolution out with what follows it; `None` where they have to be carried out one by one.
     fn fused(
         &self,
-        node: &Node,
+        nodes: &[Node],
+        n: usize,
         fused: &Fused,
         values: &[Option<Value>],
         (spare, allowance): (&Spare, &Allowance),
     ) -> Result<Option<Value>, NetworkError> {
-        let (graph, chain) = (&self.plan.graph, &fused.chain);
+        let (node, chain) = (&nodes[n], &fused.chain);
         let get = |id: ValueId| values[id.0].clone().or_else(|| self.plan.constant(self.parameters, id));
         let floats = |id: Option<ValueId>| match id.and_then(get) {
             Some(Value::Float(v)) => Some(v),
             _ => None,
         };
         let mut tail = Tail { first: chain.first, second: chain.second, ..Tail::default() };
-        if let Some(norm) = chain.norm.map(|m| &graph.nodes[m]) {
+        if let Some(norm) = chain.norm.map(|m| &nodes[m]) {
             let [Some(scale), Some(bias), Some(mean), Some(variance)] = [1, 2, 3, 4].map(|i| floats(norm.input(i))) else {
                 return Ok(None);
             };
@@ -198,9 +183,51 @@ impl Runner<'_> {
             }),
         }
     }
+}
+
+impl Holder for Runner<'_> {
+    fn body(&self, holder: &Node, id: BodyId, inputs: Vec<Value>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError> {
+        let (body, block) = (&self.plan.graph.bodies[id.0], &self.plan.bodies[id.0]);
+        if body.inputs.len() != inputs.len() {
+            let fault = Fault(format!("its {} takes {} values, and {} are given", body.name, body.inputs.len(), inputs.len()));
+            return Err(self.failed(holder, fault));
+        }
+        // What an earlier round left is not what this one works out.
+        for id in &block.own {
+            pass.values[id.0] = None;
+        }
+        for (id, value) in body.inputs.iter().zip(inputs) {
+            pass.values[id.0] = Some(value);
+        }
+        for n in 0..block.steps.len() {
+            self.step(&body.nodes, block, n, pass)?;
+        }
+        let mut out = Vec::with_capacity(body.outputs.len());
+        for id in &body.outputs {
+            match pass.values[id.0].clone().or_else(|| self.plan.constant(self.parameters, *id)) {
+                Some(value) => out.push(value),
+                None => {
+                    let fault = Fault(format!("nothing writes “{}”, which its {} gives", self.plan.graph.values[id.0], body.name));
+                    return Err(self.failed(holder, fault));
+                }
+            }
+        }
+        for id in &block.own {
+            free(&mut pass.values[id.0], &pass.spare);
+        }
+        Ok(out)
+    }
 
     fn failed(&self, node: &Node, fault: Fault) -> NetworkError {
         NetworkError::Operator { op: node.full_op(), node: self.name(node), reason: fault.0 }
+    }
+
+    fn num_outputs(&self, body: BodyId) -> usize {
+        self.plan.graph.bodies[body.0].outputs.len()
+    }
+
+    fn device(&self) -> &Device {
+        &self.plan.device
     }
 }
 

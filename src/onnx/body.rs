@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use onnx_ir::ModelProto;
+use onnx_ir::{AttributeProto, GraphProto, ModelProto, TensorProto};
 
 use super::OpenError;
 use super::copy::Content;
@@ -54,20 +54,37 @@ impl Body {
 /// these can be let go.
 pub(super) fn detach(model: &mut ModelProto) {
     model.training_info = Vec::new();
-    model.functions = Vec::new();
-    let Some(graph) = model.graph.as_mut() else { return };
-    graph.initializer = Vec::new();
-    graph.sparse_initializer = Vec::new();
-    for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
-        attribute.s = Bytes::copy_from_slice(&attribute.s);
-        for text in &mut attribute.strings {
-            *text = Bytes::copy_from_slice(text);
-        }
-        attribute.t.take();
-        attribute.g.take();
-        attribute.sparse_tensor.take();
-        attribute.tensors = Vec::new();
-        attribute.graphs = Vec::new();
-        attribute.sparse_tensors = Vec::new();
+    for function in &mut model.functions {
+        function.node.iter_mut().flat_map(|node| &mut node.attribute).for_each(detach_attribute);
+        function.attribute_proto.iter_mut().for_each(detach_attribute);
     }
+    if let Some(graph) = model.graph.as_mut() {
+        detach_graph(graph);
+    }
+}
+
+/// Of a sparse initializer the name stays: it is told nowhere else.
+fn detach_graph(graph: &mut GraphProto) {
+    for initializer in &mut graph.initializer {
+        *initializer = TensorProto { name: std::mem::take(&mut initializer.name), ..TensorProto::new() };
+    }
+    for sparse in &mut graph.sparse_initializer {
+        sparse.indices.take();
+        sparse.dims = Vec::new();
+        let name = sparse.values.take().map(|values| values.name).unwrap_or_default();
+        sparse.values = Some(TensorProto { name, ..TensorProto::new() }).into();
+    }
+    graph.node.iter_mut().flat_map(|node| &mut node.attribute).for_each(detach_attribute);
+}
+
+fn detach_attribute(attribute: &mut AttributeProto) {
+    attribute.s = Bytes::copy_from_slice(&attribute.s);
+    for text in &mut attribute.strings {
+        *text = Bytes::copy_from_slice(text);
+    }
+    attribute.t.take();
+    attribute.sparse_tensor.take();
+    attribute.tensors = Vec::new();
+    attribute.sparse_tensors = Vec::new();
+    attribute.g.as_mut().into_iter().chain(&mut attribute.graphs).for_each(detach_graph);
 }

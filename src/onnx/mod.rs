@@ -27,20 +27,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use onnx_ir::{Message, ModelProto, NodeProto};
+use onnx_ir::{Message, ModelProto};
 
 pub use dtype::Dtype;
 pub use error::{OpenError, TensorFault};
 pub(crate) use tensor::Content;
 pub use tensor::{Tensor, TensorId};
 pub use values::Values;
+pub(crate) use way::{Step, Way, holder, within};
 pub use write::{SaveError, Saved, Zeros, write};
 
 use body::Body;
 use external::External;
 use index::Index;
 use sources::Sources;
-use way::{Step, Way};
 
 /// A model file larger than this cannot be protobuf (its limit is 2 GiB); larger weights are external.
 const MAX_MODEL_BYTES: u64 = i32::MAX as u64;
@@ -151,21 +151,9 @@ impl OnnxFile {
         self.by_way.get(way).copied()
     }
 
-    /// The tensor in attribute number `attribute` of node number `node`.
-    #[must_use]
-    pub fn tensor_in_attribute(&self, node: usize, attribute: usize) -> Option<TensorId> {
-        self.tensor_at(&[Step::Node(node), Step::Attribute(attribute), Step::Tensor])
-    }
-
-    /// The nodes of the main graph, in the file's order.
-    #[must_use]
-    pub fn nodes(&self) -> &[NodeProto] {
-        &self.model.graph.node
-    }
-
-    /// The file's graph as parsed, without its initializers.
-    pub(crate) fn graph(&self) -> &onnx_ir::GraphProto {
-        &self.model.graph
+    /// The model as parsed, without its tensors.
+    pub(crate) fn model(&self) -> &ModelProto {
+        &self.model
     }
 
     /// Bytes of the model and of its external data, together.

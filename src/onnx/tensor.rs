@@ -84,6 +84,12 @@ impl Tensor {
         self.name.get(self.scope..).unwrap_or_default()
     }
 
+    /// The nodes that hold the graph that it lies in, as they stand before its name; empty for the main graph.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        self.name.get(..self.scope.saturating_sub(1)).unwrap_or_default()
+    }
+
     /// Whether the file holds only what is not zero.
     #[must_use]
     pub fn is_sparse(&self) -> bool {

@@ -31,7 +31,10 @@ pub(crate) fn within(scope: &str, name: &str) -> String {
     if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
 }
 
-/// What a node that holds graphs is known by: its name, or its operator and its number among the nodes beside it.
+/// What a node that holds graphs is known by: its name with dots, or its operator and its number among the nodes beside it.
 pub(crate) fn holder(node: &NodeProto, number: usize) -> String {
-    if node.name.is_empty() { format!("{}_{number}", node.op_type) } else { node.name.clone() }
+    match node.name.trim_start_matches('/') {
+        "" => format!("{}_{number}", node.op_type),
+        name => name.replace('/', "."),
+    }
 }

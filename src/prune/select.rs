@@ -156,12 +156,12 @@ mod tests {
     use crate::onnx::Values;
     use crate::prune::{Ranking, narrow_key, smallest};
 
-    fn standing(values: Values, fixed: u64, masked: u64) -> Standing {
-        Standing { ranking: Arc::new(Ranking::new(&values)), fixed, masked, apart: 0 }
+    fn standing(values: &Values, fixed: u64, masked: u64) -> Standing {
+        Standing { ranking: Arc::new(Ranking::new(values)), fixed, masked, apart: 0 }
     }
 
     fn standings(parameters: &[Vec<f32>], masked: &[u64]) -> Vec<Standing> {
-        parameters.iter().zip(masked).map(|(p, &masked)| standing(Values::F32(p.clone()), 0, masked)).collect()
+        parameters.iter().zip(masked).map(|(p, &masked)| standing(&Values::F32(p.clone()), 0, masked)).collect()
     }
 
     fn candidates(standings: &[Standing]) -> Vec<Candidate<'_>> {
@@ -221,12 +221,12 @@ mod tests {
         fn fixed_elements_count_as_zeros(values in prop::collection::vec(value(), 1..60), fixed in 0_usize..60, count in 0_usize..60) {
             let fixed = fixed.min(values.len());
             let count = count.min(values.len());
-            let known = standing(Values::F32(values.clone()), fixed as u64, 0);
+            let known = standing(&Values::F32(values.clone()), fixed as u64, 0);
             // The same, with the fixed elements really replaced.
             let mask = smallest(&Values::F32(values.clone()), &known.ranking, fixed as u64);
             let mut zeroed = Values::F32(values);
             mask.apply(&mut zeroed);
-            let replaced = standing(zeroed, 0, 0);
+            let replaced = standing(&zeroed, 0, 0);
             let (candidate, plain) = (Candidate { standing: &known, name: "p" }, Candidate { standing: &replaced, name: "p" });
             for method in Method::ALL {
                 let a = select(&[candidate], method, Amount::Count(count as u64)).unwrap();
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn singles_and_doubles_mix() {
-        let standings = [standing(Values::F32(vec![0.1, 0.3]), 0, 0), standing(Values::F64(vec![0.2, 0.1]), 0, 0)];
+        let standings = [standing(&Values::F32(vec![0.1, 0.3]), 0, 0), standing(&Values::F64(vec![0.2, 0.1]), 0, 0)];
         let selection = select(&candidates(&standings), Method::Global, Amount::Count(2)).unwrap();
         // 0.1 as f32 is above 0.1 as f64.
         assert_eq!(selection.masked, [1, 1]);

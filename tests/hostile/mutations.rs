@@ -34,7 +34,7 @@ impl Random {
 /// Models to start from: fixtures that are small, with tensors in all places and encodings, and two of a few bytes.
 fn models() -> Vec<Vec<u8>> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let folders = ["operators", "cases"].map(|name| std::fs::read_dir(tests.join(name)).unwrap());
+    let folders = ["operators", "kinds", "cases"].map(|name| std::fs::read_dir(tests.join(name)).unwrap());
     let mut paths: Vec<_> = folders.into_iter().flatten().map(|e| e.unwrap().path()).collect();
     paths.sort();
     let onnx = paths.iter().filter(|p| p.extension().is_some_and(|e| e == "onnx"));

@@ -73,7 +73,9 @@ pub(super) fn changes(before: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path) -> Vec
 #[test]
 fn no_other_file_changes_whatever_model_is_saved() {
     let mut saved = 0;
-    for folder in ["tests/models", "tests/networks", "tests/operators", "tests/cases", "tests/cases/shared", "tests/cases/each"] {
+    for folder in
+        ["tests/models", "tests/networks", "tests/operators", "tests/cases", "tests/cases/shared", "tests/cases/each", "tests/kinds"]
+    {
         let copy = copied(folder);
         let out = tempfile::tempdir().unwrap();
         std::fs::write(out.path().join("shared.data"), "somebody else's").unwrap();

@@ -1,4 +1,5 @@
 //! ONNX models of a few bytes, built field by field.
+#![allow(dead_code, reason = "no test uses all of them")]
 #![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
 
 use onnx_ir::{AttributeProto, AttributeType, GraphProto, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};

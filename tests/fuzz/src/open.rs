@@ -1,6 +1,6 @@
 //! libFuzzer's bytes as a model: opened, pruned, looked at, saved and run. Half of the changes are to bytes, half to fields, so
 //! that graphs within graphs, functions and sparse tensors are reached, too. Models of these folders are a good start:
-//! `cargo +nightly fuzz run open --fuzz-dir tests/fuzz -s none tests/fuzz/corpus/open tests/operators tests/cases`.
+//! `cargo +nightly fuzz run open --fuzz-dir tests/fuzz -s none tests/fuzz/corpus/open tests/operators tests/kinds tests/cases`.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir(
 /// Models that lend their fields.
 static MODELS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folders = ["operators", "cases"].into_iter().filter_map(|name| std::fs::read_dir(tests.join(name)).ok());
+    let folders = ["operators", "kinds", "cases"].into_iter().filter_map(|name| std::fs::read_dir(tests.join(name)).ok());
     let paths = folders.flatten().filter_map(|entry| Some(entry.ok()?.path()));
     paths.filter(|path| path.extension().is_some_and(|e| e == "onnx")).filter_map(|path| std::fs::read(path).ok()).collect()
 });

@@ -144,7 +144,7 @@ fn assert_is_scan_table(window: &mut Window, found: &Sensitivity) {
     window.wait_for("a copy", |w| copied(w).is_some());
     let text = copied(window).unwrap();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-    assert_eq!(rows[0], ["parameter", "amount", "top1", "agreement", "mean_cosine", "mean_kl", "images"]);
+    assert_eq!(rows[0], ["parameter", "amount", "top1", "top5", "agreement", "mean_cosine", "mean_kl", "images"]);
     assert_eq!(rows.len(), 1 + CASES);
     for (row, case) in rows[1..].iter().zip(&found.cases) {
         assert_eq!(row[0], graph.parameter(case.parameter).name);

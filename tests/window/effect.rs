@@ -150,8 +150,8 @@ fn assert_is_scan_table(window: &mut Window, found: &Sensitivity) {
         assert_eq!(row[0], graph.parameter(case.parameter).name);
         let number = |i: usize| row[i].parse::<f64>().unwrap();
         let effect = &case.effect;
-        assert_eq!((number(1), Some(number(2)), Some(number(3))), (case.amount, effect.top1, effect.agreement));
-        assert_eq!((number(4), Some(number(5)), row[6]), (effect.mean_cosine, effect.mean_kl, "30"));
+        assert_eq!((number(1), Some(number(2)), Some(number(4))), (case.amount, effect.top1, effect.agreement));
+        assert_eq!((number(5), Some(number(6)), row[7]), (effect.mean_cosine, effect.mean_kl, "30"));
     }
     let path = window.path("scan");
     window.answer(&path);

@@ -139,7 +139,7 @@ fn weights_in_graphs_that_nodes_hold_are_listed_under_the_node() {
     assert_eq!(report["unsupported_operators"], serde_json::json!({"acme.Fuse": 1}));
     // One tensor that two calls use, of the function's own; the weight of the main graph after them.
     let (_, graph) = open(&path("functions"));
-    assert_eq!(listed(&graph), [row("w", "Linear", weight), row("head", "Linear", weight)]);
+    assert_eq!(listed(&graph), [row("Layer.w", "Linear", weight), row("head", "Linear", weight)]);
     assert_eq!(graph.user_names(graph::ParameterId(0)), ["first", "second"]);
     let linear = &[("weight", true), ("bias", true)];
     let names = ["blocks.0.fc1", "blocks.0.fc2", "blocks.1.fc1", "blocks.1.fc2"];

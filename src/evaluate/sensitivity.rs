@@ -121,7 +121,8 @@ impl Evaluator {
     /// [`EngineError::Cancelled`] when it was stopped: what is done stays in `scan`, and the next call goes on behind it.
     pub fn scan(&mut self, scan: &mut Scan, watch: &dyn Watch, each: &mut dyn FnMut(&Sensitivity)) -> Result<(), EvaluateError> {
         loop {
-            let begun = usize::from(scan.begun.is_some());
+            // A parameter that was stopped before its first batch has no cases yet.
+            let begun = usize::from(scan.begun.as_ref().is_some_and(|begun| begun.batches > 0));
             let number = (scan.found.cases.len() / scan.found.amounts.len().max(1)).saturating_sub(begun);
             if number >= scan.found.parameters.len() || scan.found.amounts.is_empty() {
                 return Ok(());

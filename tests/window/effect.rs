@@ -144,14 +144,14 @@ fn assert_is_scan_table(window: &mut Window, found: &Sensitivity) {
     window.wait_for("a copy", |w| copied(w).is_some());
     let text = copied(window).unwrap();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-    assert_eq!(rows[0], ["parameter", "amount", "top1", "agreement", "mean_cosine", "mean_kl", "images"]);
+    assert_eq!(rows[0], ["parameter", "amount", "top1", "top5", "agreement", "mean_cosine", "mean_kl", "images"]);
     assert_eq!(rows.len(), 1 + CASES);
     for (row, case) in rows[1..].iter().zip(&found.cases) {
         assert_eq!(row[0], graph.parameter(case.parameter).name);
         let number = |i: usize| row[i].parse::<f64>().unwrap();
         let effect = &case.effect;
-        assert_eq!((number(1), Some(number(2)), Some(number(3))), (case.amount, effect.top1, effect.agreement));
-        assert_eq!((number(4), Some(number(5)), row[6]), (effect.mean_cosine, effect.mean_kl, "30"));
+        assert_eq!((number(1), Some(number(2)), Some(number(4))), (case.amount, effect.top1, effect.agreement));
+        assert_eq!((number(5), Some(number(6)), row[7]), (effect.mean_cosine, effect.mean_kl, "30"));
     }
     let path = window.path("scan");
     window.answer(&path);

@@ -458,11 +458,14 @@ fn files_that_are_no_whole_model_are_refused() {
     std::fs::write(at("empty.onnx"), []).unwrap();
     refused(&at("empty.onnx"), &["empty"]);
     std::fs::copy("assets/digits/0/0078.png", at("picture.onnx")).unwrap();
-    refused(&at("picture.onnx"), &["not a whole ONNX file"]);
+    refused(&at("picture.onnx"), &["this is a PNG picture, not an ONNX model"]);
     std::fs::write(at("text.onnx"), "Not a model at all.\n").unwrap();
-    refused(&at("text.onnx"), &["not a whole ONNX file"]);
+    refused(&at("text.onnx"), &["this is a text file, not an ONNX model", "download the file itself"]);
     refused(&at("missing.onnx"), &["cannot read the file"]);
-    refused(folder.path(), &["cannot read the file"]);
+    refused(
+        folder.path(),
+        &["this is a folder, not an ONNX model", "open “empty.onnx”, “picture.onnx”, “text.onnx” or one of 1 more in it"],
+    );
 }
 
 /// Both commands refuse `file` by name, and change nothing in its folder.
@@ -487,7 +490,9 @@ fn external_data_that_is_missing_short_or_elsewhere_is_refused() {
     refused(&model, &[data, "which is not beside it"]);
     let bytes = std::fs::read(format!("{FOLDED}.data")).unwrap();
     std::fs::write(folder.path().join(data), &bytes[..bytes.len() - 4]).unwrap();
-    refused(&model, &[data, "fetch that file again"]);
+    // One tensor is cut; the others are there.
+    let told = succeeds(&format!("inspect {}", model.display())).out;
+    assert!(told.contains("One tensor cannot be read") && told.contains("fetch that file again"), "{told}");
     // The same file, which now points out of its folder.
     let outside = format!("../{}", &data[3..]);
     let text = std::fs::read(&model).unwrap();

@@ -67,21 +67,21 @@ pub enum TensorFault {
         reason: String,
     },
     /// The file that it lies in is not beside the model.
-    #[error("its data is in “{location}”, which is not beside the model; put both files into one folder")]
+    #[error("the model keeps it in “{location}”, which is not beside it; put both files into one folder")]
     Missing {
         /// The name that the model gives.
         location: String,
     },
     /// The model points outside its own folder.
-    #[error("its data is in “{location}”, outside the model's own folder; such a file is not opened")]
+    #[error("the model refers to “{location}”, outside its own folder; such a file is not opened")]
     Outside {
         /// The name that the model gives.
         location: String,
     },
     /// The name is that of a link that leads elsewhere.
     #[error(
-        "its data is in “{location}”, a link to a file that is neither in the model's folder nor beside the model itself; such a \
-         file is not opened: copy both files into one folder"
+        "the model keeps it in “{location}”, a link to a file that is neither in its folder nor beside what its own name leads to; such \
+         a file is not opened: copy both into one folder"
     )]
     LinkedOutside {
         /// The name that the model gives.
@@ -100,7 +100,7 @@ pub enum TensorFault {
         length: u64,
     },
     /// The file that it lies in cannot be read.
-    #[error("its data is in “{location}”, which cannot be read: {reason}")]
+    #[error("the model keeps it in “{location}”, which cannot be read: {reason}")]
     Unreadable {
         /// The name that the model gives.
         location: String,

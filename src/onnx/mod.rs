@@ -206,7 +206,7 @@ fn check_weights(path: &Path, tensors: &[Tensor], no_data: bool) -> Result<(), O
     let Some((tensor, fault)) = floats().find_map(|t| Some((t, t.fault.clone()?))) else { return Ok(()) };
     let elements = |faulty: bool| floats().filter(|t| t.fault.is_some() == faulty).map(|t| t.elements as f64).sum::<f64>();
     let (bad, good) = (elements(true), elements(false));
-    let is_forgotten = no_data && matches!(fault, TensorFault::Missing { .. }) && bad > MAX_MISSING * (bad + good);
+    let is_forgotten = no_data && !matches!(fault, TensorFault::Damaged { .. }) && bad > MAX_MISSING * (bad + good);
     if good == 0.0 || is_forgotten {
         return Err(OpenError::Weights { tensor: tensor.name.clone(), fault, path: path.to_owned() });
     }

@@ -74,7 +74,8 @@ impl Asker<'_> {
 
     /// Whether a file may be written there, and whether it then replaces one.
     fn permission(&self, name: &str, path: &Path) -> Option<Overwrite> {
-        if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        // Where the folder cannot be looked into, writing says why.
+        if path.symlink_metadata().is_err() {
             return Some(Overwrite::Refuse);
         }
         let real = path.canonicalize().ok();

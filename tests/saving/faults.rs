@@ -37,8 +37,8 @@ fn broken() -> Vec<(TensorProto, &'static str)> {
         (with(&|t| t.raw_data = bytes::Bytes::new()), "4 elements expected"),
         (with(&|t| t.dims = vec![-2, 2]), "dimension -2"),
         (with(&|t| t.dims = vec![1 << 40, 1 << 40]), "beyond any memory"),
-        (tiny::external("broken", &[2, 2], "gone.data", "0", "16"), "not beside the model"),
-        (tiny::external("broken", &[2, 2], "../gone.data", "0", "16"), "outside the model's own folder"),
+        (tiny::external("broken", &[2, 2], "gone.data", "0", "16"), "not beside it"),
+        (tiny::external("broken", &[2, 2], "../gone.data", "0", "16"), "outside its own folder"),
         (tiny::external("broken", &[2, 2], "short.data", "0", "16"), "which has only 8"),
         (tiny::external("broken", &[2, 2], "short.data", "0", "8"), "8 promised"),
         (tiny::external("broken", &[2, 2], "short.data", "a", "16"), "is no number"),
@@ -121,6 +121,6 @@ fn a_model_without_its_data_file_is_refused() {
     let model = tiny::model(nodes, vec![large, bias]);
     let (_folder, path) = written(&model);
     let error = OnnxFile::open(&path).unwrap_err().to_string();
-    assert!(error.contains("gone.data") && error.contains("not beside the model"), "{error}");
+    assert!(error.contains("gone.data") && error.contains("not beside it"), "{error}");
     assert!(ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).is_ok());
 }

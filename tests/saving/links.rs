@@ -140,7 +140,7 @@ fn nothing_else_is_read_through_a_link() {
         symlink(&target, snapshot.join("model.onnx_data")).unwrap();
         let fault = fault(&snapshot.join("model.onnx"));
         assert!(matches!(fault, TensorFault::LinkedOutside { .. }), "{}: {fault:?}", target.display());
-        assert!(fault.to_string().contains("copy both files into one folder"), "{fault}");
+        assert!(fault.to_string().contains("copy both into one folder"), "{fault}");
     }
     // A folder that is a link, and a chain that ends outside.
     let external = |location: &str| {

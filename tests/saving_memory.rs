@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 #![expect(unsafe_code, reason = "an allocator is unsafe by its signature")]
 
-#[allow(dead_code, reason = "other tests need the rest")]
 mod tiny;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -221,5 +221,5 @@ fn one(dtype: Dtype) -> Vec<u8> {
 /// Whether a little-endian float is a zero of either sign.
 fn is_zero(bytes: &[u8]) -> bool {
     // Every byte is 0 but for the sign in the last.
-    bytes.split_last().is_some_and(|(last, rest)| last & 0x7f == 0 && rest.iter().all(|&b| b == 0))
+    bytes.split_last().is_some_and(|(last, rest)| last.trailing_zeros() >= 7 && rest.iter().all(|&b| b == 0))
 }

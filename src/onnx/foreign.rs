@@ -184,9 +184,7 @@ fn model(head: &[u8]) -> Option<Told> {
         }
         (_, Some(b"ORTM")) => told("a model in ONNX Runtime's own format (.ort)", SOURCE),
         ([0x89, b'H', b'D', b'F', b'\r', b'\n', ..], _) => told("an HDF5 file (.h5), as Keras writes", CONVERT),
-        (b"ftrt" | b"ptrt", _) | ([b'f' | b'p', b't', b'r', b't', ..], _) => {
-            told("an engine of TensorRT, made for one kind of GPU", SOURCE)
-        }
+        ([b'f' | b'p', b't', b'r', b't', ..], _) => told("an engine of TensorRT, made for one kind of GPU", SOURCE),
         ([b'G', b'G', b'U', b'F', ..], _) => told("a GGUF file, as llama.cpp reads", SOURCE),
         ([b'R', b'K', b'N', b'N', ..], _) => told("a model of RKNN, made for one kind of chip", SOURCE),
         ([0x93, b'N', b'U', b'M', b'P', b'Y', ..], _) => told("a NumPy array (.npy)", EXPORT),

@@ -60,7 +60,7 @@ impl Index {
             index.nodes(&function.node)?;
             index.way.pop();
         }
-        index.scope = "training".to_owned();
+        "training".clone_into(&mut index.scope);
         for training in &model.training_info {
             for graph in [&training.initialization, &training.algorithm] {
                 if let Some(graph) = graph.as_ref() {

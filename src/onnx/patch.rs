@@ -143,7 +143,7 @@ impl Tally {
 /// Whether bytes of a little-endian number are zero, but for the sign where they are its last.
 fn is_zero(bytes: &[u8], has_sign: bool) -> bool {
     match bytes.split_last() {
-        Some((last, rest)) if has_sign => last & 0x7f == 0 && rest.iter().all(|&b| b == 0),
+        Some((last, rest)) if has_sign => last.trailing_zeros() >= 7 && rest.iter().all(|&b| b == 0),
         _ => bytes.iter().all(|&b| b == 0),
     }
 }

@@ -106,6 +106,7 @@ fn large(c: &mut Criterion) {
             dtype: Dtype::F32,
             elements: ELEMENTS,
             layout: Layout::OutFirst,
+            reason: None,
         });
     }
     // Sums of uniform numbers: near a bell, from a fixed seed (xorshift, Marsaglia 2003), wider in deeper layers.

@@ -9,23 +9,26 @@
 //! ```text
 //! file → onnx → graph → network → prune → measure → export
 //!                              images → evaluate ↗
-//!        app, cli → worker, measurer → evaluate → session → the rest
+//!        app, cli → worker, measurer → evaluate, session → engine → the rest
 //! ```
 //!
 //! Dependencies point down only. [`onnx`] knows where every byte of the file lies, [`graph`] is the network as plain data,
-//! [`network`] runs it on Burn, [`prune`] decides what goes, [`measure`] says what that did, and [`export`] writes it. A
-//! [`session::Session`] is one opened model and all that is done to it; [`worker`] is the thread that owns it for the window.
+//! [`network`] runs it on Burn, [`prune`] decides what goes, [`measure`] says what that did, and [`export`] writes it.
+//!
+//! An [`engine::Engine`] knows how: it holds one opened model and what is made once for it, and every call takes the
+//! [`prune::State`] that it is about. So the window, the measurer and the commands share one engine. A [`session::Session`] knows what
+//! was done: it keeps the state and its history; [`worker`] is the thread that owns it for the window.
 //!
 //! What pruning costs is measured beside it: [`images`] makes a person's pictures (or [`arrays`]) into a network's input as Pillow
 //! does, [`evaluate`] asks the dense and the pruned network the same questions, and [`measurer`] is the thread that does so for the
-//! window whenever the slider rests.
+//! window whenever the slider rests. Long work is watched and stopped in one way: [`watch::Watch`].
 //!
-//! # Why masks are numbers
+//! # Why most masks are numbers
 //!
-//! Every step of magnitude pruning takes the smallest elements that a parameter has left, ties by lowest index. So the pruned
-//! elements of a parameter are always a prefix of its elements in order of magnitude, and a number says which. [`prune::Order`]
-//! keeps that order; any position of the slider, for both methods, is found by bisection, and masks are made only where
-//! someone looks at them or saves them.
+//! A step prunes the first elements that a parameter has left in its ranking, ties by lowest index. As long as all steps rank
+//! alike, the pruned elements of a parameter are a prefix of its [`prune::Ranking`], and a number says which: any position of the slider,
+//! for every method, is found by bisection, and bits are made only where someone looks at them or saves them. Where steps rank
+//! differently, what is masked is kept as bits ([`prune::Masked`]), and what is left gets a ranking of its own.
 
 #[cfg(feature = "gui")]
 pub mod app;

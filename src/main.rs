@@ -41,12 +41,27 @@ fn told(error: &anyhow::Error) -> String {
 }
 
 fn headless(command: cli::Headless) -> anyhow::Result<()> {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    do_without_desktop();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let result = cli::run(command, &mut out).and_then(|()| Ok(out.flush()?));
     match result {
         // Whoever read our output has had enough of it.
         Err(e) if e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) => Ok(()),
         other => other,
+    }
+}
+
+/// Whoever looks for a GPU asks Wayland which one the desktop uses (Mesa's layer that orders them, at every look), and libwayland
+/// complains on standard error where there is no runtime directory. A directory that is not there is the same answer, in silence.
+#[cfg(all(unix, not(target_os = "macos")))]
+fn do_without_desktop() {
+    const VARIABLE: &str = "XDG_RUNTIME_DIR";
+    if std::env::var_os(VARIABLE).is_none_or(|folder| !std::path::Path::new(&folder).is_absolute()) {
+        #[expect(unsafe_code, reason = "no other thread runs yet that could read the environment")]
+        unsafe {
+            std::env::set_var(VARIABLE, "/nonexistent");
+        }
     }
 }
 

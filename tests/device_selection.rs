@@ -5,17 +5,13 @@
 
 mod adapter;
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use adapter::adapter;
 use burn::tensor::{Tensor, TensorData};
 use secateur::device::{ComputeDevice, DeviceChoice, OpenError};
-use secateur::engine::{Engine, EngineError};
 use secateur::prune::device::{DeviceError, DeviceSelection, DeviceWeights, Rows};
-use secateur::prune::{Amount, Recipe};
-use secateur::watch::Unwatched;
 
 /// The generator `SplitMix64`.
 struct Random(u64);
@@ -459,20 +455,4 @@ fn a_huge_parameter_matches_the_host() {
         ties -= usize::from(tie);
         assert_eq!(mask[element / 64] >> (element % 64) & 1 == 1, key(value) < cut || tie, "element {element}, seed {seed}");
     }
-}
-
-/// A file that is gone is no fault of the GPU.
-#[test]
-fn weights_that_can_no_longer_be_read_are_the_files_fault() {
-    let Some(device) = adapter() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["mobilenetv4_digits_default.onnx", "mobilenetv4_digits_default.onnx.data"] {
-        std::fs::copy(Path::new("tests/models").join(name), folder.path().join(name)).unwrap();
-    }
-    let engine = Engine::open(&folder.path().join("mobilenetv4_digits_default.onnx"), &Unwatched).unwrap().on(device);
-    let opened = engine.opened();
-    let state = opened.with(Recipe { amount: Amount::Fraction(0.5), ..opened.recipe.clone() });
-    std::fs::remove_file(folder.path().join("mobilenetv4_digits_default.onnx.data")).unwrap();
-    assert!(matches!(engine.masks(&state), Err(EngineError::Open(_))));
-    assert!(matches!(engine.dense_network(), Err(EngineError::Open(_) | EngineError::Network(_))));
 }

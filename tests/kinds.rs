@@ -68,13 +68,14 @@ fn row(name: &str, kind: &str, parameters: &[(&str, bool)]) -> Listed {
     (name.to_owned(), kind.to_owned(), parameters.iter().map(|&(name, can)| (name.to_owned(), can)).collect())
 }
 
-const RUN: [&str; 26] = [
+const RUN: [&str; 27] = [
     "branches",
     "branches_else",
     "rounds",
     "scanned",
     "nested",
     "functions",
+    "modules",
     "passing",
     "sparse_conv",
     "sparse_places",
@@ -117,7 +118,7 @@ fn weights_in_graphs_that_nodes_hold_are_listed_under_the_node() {
     let weight = &[("weight", true)];
     assert_eq!(
         listed(&open(&path("branches")).1),
-        [row("If_0.else_branch.w", "Linear", weight), row("If_0.then_branch.w", "Linear", weight)]
+        [row("If_0.else_branch.w", "Linear", weight), row("If_0.then_branch.w", "Linear", &[("weight", true), ("bias", true)])]
     );
     assert_eq!(listed(&open(&path("rounds")).1), [row("layers.Loop.body.turn", "Linear", weight)]);
     assert_eq!(listed(&open(&path("scanned")).1), [row("Scan_end.body.inner", "Linear", weight), row("outer", "Linear", weight)]);
@@ -140,12 +141,27 @@ fn weights_in_graphs_that_nodes_hold_are_listed_under_the_node() {
     let (_, graph) = open(&path("functions"));
     assert_eq!(listed(&graph), [row("w", "Linear", weight), row("head", "Linear", weight)]);
     assert_eq!(graph.user_names(graph::ParameterId(0)), ["first", "second"]);
+    let linear = &[("weight", true), ("bias", true)];
+    let names = ["blocks.0.fc1", "blocks.0.fc2", "blocks.1.fc1", "blocks.1.fc2"];
+    assert_eq!(listed(&open(&path("modules")).1), names.map(|name| row(name, "Linear", linear)));
 }
 
 /// Prunes half of a model globally, saves it, and gives the saved file's path with the elements that changed in it.
 fn pruned(folder: &Path, name: &str) -> (PathBuf, usize) {
     let (from, to) = (path(name), folder.join(format!("{name}.onnx")));
-    secateur(&["prune", from.to_str().unwrap(), "--method", "global", "--amount", "0.5", "--device", "cpu", "-o", to.to_str().unwrap()]);
+    secateur(&[
+        "prune",
+        from.to_str().unwrap(),
+        "--method",
+        "global",
+        "--amount",
+        "0.5",
+        "--no-biases",
+        "--device",
+        "cpu",
+        "-o",
+        to.to_str().unwrap(),
+    ]);
     let (before, after) = (std::fs::read(&from).unwrap(), std::fs::read(&to).unwrap());
     assert_eq!(before.len(), after.len(), "{name}");
     assert!(before.iter().zip(&after).all(|(b, a)| b == a || *a == 0), "{name}: bytes become zero and nothing else");
@@ -218,7 +234,10 @@ fn work_is_counted_where_it_is_done() {
         names.into_iter().zip(work.uses).collect::<BTreeMap<_, _>>()
     };
     // Two rows of inputs through one branch.
-    assert_eq!(work("branches", true), BTreeMap::from([("If_0.then_branch.w".into(), 2), ("If_0.else_branch.w".into(), 0)]));
+    assert_eq!(
+        work("branches", true),
+        BTreeMap::from([("If_0.then_branch.w".into(), 2), ("If_0.else_branch.w".into(), 0), ("shift".into(), 0)])
+    );
     // Four by four places; three rounds, of which the second is odd.
     let nested = work("nested", true);
     assert_eq!(nested["If_0.then_branch.first"], 16);
@@ -312,7 +331,7 @@ fn what_is_pruned_behind_a_quantiser_is_zero_in_the_weight() {
 fn fused_operators_are_modules() {
     let (_, graph) = open(Path::new("tests/operators/fused.onnx"));
     let kinds: BTreeMap<&str, usize> = graph.types().into_iter().map(|(kind, modules)| (kind, modules.len())).collect();
-    assert_eq!(kinds["Conv2d"], 3, "six convolutions, of which five share a weight: {kinds:?}");
+    assert_eq!(kinds["Conv2d"], 2, "six convolutions, of which five share a weight: {kinds:?}");
     assert_eq!((kinds["LayerNorm"], kinds["RMSNorm"], kinds["Embeddings"]), (2, 3, 1), "{kinds:?}");
     assert!(kinds["Linear"] >= 6, "{kinds:?}");
     let (_, graph) = open(Path::new("tests/operators/heads.onnx"));
@@ -340,4 +359,37 @@ fn batch_normalisation_in_training_mode_is_refused() {
     assert!(matches!(error, NetworkError::Unsupported { .. }) && error.to_string().contains("training"), "{error}");
     let (file, graph) = open(&path("standard_batch"));
     assert!(Network::unsupported(&graph, &file).is_empty(), "of weights it gives the same at every pass");
+}
+
+#[test]
+fn external_data_of_a_branch_goes_with_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    // Another model's data lies where this one's would go.
+    std::fs::write(folder.path().join("apart.data"), b"another's").unwrap();
+    let saved = folder.path().join("saved.onnx");
+    let to = saved.to_str().unwrap();
+    secateur(&[
+        "prune",
+        path("apart").to_str().unwrap(),
+        "--method",
+        "global",
+        "--amount",
+        "0.5",
+        "--no-biases",
+        "--device",
+        "cpu",
+        "-o",
+        to,
+    ]);
+    assert_eq!(std::fs::read(folder.path().join("apart.data")).unwrap(), b"another's");
+    let ((before, graph), (after, again)) = (open(&path("apart")), open(&saved));
+    assert_eq!(listed(&graph), listed(&again));
+    let mut zeros = 0;
+    for parameter in &graph.parameters {
+        let read = |file: &OnnxFile| file.floats(parameter.tensor).unwrap().unwrap().into_f32();
+        let (was, is) = (read(&before), read(&after));
+        assert!(was.iter().zip(&is).all(|(was, is)| is == was || is.to_bits() == 0), "{}", parameter.name);
+        zeros += is.iter().filter(|v| **v == 0.0).count();
+    }
+    assert_eq!(zeros, 12, "half of two weights of 12");
 }

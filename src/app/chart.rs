@@ -1,81 +1,16 @@
-//! The middle of the window: tabs, and what their charts share.
+//! What charts share: plots with set bounds, legends, stages under the columns, results with their names.
+//!
+//! It knows no view that draws one.
 
-use std::path::Path;
-
-use eframe::egui::{self, Color32, Rect, Stroke, Ui, pos2, vec2};
+use eframe::egui::{self, Color32, Stroke, Ui, pos2, vec2};
 use egui_plot::{Plot, PlotBounds};
 
-use crate::atomic::{self, Overwrite};
 use crate::engine::Model;
 use crate::graph::{Graph, ParameterId, stages};
-use crate::measure::Figures;
+use crate::measure::{Figures, Outcome};
 use crate::prune::Method;
 
-use super::commands::Command;
-use super::state::{AppState, Tab};
-use super::{compare, effect, size, sparsity, table, text, theme, weights, widgets};
-
-/// Draws the tabs and the chosen view. Returns where, for pictures.
-pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) -> Rect {
-    let palette = theme::palette(ui);
-    let frame = egui::Frame::new().fill(palette.ground);
-    let response = egui::CentralPanel::default().frame(frame).show(ui, |ui| {
-        tabs_ui(ui, state, commands);
-        egui::Frame::new().inner_margin(egui::Margin { left: 22, right: 22, top: 12, bottom: 10 }).show(ui, |ui| {
-            let Some((model, figures)) = state.shown() else {
-                empty_ui(ui, state, commands);
-                return;
-            };
-            match state.kept.tab {
-                Tab::Sparsity => sparsity::show(ui, state, model, figures, commands),
-                Tab::Weights => weights::show(ui, state, model, figures, commands),
-                Tab::Compare => compare::show(ui, state, model, figures, commands),
-                Tab::Table => table::show(ui, state, model, figures, commands),
-                Tab::Effect => effect::show(ui, state, model, figures, commands),
-                Tab::Size => size::show(ui, state, model, figures, commands),
-            }
-        });
-    });
-    response.response.rect
-}
-
-fn tabs_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
-    let palette = theme::palette(ui);
-    let top = ui.cursor().top();
-    ui.horizontal(|ui| {
-        ui.add_space(14.0);
-        ui.spacing_mut().item_spacing.x = 4.0;
-        for tab in Tab::ALL {
-            let is_chosen = state.kept.tab == tab;
-            let color = if is_chosen { palette.text } else { palette.weak };
-            let text = egui::RichText::new(tab.name()).color(color).font(if is_chosen { theme::bold() } else { theme::normal() });
-            let button = ui.add(egui::Button::new(text).frame(false).min_size(vec2(76.0, 42.0)));
-            button.widget_info(|| egui::WidgetInfo::selected(egui::Role::Tab, true, is_chosen, tab.name()));
-            if is_chosen {
-                let line = Rect::from_min_max(pos2(button.rect.left() + 8.0, top + 40.0), pos2(button.rect.right() - 8.0, top + 42.0));
-                ui.painter().rect_filled(line, 0.0, palette.text);
-            }
-            if button.on_hover_text(tab.tooltip()).clicked() {
-                commands.push(Command::Show(tab));
-            }
-        }
-    });
-    let bottom = top + 42.0;
-    ui.painter().hline(ui.max_rect().x_range(), bottom, Stroke::new(1.0, palette.line));
-}
-
-fn empty_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
-    if state.progress.is_some() || state.model.is_some() {
-        return;
-    }
-    ui.vertical_centered(|ui| {
-        ui.add_space(ui.available_height() * 0.35);
-        ui.label(egui::RichText::new("Open an ONNX model, or drop one here").font(theme::bold()));
-        ui.add_space(8.0);
-        widgets::action_button(ui, super::commands::Action::Open, true, commands);
-        widgets::action_button(ui, super::commands::Action::OpenDemo, true, commands);
-    });
-}
+use super::{text, theme};
 
 /// A plot without zoom, drag and legend, whose bounds are set.
 pub(super) fn fixed_plot(id: &str, height: f32) -> Plot<'_> {
@@ -142,7 +77,7 @@ pub(super) fn tooltip_ui(ui: &mut Ui, model: &Model, figures: &Figures, id: Para
 }
 
 /// Zeros / elements of one parameter.
-pub(super) fn sparsity_of(graph: &Graph, outcome: &crate::measure::Outcome, id: ParameterId) -> f64 {
+pub(super) fn sparsity_of(graph: &Graph, outcome: &Outcome, id: ParameterId) -> f64 {
     outcome.zeros[id.0] as f64 / graph.parameter(id).elements.max(1) as f64
 }
 
@@ -189,15 +124,4 @@ pub(super) fn result_ui(ui: &mut Ui, name: &str, swatch: Option<Color32>, figure
         });
         ui.label(egui::RichText::new(figure).font(theme::large()).color(color));
     });
-}
-
-/// Writes a picture as PNG. The dialog has asked before it replaced anything.
-pub(super) fn write_png(image: &egui::ColorImage, path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let [width, height] = image.size;
-    let bytes: Vec<u8> = image.pixels.iter().flat_map(|p| [p.r(), p.g(), p.b()]).collect();
-    let picture = image::RgbImage::from_raw(width as u32, height as u32, bytes).ok_or("the picture is empty")?;
-    let mut png = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut png, image::ImageFormat::Png)?;
-    atomic::write(path, Overwrite::Allow, |out| std::io::Write::write_all(out, png.get_ref()))?;
-    Ok(())
 }

@@ -10,6 +10,7 @@ use crate::images::Preprocess;
 use crate::prune::{Recipe, Step};
 
 use super::costs::ScanView;
+use super::picker::Act;
 use super::state::{Column, Grouping, Tab};
 
 /// Something that a panel asks for; run after the frame.
@@ -44,6 +45,8 @@ pub(super) enum Command {
     CountText(Option<String>),
     Dismiss(usize),
     Answer(Answer),
+    /// Something done to the window's own file dialog.
+    Pick(Act),
     Complain(String),
 }
 
@@ -88,6 +91,7 @@ pub(super) enum Action {
     Cancel,
     ToggleTheme,
     ToggleMethod,
+    ToggleDialogs,
     Help,
     NextTab,
     Quit,
@@ -108,7 +112,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 30] = [
+    pub(super) const ALL: [Self; 31] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -136,6 +140,7 @@ impl Action {
         Self::Cancel,
         Self::ToggleTheme,
         Self::ToggleMethod,
+        Self::ToggleDialogs,
         Self::Help,
         Self::NextTab,
         Self::Quit,
@@ -190,6 +195,9 @@ impl Action {
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),
             Self::ToggleMethod => ("Change the method", "Change between layer-wise and global", Some(key(Modifiers::COMMAND, Key::M))),
+            Self::ToggleDialogs => {
+                ("Secateur's own file dialogs", "Ask for files here in the window, and not in a window of the system", None)
+            }
             Self::Help => ("Help", "What the numbers mean, and the shortcuts", Some(key(Modifiers::NONE, Key::F1))),
             Self::NextTab => ("Next tab", "Show the next view", Some(key(Modifiers::CTRL, Key::Tab))),
             Self::Quit => ("Quit", "Close the program", Some(key(Modifiers::COMMAND, Key::Q))),

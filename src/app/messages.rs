@@ -57,13 +57,13 @@ fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
 }
 
 /// A question's frame, with room around the text.
-fn frame(ctx: &egui::Context) -> egui::Frame {
+pub(super) fn frame(ctx: &egui::Context) -> egui::Frame {
     egui::Frame::popup(&ctx.style_of(ctx.theme())).inner_margin(18)
 }
 
 fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Command>) {
     let (title, text, yes, save) = match question {
-        Question::Replace(path, _) => {
+        Question::Replace(path, _) | Question::ReplacePicture(path, _) => {
             ("Replace the file?", format!("There is a file of that name already:\n{}", text::path(path)), "Replace", None)
         }
         Question::Unsaved(_) => (

@@ -5,6 +5,7 @@
 
 mod bottom;
 mod chart;
+mod choosing;
 mod commands;
 mod compare;
 mod costs;
@@ -13,13 +14,16 @@ mod effect;
 mod losses;
 mod messages;
 mod module;
+mod picker;
 mod pictures;
 mod preprocessing;
 mod scan;
+mod screenshot;
 mod size;
 mod sparsity;
 mod state;
 mod table;
+mod tabs;
 mod text;
 mod theme;
 mod top;
@@ -28,7 +32,6 @@ mod weights;
 mod widgets;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use eframe::egui;
 
@@ -39,8 +42,10 @@ use crate::measurer::Request;
 use crate::prune::{Recipe, Step};
 use crate::worker::{Event, Job, Worker};
 
+use choosing::Choosing;
 use commands::{Action, Answer, Command};
-pub use dialogs::{FileDialogs, Purpose, SystemDialogs};
+pub use dialogs::{FileDialogs, Purpose, Reply, Request, SystemDialogs};
+use screenshot::{Screenshots, Shot};
 use state::{AfterUnsaved, Notice, Question, Tone};
 pub use state::{AppState, Grouping, Tab};
 
@@ -122,18 +127,15 @@ fn is_of_images(path: &Path) -> bool {
     path.is_dir() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz") || e.eq_ignore_ascii_case("npy"))
 }
 
-/// A picture that was written, or why not.
-type Picture = (PathBuf, Result<(), String>);
-
 /// The window's program.
 pub struct App {
     state: AppState,
     worker: Worker,
-    dialogs: Box<dyn FileDialogs>,
+    choosing: Choosing,
     commands: Vec<Command>,
     /// The middle of the window in the last frame, for pictures.
     chart_area: Option<egui::Rect>,
-    pictures: (Sender<Picture>, Receiver<Picture>),
+    screenshots: Screenshots,
     /// The picture of a mask, and what it was drawn from.
     mask_texture: module::MaskTexture,
     title: String,
@@ -157,14 +159,15 @@ impl App {
         theme::install(&context.egui_ctx);
         let waker = context.egui_ctx.clone();
         let worker = Worker::start(device, move || waker.request_repaint())?;
+        let waker = context.egui_ctx.clone();
         let kept = context.storage.and_then(|s| eframe::get_value(s, STORAGE_KEY)).unwrap_or_default();
         let mut app = Self {
             state: AppState { kept, ..AppState::default() },
             worker,
-            dialogs,
+            choosing: Choosing::new(dialogs, move || waker.request_repaint()),
             commands: Vec::new(),
             chart_area: None,
-            pictures: channel(),
+            screenshots: Screenshots::default(),
             mask_texture: module::MaskTexture::default(),
             title: String::new(),
             weighs: false,
@@ -283,6 +286,7 @@ impl App {
             Command::Dismiss(i) => drop(state.notices.remove(i)),
             Command::Complain(text) => state.tell(Notice { tone: Tone::Failure, title: Notice::NOT_AN_AMOUNT.into(), text }),
             Command::Answer(answer) => self.answer(ctx, answer),
+            Command::Pick(act) => self.choosing.act(act, &mut self.state),
         }
     }
 
@@ -344,6 +348,7 @@ impl App {
                     self.worker.send(Job::Set(Box::new(recipe), Step::Method));
                 }
             }
+            Action::ToggleDialogs => self.state.kept.own_dialogs = !self.state.kept.own_dialogs,
             Action::Help => self.state.question = Some(Question::Help),
             Action::NextTab => {
                 let at = Tab::ALL.iter().position(|t| *t == self.state.kept.tab).unwrap_or(0);
@@ -357,6 +362,7 @@ impl App {
     fn answer(&mut self, ctx: &egui::Context, answer: Answer) {
         match (self.state.question.take(), answer) {
             (Some(Question::Replace(_, job)), Answer::Yes) => self.worker.send(job.overwriting()),
+            (Some(Question::ReplacePicture(path, png)), Answer::Yes) => self.screenshots.replace(ctx, path, png),
             (Some(Question::Unsaved(AfterUnsaved::Close)), Answer::Yes) => {
                 self.state.may_close = true;
                 ctx.send_viewport_cmd(egui::ViewportCommand::Close);
@@ -378,7 +384,8 @@ impl App {
         };
         let is_demo = self.demo.as_ref().is_some_and(|d| path.as_deref().is_some_and(|p| p.starts_with(d.path())));
         let folder = path.filter(|_| !is_demo).and_then(|p| p.parent().map(Path::to_owned)).filter(|p| !p.as_os_str().is_empty());
-        self.dialogs.ask(purpose, folder, &format!("{stem}{suffix}.{}", purpose.extension()));
+        let request = Request { purpose, folder, name: format!("{stem}{suffix}.{}", purpose.extension()) };
+        self.choosing.ask(request, &self.state);
     }
 
     fn chosen(&mut self, ctx: &egui::Context, purpose: Purpose, path: PathBuf) {
@@ -400,33 +407,21 @@ impl App {
                     self.worker.send(Job::SaveText(path, text.into(), Overwrite::Refuse));
                 }
             }
-            Purpose::Chart => self.picture(ctx, path),
+            Purpose::Chart => {
+                if let Some(area) = self.chart_area {
+                    self.screenshots.take(ctx, area, path);
+                }
+            }
         }
     }
 
-    /// Takes a picture of the middle of the window and writes it, away from this thread.
-    fn picture(&mut self, ctx: &egui::Context, path: PathBuf) {
-        let Some(area) = self.chart_area else { return };
-        let scale = ctx.pixels_per_point();
-        let (sender, waker) = (self.pictures.0.clone(), ctx.clone());
-        ctx.request_screenshot(move |image| {
-            let image = image.region(&area, Some(scale));
-            let write = move || {
-                let result = chart::write_png(&image, &path).map_err(|e| e.to_string());
-                let _ = sender.send((path, result));
-                waker.request_repaint();
-            };
-            let _ = std::thread::Builder::new().name("picture".into()).spawn(write);
-        });
-        ctx.request_repaint();
-    }
-
-    fn take_pictures(&mut self) {
-        while let Ok((path, result)) = self.pictures.1.try_recv() {
-            self.state.tell(match result {
-                Ok(()) => Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) },
-                Err(text) => Notice { tone: Tone::Failure, title: "Save the chart failed".into(), text },
-            });
+    fn take_screenshots(&mut self) {
+        while let Some(shot) = self.screenshots.poll() {
+            match shot {
+                Shot::Saved(path) => self.state.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) }),
+                Shot::Occupied(path, png) => self.state.question = Some(Question::ReplacePicture(path, png)),
+                Shot::Failed(text) => self.state.tell(Notice { tone: Tone::Failure, title: "Save the chart failed".into(), text }),
+            }
         }
     }
 
@@ -459,14 +454,15 @@ impl App {
 
     /// Whether a shortcut is the program's, or belongs to a question, an open menu or a text field.
     fn may_take(&self, ctx: &egui::Context, action: Action, shortcut: egui::KeyboardShortcut) -> bool {
+        let is_asked = self.state.question.is_some() || self.choosing.picker().is_some();
         if action == Action::Cancel {
             // Menus, questions and fields close by themselves.
             let is_typing = self.state.percent_text.is_some() || self.state.count_text.is_some();
-            return self.state.work().is_some() && self.state.question.is_none() && !is_typing && !egui::Popup::is_any_open(ctx);
+            return self.state.work().is_some() && !is_asked && !is_typing && !egui::Popup::is_any_open(ctx);
         }
-        let is_asked = self.state.question.is_some() && !matches!(action, Action::Quit | Action::ToggleTheme);
+        let is_barred = is_asked && !matches!(action, Action::Quit | Action::ToggleTheme);
         let is_typing = ctx.text_edit_focused() && shortcut.logical_key == egui::Key::Z;
-        !is_asked && !is_typing
+        !is_barred && !is_typing
     }
 
     fn set_title(&mut self, ctx: &egui::Context) {
@@ -508,13 +504,13 @@ impl eframe::App for App {
                 self.worker.send(Job::Look(Some(id)));
             }
         }
-        while let Some((purpose, path)) = self.dialogs.poll() {
-            self.chosen(ctx, purpose, path);
-        }
-        self.take_pictures();
+        self.take_screenshots();
         self.take_input(ctx);
         for command in std::mem::take(&mut self.commands) {
             self.run(ctx, command);
+        }
+        while let Some((purpose, path)) = self.choosing.poll(&mut self.state) {
+            self.chosen(ctx, purpose, path);
         }
         self.weigh();
         self.set_title(ctx);
@@ -528,7 +524,10 @@ impl eframe::App for App {
         bottom::show(ui, state, commands);
         tree::show(ui, state, commands);
         module::show(ui, state, &mut self.mask_texture, commands);
-        self.chart_area = Some(chart::show(ui, state, commands));
+        self.chart_area = Some(tabs::show(ui, state, commands));
+        if let Some(picker) = self.choosing.picker() {
+            picker::show(ui.ctx(), picker, commands);
+        }
         messages::show(ui, state, commands);
         if commands.len() > before {
             ui.ctx().request_repaint();

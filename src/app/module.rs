@@ -5,8 +5,8 @@ use std::sync::Arc;
 use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, TextureHandle, TextureOptions, Ui, WidgetInfo, pos2, vec2};
 
 use crate::engine::Model;
-use crate::graph::ParameterId;
-use crate::measure::{Detail, Histogram};
+use crate::graph::{Layout, Parameter, ParameterId};
+use crate::measure::{Detail, Histogram, Picture};
 use crate::prune::{Method, Step};
 
 use super::commands::Command;
@@ -136,13 +136,8 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, detail: &Arc<Detail>,
         widgets::figure_row(ui, "Empty filters · inputs", &format!("{} of {} · {} of {}", outputs.0, outputs.1, inputs.0, inputs.1));
     }
     ui.add_space(10.0);
-    let title = if parameter.shape.len() > 1 {
-        format!("Mask, {} out × {} in", detail.picture.rows, detail.picture.columns)
-    } else {
-        format!("Mask, {} elements", parameter.elements)
-    };
-    widgets::section_title(ui, &title);
-    mask_ui(ui, detail, place);
+    widgets::section_title(ui, &Axes::of(parameter).title(&detail.picture));
+    mask_ui(ui, detail, &Axes::of(parameter), place);
 }
 
 /// Where the mask's picture goes: down to `bottom`, so that what follows is seen without scrolling.
@@ -189,7 +184,7 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chos
     }
     for (at, align) in [(-0.75, egui::Align2::CENTER_BOTTOM), (0.0, egui::Align2::CENTER_BOTTOM), (0.75, egui::Align2::CENTER_BOTTOM)] {
         let value = at * histogram.limit;
-        let label = if at == 0.0 { "0".to_owned() } else { short(value) };
+        let label = if at == 0.0 { "0".to_owned() } else { text::short(value) };
         painter.text(pos2(x(value), rect.bottom()), align, label, theme::small(), palette.weak);
     }
     if response.hovered() {
@@ -202,14 +197,7 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chos
     }
 }
 
-/// Two significant digits, for axes.
-pub(super) fn short(x: f64) -> String {
-    let exponent = x.abs().log10().floor() as i32;
-    let text = if (-4..5).contains(&exponent) { format!("{x:.*}", (1 - exponent).max(0) as usize) } else { format!("{x:.1e}") };
-    text.replace('-', "−")
-}
-
-fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, place: &mut MaskPlace) {
+fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, axes: &Axes, place: &mut MaskPlace) {
     let picture = &detail.picture;
     if picture.width == 0 || picture.height == 0 {
         ui.weak("No elements");
@@ -227,7 +215,47 @@ fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, place: &mut MaskPlace) {
         (1, 1) => "each pixel is one element".to_owned(),
         (w, h) => format!("each pixel is {w} × {h} elements, the lighter the more are kept"),
     };
-    response.on_hover_text(format!("weight_mask: rows are outputs, columns inputs with their kernel positions; {block}"));
+    response.on_hover_text(format!("weight_mask: {}; {block}", axes.meaning()));
+}
+
+/// What the rows and the columns of a mask's picture are.
+#[derive(Debug, PartialEq, Eq)]
+enum Axes {
+    /// One row of elements, cut into several for its length.
+    Row(usize),
+    /// Outputs down; inputs across, each with its kernel positions.
+    Matrix { outputs: usize, inputs: usize, kernel: Vec<usize> },
+}
+
+impl Axes {
+    fn of(parameter: &Parameter) -> Self {
+        match parameter.shape.as_slice() {
+            [first, second, kernel @ ..] if parameter.elements > 0 => {
+                let (outputs, inputs) = if parameter.layout == Layout::InFirst { (*second, *first) } else { (*first, *second) };
+                if parameter.elements == outputs { Self::Row(outputs) } else { Self::Matrix { outputs, inputs, kernel: kernel.to_vec() } }
+            }
+            _ => Self::Row(parameter.elements),
+        }
+    }
+
+    fn title(&self, picture: &Picture) -> String {
+        match self {
+            Self::Row(elements) if picture.rows > 1 => format!("Mask, {elements} elements in rows of {}", picture.columns),
+            Self::Row(1) => "Mask, 1 element".to_owned(),
+            Self::Row(elements) => format!("Mask, {elements} elements"),
+            Self::Matrix { outputs, inputs, kernel } if kernel.iter().all(|&edge| edge == 1) => {
+                format!("Mask, {outputs} out × {inputs} in")
+            }
+            Self::Matrix { outputs, inputs, kernel } => format!("Mask, {outputs} out × {inputs} in of {}", text::dimensions(kernel)),
+        }
+    }
+
+    fn meaning(&self) -> &'static str {
+        match self {
+            Self::Row(_) => "element after element, row by row",
+            Self::Matrix { .. } => "rows are outputs, columns inputs with their kernel positions",
+        }
+    }
 }
 
 fn foot_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, commands: &mut Vec<Command>) {
@@ -242,5 +270,48 @@ fn foot_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, comman
     let hint = "Show values and statistics as they were before the mask (weight_orig)";
     if widgets::tick(ui, state.shows_original, true, "Show original").on_hover_text(hint).clicked() {
         commands.push(Command::ShowOriginal(!state.shows_original));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::Subject;
+    use crate::onnx::{Dtype, Values};
+    use crate::prune::Mask;
+
+    fn title(shape: &[usize], layout: Layout) -> String {
+        let parameter = Parameter::of_shape(shape, layout, Dtype::F32);
+        let mask = Mask::from_words(Vec::new(), parameter.elements);
+        let picture = Subject::new(&parameter, Values::F32(vec![1.0; parameter.elements])).under(&mask).picture;
+        Axes::of(&parameter).title(&picture)
+    }
+
+    /// What a title says is what is drawn, and what the shape says.
+    #[test]
+    fn masks_are_titled_by_what_their_rows_and_columns_are() {
+        for (shape, layout, expected) in [
+            (&[10, 1, 1, 1][..], Layout::OutFirst, "Mask, 10 elements in rows of 4"),
+            (&[1, 10, 1, 1], Layout::InFirst, "Mask, 10 elements in rows of 4"),
+            (&[1, 10, 1, 1], Layout::OutFirst, "Mask, 1 out × 10 in"),
+            (&[10, 1, 1, 1], Layout::InFirst, "Mask, 1 out × 10 in"),
+            (&[16, 1, 3, 3], Layout::OutFirst, "Mask, 16 out × 1 in of 3×3"),
+            (&[1, 1, 3, 3], Layout::OutFirst, "Mask, 1 out × 1 in of 3×3"),
+            (&[8, 4, 1, 1], Layout::OutFirst, "Mask, 8 out × 4 in"),
+            (&[8, 4, 1, 5], Layout::OutFirst, "Mask, 8 out × 4 in of 1×5"),
+            (&[8, 4, 2], Layout::InFirst, "Mask, 4 out × 8 in of 2"),
+            (&[3, 2], Layout::OutFirst, "Mask, 3 out × 2 in"),
+            (&[3, 2], Layout::InFirst, "Mask, 2 out × 3 in"),
+            (&[7, 1], Layout::OutFirst, "Mask, 7 elements in rows of 3"),
+            (&[6], Layout::OutFirst, "Mask, 6 elements in rows of 3"),
+            (&[1], Layout::OutFirst, "Mask, 1 element"),
+            (&[], Layout::OutFirst, "Mask, 1 element"),
+            (&[1, 1], Layout::OutFirst, "Mask, 1 element"),
+            (&[2], Layout::OutFirst, "Mask, 2 elements"),
+            (&[0, 3], Layout::OutFirst, "Mask, 0 elements"),
+            (&[0], Layout::OutFirst, "Mask, 0 elements"),
+        ] {
+            assert_eq!(title(shape, layout), expected, "{shape:?} {layout:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the window shows, as plain data: no egui types, so that it is tested without a window.
 
 use std::collections::{HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::device::ComputeDevice;
@@ -108,6 +108,8 @@ impl Notice {
 pub enum Question {
     /// There is a file of that name.
     Replace(PathBuf, Box<Job>),
+    /// Likewise, for a picture that was taken: its PNG.
+    ReplacePicture(PathBuf, Arc<[u8]>),
     /// Weights were fixed and not saved; then go on with this.
     Unsaved(AfterUnsaved),
     /// Not a question: help.
@@ -155,10 +157,18 @@ pub struct Kept {
     pub tab: Tab,
     /// Last grouping.
     pub grouping: Grouping,
+    /// Folders that were chosen from or saved in, the latest first.
+    pub folders: Vec<PathBuf>,
+    /// The window's own file dialogs are wanted even where the system has some.
+    pub own_dialogs: bool,
+    /// The system's file dialogs have answered with a path.
+    pub dialogs_work: bool,
 }
 
 /// Number of files that are remembered.
 const MAX_RECENT: usize = 10;
+/// Likewise, of folders.
+const MAX_FOLDERS: usize = 5;
 /// Notices that are shown at once.
 const MAX_NOTICES: usize = 3;
 
@@ -219,6 +229,13 @@ impl AppState {
     /// Whether work would be lost by closing.
     pub(super) fn is_unsaved(&self) -> bool {
         self.view.as_ref().is_some_and(|v| v.is_unsaved)
+    }
+
+    /// Remembers the folder that a path was chosen in.
+    pub(super) fn remember_folder(&mut self, folder: &Path) {
+        self.kept.folders.retain(|known| known != folder);
+        self.kept.folders.insert(0, folder.to_owned());
+        self.kept.folders.truncate(MAX_FOLDERS);
     }
 
     /// Long work: what holds up the model, else what is measured beside it.

@@ -72,6 +72,13 @@ pub(super) fn number(x: f64) -> String {
     significant(x, 4)
 }
 
+/// Two significant digits, for axes.
+pub(super) fn short(x: f64) -> String {
+    let exponent = x.abs().log10().floor() as i32;
+    let text = if (-4..5).contains(&exponent) { format!("{x:.*}", (1 - exponent).max(0) as usize) } else { format!("{x:.1e}") };
+    text.replace('-', "−")
+}
+
 /// Three significant digits, for pairs.
 pub(super) fn rough(x: f64) -> String {
     significant(x, 3)

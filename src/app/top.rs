@@ -48,6 +48,11 @@ fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
         }
         ui.separator();
         menu_item(ui, Action::OpenDemo, true, commands);
+        ui.separator();
+        let own = Action::ToggleDialogs.entry();
+        if widgets::tick(ui, state.kept.own_dialogs, true, own.label).on_hover_text(own.tooltip).clicked() {
+            commands.push(Command::Do(Action::ToggleDialogs));
+        }
     })
     .on_hover_text("Files opened before");
     let has_model = state.model.is_some();

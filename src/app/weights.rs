@@ -85,7 +85,7 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         .grid_color(palette.line)
         .y_grid_spacer(move |_| marks(top as f64).into_iter().map(|value| egui_plot::GridMark { value, step_size: top as f64 }).collect())
         .y_axis_formatter(|mark, _| text::count(mark.value.max(0.0) as u64))
-        .x_axis_formatter(|mark, _| if mark.value == 0.0 { "0".into() } else { super::module::short(mark.value) })
+        .x_axis_formatter(|mark, _| if mark.value == 0.0 { "0".into() } else { text::short(mark.value) })
         .label_formatter(|_| None);
     let response = chart::with_axis_style(ui, |ui| {
         plot.show(ui, |plot| {

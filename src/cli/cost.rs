@@ -136,10 +136,14 @@ impl Cost {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
         let watch = Terminal::new();
-        let device = open_device(self.device)?;
+        let engine = Engine::open(&self.file, &watch).context("cannot open the model")?;
+        // What is counted and not timed is the same everywhere: no device is looked for unless one is asked for.
+        let device = open_device(match self.device {
+            DeviceArgument::Auto if !self.speed => DeviceArgument::Cpu,
+            device => device,
+        })?;
         let device_name = device.name.clone();
-        let engine = Engine::open(&self.file, &watch).context("cannot open the model")?.on(device);
-        let mut session = Session::new(engine);
+        let mut session = Session::new(engine.on(device));
         let engine = session.engine().clone();
         let dense = engine.dense_sizes(&watch).context("cannot weigh the model")?;
         if prunes {

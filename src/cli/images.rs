@@ -235,10 +235,10 @@ impl ImageArguments {
     pub(super) fn open(&self, watch: &Terminal, prepare: impl FnOnce(&mut Session) -> anyhow::Result<()>) -> anyhow::Result<Measured> {
         // What is quick to refuse comes first.
         let set = self.images.as_ref().map(|path| self.set(path)).transpose().context("cannot use the images")?;
+        let engine = Engine::open(&self.file, watch).context("cannot open the model")?;
         let device = open_device(self.device)?;
         let device_name = device.name.clone();
-        let engine = Engine::open(&self.file, watch).context("cannot open the model")?.on(device);
-        let mut session = Session::new(engine);
+        let mut session = Session::new(engine.on(device));
         prepare(&mut session)?;
         let graph = session.model().graph.clone();
         let set = set.map(Arc::new);

@@ -78,9 +78,8 @@ impl Prune {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let format = self.format()?;
         let watch = Terminal::new();
-        let device = open_device(self.device)?;
-        let engine = Engine::open(&self.file, &watch).context("cannot open the model")?.on(device);
-        let mut session = Session::new(engine);
+        let engine = Engine::open(&self.file, &watch).context("cannot open the model")?;
+        let mut session = Session::new(engine.on(open_device(self.device)?));
         let pruned = self.pruning.apply(&mut session);
         let outcome = pruned.and_then(|()| session.engine().outcome_on_device(session.state())).context("cannot prune the model")?;
         let saved = match (&self.output, format) {

@@ -88,10 +88,10 @@ impl Run {
         }
         let is_pruned = self.pruning.is_given()?;
         let watch = Terminal::new();
-        let device = open_device(self.device)?;
-        let device_name = device.name.clone();
         let model = Model::open(&self.file).context("cannot open the model")?;
         let inputs = self.inputs(&model.graph.inputs)?;
+        let device = open_device(self.device)?;
+        let device_name = device.name.clone();
         let network = self.network(model, device, is_pruned, &watch)?;
         let (outputs, seconds) = self.forward(&network, &inputs, &watch).context("cannot run the network")?;
         if let Some(path) = &self.output {

@@ -50,28 +50,28 @@ fn walk(graph: &Graph, place: Place, seen: &mut HashSet<BodyId>, out: &mut Vec<P
 }
 
 /// One tensor that a module owns.
-struct Part {
-    kind: Kind,
+pub(super) struct Part {
+    pub(super) kind: Kind,
     /// What PyTorch calls it, where its own name does not tell.
-    attribute: &'static str,
-    weight: Weight,
-    layout: Layout,
-    reason: Option<String>,
+    pub(super) attribute: &'static str,
+    pub(super) weight: Weight,
+    pub(super) layout: Layout,
+    pub(super) reason: Option<String>,
     /// The node reads it as it is, so that each of its elements is an element of the node's weight.
-    is_direct: bool,
+    pub(super) is_direct: bool,
 }
 
 impl Part {
-    fn new(kind: Kind, attribute: &'static str, weight: Weight, layout: Layout) -> Self {
+    pub(super) fn new(kind: Kind, attribute: &'static str, weight: Weight, layout: Layout) -> Self {
         Self { kind, attribute, weight, layout, reason: None, is_direct: true }
     }
 
-    fn bias(weight: Weight) -> Self {
+    pub(super) fn bias(weight: Weight) -> Self {
         Self::new(Kind::Bias, "bias", weight, Layout::OutFirst)
     }
 
     /// A weight, with all that it is worked out from.
-    fn all(attribute: &'static str, origin: &Origin, layout: Layout) -> Vec<Self> {
+    pub(super) fn all(attribute: &'static str, origin: &Origin, layout: Layout) -> Vec<Self> {
         let mut main = Self::new(Kind::Weight, attribute, origin.main(), layout);
         let Origin::WorkedOut(worked_out) = origin else { return vec![main] };
         main.reason.clone_from(&worked_out.reason);
@@ -90,14 +90,15 @@ impl Part {
     }
 }
 
-struct Discovery<'r, 'a> {
-    file: &'a OnnxFile,
-    graph: Graph,
+/// Modules found so far.
+pub(super) struct Discovery<'r, 'a> {
+    pub(super) file: &'a OnnxFile,
+    pub(super) graph: Graph,
     protos: (&'r [&'a NodeProto], &'r [Vec<&'a NodeProto>]),
     /// The node that writes a value.
     producer: HashMap<ValueId, Place>,
     /// The nodes that read a value.
-    readers: HashMap<ValueId, Vec<Place>>,
+    pub(super) readers: HashMap<ValueId, Vec<Place>>,
     /// The parameter that stands for a tensor.
     owned: HashMap<TensorId, ParameterId>,
     /// The names of modules, each with the number that the next of its name gets.
@@ -105,7 +106,7 @@ struct Discovery<'r, 'a> {
 }
 
 impl Discovery<'_, '_> {
-    fn node(&self, place: Place) -> &Node {
+    pub(super) fn node(&self, place: Place) -> &Node {
         node_at(&self.graph, place)
     }
 
@@ -117,224 +118,19 @@ impl Discovery<'_, '_> {
     }
 
     /// What input `i` of a node comes from.
-    fn origin(&self, place: Place, i: usize) -> Option<Origin> {
+    pub(super) fn origin(&self, place: Place, i: usize) -> Option<Origin> {
         let writers = Writers { file: self.file, graph: &self.graph, producer: &self.producer };
         writers.origin(self.node(place).input(i))
     }
 
     /// The one tensor behind input `i`.
-    fn weight(&self, place: Place, i: usize) -> Option<Weight> {
+    pub(super) fn weight(&self, place: Place, i: usize) -> Option<Weight> {
         let writers = Writers { file: self.file, graph: &self.graph, producer: &self.producer };
         self.node(place).input(i).and_then(|value| writers.plain(value))
     }
 
-    fn module(&mut self, place: Place) {
-        let node = self.node(place);
-        if node.domain == "com.microsoft" {
-            return self.microsoft(place);
-        }
-        if !node.is_standard() {
-            return;
-        }
-        match node.op.as_str() {
-            "Conv" | "ConvTranspose" => self.convolution(place, 1, Some(2)),
-            "ConvInteger" => self.convolution(place, 1, None),
-            "QLinearConv" => self.convolution(place, 3, Some(8)),
-            "Gemm" | "MatMul" => self.linear(place),
-            "MatMulInteger" => self.small_linear(place, 1, None),
-            "QLinearMatMul" => self.small_linear(place, 3, None),
-            "BatchNormalization" => self.norm(place, "BatchNorm2d", [1, 2]),
-            "LayerNormalization" => self.norm(place, "LayerNorm", [1, 2]),
-            "GroupNormalization" => self.norm(place, "GroupNorm", [1, 2]),
-            "InstanceNormalization" => self.norm(place, "InstanceNorm2d", [1, 2]),
-            "RMSNormalization" | "SimplifiedLayerNormalization" => self.norm(place, "RMSNorm", [1, 2]),
-            "Gather" => self.embedding(place),
-            "PRelu" => {
-                if let Some(weight) = self.weight(place, 1) {
-                    self.add(place, "PReLU", Role::Activation, vec![Part::new(Kind::Weight, "weight", weight, Layout::OutFirst)]);
-                }
-            }
-            "LSTM" | "GRU" | "RNN" => self.recurrent(place),
-            _ => {}
-        }
-    }
-
-    /// Operators that ONNX Runtime joins when it optimises a model.
-    fn microsoft(&mut self, place: Place) {
-        match self.node(place).op.as_str() {
-            "FusedConv" | "NhwcFusedConv" => self.convolution(place, 1, Some(2)),
-            "FusedGemm" | "FusedMatMul" | "TransposeMatMul" => self.linear(place),
-            "DynamicQuantizeMatMul" => self.small_linear(place, 1, Some(4)),
-            "MatMulIntegerToFloat" => self.small_linear(place, 1, Some(6)),
-            "MatMulNBits" => self.small_linear(place, 1, Some(5)),
-            "QGemm" => self.small_linear(place, 3, None),
-            "SkipLayerNormalization" => self.norm(place, "LayerNorm", [2, 3]),
-            // Its third input is a bias of what comes before.
-            "SkipSimplifiedLayerNormalization" => self.norm(place, "RMSNorm", [2, usize::MAX]),
-            "SimplifiedLayerNormalization" => self.norm(place, "RMSNorm", [1, 2]),
-            "EmbedLayerNormalization" => {
-                let tables = [(2, "word_embeddings.weight"), (3, "position_embeddings.weight"), (4, "token_type_embeddings.weight")];
-                let rest = [(5, Kind::Weight, "LayerNorm.weight"), (6, Kind::Bias, "LayerNorm.bias")];
-                let tables = tables.map(|(i, name)| (i, Kind::Weight, name));
-                let parts = self.parts(place, tables.into_iter().chain(rest), Layout::OutFirst);
-                self.add(place, "Embeddings", Role::Embedding, parts);
-            }
-            "Attention" => {
-                let parts = self.parts(place, [(1, Kind::Weight, "in_proj_weight"), (2, Kind::Bias, "in_proj_bias")], Layout::InFirst);
-                self.add(place, "Attention", Role::Linear, parts);
-            }
-            "MultiHeadAttention" => {
-                let parts = self.parts(place, [(3, Kind::Bias, "in_proj_bias")], Layout::OutFirst);
-                self.add(place, "MultiheadAttention", Role::Linear, parts);
-            }
-            _ => {}
-        }
-    }
-
-    /// The plain tensors behind these inputs; weights that are no vectors keep this order of outputs and inputs.
-    fn parts(&self, place: Place, inputs: impl IntoIterator<Item = (usize, Kind, &'static str)>, layout: Layout) -> Vec<Part> {
-        let part = |(i, kind, name)| {
-            let weight = self.weight(place, i)?;
-            let layout = if kind == Kind::Bias || self.file.tensor(weight.tensor).shape.len() < 2 { Layout::OutFirst } else { layout };
-            Some(Part::new(kind, name, weight, layout))
-        };
-        inputs.into_iter().filter_map(part).collect()
-    }
-
-    fn convolution(&mut self, place: Place, weight: usize, bias: Option<usize>) {
-        let node = self.node(place);
-        let Some(origin) = self.origin(place, weight) else { return };
-        let shape = &self.file.tensor(origin.main().tensor).shape;
-        // What a weight is worked out from may be of another shape.
-        let kernel = node.attributes.ints("kernel_shape").filter(|_| matches!(origin, Origin::WorkedOut(_)));
-        let dims = kernel.map_or(shape.len().saturating_sub(2), <[i64]>::len);
-        let is_whole = shape.len() == dims + 2;
-        if !(1..=3).contains(&dims) {
-            return;
-        }
-        let groups = node.attributes.int("group").unwrap_or(1);
-        let transpose = node.op == "ConvTranspose";
-        let filters = if !is_whole {
-            0
-        } else if transpose {
-            shape[0]
-        } else {
-            shape[1]
-        };
-        let first = !self.graph.modules.iter().any(|m| matches!(m.role, Role::Stem));
-        let role = if first && !transpose {
-            Role::Stem
-        } else if groups > 1 && is_whole && (filters == 1 || (transpose && shape[1] == 1)) {
-            Role::Depthwise
-        } else if is_whole && shape[2..].iter().all(|&k| k == 1) {
-            Role::Pointwise
-        } else {
-            Role::Dense
-        };
-        let layout = if transpose { Layout::InFirst } else { Layout::OutFirst };
-        let mut parts = Part::all("weight", &origin, layout);
-        parts.extend(bias.and_then(|i| self.weight(place, i)).map(Part::bias));
-        let kind = format!("Conv{}{dims}d", if transpose { "Transpose" } else { "" });
-        self.add(place, &kind, role, parts);
-    }
-
-    fn linear(&mut self, place: Place) {
-        let node = self.node(place);
-        let gemm = node.op.ends_with("Gemm");
-        let (origin, left) = match (self.origin(place, 1), self.origin(place, 0)) {
-            (Some(origin), None) => (origin, false),
-            (None, Some(origin)) => (origin, true),
-            _ => return,
-        };
-        let shape = &self.file.tensor(origin.main().tensor).shape;
-        let is_matrix = match origin {
-            Origin::Plain(_) => shape.len() >= 2,
-            // A vector that was spread out is no weight.
-            Origin::WorkedOut(_) => shape.iter().filter(|&&d| d > 1).count() >= 2,
-        };
-        if !is_matrix {
-            return;
-        }
-        let flag = |name: &str| node.op != "MatMul" && node.attributes.int(name).unwrap_or(0) != 0;
-        // A product x·W keeps inputs first, x·Wᵀ outputs first; on the left side it is the other way round.
-        let turned = if left { !flag("transA") } else { flag("transB") };
-        let weight = origin.main();
-        let layout = if turned == weight.transposed { Layout::InFirst } else { Layout::OutFirst };
-        let mut parts = Part::all("weight", &origin, layout);
-        let bias = if gemm { self.weight(place, 2) } else { self.added_bias(place, weight, layout) };
-        parts.extend(bias.map(Part::bias));
-        self.add(place, "Linear", Role::Linear, parts);
-    }
-
-    /// A linear layer of small integers.
-    fn small_linear(&mut self, place: Place, weight: usize, bias: Option<usize>) {
-        let Some(origin) = self.origin(place, weight) else { return };
-        if self.file.tensor(origin.main().tensor).shape.len() < 2 {
-            return;
-        }
-        let layout = if self.node(place).op == "MatMulNBits" { Layout::OutFirst } else { Layout::InFirst };
-        let mut parts = Part::all("weight", &origin, layout);
-        parts.extend(bias.and_then(|i| self.weight(place, i)).map(Part::bias));
-        self.add(place, "Linear", Role::Linear, parts);
-    }
-
-    /// The constant vector that the one reader of a `MatMul` adds to it.
-    fn added_bias(&self, place: Place, weight: Weight, layout: Layout) -> Option<Weight> {
-        let output = self.node(place).output(0)?;
-        let [reader] = self.readers.get(&output)?.as_slice() else { return None };
-        let add = self.node(*reader);
-        let other = match (add.domain.as_str(), add.op.as_str()) {
-            ("" | "ai.onnx", "Add") if add.input(0) == Some(output) => 1,
-            ("" | "ai.onnx", "Add") => 0,
-            ("com.microsoft", "BiasGelu" | "FastGelu") if add.input(0) == Some(output) => 1,
-            ("com.microsoft", "SkipLayerNormalization") => 4,
-            ("com.microsoft", "SkipSimplifiedLayerNormalization") => 3,
-            _ => return None,
-        };
-        let bias = self.weight(*reader, other)?;
-        let shape = &self.file.tensor(weight.tensor).shape;
-        let outputs = match layout {
-            Layout::InFirst => *shape.last()?,
-            Layout::OutFirst => *shape.first()?,
-        };
-        let tensor = self.file.tensor(bias.tensor);
-        (tensor.elements == outputs && tensor.shape.last() == Some(&outputs)).then_some(bias)
-    }
-
-    fn norm(&mut self, place: Place, kind: &str, [scale, shift]: [usize; 2]) {
-        let is_batch = self.node(place).op == "BatchNormalization";
-        let buffers: Vec<_> = [("running_mean", 3), ("running_var", 4)]
-            .into_iter()
-            .filter(|_| is_batch)
-            .filter_map(|(name, i)| Some((name.to_owned(), self.weight(place, i)?.tensor)))
-            .collect();
-        let parts = self.parts(place, [(scale, Kind::Weight, "weight"), (shift, Kind::Bias, "bias")], Layout::OutFirst);
-        if let Some(id) = self.add(place, kind, Role::Normalization, parts) {
-            self.graph.modules[id.0].buffers = buffers;
-        }
-    }
-
-    fn embedding(&mut self, place: Place) {
-        let Some(weight) = self.weight(place, 0) else { return };
-        let tensor = self.file.tensor(weight.tensor);
-        if tensor.shape.len() == 2 && tensor.dtype.is_float() && self.node(place).attributes.int("axis").unwrap_or(0) == 0 {
-            self.add(place, "Embedding", Role::Embedding, vec![Part::new(Kind::Weight, "weight", weight, Layout::OutFirst)]);
-        }
-    }
-
-    fn recurrent(&mut self, place: Place) {
-        let inputs = [(1, Kind::Weight, "weight_ih_l0"), (2, Kind::Weight, "weight_hh_l0"), (3, Kind::Bias, "bias_l0")];
-        let mut parts = Vec::new();
-        for (i, kind, name) in inputs {
-            let Some(origin) = self.origin(place, i) else { continue };
-            parts.extend(Part::all(name, &origin, Layout::OutFirst).into_iter().map(|part| Part { kind, ..part }));
-        }
-        let op = self.node(place).op.clone();
-        self.add(place, &op, Role::Recurrent, parts);
-    }
-
     /// Enters a module with its parameters. A tensor that has an owner already stays with it.
-    fn add(&mut self, place: Place, kind: &str, role: Role, parts: Vec<Part>) -> Option<ModuleId> {
+    pub(super) fn add(&mut self, place: Place, kind: &str, role: Role, parts: Vec<Part>) -> Option<ModuleId> {
         for part in &parts {
             if let Some(&parameter) = self.owned.get(&part.weight.tensor) {
                 self.used(parameter, place, part.is_direct);

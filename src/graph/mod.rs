@@ -8,6 +8,7 @@ mod module;
 mod names;
 mod node;
 mod read;
+mod rules;
 mod sequences;
 mod sources;
 

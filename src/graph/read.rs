@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
             way.push(Step::Node(n));
             let function = self.functions.get(&(proto.domain.as_str(), proto.op_type.as_str(), proto.overload.as_str())).copied();
             match function.filter(|_| self.calls < MAX_CALLS && self.num_nodes < MAX_NODES) {
-                Some(function) => self.call(proto, n, function, way, context, &mut out),
+                Some(function) => out.extend(self.call((proto, n), function, way, context)),
                 None => {
                     let node = self.node(proto, n, way, context);
                     out.push((node, proto));
@@ -309,13 +309,11 @@ impl<'a> Reader<'a> {
     /// Puts the nodes of a local function in the place of its call.
     fn call(
         &mut self,
-        proto: &'a NodeProto,
-        number: usize,
+        (proto, number): (&'a NodeProto, usize),
         function: usize,
         way: &mut Way,
         context: Context,
-        out: &mut Vec<(Node, &'a NodeProto)>,
-    ) {
+    ) -> Vec<(Node, &'a NodeProto)> {
         let function_proto = &self.file.model().functions[function];
         let inputs: Vec<_> = proto.input.iter().map(|name| if name.is_empty() { None } else { self.known(name) }).collect();
         let outputs: Vec<_> = proto.output.iter().map(|name| (!name.is_empty()).then(|| self.value(name))).collect();
@@ -346,13 +344,13 @@ impl<'a> Reader<'a> {
         self.scopes.push(scope);
         self.calls += 1;
         self.outputs_of(&function_proto.node);
-        let nodes = self.nodes(&function_proto.node, &mut inner, Context { given: Some(&given), ..inner_context });
-        out.extend(nodes);
+        let mut out = self.nodes(&function_proto.node, &mut inner, Context { given: Some(&given), ..inner_context });
         self.calls -= 1;
         self.scopes.pop();
         for (input, output) in through {
             out.push((Node { inputs: vec![input], outputs: vec![output], ..Node::part("Identity", Vec::new()) }, proto));
         }
+        out
     }
 }
 

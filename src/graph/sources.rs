@@ -133,7 +133,9 @@ impl Writers<'_> {
             if nodes.len() > MAX_NODES {
                 return None;
             }
-            open.extend(node.reads());
+            // Of a batch normalisation's inputs the last two are statistics that nothing is worked out from here.
+            let count = if node.is("BatchNormalization") { 3 } else { usize::MAX };
+            open.extend(node.reads().take(count));
         }
         let weighty = |id: &TensorId| {
             let tensor = self.file.tensor(*id);

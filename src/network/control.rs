@@ -3,20 +3,36 @@
 //! The values of a graph that a node holds are among those of the whole pass, so that it sees what stands around it; a round of a
 //! loop writes them anew.
 
+use burn::tensor::Device;
+
 use super::NetworkError;
+use super::call::Call;
 use super::dims::{axis, elements};
 use super::fault::{Checked, Fault, fault};
 use super::fused::carried_out;
 use super::movement;
 use super::pass::Pass;
 use super::setup::{Run, Setup};
-use super::step::Runner;
 use super::value::{Floats, Ints, Value};
 use crate::graph::{Attribute, BodyId, Node};
 use crate::onnx::Dtype;
 
 /// What a round costs beside what is worked out in it, in elements: some microseconds of work.
 const ROUND: u64 = 1 << 10;
+
+/// What carries out the graphs that a node holds.
+pub(super) trait Holder {
+    /// Carries out a graph that `node` holds, on these values, and gives what it gives.
+    fn body(&self, node: &Node, body: BodyId, inputs: Vec<Value>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError>;
+
+    /// A fault as an error that names the node.
+    fn failed(&self, node: &Node, fault: Fault) -> NetworkError;
+
+    /// Number of values that a graph gives.
+    fn num_outputs(&self, body: BodyId) -> usize;
+
+    fn device(&self) -> &Device;
+}
 
 /// A node that holds graphs, made ready.
 pub(super) enum Control {
@@ -92,21 +108,21 @@ impl Control {
     /// Carries the node out on `inputs`.
     pub(super) fn run(
         &self,
-        runner: &Runner,
+        holder: &dyn Holder,
         node: &Node,
         inputs: Vec<Option<Value>>,
         pass: &mut Pass,
     ) -> Result<Vec<Value>, NetworkError> {
-        let fail = |fault| runner.failed(node, fault);
+        let fail = |fault| holder.failed(node, fault);
         match self {
             Self::If { then, otherwise } => {
                 let condition = inputs.into_iter().next().flatten();
                 let is_met = condition.ok_or_else(|| Fault("its condition is not given".into())).and_then(|value| is_true(&value));
                 let body = if is_met.map_err(fail)? { *then } else { *otherwise };
-                runner.body(node, body, Vec::new(), pass)
+                holder.body(node, body, Vec::new(), pass)
             }
-            Self::Loop { body, carried } => repeated(runner, node, (*body, *carried), inputs, pass),
-            Self::Scan(scan) => scan.run(runner, node, inputs, pass),
+            Self::Loop { body, carried } => repeated(holder, node, (*body, *carried), inputs, pass),
+            Self::Scan(scan) => scan.run(holder, node, inputs, pass),
         }
     }
 }
@@ -121,13 +137,13 @@ fn is_true(value: &Value) -> Checked<bool> {
 
 /// Rounds of a body: at most as many as the first input says, and as long as its first output is true.
 fn repeated(
-    runner: &Runner,
+    holder: &dyn Holder,
     node: &Node,
     (body, carried): (BodyId, usize),
     inputs: Vec<Option<Value>>,
     pass: &mut Pass,
 ) -> Result<Vec<Value>, NetworkError> {
-    let fail = |fault| runner.failed(node, fault);
+    let fail = |fault| holder.failed(node, fault);
     let mut inputs = inputs.into_iter();
     let most = match inputs.next().flatten() {
         Some(Value::Int(v)) if v.data.len() == 1 => Some(v.data[0]),
@@ -142,7 +158,7 @@ fn repeated(
     for value in inputs {
         state.push(value.ok_or_else(|| fail(Fault("a value that goes from round to round is not given".into())))?);
     }
-    let outputs = runner.plan.graph.bodies[body.0].outputs.len();
+    let outputs = holder.num_outputs(body);
     let Some(kept) = outputs.checked_sub(1 + carried) else {
         return Err(fail(Fault(format!("its body gives {outputs} values, and {carried} go from round to round"))));
     };
@@ -153,7 +169,7 @@ fn repeated(
         let number = Ints::new(Vec::new(), vec![round]).into();
         let condition = Ints::bools(Vec::new(), vec![1]).into();
         let given = [number, condition].into_iter().chain(state.drain(..)).collect();
-        let mut out = runner.body(node, body, given, pass)?.into_iter();
+        let mut out = holder.body(node, body, given, pass)?.into_iter();
         goes_on = match out.next() {
             Some(value) => is_true(&value).map_err(fail)?,
             None => false,
@@ -163,13 +179,13 @@ fn repeated(
         round += 1;
     }
     let sides = Sides { axes: Vec::new(), reversed: Vec::new() };
-    let kept = stacked(runner, collected, &sides, pass).map_err(fail)?;
+    let kept = stacked(holder, collected, &sides, pass).map_err(fail)?;
     Ok(state.into_iter().chain(kept).collect())
 }
 
 impl Scan {
-    fn run(&self, runner: &Runner, node: &Node, inputs: Vec<Option<Value>>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError> {
-        let fail = |fault| runner.failed(node, fault);
+    fn run(&self, holder: &dyn Holder, node: &Node, inputs: Vec<Option<Value>>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError> {
+        let fail = |fault| holder.failed(node, fault);
         let missing = || fail(Fault("a value that it goes over is not given".into()));
         if self.is_old {
             return Err(fail(Fault("it has a batch of its own, as before operator set 9".into())));
@@ -186,7 +202,7 @@ impl Scan {
         if scanned.iter().zip(&places).any(|(value, (at, _))| value.shape()[*at] != rounds) {
             return Err(fail(Fault("the values that it goes over are of different lengths".into())));
         }
-        let outputs = runner.plan.graph.bodies[self.body.0].outputs.len();
+        let outputs = holder.num_outputs(self.body);
         let Some(kept) = outputs.checked_sub(carried) else {
             return Err(fail(Fault(format!("its body gives {outputs} values, and {carried} go from round to round"))));
         };
@@ -196,20 +212,20 @@ impl Scan {
             let mut given: Vec<Value> = std::mem::take(&mut state);
             for (value, &(at, is_reversed)) in scanned.iter().zip(&places) {
                 let index = if is_reversed { rounds - 1 - round } else { round };
-                given.push(part(runner, value, at, index, pass).map_err(fail)?);
+                given.push(part(holder, value, at, index, pass).map_err(fail)?);
             }
-            let mut out = runner.body(node, self.body, given, pass)?.into_iter();
+            let mut out = holder.body(node, self.body, given, pass)?.into_iter();
             state.extend(out.by_ref().take(carried));
             collected.iter_mut().zip(out).for_each(|(all, value)| all.push(value));
         }
-        let kept = stacked(runner, collected, &self.outputs, pass).map_err(fail)?;
+        let kept = stacked(holder, collected, &self.outputs, pass).map_err(fail)?;
         Ok(state.into_iter().chain(kept).collect())
     }
 }
 
 /// One element along an axis, without the axis.
-fn part(runner: &Runner, value: &Value, at: usize, index: usize, pass: &Pass) -> Checked<Value> {
-    let call = runner.call(Vec::new(), pass);
+fn part(holder: &dyn Holder, value: &Value, at: usize, index: usize, pass: &Pass) -> Checked<Value> {
+    let call = empty_call(holder, pass);
     let mut cuts = movement::whole(value.shape());
     cuts[at] = movement::Cut { start: index, step: 1, count: 1 };
     let mut shape = value.shape().to_vec();
@@ -218,7 +234,7 @@ fn part(runner: &Runner, value: &Value, at: usize, index: usize, pass: &Pass) ->
 }
 
 /// What every round gave, side by side along a new axis.
-fn stacked(runner: &Runner, collected: Vec<Vec<Value>>, sides: &Sides, pass: &Pass) -> Checked<Vec<Value>> {
+fn stacked(holder: &dyn Holder, collected: Vec<Vec<Value>>, sides: &Sides, pass: &Pass) -> Checked<Vec<Value>> {
     let one = |(i, mut values): (usize, Vec<Value>)| {
         let (along, is_reversed) = sides.get(i);
         if is_reversed {
@@ -230,7 +246,7 @@ fn stacked(runner: &Runner, collected: Vec<Vec<Value>>, sides: &Sides, pass: &Pa
         let mut wide = shape;
         wide.insert(at, 1);
         elements(&wide)?;
-        let call = runner.call(Vec::new(), pass);
+        let call = empty_call(holder, pass);
         let values = values.into_iter().map(|value| value.reshaped(wide.clone()).map(Some)).collect::<Checked<Vec<_>>>()?;
         carried_out(&call, &joined(at)?, values)
     };
@@ -240,4 +256,9 @@ fn stacked(runner: &Runner, collected: Vec<Vec<Value>>, sides: &Sides, pass: &Pa
 fn joined(at: usize) -> Checked<Run> {
     let node = Node::part("Concat", vec![("axis".into(), Attribute::Int(at as i64))]);
     movement::concat(&Setup { node: &node, opset: 13, tensor: &|_| fault!("it has no tensor") })
+}
+
+/// A call without inputs, where a value is cut or put together.
+fn empty_call<'c>(holder: &'c dyn Holder, pass: &'c Pass) -> Call<'c> {
+    Call { device: holder.device(), inputs: Vec::new(), spare: &pass.spare, allowance: &pass.allowance }
 }

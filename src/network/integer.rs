@@ -202,8 +202,8 @@ fn made_small(x: &Floats) -> Checked<(Floats, f32, f32)> {
     let (low, high) = data.iter().fold((0.0_f32, 0.0_f32), |(low, high), &v| (low.min(v), high.max(v)));
     let scale = (high - low) / 255.0;
     let scale = if scale == 0.0 { 1.0 } else { scale };
-    let zero = (-low / scale).round_ties_even().max(0.0).min(255.0);
-    let small = data.iter().map(|v| ((v / scale).round_ties_even() + zero).max(0.0).min(255.0)).collect();
+    let zero = (-low / scale).round_ties_even().clamp(0.0, 255.0);
+    let small = data.iter().map(|v| ((v / scale).round_ties_even() + zero).clamp(0.0, 255.0)).collect();
     Ok((Floats::host(x.shape.clone(), Dtype::F32, small), scale, zero))
 }
 

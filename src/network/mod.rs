@@ -12,6 +12,7 @@ mod allowance;
 mod arithmetic;
 mod array;
 mod attention;
+mod block;
 mod call;
 mod cast;
 mod chain;
@@ -37,6 +38,7 @@ mod operator;
 mod pass;
 mod plan;
 mod pool;
+mod products;
 mod quantize;
 mod recurrent;
 mod reduce;
@@ -237,7 +239,7 @@ impl Network {
     /// [`NetworkError`] tells which node is at fault; [`NetworkError::Cancelled`] as soon as `is_cancelled`, which is asked
     /// before every node. The pass is then of no more use.
     pub fn advance(&self, pass: &mut Pass, node: usize, is_cancelled: &dyn Fn() -> bool) -> Result<(), NetworkError> {
-        guarded("the forward pass", || self.plan.advance(&self.parameters, pass, node, is_cancelled))
+        guarded("the forward pass", || step::advance(&self.plan, &self.parameters, pass, node, is_cancelled))
     }
 
     /// Carries `pass` on to the end and returns all outputs of the graph, in the graph's order.

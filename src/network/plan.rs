@@ -12,6 +12,7 @@ use burn::tensor::{Device, TensorData};
 use super::NetworkError;
 use super::allowance::Allowance;
 use super::array::Array;
+use super::block::{Action, Block, Fused, Step};
 use super::call::Call;
 use super::chain::Surroundings;
 use super::control::{self, Control};
@@ -19,11 +20,10 @@ use super::dims::MAX_ELEMENTS;
 use super::fault::{Checked, Fault, fault};
 use super::operator::Operator;
 use super::pass::Pass;
+use super::products::Products;
 use super::setup::Setup;
 use super::spare::Spare;
-use super::step::{Action, Block, Fused, Runner, Step};
 use super::value::{Floats, Ints, Value, upload};
-use super::work::Products;
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
 use crate::onnx::{Dtype, OnnxFile, OpenError, TensorId};
 
@@ -208,21 +208,6 @@ impl Plan {
         }
         let given = self.elements.saturating_add(inputs.iter().map(|(_, array)| array.shape.iter().product::<usize>() as u64).sum());
         Ok(Pass { values, next: 0, spare: Spare::default(), is_one_by_one: false, uses: None, allowance: Allowance::new(given) })
-    }
-
-    /// Carries out the nodes before `end` that the pass has before it.
-    pub(super) fn advance(
-        &self,
-        parameters: &[Param<Tensor<1>>],
-        pass: &mut Pass,
-        end: usize,
-        is_cancelled: &dyn Fn() -> bool,
-    ) -> Result<(), NetworkError> {
-        let runner = Runner { plan: self, parameters, is_cancelled };
-        while pass.next < end.min(self.main.steps.len()) {
-            runner.advance(pass)?;
-        }
-        Ok(())
     }
 
     /// Reads the outputs of the graph from a pass that has no node before it.

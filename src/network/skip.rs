@@ -30,10 +30,8 @@ pub(super) fn layer(setup: &Setup) -> Checked<Run> {
     }
     many(move |call| {
         let (x, skip, gamma) = (call.take_floats(0)?, call.take_floats(1)?, call.take_floats(2)?);
-        let (beta, bias) = match is_simplified {
-            true => (None, call.optional_floats(3)?),
-            false => (call.optional_floats(3)?, call.optional_floats(4)?),
-        };
+        let (beta, bias) =
+            if is_simplified { (None, call.optional_floats(3)?) } else { (call.optional_floats(3)?, call.optional_floats(4)?) };
         let shape = x.shape.clone();
         let mut sum = floats(call, Binary::Add, x, skip)?;
         if let Some(bias) = bias {
@@ -69,10 +67,7 @@ pub(super) fn embedding(setup: &Setup) -> Checked<Run> {
         let &[batch, length] = words.shape.as_slice() else { return fault!("its words are {:?}", words.shape) };
         let segments = if call.has(1) { Some(call.ints(1)?.clone()) } else { None };
         let mask = call.int_list(7)?;
-        let places = match call.has(8) {
-            true => call.ints(8)?.clone(),
-            false => Ints::new(vec![1, length], (0..length as i64).collect()),
-        };
+        let places = if call.has(8) { call.ints(8)?.clone() } else { Ints::new(vec![1, length], (0..length as i64).collect()) };
         let (word_table, place_table) = (call.take_floats(2)?, call.take_floats(3)?);
         let segment_table = call.optional_floats(4)?;
         let (gamma, beta) = (call.take_floats(5)?, call.take_floats(6)?);

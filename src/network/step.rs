@@ -1,137 +1,49 @@
-//! Nodes that were made ready, and how they are carried out in a pass.
+//! How nodes that were made ready are carried out in a pass.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::Tensor;
 use burn::module::Param;
+use burn::tensor::Device;
 
 use super::NetworkError;
 use super::allowance::Allowance;
+use super::block::{Action, Block, Fused, Step};
 use super::call::Call;
-use super::chain::Chain;
-use super::control::Control;
-use super::convolution::{self, ConvSettings, Tail};
+use super::control::Holder;
+use super::convolution::{self, Tail};
 use super::fault::{Checked, Fault};
-use super::operator::Operator;
 use super::pass::Pass;
 use super::plan::Plan;
-use super::setup::Setup;
 use super::spare::Spare;
 use super::value::Value;
-use super::work::Products;
 use crate::graph::{BodyId, Node, ValueId};
 use crate::panics;
 
-/// What is done where a node stands.
-pub(super) enum Action {
-    /// Nothing: its results are known beforehand.
-    Nothing,
-    Run(Operator),
-    /// Graphs that the node holds are carried out.
-    Control(Control),
-    /// Nothing can be done, whatever goes in.
-    Refuse(Fault),
-}
-
-/// One node in a plan.
-pub(super) struct Step {
-    pub(super) action: Action,
-    /// The values that nobody reads after it.
-    pub(super) last: Vec<ValueId>,
-    /// The convolution that it is carried out with, where it is carried out with one: its own place where it is that.
-    pub(super) first: Option<usize>,
-    /// A convolution with what follows it.
-    pub(super) fused: Option<Fused>,
-    /// Weights that it multiplies.
-    pub(super) products: Products,
-}
-
-impl fmt::Debug for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let action = match &self.action {
-            Action::Nothing => "nothing",
-            Action::Run(_) => "run",
-            Action::Control(_) => "control",
-            Action::Refuse(fault) => &fault.0,
-        };
-        f.debug_struct("Step").field("action", &action).field("last", &self.last).finish_non_exhaustive()
+/// Carries out the nodes of the main graph before `end` that the pass has before it.
+pub(super) fn advance(
+    plan: &Plan,
+    parameters: &[Param<Tensor<1>>],
+    pass: &mut Pass,
+    end: usize,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<(), NetworkError> {
+    let runner = Runner { plan, parameters, is_cancelled };
+    while pass.next < end.min(plan.main.steps.len()) {
+        runner.step(&plan.graph.nodes, &plan.main, pass.next, pass)?;
+        pass.next += 1;
     }
-}
-
-/// A convolution with the nodes after it whose results it works out with its own.
-pub(super) struct Fused {
-    pub(super) chain: Chain,
-    pub(super) settings: ConvSettings,
-    /// ε of the batch normalisation among them.
-    pub(super) epsilon: f32,
-}
-
-impl Fused {
-    /// `None` where the convolution's settings are at fault, which is then told where it is carried out by itself.
-    pub(super) fn of(chain: Chain, setup: &Setup, nodes: &[Node]) -> Option<Self> {
-        let epsilon = chain.norm.and_then(|m| nodes[m].attributes.float("epsilon")).unwrap_or(1e-5);
-        Some(Self { settings: ConvSettings::of(setup).ok()?, chain, epsilon })
-    }
-}
-
-/// The nodes of one graph, made ready.
-#[derive(Debug, Default)]
-pub(super) struct Block {
-    /// One per node.
-    pub(super) steps: Vec<Step>,
-    /// What is given to it and what its nodes write.
-    pub(super) own: Vec<ValueId>,
+    Ok(())
 }
 
 /// What nodes are carried out with.
-pub(super) struct Runner<'r> {
-    pub(super) plan: &'r Plan,
-    pub(super) parameters: &'r [Param<Tensor<1>>],
-    pub(super) is_cancelled: &'r dyn Fn() -> bool,
+struct Runner<'r> {
+    plan: &'r Plan,
+    parameters: &'r [Param<Tensor<1>>],
+    is_cancelled: &'r dyn Fn() -> bool,
 }
 
 impl Runner<'_> {
-    /// Runs the node of the main graph that comes next.
-    pub(super) fn advance(&self, pass: &mut Pass) -> Result<(), NetworkError> {
-        self.step(&self.plan.graph.nodes, &self.plan.main, pass.next, pass)?;
-        pass.next += 1;
-        Ok(())
-    }
-
-    /// Carries out a graph that `holder` holds, on these values, and gives what it gives.
-    pub(super) fn body(&self, holder: &Node, id: BodyId, inputs: Vec<Value>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError> {
-        let (body, block) = (&self.plan.graph.bodies[id.0], &self.plan.bodies[id.0]);
-        if body.inputs.len() != inputs.len() {
-            let fault = Fault(format!("its {} takes {} values, and {} are given", body.name, body.inputs.len(), inputs.len()));
-            return Err(self.failed(holder, fault));
-        }
-        // What an earlier round left is not what this one works out.
-        for id in &block.own {
-            pass.values[id.0] = None;
-        }
-        for (id, value) in body.inputs.iter().zip(inputs) {
-            pass.values[id.0] = Some(value);
-        }
-        for n in 0..block.steps.len() {
-            self.step(&body.nodes, block, n, pass)?;
-        }
-        let mut out = Vec::with_capacity(body.outputs.len());
-        for id in &body.outputs {
-            match pass.values[id.0].clone().or_else(|| self.plan.constant(self.parameters, *id)) {
-                Some(value) => out.push(value),
-                None => {
-                    let fault = Fault(format!("nothing writes “{}”, which its {} gives", self.plan.graph.values[id.0], body.name));
-                    return Err(self.failed(holder, fault));
-                }
-            }
-        }
-        for id in &block.own {
-            free(&mut pass.values[id.0], &pass.spare);
-        }
-        Ok(out)
-    }
-
     /// Runs one node: takes its inputs from the pass, puts its outputs there.
     fn step(&self, nodes: &[Node], block: &Block, n: usize, pass: &mut Pass) -> Result<(), NetworkError> {
         if (self.is_cancelled)() {
@@ -214,7 +126,7 @@ impl Runner<'_> {
     }
 
     /// An operator about to run on these inputs.
-    pub(super) fn call<'c>(&'c self, inputs: Vec<Option<Value>>, pass: &'c Pass) -> Call<'c> {
+    fn call<'c>(&'c self, inputs: Vec<Option<Value>>, pass: &'c Pass) -> Call<'c> {
         Call { device: &self.plan.device, inputs, spare: &pass.spare, allowance: &pass.allowance }
     }
 
@@ -271,9 +183,51 @@ impl Runner<'_> {
             }),
         }
     }
+}
 
-    pub(super) fn failed(&self, node: &Node, fault: Fault) -> NetworkError {
+impl Holder for Runner<'_> {
+    fn body(&self, holder: &Node, id: BodyId, inputs: Vec<Value>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError> {
+        let (body, block) = (&self.plan.graph.bodies[id.0], &self.plan.bodies[id.0]);
+        if body.inputs.len() != inputs.len() {
+            let fault = Fault(format!("its {} takes {} values, and {} are given", body.name, body.inputs.len(), inputs.len()));
+            return Err(self.failed(holder, fault));
+        }
+        // What an earlier round left is not what this one works out.
+        for id in &block.own {
+            pass.values[id.0] = None;
+        }
+        for (id, value) in body.inputs.iter().zip(inputs) {
+            pass.values[id.0] = Some(value);
+        }
+        for n in 0..block.steps.len() {
+            self.step(&body.nodes, block, n, pass)?;
+        }
+        let mut out = Vec::with_capacity(body.outputs.len());
+        for id in &body.outputs {
+            match pass.values[id.0].clone().or_else(|| self.plan.constant(self.parameters, *id)) {
+                Some(value) => out.push(value),
+                None => {
+                    let fault = Fault(format!("nothing writes “{}”, which its {} gives", self.plan.graph.values[id.0], body.name));
+                    return Err(self.failed(holder, fault));
+                }
+            }
+        }
+        for id in &block.own {
+            free(&mut pass.values[id.0], &pass.spare);
+        }
+        Ok(out)
+    }
+
+    fn failed(&self, node: &Node, fault: Fault) -> NetworkError {
         NetworkError::Operator { op: node.full_op(), node: self.name(node), reason: fault.0 }
+    }
+
+    fn num_outputs(&self, body: BodyId) -> usize {
+        self.plan.graph.bodies[body.0].outputs.len()
+    }
+
+    fn device(&self) -> &Device {
+        &self.plan.device
     }
 }
 

@@ -67,7 +67,8 @@ impl Index {
         }
         for (i, sparse) in graph.sparse_initializer.iter().enumerate() {
             let (name, way) = (sparse.values.name.clone(), self.way_to(Step::Sparse(i)));
-            let id = self.add_sparse(&name, &sparse.values, &sparse.indices, &sparse.dims)?;
+            let span = self.spans.remove(&way).flatten();
+            let id = self.add_sparse(&name, (&sparse.values, span), &sparse.indices, &sparse.dims)?;
             self.by_way.insert(way, id);
             if is_main {
                 self.by_name.entry(name).or_insert(id);
@@ -126,11 +127,17 @@ impl Index {
     }
 
     /// A tensor of which the file holds what is not zero, and where that stands.
-    fn add_sparse(&mut self, name: &str, values: &TensorProto, indices: &TensorProto, dims: &[i64]) -> Result<TensorId, OpenError> {
+    fn add_sparse(
+        &mut self,
+        name: &str,
+        (values, span): (&TensorProto, Option<Span>),
+        indices: &TensorProto,
+        dims: &[i64],
+    ) -> Result<TensorId, OpenError> {
         let name = within(&self.scope, name);
         let path = self.path.clone();
         let bad = |reason: String| OpenError::BadTensor { tensor: name.clone(), reason, path: path.clone() };
-        let id = self.add(&name, values, None)?;
+        let id = self.add(&name, values, span)?;
         let held = self.tensors[id.0].clone();
         let tensor = scattered(held, values, indices, dims).map_err(bad)?;
         self.tensors[id.0] = tensor;

@@ -21,7 +21,7 @@ pub(crate) enum Step {
     Graph(usize),
     /// To a graph's initializer.
     Initializer(usize),
-    /// To a graph's sparse initializer.
+    /// To the elements of a graph's sparse initializer.
     Sparse(usize),
     /// To an attribute's tensor.
     Tensor,
@@ -46,7 +46,7 @@ struct Counts {
     sparse: usize,
 }
 
-/// All tensors of the file that lie dense, each where it stands.
+/// All tensors of the file, each where it stands.
 pub(super) fn locate(bytes: &[u8]) -> Result<Vec<Found>, Malformed> {
     let mut walk = Walk { bytes, way: Way::new(), found: Vec::new() };
     let (mut counts, mut functions) = (Counts::default(), 0);
@@ -103,8 +103,15 @@ impl Walk<'_> {
                     self.find(Step::Initializer(counts.initializers), part)?;
                     counts.initializers += 1;
                 }
-                // Sparse ones are listed and not changed.
-                (field::GRAPH_SPARSE, 2) if list == field::GRAPH_NODE => counts.sparse += 1,
+                (field::GRAPH_SPARSE, 2) if list == field::GRAPH_NODE => {
+                    let mut inner = Fields::within(self.bytes, part);
+                    while let Some(values) = inner.next()? {
+                        if (values.number, values.wire) == (field::SPARSE_VALUES, 2) {
+                            self.find(Step::Sparse(counts.sparse), values)?;
+                        }
+                    }
+                    counts.sparse += 1;
+                }
                 _ => {}
             }
         }

@@ -50,7 +50,7 @@ pub(super) mod field {
     pub(in crate::onnx) const ATTRIBUTE_TENSOR: u64 = 5;
     pub(in crate::onnx) const ATTRIBUTE_GRAPH: u64 = 6;
     pub(in crate::onnx) const ATTRIBUTE_GRAPHS: u64 = 11;
-    pub(super) const SPARSE_VALUES: u64 = 1;
+    pub(in crate::onnx) const SPARSE_VALUES: u64 = 1;
     pub(super) const TENSOR_FLOAT: u64 = 4;
     pub(super) const TENSOR_INT32: u64 = 5;
     pub(super) const TENSOR_RAW: u64 = 9;

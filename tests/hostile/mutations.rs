@@ -30,10 +30,11 @@ impl Random {
     }
 }
 
-/// Models to start from: the operators' fixtures that are small, and two of a few bytes.
+/// Models to start from: the fixtures of operators, of nested graphs, functions and sparse tensors that are small, and two of a
+/// few bytes.
 fn models() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operators");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let folders = ["tests/operators", "tests/kinds"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
+    let mut paths: Vec<_> = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path())).collect();
     paths.sort();
     let onnx = paths.iter().filter(|p| p.extension().is_some_and(|e| e == "onnx"));
     let mut models: Vec<Vec<u8>> = onnx.map(|p| std::fs::read(p).unwrap()).filter(|m| m.len() < 40_000).collect();

@@ -122,6 +122,22 @@ def foreign():
     return model(main, sets=(("", 18), ("acme", 1)))
 
 
+def apart():
+    """The same as `branches`, the weights of both branches in a file beside the model."""
+    made = branches()
+    data = b""
+    for attribute in made.graph.node[0].attribute:
+        tensor = attribute.g.initializer[0]
+        entries = {"location": "apart.data", "offset": str(len(data)), "length": str(len(tensor.raw_data))}
+        data += tensor.raw_data
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=value)
+    (HERE / "apart.data").write_bytes(data)
+    return made
+
+
 # Local functions.
 
 def functions():
@@ -150,6 +166,18 @@ def passing():
     nodes = [helper.make_node("Pick", ["x", "", "flag"], ["u", "v"], domain="acme"), helper.make_node("Pick", ["v", "zero", "flag"], ["s", "w"], domain="acme"), helper.make_node("Add", ["u", "w"], ["y"])]
     main = graph("passing", nodes, [info("x", [2, 3]), info("flag", [], TensorProto.BOOL)], [info("y"), info("s")], [constant("zero", np.float32(0))])
     return model(main, [pick], (("", 18), ("acme", 1)))
+
+
+def modules():
+    """As PyTorch's exporter writes modules: each a function, in a domain of its own, with the weights of the main graph given to it."""
+    sets = [helper.make_opsetid("", 18), helper.make_opsetid("pkg.torch.nn", 1)]
+    linear = helper.make_function("pkg.torch.nn", "Linear", ["x", "weight", "bias"], ["y"], [helper.make_node("Gemm", ["x", "weight", "bias"], ["y"], transB=1)], sets)
+    block = helper.make_function("pkg.torch.nn", "Mlp", ["x", "w1", "b1", "w2", "b2"], ["y"],
+                                 [helper.make_node("Linear", ["x", "w1", "b1"], ["h"], domain="pkg.torch.nn", name="fc1"), helper.make_node("Relu", ["h"], ["r"]), helper.make_node("Linear", ["r", "w2", "b2"], ["m"], domain="pkg.torch.nn", name="fc2"), helper.make_node("Add", ["x", "m"], ["y"])], sets)
+    names = [[f"blocks.{b}.{p}" for p in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")] for b in (0, 1)]
+    nodes = [helper.make_node("Mlp", ["x", *names[0]], ["h"], domain="pkg.torch.nn", name="blocks.0"), helper.make_node("Mlp", ["h", *names[1]], ["y"], domain="pkg.torch.nn", name="blocks.1")]
+    shapes = [(6, 4), (6,), (4, 6), (4,)]
+    return model(graph("modules", nodes, [info("x", ["n", 4])], [info("y", ["n", 4])], [weight(n, *s) for b in names for n, s in zip(b, shapes)]), [linear, block], (("", 18), ("pkg.torch.nn", 1)))
 
 
 # Sparse weights.
@@ -322,8 +350,10 @@ def main():
     write("scanned", scanned(), {"start": normal(2, 3), "x": normal(2, 5, 4)})
     write("nested", nested(), {"flag": yes, "x": normal(1, 2, 4, 4)})
     write("foreign", foreign())
+    write("apart", apart())
     made = functions()
     write("functions", made, {"x": normal(2, 3, 4)})
+    write("modules", modules(), {"x": normal(2, 4)})
     made, inputs = passing(), {"x": normal(2, 3), "flag": yes}
     # ONNX Runtime 1.32 refuses a call that leaves an input out.
     write("passing", made, inputs, dict(zip(["y", "s"], onnx.reference.ReferenceEvaluator(made).run(None, inputs))))

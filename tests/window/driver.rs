@@ -10,7 +10,7 @@ use eframe::egui::accesskit::{Role, Toggled};
 use eframe::egui::{self, Key, Modifiers, Pos2, Rect, Vec2, ViewportCommand, ViewportId};
 use egui_kittest::kittest::{NodeT, Queryable};
 use egui_kittest::{Harness, HarnessBuilder, Node};
-use secateur::app::{App, AppState, FileDialogs, Purpose};
+use secateur::app::{App, AppState, FileDialogs, Reply, Request};
 use secateur::device::DeviceChoice;
 use secateur::measure::Figures;
 use secateur::prune::{Method, Recipe, Step};
@@ -33,36 +33,33 @@ pub(super) const CONTROL_SHIFT: Modifiers = Modifiers { shift: true, ..CONTROL }
 /// How long something may take before a test gives up; much longer than it does on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Dialogs that are answered at once with the paths laid ready, and closed without an answer when there are none.
+/// Dialogs that are answered at once with the paths laid ready, and closed without an answer when there are none; or dialogs that
+/// the system cannot show.
 #[derive(Clone, Default)]
 pub(super) struct Dialogs(Rc<RefCell<Desk>>);
 
 #[derive(Default)]
 struct Desk {
     ready: VecDeque<PathBuf>,
-    answers: VecDeque<(Purpose, PathBuf)>,
-    asked: Vec<Asked>,
-}
-
-/// What a dialog was opened with.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Asked {
-    pub(super) purpose: Purpose,
-    pub(super) folder: Option<PathBuf>,
-    pub(super) name: String,
+    replies: VecDeque<Reply>,
+    asked: Vec<Request>,
+    cannot_show: bool,
 }
 
 impl FileDialogs for Dialogs {
-    fn ask(&mut self, purpose: Purpose, folder: Option<PathBuf>, name: &str) {
+    fn ask(&mut self, request: Request) {
         let mut desk = self.0.borrow_mut();
-        desk.asked.push(Asked { purpose, folder, name: name.to_owned() });
-        if let Some(path) = desk.ready.pop_front() {
-            desk.answers.push_back((purpose, path));
+        desk.asked.push(request.clone());
+        let ready = desk.ready.pop_front();
+        if desk.cannot_show {
+            desk.replies.push_back(Reply::Unavailable(request));
+        } else if let Some(path) = ready {
+            desk.replies.push_back(Reply::Chosen(request.purpose, path));
         }
     }
 
-    fn poll(&mut self) -> Option<(Purpose, PathBuf)> {
-        self.0.borrow_mut().answers.pop_front()
+    fn poll(&mut self) -> Option<Reply> {
+        self.0.borrow_mut().replies.pop_front()
     }
 }
 
@@ -261,8 +258,18 @@ impl Window {
     }
 
     /// The dialogs opened so far.
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(super) fn asked(&self) -> Vec<Request> {
         self.dialogs.0.borrow().asked.clone()
+    }
+
+    /// From now on the system has no dialogs.
+    pub(super) fn take_dialogs_away(&self) {
+        self.dialogs.0.borrow_mut().cannot_show = true;
+    }
+
+    /// A dialog of the system ends without a path, and nobody knows whether it was seen.
+    pub(super) fn end_dialog(&self) {
+        self.dialogs.0.borrow_mut().replies.push_back(Reply::Nothing);
     }
 
     /// Lays a path ready for the next dialog.

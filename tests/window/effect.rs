@@ -30,7 +30,7 @@ const DIGITS: usize = 360;
 const CASES: usize = 47 * 9;
 
 /// Some digits of every class, one folder per class.
-fn some_digits(folder: &Path) -> PathBuf {
+pub(super) fn some_digits(folder: &Path) -> PathBuf {
     let chosen = folder.join("some digits");
     for class in 0..10 {
         let source = Path::new("assets/digits").join(class.to_string());

@@ -11,6 +11,7 @@ use eframe::wgpu::DeviceType;
 use egui_kittest::kittest::Queryable;
 use egui_kittest::wgpu::{WgpuTestRenderer, create_render_state, default_wgpu_setup};
 use egui_kittest::{Harness, SnapshotOptions};
+use secateur::app::AppState;
 
 use super::driver::{DEMO, SIZE, Window};
 use super::effect::{choose_digits, reveal};
@@ -110,4 +111,32 @@ fn the_chart_is_saved_as_a_picture() {
     assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
     let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
     assert!((400..900).contains(&number(16)) && (500..800).contains(&number(20)), "{} x {}", number(16), number(20));
+}
+
+/// As every save does; and the picture is that of the chart, not of the question.
+#[test]
+fn a_picture_replaces_a_file_only_when_that_is_wanted() {
+    let Some(mut window) = window(Theme::Dark) else { return };
+    let (taken, free) = (window.path("taken.png"), window.path("free.png"));
+    std::fs::write(&taken, "precious").unwrap();
+    let save = |window: &mut Window, path: &std::path::Path| {
+        window.answer(path);
+        window.menu("Save as…", "Chart as PNG…");
+    };
+    let is_saved = |s: &AppState| s.notices.iter().any(|n| n.title == "Saved");
+    for answer in ["Cancel", "Replace"] {
+        save(&mut window, &taken);
+        window.wait("a question", |s| s.question.is_some());
+        window.step_twice();
+        assert!(window.says("Replace the file?") && window.says(taken.to_str().unwrap()));
+        assert_eq!(std::fs::read(&taken).unwrap(), b"precious");
+        window.button(answer);
+        window.wait("no question", |s| s.question.is_none());
+        window.settle();
+        assert_eq!(is_saved(window.state()), answer == "Replace");
+    }
+    window.button("Dismiss");
+    save(&mut window, &free);
+    window.wait("a saved picture", is_saved);
+    assert!(std::fs::read(&taken).unwrap() == std::fs::read(&free).unwrap(), "one picture is not the other");
 }

@@ -11,10 +11,10 @@ mod files;
 mod images;
 mod names;
 mod opening;
+mod picker;
 mod preprocessing;
 mod pruning;
 mod savings;
-mod speed;
 mod steps;
 #[path = "../tiny/mod.rs"]
 mod tiny;

@@ -1,5 +1,6 @@
-//! libFuzzer's bytes as a model: opened, pruned, looked at, saved and run. Models of `tests/operators` are a good start:
-//! `cargo +nightly fuzz run open --fuzz-dir tests/fuzz -s none tests/fuzz/corpus/open tests/operators`.
+//! libFuzzer's bytes as a model: opened, pruned, looked at, saved and run. Models of `tests/operators`, and of `tests/kinds` for
+//! nested graphs, functions and sparse tensors, are a good start:
+//! `cargo +nightly fuzz run open --fuzz-dir tests/fuzz -s none tests/fuzz/corpus/open tests/operators tests/kinds`.
 
 #![no_main]
 

@@ -177,7 +177,7 @@ pub enum ImagesError {
         path: PathBuf,
     },
     /// The classes cannot be the network's.
-    #[error("{classes} classes and {outputs} outputs of the network do not go together: {reason}: {}", path.display())]
+    #[error("{classes} {} and {outputs} outputs of the network do not go together: {reason}: {}", if *classes == 1 { "class" } else { "classes" }, path.display())]
     Classes {
         /// Number of classes found.
         classes: usize,

@@ -1,6 +1,6 @@
 //! Which pictures there are, and which class each belongs to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -263,7 +263,7 @@ impl ImageSet {
                 let parts = Parts::of(&pictures, &inside);
                 // Around all of it: what an archive was unpacked into, or the one part of a data set that is there.
                 match parts.folders.as_slice() {
-                    [only] if parts.beside == 0 && !only.holds_pictures => inside.push(&only.name),
+                    [only] if parts.beside == 0 && only.is_around() => inside.push(&only.name),
                     _ => break parts,
                 }
             };
@@ -368,23 +368,40 @@ struct Part {
     pictures: usize,
     /// Directly in the folder, not in folders in it.
     holds_pictures: bool,
+    /// Folders in it that hold pictures.
+    folders: BTreeSet<OsString>,
+}
+
+impl Part {
+    /// Whether this may be a folder around classes rather than one class.
+    fn is_around(&self) -> bool {
+        !self.holds_pictures || self.folders.len() > 1
+    }
 }
 
 impl Parts {
     fn of(pictures: &[Listed], inside: &Path) -> Self {
         let mut parts = Self { beside: 0, folders: Vec::new() };
-        let mut folders: BTreeMap<OsString, (usize, bool)> = BTreeMap::new();
+        let mut folders: BTreeMap<OsString, Part> = BTreeMap::new();
         for listed in pictures {
             match (component(listed, inside, 0), component(listed, inside, 1)) {
                 (Some(name), Some(_)) => {
-                    let (pictures, holds_pictures) = folders.entry(name.to_owned()).or_default();
-                    *pictures += 1;
-                    *holds_pictures |= component(listed, inside, 2).is_none();
+                    let part = folders.entry(name.to_owned()).or_insert_with(|| Part {
+                        name: name.to_owned(),
+                        pictures: 0,
+                        holds_pictures: false,
+                        folders: BTreeSet::new(),
+                    });
+                    part.pictures += 1;
+                    match component(listed, inside, 2) {
+                        Some(_) => drop(component(listed, inside, 1).map(|folder| part.folders.insert(folder.to_owned()))),
+                        None => part.holds_pictures = true,
+                    }
                 }
                 _ => parts.beside += 1,
             }
         }
-        parts.folders = folders.into_iter().map(|(name, (pictures, holds_pictures))| Part { name, pictures, holds_pictures }).collect();
+        parts.folders = folders.into_values().collect();
         parts
     }
 }

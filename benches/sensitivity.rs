@@ -26,7 +26,7 @@ fn evaluator(session: &Session, limit: Option<usize>) -> Evaluator {
     let set = Arc::new(ImageSet::open(Path::new(DIGITS), None).unwrap());
     let (preprocess, _) = Preprocess::for_model(graph, Path::new(DEMO));
     let questions = Questions::images(graph, set, preprocess, limit, BATCH).unwrap();
-    let mut evaluator = Evaluator::new(session.engine().clone(), questions);
+    let mut evaluator = Evaluator::new(session.engine().clone(), questions, None);
     // Images are decoded and the dense network has answered before anything is timed.
     evaluator.dense(None, &Unwatched).unwrap();
     evaluator

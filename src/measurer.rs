@@ -75,7 +75,12 @@ impl Message {
         match self {
             Self::Model(..) | Self::Position(..) => true,
             Self::Request(_, request) => match request {
-                Request::Images(_) | Request::Labels(_) | Request::Preprocess(_) | Request::Noise => true,
+                Request::Images(_)
+                | Request::Labels(_)
+                | Request::ClassOrder(_)
+                | Request::Output(_)
+                | Request::Preprocess(_)
+                | Request::Noise => true,
                 Request::Weigh(_) => work != Work::Position,
                 Request::Curve => is_task(TaskKind::Curve),
                 Request::Search(_) => is_task(TaskKind::Search),
@@ -156,6 +161,8 @@ struct Inside {
     engine: Option<Arc<Engine>>,
     evaluator: Option<Evaluator>,
     images: Option<Images>,
+    /// The output that a person wants the answers from.
+    output: Option<String>,
     position: Option<State>,
     /// When the position is due to be measured.
     due: Option<Instant>,
@@ -200,6 +207,7 @@ impl Inside {
             engine: None,
             evaluator: None,
             images: None,
+            output: None,
             position: None,
             due: None,
             measured: None,
@@ -327,7 +335,7 @@ impl Inside {
             return self.ask_again();
         }
         self.model = model;
-        (self.images, self.scan, self.position, self.due) = (None, None, None, None);
+        (self.images, self.output, self.scan, self.position, self.due) = (None, None, None, None, None);
         (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
         self.weighs = false;
         Ok(())
@@ -337,6 +345,8 @@ impl Inside {
         match request {
             Request::Images(path) => return self.show(&path),
             Request::Labels(path) => return self.label(&path),
+            Request::ClassOrder(order) => return self.order(order),
+            Request::Output(name) => return self.answer_with(name),
             Request::Preprocess(preprocess) => return self.preprocess(preprocess.map(|p| *p)),
             Request::Noise => return self.show_noise(),
             Request::Weigh(weighs) => {

@@ -241,7 +241,7 @@ fn evaluator(images: usize, batch: usize) -> Evaluator {
     let (preprocess, _) = Preprocess::for_model(&graph, Path::new(DEMO));
     let set = Arc::new(ImageSet::open(Path::new(DIGITS), None).unwrap());
     let questions = Questions::images(&graph, set, preprocess, Some(images), batch).unwrap();
-    Evaluator::new(Arc::new(engine), questions)
+    Evaluator::new(Arc::new(engine), questions, None)
 }
 
 /// Stopped behind every second batch and gone on with, a scan finds what it finds in one go, and runs hardly more for it.
@@ -276,6 +276,37 @@ fn a_scan_that_is_interrupted_keeps_what_it_had() {
     assert!(stops >= 4, "{stops}");
     assert_eq!(scan.found().cases, whole.found().cases);
     assert_eq!((scan.found().nodes_run, scan.found().nodes_from_start), (whole.found().nodes_run, whole.found().nodes_from_start));
+}
+
+/// Cancelled at the question of that number.
+struct CancelledAt(std::sync::atomic::AtomicUsize);
+
+impl Watch for CancelledAt {
+    fn progress(&self, _: f32, _: &str) {}
+
+    fn is_cancelled(&self) -> bool {
+        let left = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        self.0.store(left.saturating_sub(1), std::sync::atomic::Ordering::Relaxed);
+        left == 0
+    }
+}
+
+/// Stopped wherever it may be, also before the first batch of a parameter, a scan goes on with what is due.
+#[test]
+fn a_scan_that_is_stopped_anywhere_finds_the_same() {
+    let mut evaluator = evaluator(4, 2);
+    let weights = [ParameterId(0), ParameterId(3), ParameterId(9)];
+    let mut whole = evaluator.start_scan(&weights, vec![0.5]).unwrap();
+    evaluator.scan(&mut whole, &Unwatched, &mut |_| {}).unwrap();
+    for patience in [0, 1, 2, 3, 5, 150, 400] {
+        let mut scan = evaluator.start_scan(&weights, vec![0.5]).unwrap();
+        for _ in 0..3 {
+            let watch = CancelledAt(patience.into());
+            let _ = evaluator.scan(&mut scan, &watch, &mut |_| {});
+        }
+        evaluator.scan(&mut scan, &Unwatched, &mut |_| {}).unwrap();
+        assert_eq!(scan.found().cases, whole.found().cases, "stopped at question {patience}");
+    }
 }
 
 /// Counts what it is told, and never stops.

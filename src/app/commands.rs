@@ -6,7 +6,7 @@ use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 
 use crate::export::{Form, Format};
 use crate::graph::ParameterId;
-use crate::images::Preprocess;
+use crate::images::{ClassOrder, Preprocess};
 use crate::prune::{Recipe, Step};
 
 use super::costs::ScanView;
@@ -33,6 +33,10 @@ pub(super) enum Command {
     EditPreprocessing(bool),
     /// Other preprocessing; `None` as the model's files say.
     Preprocess(Option<Box<Preprocess>>),
+    /// Numbered classes are in this order.
+    OrderClasses(ClassOrder),
+    /// The output of this name answers; `None` for the one that classifies.
+    Output(Option<String>),
     /// Images of a timed pass.
     Batch(usize),
     /// How the scan is looked at.

@@ -6,6 +6,7 @@ use egui_plot::{HLine, Line, LineStyle, PlotBounds, PlotPoints, Points, VLine};
 
 use crate::engine::Model;
 use crate::evaluate::Criterion;
+use crate::images::ClassOrder;
 use crate::measure::{Effect, Figures};
 use crate::prune::{Amount, Method, Recipe, Step};
 
@@ -22,6 +23,9 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.add_space(4.0);
         ui.label(egui::RichText::new(text::message(remark)).color(theme::palette(ui).warning));
     }
+    if let Some(shown) = costs.shown.as_ref().filter(|shown| shown.asks_order) {
+        order_ui(ui, shown.class_order, commands);
+    }
     if let Some(why) = &costs.failure {
         ui.add_space(4.0);
         ui.label(egui::RichText::new(text::message(why)).color(theme::palette(ui).warning));
@@ -32,6 +36,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.set_max_width(ui.available_width() - 12.0);
         if costs.shown.is_some() {
             cost_ui(ui, costs, figures);
+            output_ui(ui, costs, model, commands);
             ui.add_space(16.0);
             curve_ui(ui, state, figures, commands);
             ui.add_space(16.0);
@@ -47,6 +52,53 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         pictures::show(ui, costs, figures.recipe.method);
         ui.add_space(8.0);
     });
+}
+
+/// Which order numbered classes are in.
+fn order_ui(ui: &mut Ui, chosen: Option<ClassOrder>, commands: &mut Vec<Command>) {
+    let names = [
+        ("As text", "Classes sorted as torchvision's ImageFolder sorts them: 0, 1, 10, 11, 2"),
+        ("By number", "Classes sorted by their numbers: 0, 1, 2, 10, 11"),
+    ];
+    ui.horizontal(|ui| {
+        ui.label("Order of the numbered classes");
+        // Nothing is lit until it is chosen.
+        let now = ClassOrder::ALL.iter().position(|order| Some(*order) == chosen).unwrap_or(names.len());
+        if let Some(order) = widgets::segmented(ui, names, now) {
+            commands.push(Command::OrderClasses(ClassOrder::ALL[order]));
+        }
+    });
+}
+
+/// Which output answers, where the model has several, and what is to be known of how the network is asked.
+fn output_ui(ui: &mut Ui, costs: &Costs, model: &Model, commands: &mut Vec<Command>) {
+    let Some(cost) = &costs.cost else { return };
+    let outputs = &model.graph.outputs;
+    let weak = theme::palette(ui).weak;
+    if outputs.len() > 1 {
+        ui.add_space(6.0);
+        ui.horizontal(|ui| {
+            ui.label(egui::RichText::new("Answers come from").color(weak));
+            let name = |i: usize| outputs.get(i).map_or_else(String::new, |(name, _)| text::name(name).into_owned());
+            let mut chosen = if cost.is_output_chosen { Some(cost.output) } else { None };
+            let before = chosen;
+            let found = format!("{} (found)", name(cost.output));
+            let shown = if cost.is_output_chosen { name(cost.output) } else { found };
+            let list = egui::ComboBox::from_id_salt("output").selected_text(shown).show_ui(ui, |ui| {
+                ui.selectable_value(&mut chosen, None, "Found by itself");
+                for i in 0..outputs.len() {
+                    ui.selectable_value(&mut chosen, Some(i), name(i));
+                }
+            });
+            list.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, "Output that answers"));
+            if chosen != before {
+                commands.push(Command::Output(chosen.and_then(|i| outputs.get(i)).map(|(name, _)| name.clone())));
+            }
+        });
+    }
+    for remark in &cost.remarks {
+        ui.label(egui::RichText::new(text::message(remark)).color(weak));
+    }
 }
 
 /// What is shown to the networks, and the buttons that change it.
@@ -92,7 +144,9 @@ const ROWS: [Row; 5] = [
     ("Top-1 accuracy", "Share of the labelled images whose class is the first answer", |e| e.top1.map(text::percent)),
     ("Top-5 accuracy", "Share of the labelled images whose class is among the first five answers", |e| e.top5.map(text::percent)),
     ("Agreement", "Share of the images with the dense network's first answer", |e| e.agreement.map(text::percent)),
-    ("Mean cosine", "Cosine between the outputs of pruned and dense network", |e| Some(format!("{:.4}", e.mean_cosine).replace('-', "−"))),
+    ("Mean cosine", "Cosine between the outputs of pruned and dense network", |e| {
+        e.mean_cosine.map(|c| format!("{c:.4}").replace('-', "−"))
+    }),
     ("Mean KL divergence", "Of the pruned network's classes from the dense one's, in nats", |e| e.mean_kl.map(|kl| format!("{kl:.4}"))),
 ];
 

@@ -269,6 +269,8 @@ impl App {
             }
             Command::Bearable(points) => state.costs.bearable = points,
             Command::EditPreprocessing(on) => state.costs.edits_preprocessing = on,
+            Command::Output(name) => self.worker.measure(Request::Output(name)),
+            Command::OrderClasses(order) => self.worker.measure(Request::ClassOrder(order)),
             Command::Preprocess(preprocess) => {
                 // The fields show it at once.
                 if let (Some(shown), Some(preprocess)) = (&mut state.costs.shown, &preprocess) {

@@ -36,6 +36,9 @@ pub(super) struct ImageArguments {
     /// Order of numbered class folders: as torchvision sorts them (0, 1, 10, 2), or by number (0, 1, 2, 10)
     #[arg(long, value_enum, value_name = "ORDER", requires = "images")]
     class_order: Option<ClassOrder>,
+    /// The output that answers, where the one that is taken by itself is not meant
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
     /// At most so many images, from all classes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -144,6 +147,10 @@ pub(super) struct Shown {
     classes: usize,
     preprocessing: Option<PreprocessReport>,
     broken: Vec<BrokenReport>,
+    /// The output that the answers are taken from.
+    output: Option<String>,
+    /// Images that went through the network at once.
+    batch: usize,
     /// What lies in the folder; `None` for noise.
     folder: Option<FolderReport>,
 }
@@ -260,10 +267,15 @@ impl ImageArguments {
             classes: set.as_ref().map_or(0, |set| set.classes.len()),
             preprocessing,
             broken: Vec::new(),
+            output: None,
+            batch: self.batch as usize,
             folder: set.as_deref().map(FolderReport::of),
         };
         let state = session.state().clone();
-        Ok(Measured { evaluator: Evaluator::new(session.engine().clone(), questions), state, shown, set })
+        let classes = set.as_ref().filter(|set| set.is_labelled()).map(|set| set.classes.len());
+        let mut evaluator = Evaluator::new(session.engine().clone(), questions, classes);
+        evaluator.choose_output(self.output.as_deref())?;
+        Ok(Measured { evaluator, state, shown, set })
     }
 }
 
@@ -325,13 +337,14 @@ impl Measured {
     /// The dense network's figures over all images, once its classes are known to be those of the labels.
     pub(super) fn dense(&mut self, watch: Part<'_>) -> anyhow::Result<Effect> {
         const CANNOT: &str = "cannot measure the model";
-        if let Some(set) = &self.set {
-            self.evaluator.dense(Some(1), &Part { share: 0.0, ..watch }).context(CANNOT)?;
-            if let Some(classes) = self.evaluator.num_classes() {
-                set.fits(classes).context("cannot use the labels")?;
-                if set.is_labelled() && set.classes.len() != classes {
-                    let _ = writeln!(std::io::stderr(), "{} classes and {classes} outputs", set.classes.len());
-                }
+        self.evaluator.dense(Some(1), &Part { share: 0.0, ..watch }).context(CANNOT)?;
+        for remark in self.evaluator.remarks() {
+            let _ = writeln!(std::io::stderr(), "{}", escaped(&remark));
+        }
+        if let (Some(set), Some(classes)) = (&self.set, self.evaluator.num_classes()) {
+            set.fits(classes).context("cannot use the labels")?;
+            if set.is_labelled() && set.classes.len() != classes {
+                let _ = writeln!(std::io::stderr(), "{} classes and {classes} outputs", set.classes.len());
             }
         }
         self.evaluator.dense(None, &watch).context(CANNOT)
@@ -340,6 +353,9 @@ impl Measured {
     /// What was shown, with the pictures that broke.
     pub(super) fn finish(mut self) -> Shown {
         let broken = self.evaluator.questions().broken().iter();
+        let output = self.evaluator.answering().map(|answering| answering.output);
+        self.shown.output = output.and_then(|i| self.evaluator.engine().model().graph.outputs.get(i)).map(|(name, _)| name.clone());
+        self.shown.batch = self.evaluator.questions().batching().size();
         self.shown.broken = broken.map(|b| BrokenReport { name: b.name.clone(), reason: b.reason.clone() }).collect();
         self.shown
     }

@@ -37,7 +37,7 @@ pub(super) struct Row {
     top1: Option<f64>,
     top5: Option<f64>,
     agreement: Option<f64>,
-    mean_cosine: f64,
+    mean_cosine: Option<f64>,
     mean_kl: Option<f64>,
     images: usize,
     /// Of networks that do not classify: every output with its relative error.
@@ -135,21 +135,21 @@ fn percent(share: Option<f64>) -> String {
 
 /// The rows for a person, figures aligned.
 pub(super) fn print(out: &mut dyn Write, rows: &[Row]) -> anyhow::Result<()> {
-    let kl = |row: &Row| row.mean_kl.map_or_else(|| "–".to_owned(), |kl| format!("{kl:.6}"));
+    let six = |figure: Option<f64>| figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.6}"));
     let head = ("Method", "Amount", "Top-1", "Top-5", "Agreement", "Cosine", "KL");
     writeln!(out, "{:<10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10}", head.0, head.1, head.2, head.3, head.4, head.5, head.6)?;
     for row in rows {
         let amount = row.amount.map_or_else(|| "–".to_owned(), amount_for_people);
         writeln!(
             out,
-            "{:<10} {:>10} {:>9} {:>9} {:>9} {:>9.6} {:>10}",
+            "{:<10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10}",
             row.method,
             amount,
             percent(row.top1),
             percent(row.top5),
             percent(row.agreement),
-            row.mean_cosine,
-            kl(row)
+            six(row.mean_cosine),
+            six(row.mean_kl)
         )?;
         for (output, error) in &row.relative_errors {
             writeln!(out, "{:<10} {:>10} “{}”: relative error {error:.6}", "", "", escaped(output))?;

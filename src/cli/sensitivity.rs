@@ -96,7 +96,7 @@ impl SensitivityCommand {
             writeln!(out, "{:<40} {}", "Parameter", heads.join(""))?;
             for (i, &id) in scan.parameters.iter().enumerate() {
                 let cases = (0..amounts.len()).filter_map(|a| scan.case(i, a));
-                let figure = |effect: &crate::measure::Effect| effect.agreement.unwrap_or(effect.mean_cosine) * 100.0;
+                let figure = |effect: &crate::measure::Effect| effect.agreement.or(effect.mean_cosine).unwrap_or(f64::NAN) * 100.0;
                 let figures = cases.map(|case| format!("{:>7.1}", figure(&case.effect))).collect::<Vec<_>>().concat();
                 writeln!(out, "{:<40} {figures}", escaped(&graph.parameter(id).name))?;
             }

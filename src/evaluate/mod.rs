@@ -6,16 +6,19 @@
 mod questions;
 mod search;
 mod sensitivity;
+mod trial;
 
-pub use questions::{Act, Batch, Broken, Questions, QuestionsError, noise};
+pub use questions::{Act, Batch, Batching, Broken, Inputs, Questions, QuestionsError, noise};
 pub use search::{Criterion, Found, coarse_to_fine};
 pub use sensitivity::{Scan, Sensitivity, SensitivityCase};
+pub use trial::BatchRemark;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::engine::{Engine, EngineError};
-use crate::measure::{Answers, Effect, Tally};
+use crate::graph::Graph;
+use crate::measure::{Answering, Effect, Tally};
 use crate::network::{Array, Network, NetworkError};
 use crate::prune::{Recipe, State};
 use crate::watch::Watch;
@@ -35,6 +38,14 @@ pub enum EvaluateError {
     /// The model cannot be asked.
     #[error(transparent)]
     Questions(#[from] QuestionsError),
+    /// There is no such output.
+    #[error("the model has no output “{name}”; it has {outputs}")]
+    NoOutput {
+        /// What was asked for.
+        name: String,
+        /// Its outputs.
+        outputs: String,
+    },
     /// Not one image could be used.
     #[error("none of the images could be used; the first, “{name}”: {reason}")]
     NoImages {
@@ -51,18 +62,40 @@ impl From<NetworkError> for EvaluateError {
     }
 }
 
-/// Answers of the dense network by number of the batch, as many as memory allows.
+/// Answers of the dense network by number of the batch, as many as memory allows, and which of its outputs they are.
 #[derive(Debug, Default)]
 struct Known {
     answers: HashMap<usize, Arc<Outputs>>,
     bytes: usize,
+    /// Classes of the labels.
+    classes: Option<usize>,
+    /// The output that is to answer.
+    chosen: Option<usize>,
+    answering: Option<Answering>,
 }
 
 impl Known {
+    /// The answers to a batch, which `run` finds where they are not known, and what they mean.
+    fn answers(
+        &mut self,
+        graph: &Graph,
+        (number, batch): (usize, &Batch),
+        run: impl FnOnce() -> Result<Outputs, NetworkError>,
+    ) -> Result<(Arc<Outputs>, &Answering), NetworkError> {
+        let outputs = match self.answers.get(&number) {
+            Some(outputs) => outputs.clone(),
+            None => self.keep(number, batch.answers(run()?)),
+        };
+        let (classes, chosen) = (self.classes, self.chosen);
+        let find = || Answering::find(graph, &outputs, batch.images.len(), classes, chosen);
+        Ok((outputs.clone(), self.answering.get_or_insert_with(find)))
+    }
+
     fn keep(&mut self, batch: usize, outputs: Outputs) -> Arc<Outputs> {
         let bytes = bytes(&outputs);
         if self.bytes + bytes > KEPT_ANSWERS {
-            *self = Self::default();
+            self.answers.clear();
+            self.bytes = 0;
         }
         self.bytes += bytes;
         let outputs = Arc::new(outputs);
@@ -76,14 +109,46 @@ impl Known {
 pub struct Evaluator {
     engine: Arc<Engine>,
     questions: Questions,
+    is_settled: bool,
+    batch_remark: Option<BatchRemark>,
     known: Known,
 }
 
 impl Evaluator {
-    /// Asks the networks of `engine` these questions.
+    /// Asks the networks of `engine` these questions. Where the labels have a number of `classes`, an output with as many scores is
+    /// the one that answers.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, questions: Questions) -> Self {
-        Self { engine, questions, known: Known::default() }
+    pub fn new(engine: Arc<Engine>, questions: Questions, classes: Option<usize>) -> Self {
+        Self { engine, questions, is_settled: false, batch_remark: None, known: Known { classes, ..Known::default() } }
+    }
+
+    /// Takes the answers from this output, or from the one that classifies.
+    ///
+    /// # Errors
+    /// [`EvaluateError::NoOutput`]
+    pub fn choose_output(&mut self, name: Option<&str>) -> Result<(), EvaluateError> {
+        let outputs = &self.engine.model().graph.outputs;
+        self.known.chosen = match name {
+            None => None,
+            Some(name) => Some(outputs.iter().position(|(output, _)| output == name).ok_or_else(|| EvaluateError::NoOutput {
+                name: name.to_owned(),
+                outputs: outputs.iter().map(|(name, _)| format!("“{name}”")).collect::<Vec<_>>().join(", "),
+            })?),
+        };
+        self.known.answering = None;
+        Ok(())
+    }
+
+    /// Which output answers; `None` until the network has answered once.
+    #[must_use]
+    pub fn answering(&self) -> Option<&Answering> {
+        self.known.answering.as_ref()
+    }
+
+    /// Why images go through the network in other batches than it declares, where they do.
+    #[must_use]
+    pub fn batch_remark(&self) -> Option<BatchRemark> {
+        self.batch_remark
     }
 
     /// What is asked.
@@ -126,13 +191,12 @@ impl Evaluator {
     /// Classes that the network tells apart, once it has answered; `None` where it does not classify.
     #[must_use]
     pub fn num_classes(&self) -> Option<usize> {
-        let (_, first) = self.known.answers.values().next()?.first()?;
-        let images = *first.shape.first()?;
-        (Answers::of(&self.engine.model().graph, first, images) != Answers::Values).then(|| first.shape[1])
+        self.known.answering.as_ref().map(|answering| answering.classes).filter(|&classes| classes > 0)
     }
 
     /// Compares `pruned`, or the dense network itself, with the dense network.
     fn compare(&mut self, pruned: Option<&Network>, limit: Option<usize>, watch: &dyn Watch) -> Result<Effect, EvaluateError> {
+        self.settle(watch)?;
         let dense = self.engine.dense_network()?;
         let Self { engine, questions, known, .. } = self;
         let graph = &engine.model().graph;
@@ -141,17 +205,13 @@ impl Evaluator {
         let total = questions.num_images().min(limit.unwrap_or(usize::MAX)).max(1);
         let stops = &|| watch.is_cancelled();
         questions.each::<EvaluateError>(&|seen| seen >= total || watch.is_cancelled(), &mut |i, batch| {
-            let known = match known.answers.get(&i) {
-                Some(known) => known.clone(),
-                None => known.keep(i, dense.finish(dense.begin(&batch.inputs)?, stops)?),
-            };
-            let answers = known.first().map_or(Answers::Values, |(_, first)| Answers::of(graph, first, batch.images.len()));
+            let (known, answering) = known.answers(graph, (i, batch), || dense.finish(dense.begin(&batch.inputs)?, stops))?;
             match pruned {
                 Some(network) => {
-                    let outputs = network.finish(network.begin(&batch.inputs)?, stops)?;
-                    tally.add(answers, &known, &outputs, &batch.images, &batch.labels);
+                    let outputs = batch.answers(network.finish(network.begin(&batch.inputs)?, stops)?);
+                    tally.add(answering, &known, &outputs, &batch.images, &batch.labels);
                 }
-                None => tally.add(answers, &known, &known, &batch.images, &batch.labels),
+                None => tally.add(answering, &known, &known, &batch.images, &batch.labels),
             }
             seen += batch.images.len();
             watch.progress(seen as f32 / total as f32, "Evaluating");

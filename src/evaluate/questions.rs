@@ -29,7 +29,65 @@ pub struct Batch {
     pub images: Vec<usize>,
     /// Their classes, where known.
     pub labels: Vec<Option<usize>>,
+    /// Rows behind them that only fill up the batch of a model that takes no smaller one; nobody counts what they answer.
+    pub filling: usize,
 }
+
+/// How many images go through the network at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batching {
+    /// At most so many; the last batch may be smaller.
+    UpTo(usize),
+    /// Exactly so many: a batch that is smaller is filled up.
+    Exactly(usize),
+}
+
+impl Batching {
+    /// That number.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::UpTo(n) | Self::Exactly(n) => n,
+        }
+    }
+}
+
+impl Batch {
+    /// The batch with as many rows as the model wants: its last image again and again.
+    fn filled(mut self, batching: Batching, is_open: &[bool]) -> Self {
+        let Batching::Exactly(size) = batching else { return self };
+        let Some(filling) = size.checked_sub(self.images.len()).filter(|&n| n > 0 && !self.images.is_empty()) else { return self };
+        for ((_, array), _) in self.inputs.iter_mut().zip(is_open).filter(|(_, is_open)| **is_open) {
+            let count = self.images.len();
+            let Some(last) = array.rows(count - 1..count) else { return self };
+            let mut parts = vec![&*array];
+            parts.extend(std::iter::repeat_n(&last, filling));
+            let Some(whole) = Array::stacked(&parts) else { return self };
+            *array = whole;
+        }
+        self.filling = filling;
+        self
+    }
+
+    /// What a network gave for these inputs, less what it gave for the rows that fill up the batch.
+    #[must_use]
+    pub fn answers(&self, mut outputs: Vec<(String, Array)>) -> Vec<(String, Array)> {
+        if self.filling > 0 {
+            let count = self.images.len();
+            for (_, array) in &mut outputs {
+                if array.shape.first() == Some(&(count + self.filling))
+                    && let Some(rows) = array.rows(0..count)
+                {
+                    *array = rows;
+                }
+            }
+        }
+        outputs
+    }
+}
+
+/// Inputs of a network by name.
+pub type Inputs = Vec<(String, Array)>;
 
 /// A picture that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +135,9 @@ pub enum QuestionsError {
 #[derive(Debug)]
 pub struct Questions {
     source: Source,
+    batching: Batching,
+    /// Whether the model says that it takes any batch, for every input.
+    is_open: Vec<bool>,
     kept: Vec<Arc<Batch>>,
     is_whole: bool,
     broken: Vec<Broken>,
@@ -84,7 +145,7 @@ pub struct Questions {
 
 #[derive(Debug)]
 enum Source {
-    Images { set: Arc<ImageSet>, preprocess: Preprocess, order: Vec<usize>, batch: usize, input: String },
+    Images { set: Arc<ImageSet>, preprocess: Preprocess, order: Vec<usize>, input: String },
     Noise,
 }
 
@@ -113,11 +174,12 @@ impl Questions {
         if !fits {
             return Err(QuestionsError::NotForImages { wanted: wanted() });
         }
-        let batch = input.shape.first().copied().flatten().unwrap_or(batch).max(1);
+        let declared = input.shape.first().copied().flatten().filter(|&n| n > 0);
+        let batching = declared.map_or(Batching::UpTo(batch.max(1)), Batching::Exactly);
         let mut order = strided(set.images.len());
         order.truncate(limit.unwrap_or(usize::MAX));
-        let source = Source::Images { set, preprocess, order, batch, input: input.name.clone() };
-        Ok(Self { source, kept: Vec::new(), is_whole: false, broken: Vec::new() })
+        let source = Source::Images { set, preprocess, order, input: input.name.clone() };
+        Ok(Self { source, batching, is_open: vec![declared.is_none()], kept: Vec::new(), is_whole: false, broken: Vec::new() })
     }
 
     /// Seeded noise, standard normal, for every float input; integers are 0.
@@ -127,8 +189,102 @@ impl Questions {
     pub fn noise(graph: &Graph, seed: u64) -> Result<Self, QuestionsError> {
         let inputs = noise(graph, NOISE_IMAGES, None, seed)?;
         let images = inputs.first().map_or(1, |(_, array)| array.shape.first().copied().unwrap_or(1));
-        let batch = Batch { inputs, images: (0..images).collect(), labels: vec![None; images] };
-        Ok(Self { source: Source::Noise, kept: vec![Arc::new(batch)], is_whole: true, broken: Vec::new() })
+        let batch = Batch { inputs, images: (0..images).collect(), labels: vec![None; images], filling: 0 };
+        let is_open = graph.inputs.iter().map(|input| input.shape.first() == Some(&None)).collect();
+        let kept = vec![Arc::new(batch)];
+        Ok(Self { source: Source::Noise, batching: Batching::UpTo(images), is_open, kept, is_whole: true, broken: Vec::new() })
+    }
+
+    /// How many images go through the network at once.
+    #[must_use]
+    pub fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    /// The first two images, each as the inputs of a batch of one; one image makes two, the second turned round. `None` where the
+    /// model says how large its batch is, or no image can be used.
+    #[must_use]
+    pub fn samples(&self) -> Option<[Inputs; 2]> {
+        if !self.is_open.iter().any(|&is_open| is_open) {
+            return None;
+        }
+        let mut samples = match &self.source {
+            Source::Images { set, preprocess, order, input } => {
+                let stop = Stop(Arc::new(AtomicBool::new(false)));
+                let loader = Loader::start(set, preprocess, order.clone(), 1, stop.0.clone());
+                let usable = loader.filter(|pictures| !pictures.indices.is_empty());
+                usable.take(2).map(|pictures| vec![(input.clone(), pictures.array)]).collect::<Vec<_>>()
+            }
+            Source::Noise => {
+                let inputs = &self.kept.first()?.inputs;
+                (0..2).filter_map(|row| self.part(inputs, row..row + 1)).collect()
+            }
+        };
+        if let [one] = &mut samples[..] {
+            let mut other = one.clone();
+            for (_, array) in &mut other {
+                if let crate::network::ArrayData::F32(data) = &mut array.data {
+                    data.reverse();
+                }
+            }
+            samples.push(other);
+        }
+        samples.try_into().ok()
+    }
+
+    /// Rows of every input whose batch is open; the others as they are.
+    fn part(&self, inputs: &Inputs, rows: std::ops::Range<usize>) -> Option<Inputs> {
+        let part = |((name, array), &is_open): (&(String, Array), &bool)| {
+            Some((name.clone(), if is_open { array.rows(rows.clone())? } else { array.clone() }))
+        };
+        inputs.iter().zip(&self.is_open).map(part).collect()
+    }
+
+    /// Two questions as one; `None` where they do not fit.
+    #[must_use]
+    pub fn together(&self, [a, b]: &[Inputs; 2]) -> Option<Inputs> {
+        let mut both = Vec::with_capacity(a.len());
+        for (((name, a), (_, b)), &is_open) in a.iter().zip(b).zip(&self.is_open) {
+            both.push((name.clone(), if is_open { Array::stacked(&[a, b])? } else { a.clone() }));
+        }
+        Some(both)
+    }
+
+    /// A question as often as this; `None` where it cannot be repeated.
+    #[must_use]
+    pub fn repeated(&self, inputs: &Inputs, times: usize) -> Option<Inputs> {
+        let many = |((name, array), &is_open): (&(String, Array), &bool)| {
+            Some((name.clone(), if is_open { Array::stacked(&vec![array; times])? } else { array.clone() }))
+        };
+        inputs.iter().zip(&self.is_open).map(many).collect()
+    }
+
+    /// Asks so many at once from now on.
+    pub fn set_batching(&mut self, batching: Batching) {
+        if self.batching == batching {
+            return;
+        }
+        self.batching = batching;
+        match self.source {
+            Source::Images { .. } => {
+                self.kept.clear();
+                self.broken.clear();
+                self.is_whole = false;
+            }
+            Source::Noise => {
+                let size = batching.size().max(1);
+                let mut kept = Vec::new();
+                for batch in &self.kept {
+                    for start in (0..batch.images.len()).step_by(size) {
+                        let rows = start..(start + size).min(batch.images.len());
+                        let Some(inputs) = self.part(&batch.inputs, rows.clone()) else { continue };
+                        let (images, labels) = (batch.images[rows.clone()].to_vec(), batch.labels[rows].to_vec());
+                        kept.push(Arc::new(Batch { inputs, images, labels, filling: 0 }.filled(batching, &self.is_open)));
+                    }
+                }
+                self.kept = kept;
+            }
+        }
     }
 
     /// Images in all, broken ones included.
@@ -163,12 +319,13 @@ impl Questions {
         if self.is_whole || is_over(handed) {
             return Ok(());
         }
-        let Source::Images { set, preprocess, order, batch, input } = &self.source else { return Ok(()) };
+        let Source::Images { set, preprocess, order, input } = &self.source else { return Ok(()) };
+        let batching = self.batching;
         let seen: usize = self.kept.iter().map(|b| b.images.len()).sum::<usize>() + self.broken.len();
         let stop = Stop(Arc::new(AtomicBool::new(false)));
-        let is_first = !self.kept.iter().any(|b| b.images.len() < *batch) && self.kept_bytes() < KEPT_BYTES;
+        let is_first = !self.kept.iter().any(|b| b.images.len() < batching.size()) && self.kept_bytes() < KEPT_BYTES;
         let rest = order.get(seen.min(order.len())..).unwrap_or_default().to_vec();
-        let loader = Loader::start(set, preprocess, rest, *batch, stop.0.clone());
+        let loader = Loader::start(set, preprocess, rest, batching.size(), stop.0.clone());
         let mut kept_bytes = self.kept_bytes();
         let mut next = self.kept.len();
         let mut keeps = is_first;
@@ -189,7 +346,8 @@ impl Questions {
             }
             let bytes = array.shape.iter().product::<usize>() * size_of::<f32>();
             let labels = indices.iter().map(|&i| set.images[i].class).collect();
-            let batch = Arc::new(Batch { inputs: vec![(input.clone(), array)], images: indices, labels });
+            let batch = Batch { inputs: vec![(input.clone(), array)], images: indices, labels, filling: 0 };
+            let batch = Arc::new(batch.filled(batching, &[true]));
             keeps = keeps && kept_bytes + bytes <= KEPT_BYTES;
             if keeps {
                 kept_bytes += bytes;

@@ -36,7 +36,7 @@ impl Criterion {
         match self {
             Self::Top1 => effect.top1,
             Self::Agreement => effect.agreement,
-            Self::Cosine => Some(effect.mean_cosine),
+            Self::Cosine => effect.mean_cosine,
         }
     }
 }

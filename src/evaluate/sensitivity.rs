@@ -10,7 +10,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::{EvaluateError, Evaluator};
 use crate::engine::{Engine, EngineError};
 use crate::graph::ParameterId;
-use crate::measure::{Answers, Effect, Tally};
+use crate::measure::{Effect, Tally};
 use crate::network::{Network, Pass};
 use crate::prune::Amount;
 use crate::watch::Watch;
@@ -139,6 +139,7 @@ impl Evaluator {
         watch: &dyn Watch,
         each: &mut dyn FnMut(&Sensitivity),
     ) -> Result<(), EvaluateError> {
+        self.settle(watch)?;
         let Self { engine, questions, known, .. } = self;
         let dense = engine.dense_network()?;
         let graph = &engine.model().graph;
@@ -161,23 +162,17 @@ impl Evaluator {
             dense.advance(&mut pass, node, stops)?;
             found.nodes_run += (node - from.min(node)) as u64;
             let outputs = networks.iter().map(|network| network.finish(pass.clone(), stops)).collect::<Result<Vec<_>, _>>();
-            let answered = outputs.and_then(|outputs| {
-                let known = match known.answers.get(&i) {
-                    Some(known) => known.clone(),
-                    None => known.keep(i, dense.finish(pass.clone(), stops)?),
-                };
-                Ok((outputs, known))
-            });
+            let answered =
+                outputs.and_then(|outputs| Ok((outputs, known.answers(graph, (i, batch), || dense.finish(pass.clone(), stops))?)));
             // Of what is beyond the limit every parameter runs the batch from the start again.
             let bytes = pass.bytes();
             if begun.bytes + bytes <= HELD_BYTES {
                 held.insert(i, (pass, node));
             }
-            let (outputs, known) = answered?;
+            let (outputs, (known, answering)) = answered?;
             begun.bytes += bytes;
-            let answers = known.first().map_or(Answers::Values, |(_, first)| Answers::of(graph, first, batch.images.len()));
-            for (outputs, tally) in outputs.iter().zip(&mut begun.tallies) {
-                tally.add(answers, &known, outputs, &batch.images, &batch.labels);
+            for (outputs, tally) in outputs.into_iter().zip(&mut begun.tallies) {
+                tally.add(answering, &known, &batch.answers(outputs), &batch.images, &batch.labels);
                 found.nodes_run += (num_nodes - node) as u64;
                 found.nodes_from_start += num_nodes as u64;
             }

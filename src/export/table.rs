@@ -84,7 +84,7 @@ pub fn effects(first: &[&str], rows: impl IntoIterator<Item = (Vec<String>, [Str
 #[must_use]
 pub fn effect_fields(effect: &Effect) -> [String; 6] {
     let Effect { top1, top5, agreement, mean_cosine, mean_kl, images, .. } = effect;
-    [optional(*top1), optional(*top5), optional(*agreement), mean_cosine.to_string(), optional(*mean_kl), images.to_string()]
+    [optional(*top1), optional(*top5), optional(*agreement), optional(*mean_cosine), optional(*mean_kl), images.to_string()]
 }
 
 /// An amount as it is typed: a fraction with a dot, a count without.
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn effects_have_their_heads_and_empty_fields_for_what_is_not_known() {
-        let effect = Effect { top1: Some(0.5), mean_cosine: 0.25, images: 3, ..Effect::default() };
+        let effect = Effect { top1: Some(0.5), mean_cosine: Some(0.25), images: 3, ..Effect::default() };
         let row = (vec!["=x,y".to_owned(), amount_field(Amount::Fraction(1.0))], effect_fields(&effect));
         assert_eq!(
             effects(&["parameter", "amount"], [row]),

@@ -2,37 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::graph::Graph;
+use super::answering::{Answering, Answers};
 use crate::network::Array;
 
 /// Below the smallest probability that a float32 softmax gives for logits in use; its logarithm is finite.
 const SMALLEST_PROBABILITY: f64 = 1e-38;
-
-/// What a network's first output means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answers {
-    /// One score per class, before softmax.
-    Logits,
-    /// One probability per class: the network ends with a softmax.
-    Probabilities,
-    /// Anything else.
-    Values,
-}
-
-impl Answers {
-    /// What the first output of `graph` means, when it looks like `output`: a classifier gives a row of two and more classes for
-    /// each of its `images`.
-    #[must_use]
-    pub fn of(graph: &Graph, output: &Array, images: usize) -> Self {
-        let is_row = output.shape.len() >= 2 && output.shape[0] == images && output.shape[2..].iter().all(|&d| d == 1);
-        if !is_row || output.shape[1] < 2 || output.as_f32().is_none() {
-            return Self::Values;
-        }
-        let value = graph.outputs.first().map(|(_, value)| *value);
-        let is_softmax = graph.nodes.iter().any(|n| n.op == "Softmax" && n.output(0) == value);
-        if is_softmax { Self::Probabilities } else { Self::Logits }
-    }
-}
 
 /// An image that the pruned network takes for another class than the dense one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +30,8 @@ pub struct Effect {
     pub top5: Option<f64>,
     /// Share of the images with the dense network's first answer; `None` for networks that do not classify.
     pub agreement: Option<f64>,
-    /// Mean cosine between the first outputs, flattened, of pruned and dense network.
-    pub mean_cosine: f64,
+    /// Mean cosine between the answers, flattened, of pruned and dense network; `None` where they are no floats.
+    pub mean_cosine: Option<f64>,
     /// Mean Kullback-Leibler divergence of the pruned network's classes from the dense one's, in nats:
     /// `kl_div(log_softmax(pruned), log_softmax(dense), log_target=True, reduction="batchmean")`.
     pub mean_kl: Option<f64>,
@@ -76,6 +50,7 @@ pub struct Tally {
     top5: usize,
     classes: usize,
     classified: usize,
+    compared: usize,
     cosine: f64,
     kl: f64,
     errors: BTreeMap<usize, (String, f64, f64)>,
@@ -88,7 +63,7 @@ impl Tally {
     /// What does not fit together is left out of the figure that it concerns.
     pub fn add(
         &mut self,
-        answers: Answers,
+        answering: &Answering,
         dense: &[(String, Array)],
         pruned: &[(String, Array)],
         images: &[usize],
@@ -104,29 +79,43 @@ impl Tally {
             }
         }
         self.images += images.len();
-        let (Some((_, d)), Some((_, p))) = (dense.first(), pruned.first()) else { return };
+        let (Some((_, d)), Some((_, p))) = (dense.get(answering.output), pruned.get(answering.output)) else { return };
+        if let (Answers::Label, Some(d), Some(p)) = (answering.answers, d.as_i64(), p.as_i64()) {
+            for (n, (&d, &p)) in d.iter().zip(p).enumerate().take(images.len()) {
+                self.classify(images[n], [usize::try_from(d).unwrap_or(usize::MAX), usize::try_from(p).unwrap_or(usize::MAX)]);
+                if let Some(class) = labels.get(n).copied().flatten() {
+                    self.labelled += 1;
+                    self.top1 += usize::from(usize::try_from(p) == Ok(class));
+                }
+            }
+        }
         let (Some(d), Some(p)) = (d.as_f32(), p.as_f32()) else { return };
         if images.is_empty() || d.len() != p.len() || d.len() % images.len() != 0 || d.is_empty() {
             return;
         }
         let width = d.len() / images.len();
         for (n, (d, p)) in d.chunks_exact(width).zip(p.chunks_exact(width)).enumerate() {
+            self.compared += 1;
             self.cosine += cosine(d, p);
-            if answers == Answers::Values {
+            if answering.answers == Answers::Values {
                 continue;
             }
             self.classes = width;
-            self.classified += 1;
-            self.kl += divergence(answers, d, p);
-            let (dense, pruned) = (largest(d), largest(p));
-            if dense != pruned {
-                self.changed.push(Changed { image: images[n], dense, pruned });
-            }
+            self.kl += divergence(answering.answers, d, p);
+            self.classify(images[n], [largest(d), largest(p)]);
             if let Some(class) = labels.get(n).copied().flatten() {
                 self.labelled += 1;
-                self.top1 += usize::from(pruned == class);
+                self.top1 += usize::from(largest(p) == class);
                 self.top5 += usize::from(rank(p, class).is_some_and(|rank| rank < 5));
             }
+        }
+    }
+
+    /// Counts the classes that the dense and the pruned network see in an image.
+    fn classify(&mut self, image: usize, [dense, pruned]: [usize; 2]) {
+        self.classified += 1;
+        if dense != pruned {
+            self.changed.push(Changed { image, dense, pruned });
         }
     }
 
@@ -139,8 +128,8 @@ impl Tally {
             top1: share(self.top1, self.labelled),
             top5: share(self.top5, self.labelled).filter(|_| self.classes > 5),
             agreement: share(self.classified - self.changed.len(), self.classified),
-            mean_cosine: self.cosine / self.images.max(1) as f64,
-            mean_kl: (self.classified > 0).then(|| self.kl / self.classified as f64),
+            mean_cosine: (self.compared > 0).then(|| self.cosine / self.compared as f64),
+            mean_kl: (self.classified > 0 && self.classes > 0).then(|| self.kl / self.classified as f64),
             relative_errors: self.errors.values().map(|(name, error, norm)| (name.clone(), ratio(*error, *norm))).collect(),
             changed: self.changed.clone(),
         }
@@ -197,6 +186,10 @@ fn log_probabilities(answers: Answers, scores: &[f32]) -> Vec<f64> {
 mod tests {
     use super::*;
 
+    fn output(answers: Answers) -> Answering {
+        Answering { output: 0, answers, classes: 0, others: Vec::new() }
+    }
+
     fn batch(rows: &[[f32; 3]]) -> Vec<(String, Array)> {
         vec![("logits".into(), Array::f32([rows.len(), 3], rows.concat()))]
     }
@@ -206,7 +199,7 @@ mod tests {
         let dense = batch(&[[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 0.0, 5.0]]);
         let pruned = batch(&[[3.0, 1.0, 0.0], [2.5, 2.0, 1.0], [f32::NAN, 0.0, 5.0]]);
         let mut tally = Tally::default();
-        tally.add(Answers::Logits, &dense, &pruned, &[7, 8, 9], &[Some(0), Some(0), None]);
+        tally.add(&output(Answers::Logits), &dense, &pruned, &[7, 8, 9], &[Some(0), Some(0), None]);
         let effect = tally.effect();
         assert_eq!((effect.images, effect.top1, effect.top5), (3, Some(1.0), None));
         assert_eq!(effect.agreement, Some(1.0 / 3.0));
@@ -217,10 +210,10 @@ mod tests {
     fn nothing_pruned_costs_nothing() {
         let dense = batch(&[[3.0, 1.0, 0.0], [0.0, 2.0, 1.0]]);
         let mut tally = Tally::default();
-        tally.add(Answers::Logits, &dense, &dense, &[0, 1], &[None, None]);
+        tally.add(&output(Answers::Logits), &dense, &dense, &[0, 1], &[None, None]);
         let effect = tally.effect();
         assert_eq!((effect.agreement, effect.top1), (Some(1.0), None));
-        assert!((effect.mean_cosine - 1.0).abs() < 1e-12 && effect.mean_kl.is_some_and(|kl| kl.abs() < 1e-12));
+        assert!(effect.mean_cosine.is_some_and(|c| (c - 1.0).abs() < 1e-12) && effect.mean_kl.is_some_and(|kl| kl.abs() < 1e-12));
         assert_eq!(effect.relative_errors, [("logits".to_owned(), 0.0)]);
     }
 
@@ -234,10 +227,21 @@ mod tests {
     }
 
     #[test]
+    fn networks_that_give_the_class_itself_are_counted_and_have_no_cosine() {
+        let of = |classes: Vec<i64>| vec![("label".to_owned(), Array::i64([classes.len()], classes))];
+        let mut tally = Tally::default();
+        tally.add(&output(Answers::Label), &of(vec![3, 1, -1]), &of(vec![3, 2, -1]), &[4, 5, 6], &[Some(3), Some(2), Some(0)]);
+        let effect = tally.effect();
+        assert_eq!((effect.top1, effect.agreement), (Some(2.0 / 3.0), Some(2.0 / 3.0)));
+        assert_eq!((effect.mean_cosine, effect.mean_kl), (None, None));
+        assert_eq!(effect.changed[..], [Changed { image: 5, dense: 1, pruned: 2 }]);
+    }
+
+    #[test]
     fn networks_that_do_not_classify_have_a_relative_error() {
         let of = |x: f32| vec![("y".to_owned(), Array::f32([1, 1, 2, 2], vec![3.0, 4.0, 0.0, x]))];
         let mut tally = Tally::default();
-        tally.add(Answers::Values, &of(0.0), &of(1.0), &[0], &[None]);
+        tally.add(&output(Answers::Values), &of(0.0), &of(1.0), &[0], &[None]);
         let effect = tally.effect();
         assert_eq!((effect.agreement, effect.mean_kl), (None, None));
         assert!((effect.relative_errors[0].1 - 0.2).abs() < 1e-9);

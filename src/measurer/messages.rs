@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Sizes, Timed};
 use crate::evaluate::{Broken, Found, Sensitivity};
-use crate::images::{Preprocess, RgbPicture};
+use crate::images::{ClassOrder, Preprocess, RgbPicture};
 use crate::measure::{Effect, Loss};
 use crate::network::Work;
 use crate::prune::{PerMethod, Recipe};
@@ -17,6 +17,10 @@ pub enum Request {
     Images(PathBuf),
     /// The classes of the images are those that this file names.
     Labels(PathBuf),
+    /// Numbered classes are in this order.
+    ClassOrder(ClassOrder),
+    /// The output of this name answers; `None` for the one that classifies.
+    Output(Option<String>),
     /// Preprocess images like this from now on; `None` as the files beside the model say.
     Preprocess(Option<Box<Preprocess>>),
     /// Show them noise.
@@ -74,8 +78,12 @@ pub struct Shown {
     pub preprocess: Option<Preprocess>,
     /// Where that comes from, in words.
     pub provenance: String,
-    /// Why the labels are not used, where there are any.
+    /// What was left out of the folder, and why the labels are not used, where that is so.
     pub remark: Option<String>,
+    /// Whether the classes are numbered, so that their order is a person's choice.
+    pub asks_order: bool,
+    /// What was chosen.
+    pub class_order: Option<ClassOrder>,
 }
 
 /// What a position of the slider costs.
@@ -91,6 +99,12 @@ pub struct Cost {
     pub is_whole: bool,
     /// Images that could not be used.
     pub broken: Vec<Broken>,
+    /// Which of the model's outputs answers.
+    pub output: usize,
+    /// Whether a person chose it.
+    pub is_output_chosen: bool,
+    /// What a person should know of how the network is asked and answers, a line each.
+    pub remarks: Vec<String>,
 }
 
 /// Methods over amounts; filled from coarse to fine.

@@ -54,6 +54,9 @@ impl Inside {
             effects: PerMethod::new(&Method::ALL, |_| None),
             is_whole: false,
             broken: Vec::new(),
+            output: 0,
+            is_output_chosen: self.output.is_some(),
+            remarks: Vec::new(),
         };
         // A first look at a part, then everything.
         let part = self.images.as_ref().map_or(BATCH, |images| batch(&images.preprocess));
@@ -68,6 +71,8 @@ impl Inside {
             })?;
             cost.is_whole = limit.is_none();
             cost.broken = evaluator.questions().broken().to_vec();
+            cost.output = evaluator.answering().map_or(0, |answering| answering.output);
+            cost.remarks = evaluator.remarks();
             (self.tell)(self.model, Finding::Cost(Box::new(cost.clone())));
         }
         self.measured = Some(state);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{Finding, Inside, Shown};
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluateError, Evaluator, Questions};
-use crate::images::{ImageSet, Preprocess, Provenance};
+use crate::images::{ClassOrder, ImageSet, Preprocess, Provenance};
 use crate::watch::Token;
 
 /// Images that go through the network at once, and that are the first part looked at: no more than this,
@@ -19,10 +19,14 @@ const BATCH_PIXELS: usize = 1 << 20;
 #[derive(Clone)]
 pub(super) struct Images {
     pub(super) set: Arc<ImageSet>,
+    /// The set as it was opened, its labels included where the network cannot use them.
+    pub(super) opened: Arc<ImageSet>,
     pub(super) path: PathBuf,
     pub(super) preprocess: Preprocess,
     pub(super) provenance: Provenance,
     pub(super) remark: Option<String>,
+    pub(super) asks_order: bool,
+    pub(super) class_order: Option<ClassOrder>,
 }
 
 impl Inside {
@@ -30,14 +34,38 @@ impl Inside {
         let Some(engine) = &self.engine else { return Ok(()) };
         let set = Arc::new(ImageSet::open(path, None).map_err(|e| e.to_string())?);
         let (preprocess, provenance) = Preprocess::for_model(&engine.model().graph, &engine.model().file.path);
-        self.show_images(Images { set, path: path.to_owned(), preprocess, provenance, remark: None })
+        let (path, asks_order) = (path.to_owned(), set.is_order_in_doubt());
+        self.show_images(Images { opened: set.clone(), set, path, preprocess, provenance, remark: None, asks_order, class_order: None })
     }
 
     /// The images in hand, with classes that a file names.
     pub(super) fn label(&mut self, labels: &Path) -> Result<(), String> {
         let Some(images) = self.images.clone() else { return Ok(()) };
         let set = Arc::new(ImageSet::open(&images.path, Some(labels)).map_err(|e| e.to_string())?);
-        self.show_images(Images { set, remark: None, ..images })
+        let asks_order = set.is_order_in_doubt();
+        self.show_images(Images { opened: set.clone(), set, remark: None, asks_order, class_order: None, ..images })
+    }
+
+    /// The images in hand, with their classes in this order.
+    pub(super) fn order(&mut self, order: ClassOrder) -> Result<(), String> {
+        let Some(images) = self.images.clone() else { return Ok(()) };
+        let set = Arc::new(ImageSet::open(&images.path, None).map_err(|e| e.to_string())?.ordered(order));
+        self.show_images(Images { opened: set.clone(), set, remark: None, class_order: Some(order), ..images })
+    }
+
+    /// The output of this name answers.
+    pub(super) fn answer_with(&mut self, output: Option<String>) -> Result<(), String> {
+        let Some(evaluator) = &mut self.evaluator else { return Ok(()) };
+        evaluator.choose_output(output.as_deref()).map_err(|e| e.to_string())?;
+        self.output = output;
+        match self.images.clone() {
+            // Labels that another output could not use may suit this one.
+            Some(images) => self.show_images(Images { set: images.opened.clone(), remark: None, ..images }),
+            None => {
+                self.renew();
+                Ok(())
+            }
+        }
     }
 
     /// The images in hand, preprocessed in another way.
@@ -52,6 +80,7 @@ impl Inside {
     }
 
     pub(super) fn show_images(&mut self, images: Images) -> Result<(), String> {
+        let remarks: Vec<String> = images.remark.iter().cloned().chain(images.set.remarks()).collect();
         let shown = Shown {
             path: Some(images.path.clone()),
             images: images.set.images.len(),
@@ -59,7 +88,9 @@ impl Inside {
             is_labelled: images.set.is_labelled(),
             preprocess: Some(images.preprocess.clone()),
             provenance: images.provenance.to_string(),
-            remark: images.remark.clone(),
+            remark: (!remarks.is_empty()).then(|| remarks.join("\n")),
+            asks_order: images.asks_order,
+            class_order: images.class_order,
         };
         let before = self.images.replace(images);
         if let Err(error) = self.ask_again() {
@@ -99,7 +130,11 @@ impl Inside {
     /// These questions from now on.
     pub(super) fn ask(&mut self, questions: Questions) {
         let Some(engine) = &self.engine else { return };
-        self.evaluator = Some(Evaluator::new(engine.clone(), questions));
+        let classes = self.images.as_ref().filter(|images| images.set.is_labelled()).map(|images| images.set.classes.len());
+        let mut evaluator = Evaluator::new(engine.clone(), questions, classes);
+        // Of another model it is not.
+        let _ = evaluator.choose_output(self.output.as_deref());
+        self.evaluator = Some(evaluator);
         self.renew();
     }
 
@@ -114,6 +149,8 @@ impl Inside {
             preprocess: None,
             provenance: String::new(),
             remark: None,
+            asks_order: false,
+            class_order: None,
         };
         self.images = None;
         self.ask(questions);

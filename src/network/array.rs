@@ -70,6 +70,44 @@ impl Array {
         }
     }
 
+    /// Rows `rows` along the first dimension; `None` where there are no such.
+    #[must_use]
+    pub fn rows(&self, rows: std::ops::Range<usize>) -> Option<Self> {
+        let (&count, rest) = self.shape.split_first()?;
+        let width: usize = rest.iter().product();
+        if rows.start > rows.end || rows.end > count || !self.is_whole() {
+            return None;
+        }
+        let part = rows.start * width..rows.end * width;
+        let data = match &self.data {
+            ArrayData::F32(v) => ArrayData::F32(v[part].to_vec()),
+            ArrayData::I64(v) => ArrayData::I64(v[part].to_vec()),
+            ArrayData::Bool(v) => ArrayData::Bool(v[part].to_vec()),
+        };
+        let shape = std::iter::once(rows.len()).chain(rest.iter().copied()).collect();
+        Some(Self { shape, dtype: self.dtype, data })
+    }
+
+    /// These after one another along the first dimension; `None` where they do not fit.
+    #[must_use]
+    pub fn stacked(parts: &[&Self]) -> Option<Self> {
+        let (first, rest) = parts.split_first()?;
+        let mut whole = (*first).clone();
+        for part in rest {
+            if whole.shape.get(1..)? != part.shape.get(1..)? {
+                return None;
+            }
+            match (&mut whole.data, &part.data) {
+                (ArrayData::F32(to), ArrayData::F32(from)) => to.extend_from_slice(from),
+                (ArrayData::I64(to), ArrayData::I64(from)) => to.extend_from_slice(from),
+                (ArrayData::Bool(to), ArrayData::Bool(from)) => to.extend_from_slice(from),
+                _ => return None,
+            }
+            whole.shape[0] += part.shape.first()?;
+        }
+        Some(whole)
+    }
+
     /// Whether the number of elements is the product of the shape.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -92,3 +92,51 @@ fn labels_that_do_not_fit_are_told_and_a_file_makes_them_fit() {
     window.wait("labels", |s| is_measured(s, 3) && s.costs.cost.as_ref().unwrap().dense.top1.is_some());
     assert!((accuracy(&window) - 1.0).abs() < 1e-9 && !window.says("The labels are not used"));
 }
+
+/// Numbers from 5 to 14 sort in two ways; only a person knows which one the network was trained with.
+#[test]
+fn the_order_of_numbered_classes_is_chosen_and_what_is_left_out_is_told() {
+    let mut window = Window::on(Some(super::driver::DEMO));
+    window.click(Role::Tab, "Effect");
+    let folder = window.path("numbered");
+    for class in 0..10 {
+        let target = folder.join((class + 5).to_string());
+        std::fs::create_dir_all(&target).unwrap();
+        let source = std::fs::read_dir(format!("assets/digits/{class}")).unwrap().map(|e| e.unwrap().path()).min().unwrap();
+        std::fs::copy(&source, target.join("one.png")).unwrap();
+    }
+    std::fs::write(folder.join("notes.txt"), "no picture").unwrap();
+    window.answer(&folder);
+    window.button("Choose images…");
+    window.wait("the effect", |s| is_measured(s, 10));
+    assert!(window.says("The labels are not used: the classes are numbered"));
+    assert!(window.says("Left out: 1 .txt, no picture: notes.txt"));
+    assert_eq!(window.state().costs.cost.as_ref().unwrap().dense.top1, None);
+
+    window.click(Role::RadioButton, "By number");
+    window.wait("labels", |s| is_measured(s, 10) && s.costs.cost.as_ref().unwrap().dense.top1.is_some());
+    assert!((accuracy(&window) - 1.0).abs() < 1e-9 && !window.says("The labels are not used"));
+    window.click(Role::RadioButton, "As text");
+    window.wait("other labels", |s| is_measured(s, 10) && s.costs.cost.as_ref().unwrap().dense.top1.is_some_and(|top1| top1 < 0.5));
+}
+
+/// A network that gives features before its classes: the classes answer, that is said, and another output can be chosen.
+#[test]
+fn the_output_that_answers_is_told_and_chosen() {
+    let folder = "tests/folders/stray";
+    let mut window = Window::on(Some("tests/answering/features_then_logits.onnx"));
+    window.click(Role::Tab, "Effect");
+    window.answer(std::path::Path::new(folder));
+    window.button("Choose images…");
+    window.wait("the effect", |s| is_measured(s, 36));
+    assert!((accuracy(&window) - 1.0).abs() < 1e-9);
+    assert!(window.says("taken from the output “logits”; “features” could be meant as well"));
+    window.click(Role::ComboBox, "Output that answers");
+    window.button("features");
+    window.wait("features", |s| is_measured(s, 36) && s.costs.cost.as_ref().unwrap().output == 0);
+    assert!(window.says("The labels are not used: 12 classes and 64 outputs"));
+    window.click(Role::ComboBox, "Output that answers");
+    window.button("Found by itself");
+    window.wait("classes", |s| is_measured(s, 36) && s.costs.cost.as_ref().unwrap().dense.top1 == Some(1.0));
+    assert!(!window.says("The labels are not used"));
+}

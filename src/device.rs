@@ -27,7 +27,7 @@ pub enum DeviceChoice {
 
 /// Why no device could be opened.
 #[derive(Clone, Debug, Error)]
-pub enum OpenError {
+pub enum AdapterError {
     /// No Vulkan, Metal, Direct3D 12 or OpenGL driver offers an adapter.
     #[error(
         "no GPU adapter was found: no Vulkan, Metal, Direct3D 12 or OpenGL driver offers one. Choose the CPU (--device cpu), or install a driver \
@@ -65,8 +65,8 @@ impl ComputeDevice {
     ///
     /// # Errors
     ///
-    /// [`OpenError`], with [`DeviceChoice::Gpu`] alone: there is no adapter, or it cannot be used.
-    pub fn open(choice: DeviceChoice) -> Result<Self, OpenError> {
+    /// [`AdapterError`], with [`DeviceChoice::Gpu`] alone: there is no adapter, or it cannot be used.
+    pub fn open(choice: DeviceChoice) -> Result<Self, AdapterError> {
         match choice {
             DeviceChoice::Cpu => Ok(Self::cpu(None)),
             DeviceChoice::Gpu => Self::gpu(),
@@ -86,13 +86,13 @@ impl ComputeDevice {
         Self { device: Device::flex(), name: "CPU".to_owned(), is_gpu: false, is_software: false, note }
     }
 
-    fn gpu() -> Result<Self, OpenError> {
+    fn gpu() -> Result<Self, AdapterError> {
         let mut opened = GPU.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gpu) = &*opened {
             return Ok(gpu.clone());
         }
         if !has_adapter()? {
-            return Err(OpenError::NoAdapter);
+            return Err(AdapterError::NoAdapter);
         }
         let (device, setup) = init()?;
         let info = setup.adapter.get_info();
@@ -104,7 +104,7 @@ impl ComputeDevice {
 
 /// Whether Vulkan, Metal or Direct3D 12 offers an adapter that is not software. OpenGL is not asked: a GPU that has nothing better
 /// is slower than the CPU, and can still be asked for by [`DeviceChoice::Gpu`].
-fn has_hardware() -> Result<bool, OpenError> {
+fn has_hardware() -> Result<bool, AdapterError> {
     guarded(|| {
         let backends = Backends::PRIMARY;
         let instance = Instance::new(InstanceDescriptor { backends, ..InstanceDescriptor::new_without_display_handle() });
@@ -114,18 +114,18 @@ fn has_hardware() -> Result<bool, OpenError> {
 }
 
 /// Whether the graphics interface that `CubeCL` would settle on offers any adapter.
-fn has_adapter() -> Result<bool, OpenError> {
+fn has_adapter() -> Result<bool, AdapterError> {
     guarded(|| Ok(CubeDevice::enumerate_all().iter().any(|device| matches!(device, CubeDevice::Wgpu(_)))))
 }
 
-fn init() -> Result<(Device, WgpuSetup), OpenError> {
+fn init() -> Result<(Device, WgpuSetup), AdapterError> {
     guarded(|| {
         let options = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice);
-        options.init_with_setup().map_err(|error| OpenError::Unusable { reason: error.to_string() })
+        options.init_with_setup().map_err(|error| AdapterError::Unusable { reason: error.to_string() })
     })
 }
 
 /// Runs `action`; a panic inside a driver's or the runtime's code becomes an error.
-fn guarded<T>(action: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
-    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(OpenError::Unusable { reason: panics::text(&*panic) }))
+fn guarded<T>(action: impl FnOnce() -> Result<T, AdapterError>) -> Result<T, AdapterError> {
+    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(AdapterError::Unusable { reason: panics::text(&*panic) }))
 }

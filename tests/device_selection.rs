@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use adapter::adapter;
 use burn::tensor::{Tensor, TensorData};
-use secateur::device::{ComputeDevice, DeviceChoice, OpenError};
+use secateur::device::{AdapterError, ComputeDevice, DeviceChoice};
 use secateur::prune::device::{DeviceError, DeviceSelection, DeviceWeights, Rows};
 
 /// The generator `SplitMix64`.
@@ -411,7 +411,7 @@ fn without_an_adapter_a_gpu_is_an_error_and_auto_is_the_cpu() {
     if std::env::var_os(CHILD).is_some() {
         let began = Instant::now();
         let refused = ComputeDevice::open(DeviceChoice::Gpu).unwrap_err();
-        assert!(matches!(refused, OpenError::NoAdapter), "{refused:?}");
+        assert!(matches!(refused, AdapterError::NoAdapter), "{refused:?}");
         assert!(refused.to_string().contains("--device cpu"));
         let auto = ComputeDevice::open(DeviceChoice::Auto).unwrap();
         assert_eq!((auto.name.as_str(), auto.is_gpu, auto.is_software), ("CPU", false, false));

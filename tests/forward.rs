@@ -12,6 +12,7 @@ use onnx_ir::{AttributeProto, AttributeType, Message, NodeProto, TensorProto};
 use secateur::graph::{self, ParameterId};
 use secateur::network::{Array, Network, NetworkError};
 use secateur::onnx::OnnxFile;
+use secateur::watch::{Token, Unwatched, Watch};
 
 const DIGITS: [&str; 6] = [
     "assets/mobilenetv4_digits.onnx",
@@ -231,29 +232,39 @@ fn a_pass_is_carried_on_by_other_weights() {
         let node = network.first_use(id).unwrap();
         assert!(node >= last, "this file's parameters are in the order of their use");
         last = node;
-        network.advance(&mut pass, node, &|| false).unwrap();
+        network.advance(&mut pass, node, &Unwatched).unwrap();
         let mut pruned = network.clone();
         pruned.set_parameter(id, network.parameter(id).mul_scalar(0.5));
-        assert_eq!(pruned.finish(pass.clone(), &|| false).unwrap(), pruned.forward(&input).unwrap(), "{}", network.graph().torch_name(id));
+        assert_eq!(pruned.finish(pass.clone(), &Unwatched).unwrap(), pruned.forward(&input).unwrap(), "{}", network.graph().torch_name(id));
     }
-    assert_eq!(network.finish(pass.clone(), &|| false).unwrap(), network.forward(&input).unwrap());
+    assert_eq!(network.finish(pass.clone(), &Unwatched).unwrap(), network.forward(&input).unwrap());
     // Before the last layer one vector of 1280 is left of all that was worked out.
     assert_eq!(pass.bytes(), 1280 * 4);
+}
+
+/// Stops what it watches when it is asked for the third time.
+#[derive(Default)]
+struct Third(std::sync::atomic::AtomicUsize);
+
+impl Watch for Third {
+    fn progress(&self, _: f32, _: &str) {}
+
+    fn is_cancelled(&self) -> bool {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 2
+    }
 }
 
 #[test]
 fn a_pass_stops_when_it_is_told_to() {
     let network = open("assets/mobilenetv4_digits.onnx", &Device::flex());
     let input = [("input".to_owned(), digits(&["0/0078.png".to_owned()]))];
-    let asked = std::cell::Cell::new(0);
-    let third = || {
-        asked.set(asked.get() + 1);
-        asked.get() == 3
-    };
+    let third = Third::default();
     assert!(matches!(network.finish(network.begin(&input).unwrap(), &third), Err(NetworkError::Cancelled)));
-    assert_eq!(asked.get(), 3);
+    assert_eq!(third.0.into_inner(), 3);
     let mut pass = network.begin(&input).unwrap();
-    assert!(matches!(network.advance(&mut pass, 5, &|| true), Err(NetworkError::Cancelled)));
+    let stopped = Token::default();
+    stopped.cancel();
+    assert!(matches!(network.advance(&mut pass, 5, &stopped), Err(NetworkError::Cancelled)));
 }
 
 #[test]

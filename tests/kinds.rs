@@ -12,6 +12,7 @@ use secateur::arrays;
 use secateur::graph::{self, Graph};
 use secateur::network::{Array, Network, NetworkError};
 use secateur::onnx::OnnxFile;
+use secateur::watch::Unwatched;
 
 fn path(name: &str) -> PathBuf {
     Path::new("tests/kinds").join(format!("{name}.onnx"))
@@ -229,7 +230,7 @@ fn work_is_counted_where_it_is_done() {
             *array = Array::bool(array.shape.clone(), vec![flag]);
         }
         let network = network(&path(name));
-        let work = network.work(&inputs, &|| false).unwrap();
+        let work = network.work(&inputs, &Unwatched).unwrap();
         let names: Vec<_> = network.graph().parameters.iter().map(|p| p.name.clone()).collect();
         names.into_iter().zip(work.uses).collect::<BTreeMap<_, _>>()
     };

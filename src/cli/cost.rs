@@ -17,7 +17,7 @@ use crate::evaluate;
 use crate::export;
 use crate::graph::{Graph, ParameterId};
 use crate::images::Preprocess;
-use crate::measure::{Bytes, Effort, Encoding, ParameterSize, Pattern, Speed, Timing};
+use crate::measure::{Bytes, Effort, Encoding, GroupsOfFour, ParameterSize, Speed, Timing};
 use crate::network::{Array, Work};
 use crate::session::Session;
 
@@ -115,7 +115,7 @@ struct Row {
     #[serde(flatten)]
     bytes: Bytes,
     /// Groups of four along the inputs, where the shape is one for 2:4.
-    pattern: Option<Pattern>,
+    pattern: Option<GroupsOfFour>,
 }
 
 impl From<Timing> for TimingReport {
@@ -263,7 +263,7 @@ impl Report {
             (None, Some(why)) => writeln!(out, "Multiply-accumulates are not known: {why}")?,
             (None, None) => {}
         }
-        let patterns: Vec<Pattern> = self.parameters.iter().filter_map(|row| row.pattern).collect();
+        let patterns: Vec<GroupsOfFour> = self.parameters.iter().filter_map(|row| row.pattern).collect();
         let whole = patterns.iter().filter(|p| p.groups == p.holding).count();
         writeln!(out, "2:4: {} weights have a shape for it, {whole} the pattern throughout", patterns.len())?;
         if let Some(speed) = &self.speed {

@@ -139,7 +139,7 @@ impl PreprocessArguments {
 
 /// What the images were, in a report.
 #[derive(Serialize)]
-pub(super) struct Shown {
+pub(super) struct ImagesReport {
     model: String,
     device: String,
     /// `None` for noise.
@@ -207,7 +207,7 @@ struct BrokenReport {
 /// How many broken pictures are named on a terminal; JSON has them all.
 const NAMED: usize = 10;
 
-impl Shown {
+impl ImagesReport {
     /// Lines for a person.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -233,7 +233,7 @@ pub(super) struct Measured {
     pub(super) evaluator: Evaluator,
     /// What was done to the model.
     pub(super) state: State,
-    shown: Shown,
+    shown: ImagesReport,
     set: Option<Arc<ImageSet>>,
 }
 
@@ -260,7 +260,7 @@ impl ImageArguments {
                 (questions.context("cannot use the images")?, Some(report))
             }
         };
-        let shown = Shown {
+        let shown = ImagesReport {
             model: self.file.display().to_string(),
             device: device_name,
             images: self.images.as_ref().map(|path| path.display().to_string()),
@@ -351,7 +351,7 @@ impl Measured {
     }
 
     /// What was shown, with the pictures that broke.
-    pub(super) fn finish(mut self) -> Shown {
+    pub(super) fn finish(mut self) -> ImagesReport {
         let broken = self.evaluator.questions().broken().iter();
         let output = self.evaluator.answering().map(|answering| answering.output);
         self.shown.output = output.and_then(|i| self.evaluator.engine().model().graph.outputs.get(i)).map(|(name, _)| name.clone());

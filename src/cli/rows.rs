@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use super::images::Shown;
+use super::images::ImagesReport;
 use super::print_json;
 use crate::atomic::{self, Overwrite};
 use crate::escaped::escaped;
@@ -75,7 +75,7 @@ pub(super) fn typed(amount: Option<Amount>) -> String {
 #[derive(Serialize)]
 pub(super) struct Report<R> {
     #[serde(flatten)]
-    pub(super) shown: Shown,
+    pub(super) shown: ImagesReport,
     pub(super) rows: Vec<R>,
 }
 

@@ -62,7 +62,7 @@ impl Engine {
             {
                 masks.zeroed().apply_to_bytes(&mut bytes, parameter.dtype.size().unwrap_or(1));
             }
-            let size = measure::weigh(parameter, graph.owner(id), &bytes, &|| watch.is_cancelled())
+            let size = measure::weigh(parameter, graph.owner(id), &bytes, watch)
                 .map_err(|source| EngineError::Weigh { name: parameter.name.clone(), source })?;
             let seen = done.fetch_add(parameter.elements as u64, Ordering::Relaxed) + parameter.elements as u64;
             watch.progress(seen as f32 / total, "Compressing");
@@ -81,7 +81,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Network`], [`EngineError::Cancelled`]
     pub fn work(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<Work, EngineError> {
-        Ok(self.dense_network()?.work(inputs, &|| watch.is_cancelled())?)
+        Ok(self.dense_network()?.work(inputs, watch)?)
     }
 
     /// Time of a forward pass on `inputs`, on the device in use: dense, masked as in `state`, and fixed.

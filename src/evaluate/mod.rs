@@ -203,12 +203,11 @@ impl Evaluator {
         let mut tally = Tally::default();
         let mut seen = 0;
         let total = questions.num_images().min(limit.unwrap_or(usize::MAX)).max(1);
-        let stops = &|| watch.is_cancelled();
         questions.each::<EvaluateError>(&|seen| seen >= total || watch.is_cancelled(), &mut |i, batch| {
-            let (known, answering) = known.answers(graph, (i, batch), || dense.finish(dense.begin(&batch.inputs)?, stops))?;
+            let (known, answering) = known.answers(graph, (i, batch), || dense.finish(dense.begin(&batch.inputs)?, watch))?;
             match pruned {
                 Some(network) => {
-                    let outputs = batch.answers(network.finish(network.begin(&batch.inputs)?, stops)?);
+                    let outputs = batch.answers(network.finish(network.begin(&batch.inputs)?, watch)?);
                     tally.add(answering, &known, &outputs, &batch.images, &batch.labels);
                 }
                 None => tally.add(answering, &known, &known, &batch.images, &batch.labels),

@@ -150,7 +150,6 @@ impl Evaluator {
         let networks = found.amounts.iter().map(|&amount| pruned_alone(engine, &dense, id, amount)).collect::<Result<Vec<_>, _>>()?;
         let fresh = || Begun { tallies: vec![Tally::default(); networks.len()], batches: 0, bytes: 0 };
         let begun = begun.get_or_insert_with(fresh);
-        let stops = &|| watch.is_cancelled();
         questions.each::<EvaluateError>(&|_| watch.is_cancelled(), &mut |i, batch| {
             if i < begun.batches {
                 return Ok(());
@@ -159,11 +158,11 @@ impl Evaluator {
                 Some(held) => held,
                 None => (dense.begin(&batch.inputs)?, 0),
             };
-            dense.advance(&mut pass, node, stops)?;
+            dense.advance(&mut pass, node, watch)?;
             found.nodes_run += (node - from.min(node)) as u64;
-            let outputs = networks.iter().map(|network| network.finish(pass.clone(), stops)).collect::<Result<Vec<_>, _>>();
+            let outputs = networks.iter().map(|network| network.finish(pass.clone(), watch)).collect::<Result<Vec<_>, _>>();
             let answered =
-                outputs.and_then(|outputs| Ok((outputs, known.answers(graph, (i, batch), || dense.finish(pass.clone(), stops))?)));
+                outputs.and_then(|outputs| Ok((outputs, known.answers(graph, (i, batch), || dense.finish(pass.clone(), watch))?)));
             // Of what is beyond the limit every parameter runs the batch from the start again.
             let bytes = pass.bytes();
             if begun.bytes + bytes <= HELD_BYTES {

@@ -44,7 +44,7 @@ impl Evaluator {
             return Ok(());
         }
         let network = self.engine.dense_network()?;
-        let ask = |inputs: &Inputs| network.finish(network.begin(inputs)?, &|| watch.is_cancelled());
+        let ask = |inputs: &Inputs| network.finish(network.begin(inputs)?, watch);
         if let Some(samples) = self.questions.samples() {
             let alone = samples.each_ref().map(ask);
             let [first, second] = match alone {
@@ -117,7 +117,7 @@ fn fixed_batch(
     batches.dedup();
     for batch in batches {
         let Some(inputs) = evaluator.questions.repeated(sample, batch) else { continue };
-        match network.finish(network.begin(&inputs)?, &|| watch.is_cancelled()) {
+        match network.finish(network.begin(&inputs)?, watch) {
             Ok(_) => return Ok(Some(batch)),
             Err(NetworkError::Cancelled) => return Err(EngineError::Cancelled.into()),
             Err(_) => {}

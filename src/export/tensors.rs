@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::ExportError;
 use crate::graph::{Graph, Layout, Parameter, ParameterId, Role};
-use crate::onnx::{Content, Dtype, OnnxFile, OpenError, TensorId};
+use crate::onnx::{Dtype, OnnxFile, OpenError, Stored, TensorId};
 use crate::prune::Mask;
 
 /// What happens to one parameter.
@@ -46,7 +46,7 @@ pub(super) struct Entry {
     pub(super) dtype: Dtype,
     /// As it is written.
     pub(super) shape: Vec<usize>,
-    content: Content,
+    content: Stored,
     what: What,
     /// Rows and columns in the file, where they change places.
     turned: Option<(usize, usize)>,

@@ -6,7 +6,7 @@ use onnx_ir::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
 
 use super::node::{Attribute, Attributes, Body, BodyId, Node, ValueId};
 use super::{Graph, Input};
-use crate::onnx::{Dtype, OnnxFile, Step, Way, holder, within};
+use crate::onnx::{Dtype, OnnxFile, Turn, Way, holder, within};
 
 /// Calls of local functions within each other that are followed; ONNX forbids those that call themselves.
 const MAX_CALLS: usize = 32;
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
         let mut out = Vec::with_capacity(protos.len());
         for (n, proto) in protos.iter().enumerate() {
             self.num_nodes += 1;
-            way.push(Step::Node(n));
+            way.push(Turn::Node(n));
             let function = self.functions.get(&(proto.domain.as_str(), proto.op_type.as_str(), proto.overload.as_str())).copied();
             match function.filter(|_| self.calls < MAX_CALLS && self.num_nodes < MAX_NODES) {
                 Some(function) => out.extend(self.call((proto, n), function, way, context)),
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            way.push(Step::Attribute(a));
+            way.push(Turn::Attribute(a));
             let scope = within(&within(context.scope, &holder(proto, number)), &attribute.name);
             out.push((attribute.name.clone(), self.attribute(attribute, way, Context { scope: &scope, ..context })));
             way.pop();
@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
             T::FLOATS => Attribute::Floats(proto.floats.clone()),
             T::STRINGS => Attribute::Strings(proto.strings.iter().map(|s| text(s)).collect()),
             T::TENSOR => {
-                way.push(Step::Tensor);
+                way.push(Turn::Tensor);
                 let id = self.file.tensor_at(way);
                 way.pop();
                 id.map_or(Attribute::Other, Attribute::Tensor)
@@ -263,12 +263,12 @@ impl<'a> Reader<'a> {
 
     /// A graph that a node holds. Names of its own hide those around it.
     fn body(&mut self, graph: &'a GraphProto, number: usize, name: &str, way: &mut Way, context: Context) -> BodyId {
-        way.push(Step::Graph(number));
+        way.push(Turn::Graph(number));
         self.depth += 1;
         self.scopes.push(Scope::default());
         let inputs: Vec<ValueId> = graph.input.iter().map(|info| self.define(&info.name)).collect();
-        let dense = graph.initializer.iter().map(|tensor| tensor.name.as_str()).enumerate().map(|(i, name)| (Step::Initializer(i), name));
-        let sparse = graph.sparse_initializer.iter().enumerate().map(|(i, sparse)| (Step::Sparse(i), sparse.values.name.as_str()));
+        let dense = graph.initializer.iter().map(|tensor| tensor.name.as_str()).enumerate().map(|(i, name)| (Turn::Initializer(i), name));
+        let sparse = graph.sparse_initializer.iter().enumerate().map(|(i, sparse)| (Turn::Sparse(i), sparse.values.name.as_str()));
         for (step, name) in dense.chain(sparse).collect::<Vec<_>>() {
             way.push(step);
             let tensor = self.file.tensor_at(way);
@@ -321,7 +321,7 @@ impl<'a> Reader<'a> {
         let sets: Sets = function_proto.opset_import.iter().map(|set| (domain(&set.domain).to_owned(), set.version)).collect();
         let name = if proto.name.is_empty() { proto.op_type.as_str() } else { proto.name.as_str() };
         let prefix = if context.prefix.is_empty() { name.to_owned() } else { format!("{}/{name}", context.prefix) };
-        let mut inner = vec![Step::Function(function)];
+        let mut inner = vec![Turn::Function(function)];
         let inner_context = Context { sets: &sets, given: None, scope: &function_proto.name, prefix: &prefix };
         for attribute in &function_proto.attribute_proto {
             if !given.contains_key(&attribute.name) {

@@ -15,5 +15,5 @@ pub use effect::{Changed, Effect, Tally};
 pub use loss::Loss;
 pub use outcome::{Figures, Outcome, Ranked, figures, outcome};
 pub(crate) use size::weigh;
-pub use size::{Bytes, Encoding, ParameterSize, Pattern, is_eligible};
+pub use size::{Bytes, Encoding, GroupsOfFour, ParameterSize, is_eligible};
 pub use speed::{Effort, Speed, Timing, speed};

@@ -7,6 +7,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use crate::graph::{Kind, Layout, Module, Parameter, Role};
+use crate::watch::Watch;
 
 /// Bytes of one index of an ONNX `SparseTensorProto`: int64.
 const INDEX_BYTES: u64 = 8;
@@ -114,14 +115,14 @@ impl std::iter::Sum for Bytes {
 /// How far a weight has the 2:4 pattern: at most two elements other than zero among four that follow one another along the
 /// inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Pattern {
+pub struct GroupsOfFour {
     /// Groups of four.
     pub groups: u64,
     /// Groups that have the pattern.
     pub holding: u64,
 }
 
-impl Pattern {
+impl GroupsOfFour {
     /// Share of the groups that have it, 0..=1.
     #[must_use]
     pub fn share(&self) -> f64 {
@@ -137,7 +138,7 @@ pub struct ParameterSize {
     /// Elements that are zero.
     pub zeros: u64,
     /// The 2:4 pattern; `None` where its shape cannot have it, see [`is_eligible`].
-    pub pattern: Option<Pattern>,
+    pub pattern: Option<GroupsOfFour>,
 }
 
 /// Whether sparse tensor cores could use a weight, were it pruned 2:4: the weight of a linear layer or of a convolution with
@@ -153,24 +154,19 @@ pub fn is_eligible(parameter: &Parameter, module: &Module) -> bool {
 }
 
 /// Weighs one parameter, whose elements are `bytes`, little-endian, in its own type, pruned already; `None` as soon as
-/// `is_cancelled`.
+/// `watch` stops it.
 ///
 /// # Errors
 /// Of the compressors.
-pub(crate) fn weigh(
-    parameter: &Parameter,
-    module: &Module,
-    bytes: &[u8],
-    is_cancelled: &dyn Fn() -> bool,
-) -> io::Result<Option<ParameterSize>> {
+pub(crate) fn weigh(parameter: &Parameter, module: &Module, bytes: &[u8], watch: &dyn Watch) -> io::Result<Option<ParameterSize>> {
     let Some(size) = parameter.dtype.size() else { return Ok(Some(ParameterSize::default())) };
     let elements = bytes.len() / size;
     let is_float = parameter.dtype.is_float();
     let is_zero = |i: usize| is_zero(&bytes[i * size..(i + 1) * size], is_float);
     let zeros = (0..elements).filter(|&i| is_zero(i)).count() as u64;
     let left = elements as u64 - zeros;
-    let Some(Counter(deflate)) = deflated(bytes, Counter::default(), is_cancelled)? else { return Ok(None) };
-    let Some(Counter(zstd)) = zstd(bytes, Counter::default(), is_cancelled)? else { return Ok(None) };
+    let Some(Counter(deflate)) = deflated(bytes, Counter::default(), watch)? else { return Ok(None) };
+    let Some(Counter(zstd)) = zstd(bytes, Counter::default(), watch)? else { return Ok(None) };
     let bytes = Bytes {
         dense: bytes.len() as u64,
         deflate,
@@ -201,8 +197,8 @@ fn sides(parameter: &Parameter) -> Option<(usize, usize, bool)> {
     Some(if parameter.layout == Layout::InFirst { (second, first, true) } else { (first, second, false) })
 }
 
-fn pattern(parameter: &Parameter, is_zero: impl Fn(usize) -> bool) -> Pattern {
-    let mut found = Pattern { groups: 0, holding: 0 };
+fn pattern(parameter: &Parameter, is_zero: impl Fn(usize) -> bool) -> GroupsOfFour {
+    let mut found = GroupsOfFour { groups: 0, holding: 0 };
     let Some((outputs, inputs, inputs_first)) = sides(parameter) else { return found };
     let kernel: usize = parameter.shape[2..].iter().product();
     let at = |o: usize, i: usize, k: usize| if inputs_first { (i * outputs + o) * kernel + k } else { (o * inputs + i) * kernel + k };
@@ -237,27 +233,27 @@ impl Write for Counter {
 const PIECE_BYTES: usize = 1 << 20;
 
 /// What deflate at its usual level, 6, writes of `bytes` into `sink`.
-fn deflated<W: Write>(bytes: &[u8], sink: W, is_cancelled: &dyn Fn() -> bool) -> io::Result<Option<W>> {
+fn deflated<W: Write>(bytes: &[u8], sink: W, watch: &dyn Watch) -> io::Result<Option<W>> {
     let mut encoder = DeflateEncoder::new(sink, Compression::default());
-    if !fed(&mut encoder, bytes, is_cancelled)? {
+    if !fed(&mut encoder, bytes, watch)? {
         return Ok(None);
     }
     encoder.finish().map(Some)
 }
 
 /// What Zstandard at its usual level, 3, writes of `bytes` into `sink`.
-fn zstd<W: Write>(bytes: &[u8], sink: W, is_cancelled: &dyn Fn() -> bool) -> io::Result<Option<W>> {
+fn zstd<W: Write>(bytes: &[u8], sink: W, watch: &dyn Watch) -> io::Result<Option<W>> {
     let mut encoder = zstd::stream::write::Encoder::new(sink, 0)?;
-    if !fed(&mut encoder, bytes, is_cancelled)? {
+    if !fed(&mut encoder, bytes, watch)? {
         return Ok(None);
     }
     encoder.finish().map(Some)
 }
 
-/// Whether everything was written before `is_cancelled`.
-fn fed(encoder: &mut impl Write, bytes: &[u8], is_cancelled: &dyn Fn() -> bool) -> io::Result<bool> {
+/// Whether everything was written before `watch` stopped it.
+fn fed(encoder: &mut impl Write, bytes: &[u8], watch: &dyn Watch) -> io::Result<bool> {
     for piece in bytes.chunks(PIECE_BYTES) {
-        if is_cancelled() {
+        if watch.is_cancelled() {
             return Ok(false);
         }
         encoder.write_all(piece)?;
@@ -270,6 +266,7 @@ mod tests {
     use super::*;
     use crate::graph::ParameterId;
     use crate::onnx::Dtype;
+    use crate::watch::Unwatched;
 
     fn module(kind: &str, role: Role) -> Module {
         Module { name: "m".into(), kind: kind.into(), role, parameters: vec![ParameterId(0)], buffers: Vec::new(), nodes: Vec::new() }
@@ -292,7 +289,7 @@ mod tests {
                 0.0
             }
         });
-        let size = weigh(&p, &m, &bytes(values), &|| false).unwrap().unwrap();
+        let size = weigh(&p, &m, &bytes(values), &Unwatched).unwrap().unwrap();
         assert_eq!((size.zeros, size.pattern), (800, None));
         assert_eq!((size.bytes.dense, size.bytes.bitmask, size.bytes.sparse_tensor), (4000, 125 + 800, 200 * 12));
         assert!(size.bytes.deflate > 100 && size.bytes.deflate < 2000, "{size:?}");
@@ -304,15 +301,15 @@ mod tests {
     #[test]
     fn what_was_compressed_can_be_read_again() {
         let original = bytes((0..5000).map(|i| if i % 3 == 0 { (i as f32).sin() } else { 0.0 }));
-        let packed = deflated(&original, Vec::new(), &|| false).unwrap().unwrap();
+        let packed = deflated(&original, Vec::new(), &Unwatched).unwrap().unwrap();
         let mut again = Vec::new();
         io::Read::read_to_end(&mut flate2::read::DeflateDecoder::new(&packed[..]), &mut again).unwrap();
         assert!(again == original);
-        let counted = deflated(&original, Counter::default(), &|| false).unwrap().unwrap();
+        let counted = deflated(&original, Counter::default(), &Unwatched).unwrap().unwrap();
         assert_eq!(counted.0, packed.len() as u64);
-        let packed = zstd(&original, Vec::new(), &|| false).unwrap().unwrap();
+        let packed = zstd(&original, Vec::new(), &Unwatched).unwrap().unwrap();
         assert!(zstd::stream::decode_all(&packed[..]).unwrap() == original);
-        let counted = zstd(&original, Counter::default(), &|| false).unwrap().unwrap();
+        let counted = zstd(&original, Counter::default(), &Unwatched).unwrap().unwrap();
         assert_eq!(counted.0, packed.len() as u64);
     }
 
@@ -326,7 +323,7 @@ mod tests {
                 for (sparsity, pays) in [(limit - 0.01, false), (limit + 0.01, true)] {
                     let zeros = (sparsity * 4800.0) as usize;
                     let raw: Vec<u8> = (0..4800).flat_map(|i| vec![u8::from(i >= zeros); size]).collect();
-                    let bytes = weigh(&p, &m, &raw, &|| false).unwrap().unwrap().bytes;
+                    let bytes = weigh(&p, &m, &raw, &Unwatched).unwrap().unwrap().bytes;
                     assert_eq!(bytes.of(encoding) < bytes.dense, pays, "{encoding:?} {size} {sparsity}");
                 }
             }
@@ -339,14 +336,14 @@ mod tests {
         let values = (0..8 * 16 * 2).map(|e| if e % 2 == 0 && (e / 2) % 16 % 4 < 2 { 0.0 } else { 1.0 });
         let conv = module("Conv1d", Role::Dense);
         let out_first = Parameter::of_shape(&[8, 16, 2], Layout::OutFirst, Dtype::F32);
-        let size = weigh(&out_first, &conv, &bytes(values), &|| false).unwrap().unwrap();
-        assert_eq!(size.pattern, Some(Pattern { groups: 8 * 4 * 2, holding: 8 * 4 }));
+        let size = weigh(&out_first, &conv, &bytes(values), &Unwatched).unwrap().unwrap();
+        assert_eq!(size.pattern, Some(GroupsOfFour { groups: 8 * 4 * 2, holding: 8 * 4 }));
         // The same, inputs first and one position.
         let values: Vec<f32> = (0..16 * 8).map(|e| if e / 8 % 4 < 2 { 0.0 } else { 1.0 }).collect();
         let linear = module("Linear", Role::Linear);
         let turned = Parameter::of_shape(&[16, 8], Layout::InFirst, Dtype::F32);
-        let size = weigh(&turned, &linear, &bytes(values), &|| false).unwrap().unwrap();
-        assert_eq!(size.pattern, Some(Pattern { groups: 8 * 4, holding: 8 * 4 }));
+        let size = weigh(&turned, &linear, &bytes(values), &Unwatched).unwrap().unwrap();
+        assert_eq!(size.pattern, Some(GroupsOfFour { groups: 8 * 4, holding: 8 * 4 }));
     }
 
     #[test]
@@ -368,19 +365,21 @@ mod tests {
         for shape in [&[][..], &[0], &[1 << 40, 16, 0], &[0, 16, 1 << 40, 1 << 40]] {
             let p = Parameter::of_shape(shape, Layout::OutFirst, Dtype::F32);
             let raw = vec![0; p.elements * 4];
-            assert_eq!(weigh(&p, &module("Conv2d", Role::Dense), &raw, &|| false).unwrap().unwrap().pattern, None);
+            assert_eq!(weigh(&p, &module("Conv2d", Role::Dense), &raw, &Unwatched).unwrap().unwrap().pattern, None);
         }
     }
 
     #[test]
     fn integers_have_no_negative_zero() {
         let (p, m) = (Parameter::of_shape(&[4], Layout::OutFirst, Dtype::I8), module("Linear", Role::Linear));
-        assert_eq!(weigh(&p, &m, &[0, 0x80, 1, 0], &|| false).unwrap().unwrap().zeros, 2);
+        assert_eq!(weigh(&p, &m, &[0, 0x80, 1, 0], &Unwatched).unwrap().unwrap().zeros, 2);
     }
 
     #[test]
     fn it_stops_when_it_is_told_to() {
         let (p, m) = (Parameter::of_shape(&[4], Layout::OutFirst, Dtype::F32), module("Linear", Role::Linear));
-        assert_eq!(weigh(&p, &m, &[1; 16], &|| true).unwrap(), None);
+        let token = crate::watch::Token::default();
+        token.cancel();
+        assert_eq!(weigh(&p, &m, &[1; 16], &token).unwrap(), None);
     }
 }

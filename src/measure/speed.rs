@@ -95,7 +95,6 @@ pub fn speed(
     effort: Effort,
     watch: &dyn Watch,
 ) -> Result<Speed, NetworkError> {
-    let is_cancelled = || watch.is_cancelled();
     let masked = |network: &Network| {
         let mut masked = network.clone();
         for (id, mask) in masks {
@@ -107,12 +106,12 @@ pub fn speed(
     let pass = |kind: usize| -> Result<Duration, NetworkError> {
         let start = Instant::now();
         match kind {
-            0 => network.finish(network.begin(inputs)?, &is_cancelled)?,
+            0 => network.finish(network.begin(inputs)?, watch)?,
             1 => {
                 let masked = masked(network);
-                masked.finish(masked.begin(inputs)?, &is_cancelled)?
+                masked.finish(masked.begin(inputs)?, watch)?
             }
-            _ => fixed.finish(fixed.begin(inputs)?, &is_cancelled)?,
+            _ => fixed.finish(fixed.begin(inputs)?, watch)?,
         };
         Ok(start.elapsed())
     };

@@ -70,6 +70,7 @@ pub use work::Work;
 use crate::graph::{Graph, ParameterId};
 use crate::onnx::OnnxFile;
 use crate::panics;
+use crate::watch::{Unwatched, Watch};
 use plan::Plan;
 
 /// Why a network could not be built or run. The network itself stays as it was.
@@ -211,7 +212,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError`] tells which input or which node is at fault.
     pub fn forward(&self, inputs: &[(String, Array)]) -> Result<Vec<(String, Array)>, NetworkError> {
-        self.finish(self.begin(inputs)?, &|| false)
+        self.finish(self.begin(inputs)?, &Unwatched)
     }
 
     /// Index of the first node that reads this parameter as it is now; the number of nodes where only an output does, `None`
@@ -236,18 +237,18 @@ impl Network {
     /// Carries `pass` on until it stands before `node`. One that stands there or behind stays as it is.
     ///
     /// # Errors
-    /// [`NetworkError`] tells which node is at fault; [`NetworkError::Cancelled`] as soon as `is_cancelled`, which is asked
+    /// [`NetworkError`] tells which node is at fault; [`NetworkError::Cancelled`] as soon as `watch` says so, which is asked
     /// before every node. The pass is then of no more use.
-    pub fn advance(&self, pass: &mut Pass, node: usize, is_cancelled: &dyn Fn() -> bool) -> Result<(), NetworkError> {
-        guarded("the forward pass", || step::advance(&self.plan, &self.parameters, pass, node, is_cancelled))
+    pub fn advance(&self, pass: &mut Pass, node: usize, watch: &dyn Watch) -> Result<(), NetworkError> {
+        guarded("the forward pass", || step::advance(&self.plan, &self.parameters, pass, node, watch))
     }
 
     /// Carries `pass` on to the end and returns all outputs of the graph, in the graph's order.
     ///
     /// # Errors
     /// As [`Self::advance`].
-    pub fn finish(&self, mut pass: Pass, is_cancelled: &dyn Fn() -> bool) -> Result<Vec<(String, Array)>, NetworkError> {
-        self.advance(&mut pass, usize::MAX, is_cancelled)?;
+    pub fn finish(&self, mut pass: Pass, watch: &dyn Watch) -> Result<Vec<(String, Array)>, NetworkError> {
+        self.advance(&mut pass, usize::MAX, watch)?;
         guarded("the forward pass", || self.plan.outputs(&self.parameters, &pass))
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use super::NetworkError;
 use super::allowance::Allowance;
-use super::block::{Action, Block, Fused, Step};
+use super::block::{Action, Block, Fused, Stage};
 use super::call::Call;
 use super::control::Holder;
 use super::convolution::{self, Tail};
@@ -19,6 +19,7 @@ use super::spare::Spare;
 use super::value::Value;
 use crate::graph::{BodyId, Node, ValueId};
 use crate::panics;
+use crate::watch::Watch;
 
 /// Carries out the nodes of the main graph before `end` that the pass has before it.
 pub(super) fn advance(
@@ -26,9 +27,9 @@ pub(super) fn advance(
     parameters: &[Param<Tensor<1>>],
     pass: &mut Pass,
     end: usize,
-    is_cancelled: &dyn Fn() -> bool,
+    watch: &dyn Watch,
 ) -> Result<(), NetworkError> {
-    let runner = Runner { plan, parameters, is_cancelled };
+    let runner = Runner { plan, parameters, watch };
     while pass.next < end.min(plan.main.steps.len()) {
         runner.step(&plan.graph.nodes, &plan.main, pass.next, pass)?;
         pass.next += 1;
@@ -40,13 +41,13 @@ pub(super) fn advance(
 struct Runner<'r> {
     plan: &'r Plan,
     parameters: &'r [Param<Tensor<1>>],
-    is_cancelled: &'r dyn Fn() -> bool,
+    watch: &'r dyn Watch,
 }
 
 impl Runner<'_> {
     /// Runs one node: takes its inputs from the pass, puts its outputs there.
     fn step(&self, nodes: &[Node], block: &Block, n: usize, pass: &mut Pass) -> Result<(), NetworkError> {
-        if (self.is_cancelled)() {
+        if self.watch.is_cancelled() {
             return Err(NetworkError::Cancelled);
         }
         let (node, step) = (&nodes[n], &block.steps[n]);
@@ -104,7 +105,7 @@ impl Runner<'_> {
     }
 
     /// The inputs of a node; those that nobody reads after it are taken out of the pass.
-    fn inputs(&self, node: &Node, step: &Step, pass: &mut Pass) -> Result<Vec<Option<Value>>, NetworkError> {
+    fn inputs(&self, node: &Node, step: &Stage, pass: &mut Pass) -> Result<Vec<Option<Value>>, NetworkError> {
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for (i, input) in node.inputs.iter().enumerate() {
             let Some(id) = input else {

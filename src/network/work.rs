@@ -7,6 +7,7 @@ use super::plan::Plan;
 use super::step;
 use super::{Array, Network, NetworkError, guarded};
 use crate::graph::ParameterId;
+use crate::watch::Watch;
 
 /// Multiply-accumulates of one forward pass, for inputs of these shapes.
 ///
@@ -36,9 +37,9 @@ impl Network {
     /// Runs the network on `inputs` and counts what it does with every parameter.
     ///
     /// # Errors
-    /// As [`Self::forward`]; [`NetworkError::Cancelled`] as soon as `is_cancelled`, which is asked before every node.
-    pub fn work(&self, inputs: &[(String, Array)], is_cancelled: &dyn Fn() -> bool) -> Result<Work, NetworkError> {
-        let uses = guarded("the forward pass", || self.plan.uses(&self.parameters, inputs, is_cancelled))?;
+    /// As [`Self::forward`]; [`NetworkError::Cancelled`] as soon as `watch` says so, which is asked before every node.
+    pub fn work(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<Work, NetworkError> {
+        let uses = guarded("the forward pass", || self.plan.uses(&self.parameters, inputs, watch))?;
         let inputs = inputs.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect();
         let work = Work { inputs, uses, total: 0 };
         let total = work.of(|id| self.plan.graph.parameter(id).elements as u64);
@@ -47,17 +48,12 @@ impl Network {
 }
 
 impl Plan {
-    fn uses(
-        &self,
-        parameters: &[Param<Tensor<1>>],
-        inputs: &[(String, Array)],
-        is_cancelled: &dyn Fn() -> bool,
-    ) -> Result<Vec<u64>, NetworkError> {
+    fn uses(&self, parameters: &[Param<Tensor<1>>], inputs: &[(String, Array)], watch: &dyn Watch) -> Result<Vec<u64>, NetworkError> {
         let mut pass = self.begin(inputs)?;
         // What a fused convolution puts out is never there.
         pass.is_one_by_one = true;
         pass.uses = Some(vec![0; self.graph.parameters.len()]);
-        step::advance(self, parameters, &mut pass, usize::MAX, is_cancelled)?;
+        step::advance(self, parameters, &mut pass, usize::MAX, watch)?;
         Ok(pass.uses.unwrap_or_default())
     }
 }

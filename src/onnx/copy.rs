@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::OpenError;
+use super::error::SaveError;
 use super::external::External;
 use super::patch::{Patch, Tallies};
-use super::write::SaveError;
 use crate::atomic::{self, Overwrite, WriteError};
 
 /// Bytes of a file that are in memory at once while it is copied.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::atomic::WriteError;
+
 /// Why a file could not be opened. Nothing that was open before is touched.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -107,4 +109,42 @@ pub enum TensorFault {
         /// What the system said.
         reason: String,
     },
+}
+
+/// Why a model could not be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The disk refused.
+    #[error(transparent)]
+    Write(WriteError),
+    /// Elements of a tensor were to be zeroed whose bytes are not known, or of which the file holds only those other than zero.
+    #[error("the weights “{tensor}” are not stored element by element, and so cannot be pruned in the file; leave them out")]
+    NotInPlace {
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// The name is that of a data file of the opened model.
+    #[error("this file holds weights of the opened model; choose another name: {}", path.display())]
+    OverData {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// What is on disk is not what was meant.
+    #[error("nothing was changed: reading back what was written gave something else; the disk may be failing: {}", path.display())]
+    Differs {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The opened model's own data can no longer be read.
+    #[error("nothing was written: {0}")]
+    Source(OpenError),
+}
+
+impl From<WriteError> for SaveError {
+    fn from(error: WriteError) -> Self {
+        match error.into_cause() {
+            Ok(cause) => Self::Source(cause),
+            Err(error) => Self::Write(error),
+        }
+    }
 }

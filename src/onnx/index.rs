@@ -14,7 +14,7 @@ use super::external::Files;
 use super::sources::Source;
 use super::sparse::scattered;
 use super::tensor::{Decoded, Tensor, TensorId};
-use super::way::{Step, Way, holder, within};
+use super::way::{Turn, Way, holder, within};
 use super::wire::{Located, Malformed, Span};
 
 /// Product of the other dimensions of a tensor without elements: nothing holds them to the bytes that are there.
@@ -51,7 +51,7 @@ impl Index {
         };
         index.graph(&model.graph, true)?;
         for (f, function) in model.functions.iter().enumerate() {
-            index.way.push(Step::Function(f));
+            index.way.push(Turn::Function(f));
             index.scope.clone_from(&function.name);
             // Defaults of its attributes stand in no node.
             for attribute in &function.attribute_proto {
@@ -76,7 +76,7 @@ impl Index {
         let is_main = self.way.is_empty() && is_run;
         for (i, proto) in graph.initializer.iter().enumerate() {
             let id = self.add(&proto.name, proto)?;
-            self.enter(Step::Initializer(i), id, is_run);
+            self.enter(Turn::Initializer(i), id, is_run);
             self.tensors[id.0].is_initializer = is_run;
             if is_main {
                 // Of tensors with one name the first counts.
@@ -85,7 +85,7 @@ impl Index {
         }
         for (i, sparse) in graph.sparse_initializer.iter().enumerate() {
             let Some(id) = self.sparse(None, sparse.values.as_ref(), sparse.indices.as_ref(), &sparse.dims)? else { continue };
-            self.enter(Step::Sparse(i), id, is_run);
+            self.enter(Turn::Sparse(i), id, is_run);
             self.tensors[id.0].is_initializer = is_run;
             if is_main {
                 self.by_name.entry(sparse.values.name.clone()).or_insert(id);
@@ -94,7 +94,7 @@ impl Index {
         if is_run { self.nodes(&graph.node) } else { self.unrun_nodes(&graph.node) }
     }
 
-    fn enter(&mut self, step: Step, id: TensorId, is_run: bool) {
+    fn enter(&mut self, step: Turn, id: TensorId, is_run: bool) {
         if is_run {
             let mut way = self.way.clone();
             way.push(step);
@@ -104,9 +104,9 @@ impl Index {
 
     fn nodes(&mut self, nodes: &[NodeProto]) -> Result<(), Malformed> {
         for (n, node) in nodes.iter().enumerate() {
-            self.way.push(Step::Node(n));
+            self.way.push(Turn::Node(n));
             for (a, attribute) in node.attribute.iter().enumerate() {
-                self.way.push(Step::Attribute(a));
+                self.way.push(Turn::Attribute(a));
                 self.attribute(Some((node, n)), attribute)?;
                 self.way.pop();
             }
@@ -124,7 +124,7 @@ impl Index {
         let name = node.and_then(|(node, _)| node.output.first().or(Some(&node.name))).unwrap_or(&attribute.name);
         if let Some(proto) = attribute.t.as_ref() {
             let id = self.add(name, proto)?;
-            self.enter(Step::Tensor, id, node.is_some());
+            self.enter(Turn::Tensor, id, node.is_some());
             // A node of the main graph: in a node, in an attribute.
             if node.is_some_and(|(node, _)| node.op_type == "Constant") && self.way.len() == 2 {
                 self.by_name.entry(name.clone()).or_insert(id);
@@ -146,7 +146,7 @@ impl Index {
                 self.scope = within(&self.scope, &holder(node, number));
             }
             self.scope = within(&self.scope, &attribute.name);
-            self.way.push(Step::Graph(i));
+            self.way.push(Turn::Graph(i));
             self.graph(graph, node.is_some())?;
             self.way.pop();
             self.scope.truncate(length);

@@ -30,12 +30,12 @@ use bytes::Bytes;
 use onnx_ir::{Message, ModelProto};
 
 pub use dtype::Dtype;
-pub use error::{OpenError, TensorFault};
-pub(crate) use tensor::Content;
+pub use error::{OpenError, SaveError, TensorFault};
+pub(crate) use tensor::Stored;
 pub use tensor::{Tensor, TensorId};
 pub use values::Values;
-pub(crate) use way::{Step, Way, holder, within};
-pub use write::{SaveError, Saved, Zeros, write};
+pub(crate) use way::{Turn, Way, holder, within};
+pub use write::{Saved, Zeros, write};
 
 use body::Body;
 use external::External;
@@ -147,7 +147,7 @@ impl OnnxFile {
     }
 
     /// The tensor that stands there.
-    pub(crate) fn tensor_at(&self, way: &[Step]) -> Option<TensorId> {
+    pub(crate) fn tensor_at(&self, way: &[Turn]) -> Option<TensorId> {
         self.by_way.get(way).copied()
     }
 
@@ -163,8 +163,8 @@ impl OnnxFile {
     }
 
     /// A tensor's elements, to be read later.
-    pub(crate) fn content(&self, id: TensorId) -> Content {
-        Content { tensor: self.tensor(id).clone(), sources: self.sources.clone() }
+    pub(crate) fn content(&self, id: TensorId) -> Stored {
+        Stored { tensor: self.tensor(id).clone(), sources: self.sources.clone() }
     }
 
     /// The bytes of a tensor in its own type, little-endian; `None` where its elements are no whole bytes.

@@ -110,7 +110,7 @@ fn zero_varints(bytes: &mut [u8], words: &[u64], first: usize) {
 }
 
 /// Counts the zeros of either sign in one part.
-struct Tally {
+struct ZeroCount {
     tensor: TensorId,
     part: Part,
     stride: usize,
@@ -119,7 +119,7 @@ struct Tally {
     cut_is_zero: bool,
 }
 
-impl Tally {
+impl ZeroCount {
     fn add(&mut self, piece: &[u8], start: usize) {
         let Some((from, to)) = self.part.within(piece, start) else { return };
         let Part { start: origin, size, .. } = self.part;
@@ -151,7 +151,7 @@ fn is_zero(bytes: &[u8], has_sign: bool) -> bool {
 /// Counts the zeros of many tensors in one file.
 pub(super) struct Tallies {
     /// By where they start.
-    all: Vec<Tally>,
+    all: Vec<ZeroCount>,
     /// The first that no piece has come to.
     next: usize,
     /// Those that the last piece ended in.
@@ -161,8 +161,8 @@ pub(super) struct Tallies {
 impl Tallies {
     /// Of these parts; varints are not counted here, they are in memory.
     pub(super) fn new(parts: impl Iterator<Item = (TensorId, Part)>) -> Self {
-        let tally = |(tensor, part): (TensorId, Part)| Some(Tally { tensor, part, stride: part.stride?, zeros: 0, cut_is_zero: false });
-        let mut all: Vec<Tally> = parts.filter_map(tally).collect();
+        let tally = |(tensor, part): (TensorId, Part)| Some(ZeroCount { tensor, part, stride: part.stride?, zeros: 0, cut_is_zero: false });
+        let mut all: Vec<ZeroCount> = parts.filter_map(tally).collect();
         all.sort_by_key(|t| t.part.start);
         Self { all, next: 0, active: Vec::new() }
     }

@@ -49,10 +49,3 @@ pub(super) fn scattered(held: Tensor, indices: &TensorProto, dims: &[i64]) -> Re
     let decoded = Some(Decoded::Sparse(Arc::new((held.clone(), places))));
     Ok(Tensor { shape, elements, span: None, decoded, ..held })
 }
-
-/// Elements at their places, zeros elsewhere.
-pub(super) fn spread<T: Copy + Default>(values: &[T], places: &[usize], elements: usize) -> Vec<T> {
-    let mut out = vec![T::default(); elements];
-    places.iter().zip(values).for_each(|(&place, &value)| out[place] = value);
-    out
-}

@@ -7,7 +7,6 @@ use onnx_ir::TensorProto;
 
 use super::error::{OpenError, TensorFault};
 use super::sources::{Source, Sources};
-use super::sparse::spread;
 use super::wire::{Run, Span};
 use super::{Dtype, Values};
 
@@ -213,6 +212,13 @@ impl Tensor {
     }
 }
 
+/// Elements at their places, zeros elsewhere.
+fn spread<T: Copy + Default>(values: &[T], places: &[usize], elements: usize) -> Vec<T> {
+    let mut out = vec![T::default(); elements];
+    places.iter().zip(values).for_each(|(&place, &value)| out[place] = value);
+    out
+}
+
 /// Appends the little-endian numbers in `bytes`, `stride` bytes from one to the next.
 fn append(values: &mut Values, dtype: Dtype, bytes: &[u8], stride: usize) {
     let chunks = bytes.chunks(stride);
@@ -228,12 +234,12 @@ fn append(values: &mut Values, dtype: Dtype, bytes: &[u8], stride: usize) {
 
 /// A tensor's elements, to be read when they are wanted; what it takes to read them is kept for so long.
 #[derive(Debug, Clone)]
-pub(crate) struct Content {
+pub(crate) struct Stored {
     pub(super) tensor: Tensor,
     pub(super) sources: Arc<Sources>,
 }
 
-impl Content {
+impl Stored {
     /// As [`crate::onnx::OnnxFile::float_bytes`].
     pub(crate) fn float_bytes(&self) -> Result<Option<Vec<u8>>, OpenError> {
         self.tensor.float_bytes(&self.sources)

@@ -4,9 +4,9 @@
 
 use onnx_ir::NodeProto;
 
-/// One step on a way. Numbers count what stands in one list of one message.
+/// One turn on a way. Numbers count what stands in one list of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Step {
+pub(crate) enum Turn {
     /// From the model into a local function.
     Function(usize),
     /// Into a node.
@@ -23,8 +23,8 @@ pub(crate) enum Step {
     Tensor,
 }
 
-/// All steps from the model's graph, or from the model where the first is into a function.
-pub(crate) type Way = Vec<Step>;
+/// All turns from the model's graph, or from the model where the first is into a function.
+pub(crate) type Way = Vec<Turn>;
 
 /// A name in the scope of the nodes that hold it; the main graph has none.
 pub(crate) fn within(scope: &str, name: &str) -> String {

@@ -10,7 +10,7 @@ use super::sharing;
 use super::sources::Source;
 use super::tensor::Decoded;
 use super::wire::{self, Malformed, Moves};
-use super::{OnnxFile, OpenError, TensorId};
+use super::{OnnxFile, OpenError, SaveError, TensorId};
 use crate::atomic::{self, Overwrite, WriteError};
 
 /// Where a tensor begins that gets bytes of its own in a data file: what maps the file into memory wants whole pages.
@@ -34,44 +34,6 @@ pub struct Saved {
     pub bytes: u64,
     /// Zeros of every tensor of the opened file, counted in what was read back; 0 for those that are no floats.
     pub zeros: Vec<u64>,
-}
-
-/// Why a model could not be saved.
-#[derive(Debug, thiserror::Error)]
-pub enum SaveError {
-    /// The disk refused.
-    #[error(transparent)]
-    Write(WriteError),
-    /// Elements of a tensor were to be zeroed whose bytes are not known, or of which the file holds only those other than zero.
-    #[error("the weights “{tensor}” are not stored element by element, and so cannot be pruned in the file; leave them out")]
-    NotInPlace {
-        /// Name of the tensor.
-        tensor: String,
-    },
-    /// The name is that of a data file of the opened model.
-    #[error("this file holds weights of the opened model; choose another name: {}", path.display())]
-    OverData {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// What is on disk is not what was meant.
-    #[error("nothing was changed: reading back what was written gave something else; the disk may be failing: {}", path.display())]
-    Differs {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The opened model's own data can no longer be read.
-    #[error("nothing was written: {0}")]
-    Source(OpenError),
-}
-
-impl From<WriteError> for SaveError {
-    fn from(error: WriteError) -> Self {
-        match error.into_cause() {
-            Ok(cause) => Self::Source(cause),
-            Err(error) => Self::Write(error),
-        }
-    }
 }
 
 /// Writes `file` with `zeros` to `target`, with its external data beside it. What was written is read back and compared before it

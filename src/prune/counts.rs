@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::ranking::{NARROW_NAN, narrow_key};
+use super::keys::{NARROW_NAN, narrow_key};
 use crate::onnx::Dtype;
 
 /// Fewer elements are not worth a table.
@@ -14,19 +14,19 @@ const MAGNITUDES: usize = 1 << 15;
 /// How many elements have each magnitude.
 #[derive(Debug)]
 pub(super) struct MagnitudeCounts {
-    kind: Kind,
+    kind: HalfType,
     /// For every magnitude, the number of elements that have it or a smaller one.
     through: Vec<u64>,
 }
 
 /// A type of two bytes whose bits, less the sign, order as the magnitudes do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum HalfType {
     F16,
     Bf16,
 }
 
-impl Kind {
+impl HalfType {
     /// Place of a magnitude in the table; all NaNs have the one behind infinity. `value` is a number of this type.
     fn place(self, value: f32) -> usize {
         let (bits, infinity) = match self {
@@ -51,8 +51,8 @@ impl MagnitudeCounts {
     /// Counts `values`, which were read from elements of `dtype`; `None` where these are wider than two bytes, or few.
     pub(super) fn of(values: &[f32], dtype: Dtype) -> Option<Self> {
         let kind = match dtype {
-            Dtype::F16 => Kind::F16,
-            Dtype::Bf16 => Kind::Bf16,
+            Dtype::F16 => HalfType::F16,
+            Dtype::Bf16 => HalfType::Bf16,
             _ => return None,
         };
         if values.len() < MANY {

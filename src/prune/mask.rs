@@ -2,7 +2,8 @@
 
 use crate::onnx::Values;
 
-use super::ranking::{Ranking, narrow_key, wide_key};
+use super::keys::{narrow_key, wide_key};
+use super::ranking::Ranking;
 
 /// One bit per element of a parameter; a set bit is a pruned element (PyTorch's mask holds the opposite).
 #[derive(Debug, Clone, PartialEq, Eq)]

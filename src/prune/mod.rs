@@ -5,6 +5,7 @@ mod counts;
 pub mod device;
 mod history;
 mod kernels;
+mod keys;
 mod mask;
 mod masked;
 mod method;
@@ -14,10 +15,11 @@ mod select;
 
 pub use amount::{Amount, AmountError};
 pub use history::{History, State, Step};
+pub use keys::{narrow_key, wide_key};
 pub use mask::{Mask, first_zeros, smallest, smallest_left};
 pub use masked::{Masked, Standing, Weights};
 pub use method::{Method, PerMethod};
-pub use ranking::{Ranking, narrow_key, wide_key};
+pub use ranking::Ranking;
 pub use recipe::{Pattern, Recipe, Score, glob};
 pub use select::{Candidate, Selection, select};
 

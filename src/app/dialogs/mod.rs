@@ -31,7 +31,7 @@ pub enum Purpose {
 
 /// What kind of path answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Wanted {
     /// A file that is there.
     File,
     /// A file that is to be written.
@@ -71,11 +71,11 @@ impl Purpose {
         }
     }
 
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> Wanted {
         match self {
-            Self::Open | Self::Labels => Kind::File,
-            Self::Images => Kind::FolderOrFile,
-            Self::Save(_) | Self::Table | Self::Scan | Self::Chart => Kind::NewFile,
+            Self::Open | Self::Labels => Wanted::File,
+            Self::Images => Wanted::FolderOrFile,
+            Self::Save(_) | Self::Table | Self::Scan | Self::Chart => Wanted::NewFile,
         }
     }
 }

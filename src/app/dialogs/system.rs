@@ -5,7 +5,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::{FileDialogs, FileQuestion, Kind, Reply};
+use super::{FileDialogs, FileQuestion, Reply, Wanted};
 
 /// The system's own dialogs.
 pub struct SystemDialogs {
@@ -54,9 +54,9 @@ fn shown(request: FileQuestion) -> impl FnOnce() -> Option<Reply> + Send {
         dialog = dialog.set_directory(folder);
     }
     let answer: std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> = match request.purpose.kind() {
-        Kind::File => Box::pin(dialog.pick_file()),
-        Kind::FolderOrFile => Box::pin(dialog.pick_folder()),
-        Kind::NewFile => Box::pin(dialog.set_file_name(request.name).save_file()),
+        Wanted::File => Box::pin(dialog.pick_file()),
+        Wanted::FolderOrFile => Box::pin(dialog.pick_folder()),
+        Wanted::NewFile => Box::pin(dialog.set_file_name(request.name).save_file()),
     };
     move || Some(Reply::Chosen(request.purpose, pollster::block_on(answer)?.path().to_owned()))
 }
@@ -85,9 +85,9 @@ fn pick(request: &FileQuestion) -> Option<std::path::PathBuf> {
         dialog = dialog.set_directory(folder);
     }
     match request.purpose.kind() {
-        Kind::File => dialog.pick_file(),
-        Kind::FolderOrFile => dialog.pick_folder(),
-        Kind::NewFile => dialog.set_file_name(&request.name).save_file(),
+        Wanted::File => dialog.pick_file(),
+        Wanted::FolderOrFile => dialog.pick_folder(),
+        Wanted::NewFile => dialog.set_file_name(&request.name).save_file(),
     }
 }
 

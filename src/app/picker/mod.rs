@@ -14,7 +14,7 @@ mod ui;
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::dialogs::{FileQuestion, Kind, Purpose};
+use super::dialogs::{FileQuestion, Purpose, Wanted};
 use super::text;
 
 use folder::{Contents, Entry, Place};
@@ -133,7 +133,7 @@ impl Picker {
             moves: stamp(),
         };
         let effect = picker.go(start);
-        if request.purpose.kind() == Kind::NewFile {
+        if request.purpose.kind() == Wanted::NewFile {
             picker.write(request.name, Caret::Stem);
         }
         (picker, effect)
@@ -231,7 +231,7 @@ impl Picker {
 
     /// Goes into a folder. The name of a file that is saved goes with it.
     fn go(&mut self, folder: PathBuf) -> Effect {
-        let name = if self.purpose.kind() == Kind::NewFile { std::mem::take(&mut self.name) } else { String::new() };
+        let name = if self.purpose.kind() == Wanted::NewFile { std::mem::take(&mut self.name) } else { String::new() };
         self.folder_text = path::with_separator(&folder);
         self.write(name, Caret::Stem);
         self.read(folder)
@@ -286,7 +286,7 @@ impl Picker {
     /// Fills the rows: what begins with the name, then what holds it; of a file that is saved the name says nothing yet.
     fn list(&mut self) {
         self.highlighted = self.highlighted.filter(|_| self.contents != Contents::Reading);
-        let needle = if self.purpose.kind() == Kind::NewFile { String::new() } else { self.name.to_lowercase() };
+        let needle = if self.purpose.kind() == Wanted::NewFile { String::new() } else { self.name.to_lowercase() };
         let Contents::Read { entries, .. } = &self.contents else {
             self.rows.clear();
             return;
@@ -308,7 +308,7 @@ impl Picker {
         self.moves = stamp();
         self.highlighted = None;
         let Contents::Read { entries, .. } = &self.contents else { return };
-        if self.purpose.kind() != Kind::NewFile && !self.name.is_empty() && !self.rows.is_empty() {
+        if self.purpose.kind() != Wanted::NewFile && !self.name.is_empty() && !self.rows.is_empty() {
             self.highlighted = match entries.iter().position(|entry| entry.text == self.name) {
                 // One that is not listed has been typed in full all the same.
                 Some(named) => self.rows.iter().position(|entry| *entry == named),
@@ -331,7 +331,7 @@ impl Picker {
     /// The name of a file that may be replaced goes into the field.
     fn highlight(&mut self, row: usize) {
         self.highlighted = Some(row).filter(|row| *row < self.rows.len());
-        if self.purpose.kind() == Kind::NewFile
+        if self.purpose.kind() == Wanted::NewFile
             && let Some(name) = self.entry(row).filter(|entry| !entry.is_folder).map(|entry| entry.text.clone())
         {
             self.write(name, Caret::Stem);
@@ -350,7 +350,7 @@ impl Picker {
     /// What the button does: as Enter, but a folder that is asked for is taken.
     fn take_path(&mut self) -> Effect {
         match self.highlighted.and_then(|row| self.entry(row)) {
-            Some(entry) if self.purpose.kind() == Kind::FolderOrFile => Effect::Chosen(self.folder.join(&entry.name)),
+            Some(entry) if self.purpose.kind() == Wanted::FolderOrFile => Effect::Chosen(self.folder.join(&entry.name)),
             _ => self.accept(),
         }
     }
@@ -373,10 +373,10 @@ impl Picker {
         let found = entries.iter().find(|entry| entry.text == self.name);
         let path = self.folder.join(found.map_or(self.name.as_ref(), |entry| entry.name.as_os_str()));
         match (self.purpose.kind(), found) {
-            (Kind::FolderOrFile, None) if self.name.is_empty() => Effect::Chosen(self.folder.clone()),
+            (Wanted::FolderOrFile, None) if self.name.is_empty() => Effect::Chosen(self.folder.clone()),
             (_, None) if self.name.is_empty() => self.complain("Type or choose a file's name"),
             (_, Some(entry)) if entry.is_folder => self.go(path),
-            (Kind::NewFile, _) | (_, Some(_)) => Effect::Chosen(path),
+            (Wanted::NewFile, _) | (_, Some(_)) => Effect::Chosen(path),
             (_, None) => self.complain("There is nothing of that name here"),
         }
     }
@@ -421,17 +421,17 @@ impl Picker {
     fn answer(&self) -> (&'static str, &'static str) {
         let is_folder = self.highlighted.and_then(|row| self.entry(row)).is_none_or(|entry| entry.is_folder);
         match self.purpose.kind() {
-            Kind::File if self.purpose == Purpose::Open => ("Open", "Open the file, or the folder (Enter)"),
-            Kind::File => ("Choose", "Choose the file, or open the folder (Enter)"),
-            Kind::NewFile => ("Save", "Save under this name, or open the folder (Enter)"),
-            Kind::FolderOrFile if is_folder => ("Choose the folder", "Choose the folder in the list, or else the one whose list this is"),
-            Kind::FolderOrFile => ("Choose the file", "Choose the file (Enter)"),
+            Wanted::File if self.purpose == Purpose::Open => ("Open", "Open the file, or the folder (Enter)"),
+            Wanted::File => ("Choose", "Choose the file, or open the folder (Enter)"),
+            Wanted::NewFile => ("Save", "Save under this name, or open the folder (Enter)"),
+            Wanted::FolderOrFile if is_folder => ("Choose the folder", "Choose the folder in the list, or else the one whose list this is"),
+            Wanted::FolderOrFile => ("Choose the file", "Choose the file (Enter)"),
         }
     }
 
     /// Whether the folder could be made.
     fn can_create(&self) -> bool {
-        self.purpose.kind() == Kind::NewFile && matches!(self.contents, Contents::Failed { is_missing: true, .. })
+        self.purpose.kind() == Wanted::NewFile && matches!(self.contents, Contents::Failed { is_missing: true, .. })
     }
 }
 

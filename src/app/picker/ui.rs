@@ -5,7 +5,7 @@ use eframe::egui::{
     self, Align, Color32, CornerRadius, Id, Key, Layout, Modifiers, Rect, Role, Sense, Shape, Stroke, TextEdit, Ui, WidgetInfo, pos2, vec2,
 };
 
-use super::{Act, Caret, Contents, Kind, PAGE, Picker, Place};
+use super::{Act, Caret, Contents, PAGE, Picker, Place, Wanted};
 use crate::app::commands::Command;
 use crate::app::{messages, text, theme, widgets};
 
@@ -161,7 +161,7 @@ fn folder_ui(ui: &mut Ui, picker: &Picker, acts: &mut Vec<Act>) {
         ui.set_min_size(ui.available_size());
         if picker.rows.is_empty() {
             let note = match &picker.contents {
-                Contents::Read { .. } if picker.name.is_empty() || picker.purpose.kind() == Kind::NewFile => "Nothing to choose here",
+                Contents::Read { .. } if picker.name.is_empty() || picker.purpose.kind() == Wanted::NewFile => "Nothing to choose here",
                 Contents::Read { .. } => "Nothing here is called so",
                 Contents::Reading | Contents::Failed { .. } => "",
             };

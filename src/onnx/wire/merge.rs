@@ -1,20 +1,20 @@
 //! Messages in pieces, put together. Protobuf lets a writer give a field that holds one message several times and makes one
 //! message of them; the parser (`protobuf` 3.7) takes the last piece for the whole.
 
-use super::schema::{Count, Kind, Message, below};
+use super::schema::{Count, Message, MessageKind, below};
 use super::{Fields, MAX_DEPTH, Malformed, push_field};
 
 /// The model with every message in one piece; `None` where it is so already.
 pub(in crate::onnx) fn merged(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     let whole = Message::new(0, bytes.len());
-    if !has_pieces(bytes, (0, bytes.len()), Kind::Model, 0)? {
+    if !has_pieces(bytes, (0, bytes.len()), MessageKind::Model, 0)? {
         return Ok(None);
     }
-    copy(bytes, &whole, Kind::Model, 0).map(Some)
+    copy(bytes, &whole, MessageKind::Model, 0).map(Some)
 }
 
 /// Whether any message at or below this one is given in pieces.
-fn has_pieces(bytes: &[u8], (at, end): (usize, usize), kind: Kind, depth: usize) -> Result<bool, Malformed> {
+fn has_pieces(bytes: &[u8], (at, end): (usize, usize), kind: MessageKind, depth: usize) -> Result<bool, Malformed> {
     if depth > MAX_DEPTH {
         return Err(Malformed);
     }
@@ -32,12 +32,12 @@ fn has_pieces(bytes: &[u8], (at, end): (usize, usize), kind: Kind, depth: usize)
 }
 
 /// The content of `message` in one piece.
-fn copy(bytes: &[u8], message: &Message, kind: Kind, depth: usize) -> Result<Vec<u8>, Malformed> {
+fn copy(bytes: &[u8], message: &Message, kind: MessageKind, depth: usize) -> Result<Vec<u8>, Malformed> {
     if depth > MAX_DEPTH {
         return Err(Malformed);
     }
     let mut out = Vec::with_capacity(message.pieces().map(|(start, end)| end - start).sum());
-    let mut whole: Vec<(u64, Kind, Message)> = Vec::new();
+    let mut whole: Vec<(u64, MessageKind, Message)> = Vec::new();
     message.each_field(bytes, |field| {
         match below(kind, &field) {
             None => out.extend_from_slice(&bytes[field.tag..field.end]),

@@ -1,6 +1,6 @@
 //! Where every tensor's elements lie in the file.
 
-use super::schema::{Kind, Message};
+use super::schema::{Message, MessageKind};
 use super::{Field, MAX_DEPTH, Malformed, Wire, varint};
 
 /// Elements of two runs that lie no farther apart than this are one run: a tag or two are between them.
@@ -47,28 +47,28 @@ pub(in crate::onnx) struct Located {
 /// its nodes hold; the main graph first, then functions and training.
 pub(in crate::onnx) fn locate(bytes: &[u8]) -> Result<Vec<Located>, Malformed> {
     let mut found = Vec::new();
-    walk(bytes, &Message::new(0, bytes.len()), Kind::Model, 0, &mut found)?;
+    walk(bytes, &Message::new(0, bytes.len()), MessageKind::Model, 0, &mut found)?;
     Ok(found)
 }
 
 /// The fields in whose order the messages below one of `kind` are visited.
-fn order(kind: Kind) -> &'static [u64] {
+fn order(kind: MessageKind) -> &'static [u64] {
     match kind {
-        Kind::Model => &[7, 25, 20],
-        Kind::Graph => &[5, 15, 1],
-        Kind::Function => &[11, 7],
-        Kind::Attribute => &[5, 22, 10, 23, 6, 11],
-        Kind::Node => &[5],
-        Kind::Training | Kind::Sparse => &[1, 2],
+        MessageKind::Model => &[7, 25, 20],
+        MessageKind::Graph => &[5, 15, 1],
+        MessageKind::Function => &[11, 7],
+        MessageKind::Attribute => &[5, 22, 10, 23, 6, 11],
+        MessageKind::Node => &[5],
+        MessageKind::Training | MessageKind::Sparse => &[1, 2],
         _ => &[],
     }
 }
 
-fn walk(bytes: &[u8], message: &Message, kind: Kind, depth: usize, found: &mut Vec<Located>) -> Result<(), Malformed> {
+fn walk(bytes: &[u8], message: &Message, kind: MessageKind, depth: usize, found: &mut Vec<Located>) -> Result<(), Malformed> {
     if depth > MAX_DEPTH {
         return Err(Malformed);
     }
-    if kind == Kind::Tensor {
+    if kind == MessageKind::Tensor {
         found.push(tensor(bytes, message)?);
         return Ok(());
     }

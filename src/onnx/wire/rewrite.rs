@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::schema::{Kind, Message, below};
+use super::schema::{Message, MessageKind, below};
 use super::{Field, MAX_DEPTH, Malformed, push_field};
 
 /// What is told otherwise about external data.
@@ -17,19 +17,19 @@ pub(in crate::onnx) struct Moves {
 /// A copy of the model with `moves`. The lengths of the messages around a changed field change with it; all other bytes are
 /// copied.
 pub(in crate::onnx) fn rewritten(bytes: &[u8], moves: &Moves) -> Result<Vec<u8>, Malformed> {
-    copy(bytes, (0, bytes.len()), Kind::Model, moves, 0)
+    copy(bytes, (0, bytes.len()), MessageKind::Model, moves, 0)
 }
 
-fn copy(bytes: &[u8], (start, end): (usize, usize), kind: Kind, moves: &Moves, depth: usize) -> Result<Vec<u8>, Malformed> {
+fn copy(bytes: &[u8], (start, end): (usize, usize), kind: MessageKind, moves: &Moves, depth: usize) -> Result<Vec<u8>, Malformed> {
     if depth > MAX_DEPTH {
         return Err(Malformed);
     }
-    let offset = if kind == Kind::Tensor { moves.offsets.get(&start) } else { None };
+    let offset = if kind == MessageKind::Tensor { moves.offsets.get(&start) } else { None };
     let mut out = Vec::with_capacity(end - start + 32);
     let mut is_told = false;
     Message::new(start, end).each_field(bytes, |field| {
         let content = match below(kind, &field) {
-            Some((Kind::Entry, _)) => match entry(bytes, &field)? {
+            Some((MessageKind::Entry, _)) => match entry(bytes, &field)? {
                 (b"location", value) => std::str::from_utf8(value).ok().and_then(|v| moves.locations.get(v)).map(|v| pair("location", v)),
                 (b"offset", _) => {
                     is_told |= offset.is_some();
@@ -58,8 +58,8 @@ fn copy(bytes: &[u8], (start, end): (usize, usize), kind: Kind, moves: &Moves, d
 /// `TensorProto.external_data`
 const EXTERNAL_DATA: u64 = 13;
 
-fn leads_to_tensors(kind: Kind) -> bool {
-    use Kind::{Attribute, Function, Graph, Node, Sparse, Tensor, Training};
+fn leads_to_tensors(kind: MessageKind) -> bool {
+    use MessageKind::{Attribute, Function, Graph, Node, Sparse, Tensor, Training};
     matches!(kind, Training | Graph | Function | Node | Attribute | Sparse | Tensor)
 }
 

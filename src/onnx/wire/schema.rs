@@ -4,7 +4,7 @@ use super::{Field, Fields, Malformed, Wire};
 
 /// A kind of message; those below which no tensor lies and no message is given in pieces are not told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MessageKind {
     Model,
     Training,
     Graph,
@@ -33,9 +33,11 @@ pub(super) enum Count {
 }
 
 /// The message that a field holds, where it is one.
-pub(super) fn below(kind: Kind, field: &Field) -> Option<(Kind, Count)> {
+pub(super) fn below(kind: MessageKind, field: &Field) -> Option<(MessageKind, Count)> {
     use Count::{Many, One};
-    use Kind::{Attribute, Entry, Function, Graph, Map, Model, Node, Other, Sequence, Sparse, Tensor, TensorType, Training, Type, Value};
+    use MessageKind::{
+        Attribute, Entry, Function, Graph, Map, Model, Node, Other, Sequence, Sparse, Tensor, TensorType, Training, Type, Value,
+    };
     if field.wire != Wire::Length {
         return None;
     }
@@ -96,8 +98,8 @@ impl Message {
     }
 
     /// The messages in it, as message of `kind`, by field in the order in which they begin.
-    pub(super) fn children(&self, bytes: &[u8], kind: Kind) -> Result<Vec<(u64, Kind, Self)>, Malformed> {
-        let mut children: Vec<(u64, Kind, Self)> = Vec::new();
+    pub(super) fn children(&self, bytes: &[u8], kind: MessageKind) -> Result<Vec<(u64, MessageKind, Self)>, Malformed> {
+        let mut children: Vec<(u64, MessageKind, Self)> = Vec::new();
         // Field numbers are below 32.
         let mut seen = 0_u32;
         self.each_field(bytes, |field| {

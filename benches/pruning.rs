@@ -36,9 +36,9 @@ fn demo(c: &mut Criterion) {
     group.bench_function("prepare", |b| b.iter(|| model.rank(&Unwatched).unwrap()));
     let session = at(Method::Global, 0.5);
     group.bench_function("position of the slider, both methods", |b| {
-        b.iter(|| black_box(session.engine().figures(session.state(), &Method::ALL)));
+        b.iter(|| black_box(session.engine().figures(session.state(), &Method::PAIR)));
     });
-    for method in Method::ALL {
+    for method in Method::PAIR {
         let session = at(method, 0.5);
         group.bench_function(format!("masks and pruned weights, {}", method.name()), |b| {
             b.iter(|| session.engine().pruned_weights(session.state()).unwrap());
@@ -69,7 +69,7 @@ fn device(c: &mut Criterion) {
     let Ok(device) = ComputeDevice::open(DeviceChoice::Gpu) else { return };
     let mut group = c.benchmark_group(format!("demo on {}", device.name));
     group.sample_size(10);
-    for method in Method::ALL {
+    for method in Method::PAIR {
         let mut session = at(method, 0.5);
         session.use_engine(session.engine().on(device.clone()));
         session.engine().outcome_on_device(session.state()).unwrap();
@@ -126,7 +126,7 @@ fn large(c: &mut Criterion) {
     group.bench_function("position of the slider, both methods", |b| {
         b.iter(|| {
             let standings: Vec<_> = rankings.iter().map(standing).collect();
-            figures(Ranked { graph: &graph, opened: &rankings, standings: &standings }, black_box(&recipe), &Method::ALL)
+            figures(Ranked { graph: &graph, opened: &rankings, standings: &standings }, black_box(&recipe), &Method::PAIR)
         });
     });
     let one = values(0);

@@ -23,6 +23,7 @@ use serde::Serialize;
 
 use crate::device::DeviceChoice;
 use crate::escaped::Escaping;
+use crate::prune::Method;
 use cost::Cost;
 use evaluate::Evaluate;
 use inspect::Inspect;
@@ -65,10 +66,15 @@ enum Command {
     Sensitivity(Box<SensitivityCommand>),
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum MethodArgument {
-    LayerWise,
-    Global,
+/// `--method`: the methods under their names.
+impl ValueEnum for Method {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()).help(self.help()))
+    }
 }
 
 /// `--device`

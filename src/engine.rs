@@ -221,7 +221,7 @@ impl Engine {
     fn checked_on_device(&self, state: &State, outcome: Outcome) -> Result<Outcome, EngineError> {
         let found = self.with_gpu(state, |gpu| gpu.prune(self, state, &outcome))?;
         Ok(match found {
-            Some(found) => Outcome { cut: if outcome.method == Method::Global { found.cut } else { None }, ties: found.ties, ..outcome },
+            Some(found) => Outcome { cut: found.cut, ties: found.ties, ..outcome },
             None => outcome,
         })
     }

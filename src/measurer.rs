@@ -363,9 +363,9 @@ impl Inside {
             Request::Curve => {
                 let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
                 let mut left: Vec<(Method, f64)> =
-                    coarse_to_fine(CURVE_LEVELS).into_iter().flat_map(|a| Method::ALL.map(|method| (method, a))).collect();
+                    coarse_to_fine(CURVE_LEVELS).into_iter().flat_map(|a| Method::PAIR.map(|method| (method, a))).collect();
                 left.reverse();
-                let curve = Curve { recipe: Some(state.recipe.clone()), points: PerMethod::new(&Method::ALL, |_| Vec::new()) };
+                let curve = Curve { recipe: Some(state.recipe.clone()), points: PerMethod::new(&Method::PAIR, |_| Vec::new()) };
                 self.drop_tasks_of(TaskKind::Curve);
                 self.add_task(Task::Curve { state, total: left.len(), left, curve });
             }

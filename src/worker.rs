@@ -421,7 +421,7 @@ impl Inside {
                 self.tell(Event::Saved(report));
             }
             Job::SaveTable(path, overwrite) => {
-                let figures = session.engine().figures(session.state(), &Method::ALL);
+                let figures = session.engine().figures(session.state(), &Method::PAIR);
                 let text = export::csv(&session.model().graph, &figures);
                 return self.save_text(path, &text, overwrite);
             }
@@ -457,7 +457,7 @@ impl Inside {
     fn show(&mut self) -> Result<(), EngineError> {
         let Some(session) = &self.session else { return Ok(()) };
         let state = session.state().clone();
-        let figures = session.engine().figures_on_device(&state, &Method::ALL)?;
+        let figures = session.engine().figures_on_device(&state, &Method::PAIR)?;
         self.measurer.move_to(self.model, &state);
         self.tell(Event::Changed(Box::new(View {
             figures,

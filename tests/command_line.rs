@@ -618,3 +618,34 @@ fn the_gpu_prunes_as_the_cpu_does() {
         assert_eq!(gpu, cpu, "{arguments}");
     }
 }
+
+/// An amount of its own is exact, the whole comes to the amount, and steps come to what one step comes to.
+#[test]
+fn amounts_of_ones_own_and_steps_come_to_the_whole() {
+    let prune = format!("prune {DEMO} --device cpu --json --no-biases --method");
+    for method in ["layer-wise", "global", "lamp", "norm", "erk", "uniform+"] {
+        for more in ["", "--steps 5", "--steps 4 --schedule cubic"] {
+            let report = json(&format!("{prune} {method} --amount 0.5 --amount-of classifier=0.2 --amount-of conv_stem=0 {more}"));
+            let of = |name: &str| {
+                let rows = report["parameters"].as_array().unwrap();
+                let row = rows.iter().find(|row| row["name"] == name).unwrap();
+                (row["pruned"].as_u64().unwrap(), row["elements"].as_u64().unwrap())
+            };
+            let (pruned, elements) = of("classifier.weight");
+            // Every step rounds.
+            assert!((pruned as f64 - 0.2 * elements as f64).abs() <= 2.5, "{method} {more}: {pruned} of {elements}");
+            assert_eq!(of("conv_stem.weight").0, 0, "{method} {more}");
+            let (all, scope) = (report["pruned"].as_u64().unwrap() as f64, report["scope_elements"].as_u64().unwrap() as f64);
+            assert!((all - 0.5 * scope).abs() <= 24.0 * 5.0, "{method} {more}: {all} of {scope}");
+        }
+    }
+    fails(&format!("prune {DEMO} --method global --amount 0.5 --amount-of nothing=0.1"), 2, &["no module's name matches “nothing”"]);
+    fails(&format!("prune {DEMO} --method global --amount 1000 --steps 3"), 2, &["steps lead to one fraction"]);
+}
+
+#[test]
+fn a_sweep_takes_any_methods() {
+    let rows = json(&format!("sweep {DEMO} --images assets/digits --limit 20 --methods lamp,erk --amounts 0.8 --device cpu --json"));
+    let methods: Vec<&str> = rows["rows"].as_array().unwrap().iter().map(|row| row["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["lamp", "erk"]);
+}

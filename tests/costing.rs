@@ -40,7 +40,7 @@ fn counted(path: &Path, inputs: &[(String, Array)]) -> (u64, u64) {
     let file = OnnxFile::open(path).unwrap();
     let network = Network::build(Arc::new(graph::build(&file)), &file, &Device::flex()).unwrap();
     let graph = network.graph();
-    let work = network.work(inputs, &|| false).unwrap();
+    let work = network.work(inputs, &secateur::watch::Unwatched).unwrap();
     let eligible = graph.parameters.iter().filter(|p| is_eligible(p, graph.module(p.module))).count();
     assert_eq!(work.of(|id| graph.parameter(id).elements as u64), work.total);
     (work.total, eligible as u64)

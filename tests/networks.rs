@@ -110,7 +110,7 @@ fn values_go_after_their_last_use() {
         assert_eq!(input, 2 * 3 * 96 * 96 * 4);
         let mut most = 0;
         for node in 1..=nodes {
-            network.advance(&mut pass, node, &|| false).unwrap();
+            network.advance(&mut pass, node, &secateur::watch::Unwatched).unwrap();
             most = most.max(pass.bytes());
         }
         // Two images have ten logits each, and nothing else is left.

@@ -41,7 +41,7 @@ fn controls_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Ve
         ("Global", "One cut through all parameters of the scope (prune.global_unstructured)"),
     ];
     if let Some(i) = widgets::segmented(ui, names, chosen) {
-        commands.push(set(&|s| s.method = Method::ALL[i], Step::Method));
+        commands.push(set(&|s| s.method = Method::PAIR[i], Step::Method));
     }
     ui.add_space(14.0);
     ui.label(egui::RichText::new("Amount").color(palette.weak));

@@ -67,7 +67,7 @@ pub(super) fn tooltip_ui(ui: &mut Ui, model: &Model, figures: &Figures, id: Para
     ui.label(egui::RichText::new(text::name(&parameter.name)).font(theme::bold()));
     ui.weak(format!("{} elements · {} · {}", text::count(parameter.elements as u64), text::shape(parameter), module.role));
     ui.horizontal(|ui| {
-        for method in Method::ALL {
+        for method in Method::PAIR {
             let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
             ui.painter().rect_filled(rect, 1.0, palette.method(method));
             let name = text::method(method);

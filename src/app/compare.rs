@@ -22,7 +22,7 @@ const HEADS: [&str; 6] = ["only global", "both", "only layer-wise", "points", "g
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    if let Some(error) = Method::ALL.iter().find_map(|&m| figures.of(m).err()) {
+    if let Some(error) = Method::PAIR.iter().find_map(|&m| figures.of(m).err()) {
         ui.label(egui::RichText::new(error.to_string()).color(palette.warning));
         return;
     }

@@ -315,7 +315,7 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
                 plot.hline(HLine::new("", dense * 100.0).color(palette.weak).width(1.0).style(LineStyle::Dotted { spacing: 5.0 }));
             }
             plot.vline(VLine::new("", state.fraction() * 100.0).color(palette.text).width(1.0));
-            for method in Method::ALL {
+            for method in Method::PAIR {
                 let color = palette.method(method);
                 let points: Vec<[f64; 2]> = curve
                     .points
@@ -338,7 +338,7 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         }
         response.response.on_hover_ui_at_pointer(|ui| {
             ui.label(egui::RichText::new(text::percent(amount)).font(theme::bold()));
-            for method in Method::ALL {
+            for method in Method::PAIR {
                 let nearest =
                     curve.points.of(method).into_iter().flatten().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
                 if let Some((at, value)) = nearest.and_then(|(at, e)| Some((at, criterion.of(e)?))) {

@@ -116,7 +116,7 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, detail: &Arc<Detail>,
     let parameter = model.graph.parameter(id);
     let figures = state.view.as_ref().map(|v| &v.figures);
     widgets::section_title(ui, "Weights and the cut");
-    let cuts = Method::ALL.map(|m| figures.and_then(|f| f.of(m).ok()?.cuts[id.0]));
+    let cuts = Method::PAIR.map(|m| figures.and_then(|f| f.of(m).ok()?.cuts[id.0]));
     let chosen = figures.map_or(Method::Global, |f| f.recipe.method);
     histogram_ui(ui, &detail.histogram, cuts, chosen, state.shows_original);
     ui.add_space(6.0);
@@ -170,7 +170,7 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chos
         painter.text(plot.center(), egui::Align2::CENTER_CENTER, "All elements are zero", theme::normal(), palette.weak);
         return;
     }
-    for (method, cut) in Method::ALL.into_iter().zip(cuts) {
+    for (method, cut) in Method::PAIR.into_iter().zip(cuts) {
         for side in [-1.0, 1.0] {
             let Some(at) = cut.map(|c| c * side).filter(|c| c.abs() < histogram.limit) else { continue };
             let ends = [pos2(x(at), plot.top()), pos2(x(at), plot.bottom())];

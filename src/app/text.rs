@@ -46,6 +46,10 @@ pub(super) fn method(method: Method) -> &'static str {
     match method {
         Method::LayerWise => "Layer-wise",
         Method::Global => "Global",
+        Method::Lamp => "LAMP",
+        Method::Norm => "Norm",
+        Method::Erk => "ERK",
+        Method::UniformPlus => "Uniform+",
     }
 }
 

@@ -88,6 +88,7 @@ impl Palette {
         match method {
             Method::LayerWise => self.layer_wise,
             Method::Global => self.global,
+            Method::Lamp | Method::Norm | Method::Erk | Method::UniformPlus => self.text,
         }
     }
 }

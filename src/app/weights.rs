@@ -42,7 +42,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
             }
         });
     });
-    let cuts = Method::ALL.map(|m| figures.of(m).ok().and_then(|o| o.cuts[id.0]));
+    let cuts = Method::PAIR.map(|m| figures.of(m).ok().and_then(|o| o.cuts[id.0]));
     histogram_ui(ui, state, figures, detail, cuts, ui.available_height() - 150.0);
     ui.add_space(6.0);
     ui.separator();
@@ -91,7 +91,7 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         plot.show(ui, |plot| {
             plot.set_plot_bounds(egui_plot::PlotBounds::from_min_max([-histogram.limit, 0.0], [histogram.limit, top as f64 * 1.06]));
             plot.bar_chart(BarChart::new("", bars).allow_hover(false));
-            for (method, cut) in Method::ALL.into_iter().zip(cuts) {
+            for (method, cut) in Method::PAIR.into_iter().zip(cuts) {
                 for side in [-1.0, 1.0] {
                     let Some(at) = cut.map(|c| c * side).filter(|c| c.is_finite()) else { continue };
                     let style = if method == Method::Global { LineStyle::Solid } else { LineStyle::Dashed { length: 6.0 } };
@@ -109,7 +109,7 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         });
     }
     ui.horizontal(|ui| {
-        for (method, cut) in Method::ALL.into_iter().zip(cuts) {
+        for (method, cut) in Method::PAIR.into_iter().zip(cuts) {
             let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 10.0), egui::Sense::hover());
             ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, palette.method(method)));
             let name = text::method(method);

@@ -45,7 +45,7 @@ pub(super) struct Prune {
 #[derive(Serialize)]
 struct PruneReport<'a> {
     method: Method,
-    amounts: &'a [Amount],
+    amounts: Vec<Amount>,
     device: String,
     scope_elements: u64,
     pruned: u64,
@@ -99,7 +99,7 @@ impl Prune {
         let scope_elements = scope.iter().map(|&id| graph.parameter(id).elements as u64).sum();
         let report = PruneReport {
             method: outcome.method,
-            amounts: &self.pruning.amount,
+            amounts: self.pruning.amounts()?,
             device: session.engine().mask_device(session.state()).to_owned(),
             scope_elements,
             pruned: outcome.pruned,
@@ -153,7 +153,10 @@ impl PruneReport<'_> {
         writeln!(out, "Sparsity of the model: {:.2}%", self.model_sparsity * 100.0)?;
         write!(out, "Pruned {} of {} elements ({}", self.pruned, self.scope_elements, self.method.name())?;
         match self.cut {
-            Some(cut) => writeln!(out, ", cut at |w| <= {cut}, {}), on {}", ties(self.ties), self.device)?,
+            Some(cut) => {
+                let what = if self.method == Method::Global { "|w| <=" } else { "a score of" };
+                writeln!(out, ", cut at {what} {cut}, {}), on {}", ties(self.ties), self.device)?;
+            }
             None => writeln!(out, "), on {}", self.device)?,
         }
         if !self.emptied.is_empty() {

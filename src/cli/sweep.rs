@@ -17,9 +17,12 @@ use crate::watch::Part;
 pub(super) struct Sweep {
     #[command(flatten)]
     images: ImageArguments,
-    /// Each parameter on its own, all together, or one after the other
-    #[arg(long, value_enum, default_value_t)]
+    /// One method, or layer-wise and global one after the other
+    #[arg(long, default_value = "both", value_parser = methods)]
     method: Methods,
+    /// Several methods, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "method")]
+    methods: Vec<Method>,
     /// A list (0.1,0.5) or first:last:step (0:0.9:0.05)
     #[arg(long, default_value = "0:0.9:0.1")]
     amounts: Amounts,
@@ -29,22 +32,18 @@ pub(super) struct Sweep {
     output: OutputArguments,
 }
 
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Methods {
-    #[default]
-    Both,
-    LayerWise,
-    Global,
-}
+/// What `--method` names.
+#[derive(Debug, Clone)]
+struct Methods(Vec<Method>);
 
-impl Methods {
-    fn list(self) -> &'static [Method] {
-        match self {
-            Self::Both => &Method::ALL,
-            Self::LayerWise => &[Method::LayerWise],
-            Self::Global => &[Method::Global],
-        }
+fn methods(text: &str) -> Result<Methods, String> {
+    if text == "both" {
+        return Ok(Methods(Method::PAIR.to_vec()));
     }
+    Method::from_str(text, false).map(|method| Methods(vec![method])).map_err(|_| {
+        let names = Method::ALL.map(Method::name).join(", ");
+        format!("“{text}” is no method; write both, {names}")
+    })
 }
 
 impl Sweep {
@@ -56,7 +55,8 @@ impl Sweep {
             self.scope.apply(&session.model().graph, &mut recipe).context("cannot prune the model")?;
             session.set(recipe, Step::Tick).context("cannot prune the model")
         })?;
-        let cases: Vec<_> = self.method.list().iter().flat_map(|&m| self.amounts.0.iter().map(move |&a| (m, a))).collect();
+        let methods = if self.methods.is_empty() { &self.method.0 } else { &self.methods };
+        let cases: Vec<_> = methods.iter().flat_map(|&m| self.amounts.0.iter().map(move |&a| (m, a))).collect();
         let share = 1.0 / (cases.len() + 1) as f32;
         let progress = |case: usize| Part { whole: &watch, what: "Evaluating", before: case as f32 * share, share };
         // The dense network first: what its labels cannot be is told before anything is pruned.

@@ -101,9 +101,13 @@ impl GpuWeights {
         let scope = state.recipe.scope(&engine.model.graph);
         let inside: Vec<bool> = self.parameters.iter().map(|id| scope.binary_search(id).is_ok()).collect();
         let wanted: Vec<u64> = self.parameters.iter().map(|id| outcome.masked[id.0] - state.kept[id.0].count()).collect();
+        // An amount of one's own is a number for a parameter, whatever the others share.
+        let is_global = outcome.method == Method::Global
+            && scope.iter().all(|&id| state.recipe.own[engine.model.graph.parameter(id).module.0].is_none());
         let (rows, wanted) = match outcome.method {
-            Method::LayerWise => (Rows::Each, wanted),
-            Method::Global => (Rows::Together, vec![wanted.iter().sum()]),
+            Method::Global if is_global => (Rows::Together, vec![wanted.iter().sum()]),
+            // Numbers of every parameter, which the host worked out.
+            _ => (Rows::Each, wanted),
         };
         let selection = self.weights.select(&inside, rows, &wanted)?;
         let disagreement = self.parameters.iter().zip(&selection.counts).find(|(id, count)| outcome.masked[id.0] != **count);
@@ -119,11 +123,12 @@ impl GpuWeights {
             .into());
         }
         let ties = match outcome.method {
-            Method::Global => selection.ties.iter().sum(),
+            Method::Global if is_global => selection.ties.iter().sum(),
             // Only cuts that elements which stay share count, and those the host knows.
-            Method::LayerWise => outcome.ties,
+            _ => outcome.ties,
         };
-        Ok(Found { cut: selection.cuts.iter().copied().flatten().next().map(f64::from), ties })
+        let cut = if is_global { selection.cuts.iter().copied().flatten().next().map(f64::from) } else { outcome.cut };
+        Ok(Found { cut, ties })
     }
 
     /// Masks these elements, one entry per parameter of the graph, on weights without a mask: where they are prefixes the device

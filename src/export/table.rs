@@ -59,7 +59,7 @@ pub fn csv(graph: &Graph, figures: &Figures) -> String {
             parameter.elements.to_string(),
             figures.scope.binary_search(&id).is_ok().to_string(),
         ];
-        for method in Method::ALL {
+        for method in Method::PAIR {
             row.extend(match figures.of(method) {
                 Ok(outcome) => {
                     let sparsity = outcome.zeros[i] as f64 / parameter.elements.max(1) as f64;

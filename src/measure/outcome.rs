@@ -27,7 +27,7 @@ pub struct Outcome {
     pub zeros: Vec<u64>,
     /// Magnitude of the largest pruned element.
     pub cuts: Vec<Option<f64>>,
-    /// Magnitude of the cut that all parameters share; `None` for layer-wise and where nothing is pruned.
+    /// The cut that all parameters share, see [`crate::prune::Selection::cut`]; `None` where each has its own, or nothing is pruned.
     pub cut: Option<f64>,
     /// Elements that share the cut's magnitude, see [`crate::prune::Selection::ties`].
     pub ties: u64,
@@ -122,8 +122,13 @@ pub fn outcome(ranked: Ranked, recipe: &Recipe) -> Result<Outcome, PruneError> {
 
 fn of_scope(ranked: Ranked, scope: &[ParameterId], recipe: &Recipe, method: Method) -> Result<Outcome, PruneError> {
     let Ranked { graph, opened, standings } = ranked;
-    let candidates: Vec<Candidate> =
-        scope.iter().filter_map(|id| Some(Candidate { standing: standings[id.0].as_ref()?, name: &graph.parameter(*id).name })).collect();
+    let candidate = |id: &ParameterId| {
+        let parameter = graph.parameter(*id);
+        let standing = standings[id.0].as_ref()?;
+        let own = recipe.own[parameter.module.0];
+        Some(Candidate { standing, name: &parameter.name, shape: &parameter.shape, role: graph.owner(*id).role, own })
+    };
+    let candidates: Vec<Candidate> = scope.iter().filter_map(candidate).collect();
     if candidates.len() != scope.len() || candidates.iter().all(|c| c.standing.elements() == 0) {
         return Err(match graph.parameters.first() {
             Some(first) if graph.parameters.iter().all(|p| p.obstacle().is_some()) => PruneError::Quantized { dtype: first.dtype },

@@ -31,7 +31,7 @@ impl Inside {
     /// What the position takes from the weights, which needs no images and little time.
     fn measure_losses(&self, state: &State, token: &Token) -> Result<(), EvaluateError> {
         let Some(engine) = &self.engine else { return Ok(()) };
-        let losses = PerMethod::try_new(&Method::ALL, |method| where_applicable(engine.losses(&state.under(method), token)))?;
+        let losses = PerMethod::try_new(&Method::PAIR, |method| where_applicable(engine.losses(&state.under(method), token)))?;
         self.tell(Finding::Losses(Arc::new(Losses { recipe: state.recipe.clone(), losses })));
         Ok(())
     }
@@ -51,7 +51,7 @@ impl Inside {
         let mut cost = Cost {
             recipe: state.recipe.clone(),
             dense: Effect::default(),
-            effects: PerMethod::new(&Method::ALL, |_| None),
+            effects: PerMethod::new(&Method::PAIR, |_| None),
             is_whole: false,
             broken: Vec::new(),
             output: 0,
@@ -65,7 +65,7 @@ impl Inside {
                 continue;
             }
             cost.dense = evaluator.dense(limit, token)?;
-            cost.effects = PerMethod::try_new(&Method::ALL, |method| match evaluator.effect(&state.under(method), limit, token) {
+            cost.effects = PerMethod::try_new(&Method::PAIR, |method| match evaluator.effect(&state.under(method), limit, token) {
                 Err(EvaluateError::Engine(error)) => Ok(where_applicable(Err(error))?),
                 effect => effect.map(Some),
             })?;

@@ -64,7 +64,7 @@ impl Inside {
             Some(dense) => dense.clone(),
             None => self.dense_sizes.insert(engine.dense_sizes(token)?.into()).clone(),
         };
-        let pruned = PerMethod::try_new(&Method::ALL, |method| where_applicable(engine.sizes(&state.under(method), &dense, token)))?;
+        let pruned = PerMethod::try_new(&Method::PAIR, |method| where_applicable(engine.sizes(&state.under(method), &dense, token)))?;
         let sizes = Sizes { recipe: state.recipe.clone(), dense, pruned };
         self.weighed = Some(state);
         self.tell(Finding::Sizes(Arc::new(sizes)));

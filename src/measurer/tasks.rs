@@ -71,7 +71,7 @@ impl Inside {
                 Ok(left.is_empty())
             }
             Task::Search { state, drop, found } => {
-                let methods = Method::ALL;
+                let methods = Method::PAIR;
                 let Some(&method) = methods.get(found.len()) else { return Ok(true) };
                 self.tell(Finding::Progress(Some((found.len() as f32 / methods.len() as f32, TaskKind::Search))));
                 let Some(evaluator) = &mut self.evaluator else { return Ok(true) };

@@ -31,6 +31,19 @@ pub enum AmountError {
         /// Whose elements they are.
         what: String,
     },
+    /// More than the method takes, whatever the elements.
+    #[error("{method} reaches at most {:.1} % of what is left: {why}; choose less, or another method", most * 100.0)]
+    Reach {
+        /// Name of the method.
+        method: &'static str,
+        /// The largest share that it reaches, 0..=1.
+        most: f64,
+        /// What stops it.
+        why: &'static str,
+    },
+    /// Steps to something that is no fraction.
+    #[error("steps lead to one fraction, such as 0.5; several amounts are steps of their own")]
+    Steps,
     /// Not an amount at all.
     #[error("“{text}” is no amount; write a fraction (0.5), a percentage (50%) or a whole number of elements (1000)")]
     Text {

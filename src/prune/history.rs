@@ -181,6 +181,7 @@ mod tests {
             biases: true,
             ticked: vec![true],
             locked: vec![false],
+            own: vec![None],
         };
         State::new(recipe, 1)
     }

@@ -8,19 +8,59 @@ pub enum Method {
     LayerWise,
     /// All parameters of the scope together: `global_unstructured` with `L1Unstructured`.
     Global,
+    /// All together by w² / Σ of the w² of the parameter that are at least as large (Lee et al. 2021, LAMP): the largest of every
+    /// parameter stays.
+    Lamp,
+    /// All together by |w| / ‖W‖₂ of the parameter.
+    Norm,
+    /// Density of a parameter proportional to the sum of its dimensions over their product, Erdős-Rényi-Kernel (Evci et al. 2020).
+    Erk,
+    /// The first convolution stays dense, the last linear layer keeps at least a fifth, the others share the rest equally (Gale et
+    /// al. 2019).
+    #[serde(rename = "uniform+")]
+    UniformPlus,
 }
 
 impl Method {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [Self::LayerWise, Self::Global];
+    pub const ALL: [Self; 6] = [Self::LayerWise, Self::Global, Self::Lamp, Self::Norm, Self::Erk, Self::UniformPlus];
+
+    /// Those that are shown side by side.
+    pub const PAIR: [Self; 2] = [Self::LayerWise, Self::Global];
 
     /// The one that this one is compared with.
     #[must_use]
     pub fn other(self) -> Self {
+        if self == Self::Global { Self::LayerWise } else { Self::Global }
+    }
+
+    /// What it does and when it is good, with the paper that it is from.
+    #[must_use]
+    pub fn help(self) -> &'static str {
         match self {
-            Self::LayerWise => Self::Global,
-            Self::Global => Self::LayerWise,
+            Self::LayerWise => {
+                "The same share of every parameter, its smallest magnitudes. Keeps every layer alive; layers that bear little suffer first"
+            }
+            Self::Global => "The smallest magnitudes of the whole scope. Spares layers of large weights; can empty a layer of small ones",
+            Self::Lamp => {
+                "The smallest w² / Σ of the larger w² of its layer (LAMP, Lee et al. 2021). Shares well among layers at high amounts; never empties one"
+            }
+            Self::Norm => {
+                "The smallest magnitudes after every layer is divided by its L2 norm. Good where layers differ in scale, as with BatchNorm folded in"
+            }
+            Self::Erk => {
+                "Small layers keep more, by the sum over the product of their dimensions (Erdős-Rényi-Kernel, Evci et al. 2020). Good without looking at the weights"
+            }
+            Self::UniformPlus => {
+                "The first convolution stays, the last linear layer keeps 20 %, the others lose equally (Gale et al. 2019). A careful layer-wise"
+            }
         }
+    }
+
+    /// Whether one cut is found for the whole scope, rather than a number for every parameter.
+    #[must_use]
+    pub fn has_common_cut(self) -> bool {
+        matches!(self, Self::Global | Self::Lamp | Self::Norm)
     }
 
     /// As on screen and on the command line.
@@ -29,6 +69,10 @@ impl Method {
         match self {
             Self::LayerWise => "layer-wise",
             Self::Global => "global",
+            Self::Lamp => "lamp",
+            Self::Norm => "norm",
+            Self::Erk => "erk",
+            Self::UniformPlus => "uniform+",
         }
     }
 }
@@ -89,13 +133,13 @@ mod tests {
 
     #[test]
     fn every_method_that_is_compared_has_its_own() {
-        let mut names = PerMethod::new(&Method::ALL, Method::name);
+        let mut names = PerMethod::new(&Method::PAIR, Method::name);
         assert_eq!(names.of(Method::Global), Some(&"global"));
         *names.of_mut(Method::LayerWise).unwrap() = "each";
         assert_eq!(names.iter().collect::<Vec<_>>(), [(Method::LayerWise, &"each"), (Method::Global, &"global")]);
         let one = PerMethod::new(&[Method::Global], |_| 1);
         assert_eq!((one.of(Method::LayerWise), one.of(Method::Global)), (None, Some(&1)));
-        let refused = PerMethod::try_new(&Method::ALL, |method| if method == Method::Global { Err(method) } else { Ok(()) });
+        let refused = PerMethod::try_new(&Method::PAIR, |method| if method == Method::Global { Err(method) } else { Ok(()) });
         assert_eq!(refused, Err(Method::Global));
     }
 }

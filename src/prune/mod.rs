@@ -12,6 +12,7 @@ mod method;
 mod ranking;
 mod recipe;
 mod select;
+mod shares;
 
 pub use amount::{Amount, AmountError};
 pub use history::{History, State, Step};

@@ -1,5 +1,7 @@
 //! The elements of a parameter in order of magnitude, prepared once so that any cut is found by looking up.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
 
 use super::counts::MagnitudeCounts;
@@ -11,7 +13,12 @@ use crate::onnx::{Dtype, Values};
 pub struct Ranking {
     keys: Keys,
     zeros: u64,
+    /// For every block of [`BLOCK`] ranks, the sum of the squares of its and all larger magnitudes; made when first asked for.
+    squares: OnceLock<Vec<f64>>,
 }
+
+/// Ranks between two sums of squares that are kept.
+const BLOCK: usize = 64;
 
 #[derive(Debug)]
 enum Keys {
@@ -26,14 +33,14 @@ impl Ranking {
     #[must_use]
     pub fn new(values: &Values) -> Self {
         let keys = match values {
-            Values::F32(v) => Keys::Narrow(radix_sort(v.par_iter().map(|&x| narrow_key(x)).collect())),
+            Values::F32(v) => Keys::Narrow(radix_sort(keys_of(v, narrow_key))),
             Values::F64(v) => {
-                let mut keys: Vec<u64> = v.par_iter().map(|&x| wide_key(x)).collect();
+                let mut keys = keys_of(v, wide_key);
                 keys.par_sort_unstable();
                 Keys::Wide(keys)
             }
         };
-        let mut ranking = Self { keys, zeros: 0 };
+        let mut ranking = Self { keys, zeros: 0, squares: OnceLock::new() };
         ranking.zeros = ranking.count_below(1, Domain::Narrow, 0, ranking.len()) as u64;
         ranking
     }
@@ -46,7 +53,7 @@ impl Ranking {
             Values::F64(_) => None,
         };
         let Some(counts) = counts else { return Self::new(values) };
-        Self { zeros: counts.zeros(), keys: Keys::Counts(counts) }
+        Self { zeros: counts.zeros(), keys: Keys::Counts(counts), squares: OnceLock::new() }
     }
 
     /// Number of elements.
@@ -88,6 +95,27 @@ impl Ranking {
             Keys::Wide(k) => (k.partition_point(|&x| x < k[rank]), k.partition_point(|&x| x <= k[rank])),
             Keys::Counts(k) => k.around(rank),
         }
+    }
+
+    /// Sum of the squares of the finite magnitudes from this rank on, added up from the largest down.
+    #[must_use]
+    pub fn squares_from(&self, rank: usize) -> f64 {
+        let add = |sum: f64, rank: usize| {
+            let magnitude = self.magnitude(rank);
+            if magnitude.is_finite() { sum + magnitude * magnitude } else { sum }
+        };
+        let length = self.len();
+        let blocks = self.squares.get_or_init(|| {
+            let mut blocks = vec![0.0; length.div_ceil(BLOCK) + 1];
+            for block in (0..length.div_ceil(BLOCK)).rev() {
+                blocks[block] = (block * BLOCK..((block + 1) * BLOCK).min(length)).rev().fold(blocks[block + 1], add);
+            }
+            blocks
+        });
+        if rank >= length {
+            return 0.0;
+        }
+        (rank..((rank / BLOCK + 1) * BLOCK).min(length)).rev().fold(blocks[rank / BLOCK + 1], add)
     }
 
     pub(super) fn is_wide(&self) -> bool {
@@ -145,6 +173,19 @@ impl Domain {
     }
 }
 
+/// The keys of all values, on all cores.
+fn keys_of<T: Copy + Sync, K: Copy + Default + Send>(values: &[T], key: impl Fn(T) -> K + Sync) -> Vec<K> {
+    // A plain loop over a stretch becomes vector code; an iterator over single elements need not.
+    const STRETCH: usize = 1 << 14;
+    let mut keys = vec![K::default(); values.len()];
+    keys.par_chunks_mut(STRETCH).zip(values.par_chunks(STRETCH)).for_each(|(to, from)| {
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = key(from);
+        }
+    });
+    keys
+}
+
 /// Sorts 31-bit keys: three passes of a counting sort, least significant digits first.
 fn radix_sort(mut keys: Vec<u32>) -> Vec<u32> {
     const DIGITS: [(u32, u32); 3] = [(0, 11), (11, 10), (21, 10)];
@@ -189,6 +230,19 @@ mod tests {
         assert!(ranked[2] > 0.0 && ranked[2] < 1e-44);
         assert!(ranked[3].is_infinite() && ranked[4].is_nan() && ranked[5].is_nan());
         assert_eq!(ranking.around(5), (4, 6));
+    }
+
+    #[test]
+    fn sums_of_squares_are_those_of_the_sorted_list() {
+        let values: Vec<f32> =
+            (0..1000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 * 1e-5).chain([f32::INFINITY, f32::NAN]).collect();
+        let mut sorted: Vec<f64> = values.iter().map(|&x| f64::from(x)).filter(|x| x.is_finite()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let ranking = Ranking::new(&Values::F32(values));
+        for rank in [0, 1, 63, 64, 65, 500, 999, 1000, 1001, 1002, 2000] {
+            let wanted = sorted.get(rank..).unwrap_or_default().iter().rev().fold(0.0, |sum, x| sum + x * x);
+            assert_eq!(ranking.squares_from(rank), wanted, "{rank}");
+        }
     }
 
     proptest! {

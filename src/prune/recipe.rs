@@ -38,6 +38,8 @@ pub struct Recipe {
     pub ticked: Vec<bool>,
     /// Per module: it stays as it is, ticked or not.
     pub locked: Vec<bool>,
+    /// Per module: an amount of its own, which the method does not touch; the rest shares what is left of the whole.
+    pub own: Vec<Option<Amount>>,
 }
 
 impl Recipe {
@@ -62,6 +64,7 @@ impl Recipe {
             biases: graph.batch_norm != Some(BatchNorm::Folded),
             ticked,
             locked: vec![false; graph.modules.len()],
+            own: vec![None; graph.modules.len()],
         }
     }
 
@@ -93,6 +96,19 @@ impl Recipe {
                 self.includes(parameter.module) && (self.biases || parameter.kind == Kind::Weight) && parameter.obstacle().is_none()
             })
             .collect()
+    }
+
+    /// Gives all modules whose name matches `pattern` an amount of their own.
+    ///
+    /// # Errors
+    /// A pattern that matches no module of the network.
+    pub fn set_own(&mut self, graph: &Graph, pattern: &str, amount: Amount) -> Result<(), PruneError> {
+        let mut is_known = false;
+        for (_, own) in graph.modules.iter().zip(&mut self.own).filter(|(module, _)| glob(pattern, &module.name)) {
+            is_known = true;
+            *own = Some(amount);
+        }
+        if is_known { Ok(()) } else { Err(PruneError::UnknownModule { pattern: pattern.to_owned() }) }
     }
 
     /// Ticks modules by type and by name, as the command line does; a pattern may hold `*` and `?`. Empty lists leave the ticks.

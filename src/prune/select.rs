@@ -7,6 +7,8 @@ use super::amount::{Amount, AmountError};
 use super::masked::Standing;
 use super::method::Method;
 use super::ranking::Domain;
+use super::shares;
+use crate::graph::Role;
 
 /// One parameter of the scope.
 #[derive(Clone, Copy)]
@@ -15,6 +17,12 @@ pub struct Candidate<'a> {
     pub standing: &'a Standing,
     /// Its name, for messages.
     pub name: &'a str,
+    /// Its dimensions.
+    pub shape: &'a [usize],
+    /// What its module does.
+    pub role: Role,
+    /// An amount of its own, of what it has left.
+    pub own: Option<Amount>,
 }
 
 impl Candidate<'_> {
@@ -23,7 +31,8 @@ impl Candidate<'_> {
         self.standing.ranking.len() as u64
     }
 
-    fn left(&self) -> u64 {
+    /// Elements that are not masked.
+    pub(super) fn left(&self) -> u64 {
         self.ranked() - self.standing.masked
     }
 
@@ -51,29 +60,71 @@ pub struct Selection {
     pub masked: Vec<u64>,
     /// Magnitude of the largest pruned element of every candidate; `None` where nothing is masked.
     pub cuts: Vec<Option<f64>>,
-    /// Global: magnitude of the largest element that the step pruned; `None` where it pruned none, and for layer-wise.
+    /// Of a method with a common cut, what it compares of the largest element that the step pruned: the magnitude for `global`, the
+    /// score for `lamp` and `norm`; `None` where it pruned none, and for the others.
     pub cut: Option<f64>,
-    /// Elements of the scope, in its rankings, whose magnitude equals the cut; 1 where the cut is unique, 0 without a cut. Layer-wise: summed
-    /// over the parameters whose cut is shared by elements that stay.
+    /// Elements of the scope, in its rankings, that share the cut; 1 where the cut is unique, 0 without a cut. Where every parameter
+    /// has a number of its own: summed over the parameters whose cut is shared by elements that stay.
     pub ties: u64,
 }
 
 /// Masks `amount` of what `candidates` have left, in addition to what is masked.
 ///
 /// # Errors
-/// The amount is out of range for the scope (global) or for one of its parameters (layer-wise).
+/// The amount is out of range for the scope (layer-wise: for one of its parameters), or beyond what the method reaches.
 pub fn select(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Selection, AmountError> {
-    match method {
-        Method::LayerWise => layer_wise(candidates, amount),
-        Method::Global => global(candidates, amount),
+    if candidates.iter().all(|c| c.own.is_none()) {
+        return shared(candidates, method, amount);
+    }
+    let (own, rest): (Vec<Candidate>, Vec<Candidate>) = candidates.iter().partition(|c| c.own.is_some());
+    let counts = own.iter().map(|c| c.own.map_or(Ok(0), |own| own.count(c.left(), c.name))).collect::<Result<Vec<u64>, _>>()?;
+    let amount = rest_amount(candidates, &rest, counts.iter().sum(), method, amount)?;
+    let (own, rest) = (each(&own, &counts), shared(&rest, method, amount)?);
+    let mut all = Selection { ties: own.ties + rest.ties, cut: rest.cut, masked: Vec::new(), cuts: Vec::new() };
+    let (mut own, mut rest) = (own.masked.into_iter().zip(own.cuts), rest.masked.into_iter().zip(rest.cuts));
+    for c in candidates {
+        let side = if c.own.is_some() { &mut own } else { &mut rest };
+        all.masked.extend(side.next().map(|(masked, cut)| {
+            all.cuts.push(cut);
+            masked
+        }));
+    }
+    Ok(all)
+}
+
+/// The amount for those without one of their own: what is left of the whole, which loses `amount`.
+fn rest_amount(candidates: &[Candidate], rest: &[Candidate], taken: u64, method: Method, amount: Amount) -> Result<Amount, AmountError> {
+    // A number for each says nothing of the whole.
+    if method == Method::LayerWise && matches!(amount, Amount::Count(_)) {
+        return Ok(amount);
+    }
+    let (left, left_of_rest) = (candidates.iter().map(Candidate::left).sum::<u64>(), rest.iter().map(Candidate::left).sum::<u64>());
+    let wanted = amount.count(left, "the scope")?.saturating_sub(taken);
+    if wanted > left_of_rest {
+        return Err(AmountError::Reach {
+            method: method.name(),
+            most: (taken + left_of_rest) as f64 / left as f64,
+            why: "modules with an amount of their own keep the rest",
+        });
+    }
+    let is_each = method == Method::LayerWise;
+    Ok(if is_each { Amount::Fraction(wanted as f64 / left_of_rest.max(1) as f64) } else { Amount::Count(wanted) })
+}
+
+/// As [`select`], of candidates without an amount of their own.
+fn shared(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Selection, AmountError> {
+    if method.has_common_cut() {
+        common(candidates, method, amount)
+    } else {
+        Ok(each(candidates, &shares::counts(candidates, method, amount)?))
     }
 }
 
-fn layer_wise(candidates: &[Candidate], amount: Amount) -> Result<Selection, AmountError> {
+/// So many of each.
+fn each(candidates: &[Candidate], counts: &[u64]) -> Selection {
     let mut selection =
         Selection { masked: Vec::with_capacity(candidates.len()), cuts: Vec::with_capacity(candidates.len()), cut: None, ties: 0 };
-    for c in candidates {
-        let count = amount.count(c.left(), c.name)?;
+    for (c, &count) in candidates.iter().zip(counts) {
         let first = c.standing.masked + count;
         selection.masked.push(c.standing.apart + first);
         selection.cuts.push(first.checked_sub(1).map(|rank| c.magnitude(rank)));
@@ -81,17 +132,18 @@ fn layer_wise(candidates: &[Candidate], amount: Amount) -> Result<Selection, Amo
             selection.ties += c.ties(first - 1);
         }
     }
-    Ok(selection)
+    selection
 }
 
-fn global(candidates: &[Candidate], amount: Amount) -> Result<Selection, AmountError> {
+/// The smallest of all, as the method compares them.
+fn common(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Selection, AmountError> {
     let left: u64 = candidates.iter().map(Candidate::left).sum();
     let count = amount.count(left, "the scope")?;
     if count == 0 {
         let cuts = candidates.iter().map(|c| c.standing.masked.checked_sub(1).map(|rank| c.magnitude(rank))).collect();
         return Ok(Selection { masked: candidates.iter().map(|c| c.standing.count()).collect(), cuts, cut: None, ties: 0 });
     }
-    let cut = find_cut(candidates, count);
+    let cut = find_cut(candidates, &Scale::of(candidates, method), count);
     // Everything below the cut goes; of what equals it, the first in order until the count is reached.
     let mut rest = count - candidates.iter().zip(&cut.below).map(|(c, &b)| b.max(c.standing.masked) - c.standing.masked).sum::<u64>();
     let mut firsts = Vec::with_capacity(candidates.len());
@@ -105,21 +157,96 @@ fn global(candidates: &[Candidate], amount: Amount) -> Result<Selection, AmountE
     }
     let cuts = candidates.iter().zip(&firsts).map(|(c, &m)| m.checked_sub(1).map(|rank| c.magnitude(rank))).collect();
     let masked = candidates.iter().zip(&firsts).map(|(c, &m)| c.standing.apart + m).collect();
-    Ok(Selection { masked, cuts, cut: Some(cut.magnitude), ties })
+    Ok(Selection { masked, cuts, cut: Some(cut.value), ties })
 }
 
-/// A magnitude with the number of elements of every candidate below it, and at most it.
+/// By what elements of different parameters are compared: a key that grows with the rank.
+enum Scale {
+    /// Their magnitudes.
+    Magnitude(Domain),
+    /// LAMP's score, as the bits of a double.
+    Lamp,
+    /// The magnitude over these norms, as the bits of a double.
+    Norm(Vec<f64>),
+}
+
+/// What a sum of squares or a norm that something is divided by is at least.
+const SMALLEST_DIVISOR: f64 = 1e-300;
+
+impl Scale {
+    fn of(candidates: &[Candidate], method: Method) -> Self {
+        match method {
+            Method::Lamp => Self::Lamp,
+            Method::Norm => {
+                let norm = |c: &Candidate| {
+                    let Standing { ranking, fixed, masked, .. } = c.standing;
+                    ranking.squares_from((*fixed).max(*masked) as usize).sqrt().max(SMALLEST_DIVISOR)
+                };
+                Self::Norm(candidates.iter().map(norm).collect())
+            }
+            _ if candidates.iter().any(|c| c.standing.ranking.is_wide()) => Self::Magnitude(Domain::Wide),
+            _ => Self::Magnitude(Domain::Narrow),
+        }
+    }
+
+    fn largest(&self) -> u64 {
+        match self {
+            Self::Magnitude(domain) => domain.largest(),
+            Self::Lamp | Self::Norm(_) => u64::MAX,
+        }
+    }
+
+    /// What a key stands for.
+    fn value(&self, key: u64) -> f64 {
+        match self {
+            Self::Magnitude(domain) => domain.magnitude(key),
+            // Of a NaN or an infinity.
+            Self::Lamp | Self::Norm(_) if key == u64::MAX => f64::INFINITY,
+            Self::Lamp | Self::Norm(_) => f64::from_bits(key),
+        }
+    }
+
+    /// Key of a candidate's element of this rank; NaN and infinities rank largest.
+    fn key(&self, number: usize, c: &Candidate, rank: usize) -> u64 {
+        let magnitude = c.magnitude(rank as u64);
+        if !magnitude.is_finite() {
+            return u64::MAX;
+        }
+        match self {
+            Self::Norm(norms) => (magnitude / norms[number]).to_bits(),
+            _ => (magnitude * magnitude / c.standing.ranking.squares_from(rank).max(SMALLEST_DIVISOR)).to_bits(),
+        }
+    }
+
+    /// How many of a candidate's elements have a key below this one, known to lie in `low..=high`.
+    fn count_below(&self, number: usize, c: &Candidate, key: u64, low: usize, high: usize) -> usize {
+        if let Self::Magnitude(domain) = self {
+            return c.standing.ranking.count_below(key, *domain, low, high);
+        }
+        let (mut low, mut high) = (low, high);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.key(number, c, middle) < key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+/// What is compared, with the number of elements of every candidate below it, and at most it.
 struct Cut {
-    magnitude: f64,
+    value: f64,
     below: Vec<u64>,
     through: Vec<u64>,
 }
 
 /// The smallest key such that at least `count` unmasked elements are at most it: bisection over the bits of the key, with the
 /// range of ranks of every parameter narrowed on the way, so that each costs its logarithm once.
-fn find_cut(candidates: &[Candidate], count: u64) -> Cut {
-    let domain = if candidates.iter().any(|c| c.standing.ranking.is_wide()) { Domain::Wide } else { Domain::Narrow };
-    let (mut low, mut high) = (0, domain.largest());
+fn find_cut(candidates: &[Candidate], scale: &Scale, count: u64) -> Cut {
+    let (mut low, mut high) = (0, scale.largest());
     let mut below = vec![0_usize; candidates.len()];
     let mut through: Vec<usize> = candidates.iter().map(|c| c.standing.ranking.len()).collect();
     let mut middles = through.clone();
@@ -127,7 +254,7 @@ fn find_cut(candidates: &[Candidate], count: u64) -> Cut {
         let middle = low + (high - low) / 2;
         let mut total = 0;
         for (i, c) in candidates.iter().enumerate() {
-            middles[i] = c.standing.ranking.count_below(middle + 1, domain, below[i], through[i]);
+            middles[i] = scale.count_below(i, c, middle + 1, below[i], through[i]);
             total += (middles[i] as u64).max(c.standing.fixed).max(c.standing.masked) - c.standing.masked;
         }
         if total >= count {
@@ -143,7 +270,7 @@ fn find_cut(candidates: &[Candidate], count: u64) -> Cut {
     let fixed = |counts: Vec<usize>, keep: bool| {
         counts.into_iter().zip(candidates).map(|(n, c)| if keep { (n as u64).max(c.standing.fixed) } else { n as u64 }).collect()
     };
-    Cut { magnitude: domain.magnitude(low), below: fixed(below, !is_zero), through: fixed(through, true) }
+    Cut { value: scale.value(low), below: fixed(below, !is_zero), through: fixed(through, true) }
 }
 
 #[cfg(test)]
@@ -165,7 +292,7 @@ mod tests {
     }
 
     fn candidates(standings: &[Standing]) -> Vec<Candidate<'_>> {
-        standings.iter().map(|standing| Candidate { standing, name: "p" }).collect()
+        standings.iter().map(|standing| Candidate { standing, name: "p", shape: &[], role: Role::Dense, own: None }).collect()
     }
 
     /// Sorts everything that is left by magnitude and place.
@@ -227,7 +354,7 @@ mod tests {
             let mut zeroed = Values::F32(values);
             mask.apply(&mut zeroed);
             let replaced = standing(&zeroed, 0, 0);
-            let (candidate, plain) = (Candidate { standing: &known, name: "p" }, Candidate { standing: &replaced, name: "p" });
+            let (candidate, plain) = (Candidate { standing: &known, name: "p", shape: &[], role: Role::Dense, own: None }, Candidate { standing: &replaced, name: "p", shape: &[], role: Role::Dense, own: None });
             for method in Method::ALL {
                 let a = select(&[candidate], method, Amount::Count(count as u64)).unwrap();
                 let b = select(&[plain], method, Amount::Count(count as u64)).unwrap();
@@ -259,6 +386,26 @@ mod tests {
             assert_eq!((&selection.masked[..], selection.cuts[0]), (&[95][..], Some(4.0)));
         }
         assert_eq!((standing.elements(), standing.count(), standing.zeros(95)), (100, 90, 95));
+    }
+
+    /// What a parameter has of its own is exact; the others share what is left of the whole.
+    #[test]
+    fn an_amount_of_ones_own_is_exact_and_the_rest_makes_up_for_it() {
+        let parameters: Vec<Vec<f32>> = (1..=4).map(|p| (0..100).map(|i| (i * p) as f32 + 0.5).collect()).collect();
+        let standings = standings(&parameters, &[0, 0, 10, 0]);
+        let mut candidates = candidates(&standings);
+        candidates[1].own = Some(Amount::Fraction(0.9));
+        candidates[2].own = Some(Amount::Count(0));
+        for method in Method::ALL {
+            let selection = select(&candidates, method, Amount::Fraction(0.5)).unwrap();
+            assert_eq!((selection.masked[1], selection.masked[2]), (90, 10), "{method:?}");
+            let total: u64 = selection.masked.iter().sum::<u64>() - 10;
+            assert!(total.abs_diff(195) <= 1, "{method:?}: {total}");
+        }
+        let error = select(&candidates, Method::Global, Amount::Fraction(0.9)).unwrap_err();
+        assert!(error.to_string().contains("74.4 %") && error.to_string().contains("amount of their own"), "{error}");
+        let none = select(&candidates, Method::Global, Amount::Fraction(0.1)).unwrap();
+        assert_eq!(none.masked, [0, 90, 10, 0], "what is set is taken, also where it is more than the whole");
     }
 
     #[test]

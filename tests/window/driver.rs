@@ -254,7 +254,7 @@ impl Window {
     pub(super) fn assert_as_session(&self, file: &str) {
         let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
         session.set(self.recipe().clone(), Step::Amount).unwrap();
-        assert_eq!(self.figures(), &session.engine().figures(session.state(), &Method::ALL));
+        assert_eq!(self.figures(), &session.engine().figures(session.state(), &Method::PAIR));
     }
 
     /// The dialogs opened so far.

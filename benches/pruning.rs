@@ -38,6 +38,11 @@ fn demo(c: &mut Criterion) {
     group.bench_function("position of the slider, both methods", |b| {
         b.iter(|| black_box(session.engine().figures(session.state(), &Method::PAIR)));
     });
+    for method in Method::ALL {
+        group.bench_function(format!("position of the slider, {}", method.name()), |b| {
+            b.iter(|| black_box(session.engine().figures(session.state(), &[method])));
+        });
+    }
     for method in Method::PAIR {
         let session = at(method, 0.5);
         group.bench_function(format!("masks and pruned weights, {}", method.name()), |b| {
@@ -129,6 +134,14 @@ fn large(c: &mut Criterion) {
             figures(Ranked { graph: &graph, opened: &rankings, standings: &standings }, black_box(&recipe), &Method::PAIR)
         });
     });
+    for method in Method::ALL {
+        group.bench_function(format!("position of the slider, {}", method.name()), |b| {
+            b.iter(|| {
+                let standings: Vec<_> = rankings.iter().map(standing).collect();
+                figures(Ranked { graph: &graph, opened: &rankings, standings: &standings }, black_box(&recipe), &[method])
+            });
+        });
+    }
     let one = values(0);
     group.sample_size(10);
     group.bench_function("prepare one of 200 parameters", |b| b.iter(|| Ranking::new(&one)));

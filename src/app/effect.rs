@@ -23,6 +23,9 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.add_space(4.0);
         ui.label(egui::RichText::new(text::message(remark)).color(theme::palette(ui).warning));
     }
+    if let Some(shown) = costs.shown.as_ref().filter(|shown| !shown.inventory.is_empty()) {
+        inventory_ui(ui, &shown.inventory);
+    }
     if let Some(shown) = costs.shown.as_ref().filter(|shown| shown.asks_order) {
         order_ui(ui, shown.class_order, commands);
     }
@@ -51,6 +54,25 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.add_space(16.0);
         pictures::show(ui, costs, figures.recipe.method);
         ui.add_space(8.0);
+    });
+}
+
+/// Lines on what was left out of a folder that are shown; the others are told where the mouse rests on the last.
+const INVENTORY_LINES: usize = 5;
+
+/// What was taken as classes and what was left out.
+fn inventory_ui(ui: &mut Ui, lines: &[String]) {
+    let weak = theme::palette(ui).weak;
+    ui.add_space(4.0);
+    ui.scope(|ui| {
+        ui.spacing_mut().item_spacing.y = 2.0;
+        for line in lines.iter().take(INVENTORY_LINES) {
+            ui.label(egui::RichText::new(text::message(line)).color(weak));
+        }
+        if let Some(rest) = lines.get(INVENTORY_LINES..).filter(|rest| !rest.is_empty()) {
+            let all: Vec<String> = rest.iter().map(|line| text::message(line).into_owned()).collect();
+            ui.label(egui::RichText::new(format!("and {} more", rest.len())).color(weak)).on_hover_text(all.join("\n"));
+        }
     });
 }
 
@@ -218,7 +240,9 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
             strength,
         );
     }
-    for (i, (name, _)) in cost.dense.relative_errors.iter().enumerate().take(6) {
+    // Logits that differ are no loss where the answers are the same.
+    let errors = if cost.dense.agreement.is_none() { &cost.dense.relative_errors[..] } else { &[] };
+    for (i, (name, _)) in errors.iter().enumerate().take(6) {
         let error = |e: &Effect| e.relative_errors.get(i).map_or("–".into(), |(_, error)| text::percent(*error));
         let cells = [None, cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)].map(|e| e.map_or("–".into(), error));
         let label = format!("Relative error of “{name}”");

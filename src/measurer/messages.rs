@@ -78,8 +78,10 @@ pub struct Shown {
     pub preprocess: Option<Preprocess>,
     /// Where that comes from, in words.
     pub provenance: String,
-    /// What was left out of the folder, and why the labels are not used, where that is so.
+    /// Why the labels are not used, where that is so.
     pub remark: Option<String>,
+    /// What was taken as classes and what was left out of the folder, a line each; empty where nothing was left out.
+    pub inventory: Vec<String>,
     /// Whether the classes are numbered, so that their order is a person's choice.
     pub asks_order: bool,
     /// What was chosen.

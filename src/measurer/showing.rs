@@ -80,7 +80,6 @@ impl Inside {
     }
 
     pub(super) fn show_images(&mut self, images: Images) -> Result<(), String> {
-        let remarks: Vec<String> = images.remark.iter().cloned().chain(images.set.remarks()).collect();
         let shown = Shown {
             path: Some(images.path.clone()),
             images: images.set.images.len(),
@@ -88,7 +87,8 @@ impl Inside {
             is_labelled: images.set.is_labelled(),
             preprocess: Some(images.preprocess.clone()),
             provenance: images.provenance.to_string(),
-            remark: (!remarks.is_empty()).then(|| remarks.join("\n")),
+            remark: images.remark.clone(),
+            inventory: images.set.remarks(),
             asks_order: images.asks_order,
             class_order: images.class_order,
         };
@@ -149,6 +149,7 @@ impl Inside {
             preprocess: None,
             provenance: String::new(),
             remark: None,
+            inventory: Vec::new(),
             asks_order: false,
             class_order: None,
         };

@@ -240,23 +240,16 @@ impl Questions {
         inputs.iter().zip(&self.is_open).map(part).collect()
     }
 
-    /// Two questions as one; `None` where they do not fit.
+    /// Several questions as one, inputs whose batch is open after one another; `None` where they do not fit.
     #[must_use]
-    pub fn together(&self, [a, b]: &[Inputs; 2]) -> Option<Inputs> {
-        let mut both = Vec::with_capacity(a.len());
-        for (((name, a), (_, b)), &is_open) in a.iter().zip(b).zip(&self.is_open) {
-            both.push((name.clone(), if is_open { Array::stacked(&[a, b])? } else { a.clone() }));
+    pub fn together(&self, questions: &[&Inputs]) -> Option<Inputs> {
+        let first = *questions.first()?;
+        let mut all = Vec::with_capacity(first.len());
+        for (i, ((name, array), &is_open)) in first.iter().zip(&self.is_open).enumerate() {
+            let parts = questions.iter().map(|inputs| inputs.get(i).map(|(_, array)| array)).collect::<Option<Vec<_>>>()?;
+            all.push((name.clone(), if is_open { Array::stacked(&parts)? } else { array.clone() }));
         }
-        Some(both)
-    }
-
-    /// A question as often as this; `None` where it cannot be repeated.
-    #[must_use]
-    pub fn repeated(&self, inputs: &Inputs, times: usize) -> Option<Inputs> {
-        let many = |((name, array), &is_open): (&(String, Array), &bool)| {
-            Some((name.clone(), if is_open { Array::stacked(&vec![array; times])? } else { array.clone() }))
-        };
-        inputs.iter().zip(&self.is_open).map(many).collect()
+        Some(all)
     }
 
     /// Asks so many at once from now on.

@@ -9,7 +9,7 @@ use crate::engine::{Engine, EngineError};
 use crate::network::{Array, ArrayData, Network, NetworkError};
 use crate::watch::Watch;
 
-/// The answer to an image alone and that to two at once are the same when they are this close, relative to the longest row: products
+/// The answer to an image alone and that to two at once are the same when they are this close, relative to the answer's length: products
 /// of other shapes are summed in another order.
 const SAME: f64 = 1e-2;
 
@@ -54,7 +54,7 @@ impl Evaluator {
             };
             match (first, second) {
                 (Some(first), Some(second)) => {
-                    let together = self.questions.together(&samples).map(|inputs| ask(&inputs));
+                    let together = self.questions.together(&[&samples[0], &samples[1]]).map(|inputs| ask(&inputs));
                     if let Some(Err(NetworkError::Cancelled)) = together {
                         return Err(EngineError::Cancelled.into());
                     }
@@ -116,7 +116,7 @@ fn fixed_batch(
     batches.sort_unstable();
     batches.dedup();
     for batch in batches {
-        let Some(inputs) = evaluator.questions.repeated(sample, batch) else { continue };
+        let Some(inputs) = evaluator.questions.together(&vec![sample; batch]) else { continue };
         match network.finish(network.begin(&inputs)?, watch) {
             Ok(_) => return Ok(Some(batch)),
             Err(NetworkError::Cancelled) => return Err(EngineError::Cancelled.into()),
@@ -130,13 +130,20 @@ fn fixed_batch(
 fn is_each_alone(first: &Outputs, second: &Outputs, together: &Outputs) -> bool {
     first.iter().zip(second).zip(together).all(|(((_, first), (_, second)), (_, both))| {
         // What does not hang on the images at all, such as anchors.
-        let is_constant = first.shape == both.shape && first == second && is_near(first, both);
-        is_constant || Array::stacked(&[first, second]).is_some_and(|alone| alone.shape == both.shape && is_near(&alone, both))
+        let is_constant = first == second && is_near(first, both);
+        let rows = |array: &Array| array.shape.first().copied().unwrap_or(0);
+        let (middle, end) = (rows(first), rows(first) + rows(second));
+        // Each on its own: beside a long answer a short one would not count.
+        let is_part = |alone: &Array, rows| both.rows(rows).is_some_and(|part| is_near(alone, &part));
+        is_constant || (rows(both) == end && is_part(first, 0..middle) && is_part(second, middle..end))
     })
 }
 
-/// Whether two arrays of one shape hold the same, less what is lost by rounding.
+/// Whether two arrays hold the same, less what is lost by rounding.
 fn is_near(a: &Array, b: &Array) -> bool {
+    if a.shape != b.shape {
+        return false;
+    }
     let (ArrayData::F32(a), ArrayData::F32(b)) = (&a.data, &b.data) else { return a.data == b.data };
     let mut difference = 0.0;
     let mut length = 0.0;
@@ -149,7 +156,6 @@ fn is_near(a: &Array, b: &Array) -> bool {
     for &a in a.iter().filter(|a| a.is_finite()) {
         length += f64::from(a).powi(2);
     }
-    // Two rows are compared at once: where one alone is off, it is at least a part of both.
     difference <= SAME * SAME * length
 }
 
@@ -170,6 +176,9 @@ mod tests {
         {
             assert!(!is_each_alone(&first, &second, &other), "{other:?}");
         }
+        // A short answer beside a long one counts as much.
+        let (long, short) = (of(&[[1000.0, 2000.0]]), of(&[[0.1, 0.2]]));
+        assert!(!is_each_alone(&long, &short, &of(&[[1000.0, 2000.0], [0.2, 0.1]])));
         let constant = of(&[[5.0, 5.0]]);
         assert!(is_each_alone(&constant, &constant, &constant));
         assert!(!is_each_alone(&first, &first, &of(&[[1.0, 2.1]])));

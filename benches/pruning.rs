@@ -125,7 +125,8 @@ fn large(c: &mut Criterion) {
     let mut values =
         |i: usize| Values::F32((0..ELEMENTS).map(|_| ((uniform() + uniform() + uniform()) * (1.0 + i as f64 / 50.0)) as f32).collect());
     let rankings: Vec<_> = (0..PARAMETERS).map(|i| Some(Arc::new(Ranking::new(&values(i))))).collect();
-    let standing = |ranking: &Option<Arc<Ranking>>| ranking.clone().map(|ranking| Standing { ranking, fixed: 0, masked: 0, apart: 0 });
+    let standing =
+        |ranking: &Option<Arc<Ranking>>| ranking.clone().map(|ranking| Standing { ranking, fixed: 0, masked: 0, apart: 0, order: None });
     let recipe = Recipe { amount: Amount::Fraction(0.37), ..Recipe::new(&graph) };
     let mut group = c.benchmark_group("100 million elements");
     group.bench_function("position of the slider, both methods", |b| {

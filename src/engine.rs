@@ -15,15 +15,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rayon::prelude::*;
+
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
-use crate::export::{self, ExportError, Format, Report};
+use crate::export::{self, ExportError, Format, ParameterMasks, Report};
 use crate::graph::ParameterId;
 use crate::measure::{self, Figures, Outcome};
 use crate::network::{Network, NetworkError};
-use crate::onnx::{Dtype, OpenError};
+use crate::onnx::{Dtype, OpenError, Values};
 use crate::prune::device::DeviceError;
-use crate::prune::{Mask, Method, PruneError, Ranking, Recipe, Standing, State, Weights};
+use crate::prune::{self, Masked, Method, Order, Pattern, PruneError, Ranking, Recipe, Score, Standing, State, Subject, Weights};
 use crate::watch::Watch;
 use gpu::Gpu;
 use looking::Looked;
@@ -72,12 +74,14 @@ impl From<NetworkError> for EngineError {
 /// One ranking per parameter of the graph; `None` where it cannot be pruned.
 type Rankings = Arc<[Option<Arc<Ranking>>]>;
 
-/// The ranking of a parameter after steps that left no prefix of the one as opened, and what it is a ranking of.
+/// How a parameter stands where that is no matter of prefixes of its ranking as opened, and in which states it does.
 #[derive(Debug)]
 struct Derived {
     weights: Weights,
-    kept: Arc<Mask>,
-    ranking: Arc<Ranking>,
+    kept: Masked,
+    /// `None` where its elements go one by one in the order of their magnitudes.
+    order: Option<(Score, Pattern)>,
+    standing: Standing,
 }
 
 /// Knows how to prune, run, measure and save one model. Shared between threads; see the module's head.
@@ -145,37 +149,65 @@ impl Engine {
     /// How a parameter stands before the step of `state`; `None` where it cannot be pruned, or can no longer be read.
     fn standing(&self, state: &State, id: ParameterId) -> Option<Standing> {
         let ranking = self.rankings[id.0].as_ref()?;
-        let (kept, weights) = (&state.kept[id.0], &state.weights[id.0]);
-        match (weights.zeroed().prefix(), kept.prefix()) {
-            (Some(fixed), Some(masked)) => Some(Standing { ranking: ranking.clone(), fixed, masked, apart: 0 }),
-            _ => {
-                let ranking = self.derived(state, id).ok().flatten()?;
-                Some(Standing { ranking, fixed: 0, masked: 0, apart: kept.count() })
-            }
+        if let Some((fixed, masked)) = self.prefixes(state, id) {
+            return Some(Standing { ranking: ranking.clone(), fixed, masked, apart: 0, order: None });
         }
+        self.derived(state, id).ok().flatten()
     }
 
     fn standings(&self, state: &State) -> Vec<Option<Standing>> {
-        (0..self.rankings.len()).map(|i| self.standing(state, ParameterId(i))).collect()
+        let ids = 0..self.rankings.len();
+        if ids.clone().all(|i| self.prefixes(state, ParameterId(i)).is_some()) {
+            return ids.map(|i| self.standing(state, ParameterId(i))).collect();
+        }
+        ids.into_par_iter().with_max_len(1).map(|i| self.standing(state, ParameterId(i))).collect()
     }
 
-    /// The ranking of those elements of a parameter that `state` has not masked, with what is fixed in them.
-    fn derived(&self, state: &State, id: ParameterId) -> Result<Option<Arc<Ranking>>, OpenError> {
-        let Some(ranking) = self.rankings[id.0].as_ref() else { return Ok(None) };
-        let parameter = self.model.graph.parameter(id);
-        let weights = &state.weights[id.0];
-        let Some(mut values) = self.model.file.floats(parameter.tensor)? else { return Ok(None) };
-        let kept = match &state.kept[id.0] {
-            crate::prune::Masked::Bits(mask) => mask.clone(),
-            other => Arc::new(other.mask(&values, ranking)),
-        };
-        if let Some(known) = lock(&self.derived).get(&id).filter(|known| known.weights == *weights && known.kept == kept) {
-            return Ok(Some(known.ranking.clone()));
+    /// How many of the first elements of a parameter's ranking as opened are fixed, and how many masked, where nothing else is and the next
+    /// step takes the next ones.
+    fn prefixes(&self, state: &State, id: ParameterId) -> Option<(u64, u64)> {
+        let prefixes = state.weights[id.0].zeroed().prefix().zip(state.kept[id.0].prefix());
+        prefixes.filter(|_| !state.recipe.orders(&self.model.graph, id))
+    }
+
+    /// How a parameter stands whose next elements are not the next ones of its ranking as opened.
+    fn derived(&self, state: &State, id: ParameterId) -> Result<Option<Standing>, OpenError> {
+        let (weights, kept, recipe) = (&state.weights[id.0], &state.kept[id.0], &state.recipe);
+        let order = recipe.orders(&self.model.graph, id).then(|| (recipe.score.clone(), recipe.pattern));
+        let is_known = |known: &&Derived| known.weights == *weights && known.kept == *kept && known.order == order;
+        if let Some(known) = lock(&self.derived).get(&id).filter(is_known) {
+            return Ok(Some(known.standing.clone()));
         }
-        weights.zeroed().mask(&values, ranking).apply(&mut values);
-        let ranking = Arc::new(Ranking::of(&kept.left(&values), parameter.dtype));
-        lock(&self.derived).insert(id, Derived { weights: weights.clone(), kept, ranking: ranking.clone() });
-        Ok(Some(ranking))
+        let parameter = self.model.graph.parameter(id);
+        let Some(opened) = self.model.file.floats(parameter.tensor)? else { return Ok(None) };
+        let Some(ParameterMasks { fixed, mask }) = self.earlier_masks(state, id, &opened) else { return Ok(None) };
+        let mut values = opened;
+        fixed.apply(&mut values);
+        let apart = mask.pruned();
+        let standing = if let Some((score, pattern)) = &order {
+            let subject = Subject { parameter, id, role: self.model.graph.owner(id).role, values: &values, kept: &mask };
+            let Some(order) = Order::new(score, *pattern, subject) else { return Ok(None) };
+            Standing::in_order(Arc::new(order), apart)
+        } else {
+            let ranking = Arc::new(Ranking::of(&mask.left(&values), parameter.dtype));
+            Standing { ranking, fixed: 0, masked: 0, apart, order: None }
+        };
+        let known = Derived { weights: weights.clone(), kept: kept.clone(), order, standing: standing.clone() };
+        lock(&self.derived).insert(id, known);
+        Ok(Some(standing))
+    }
+
+    /// What earlier steps fixed and masked in a parameter with these values as opened.
+    fn earlier_masks(&self, state: &State, id: ParameterId, opened: &Values) -> Option<ParameterMasks> {
+        let ranking = self.rankings[id.0].as_ref()?;
+        let (kept, zeroed) = (&state.kept[id.0], state.weights[id.0].zeroed());
+        let fixed = zeroed.mask(opened, ranking);
+        let mask = match (zeroed.prefix(), kept.prefix()) {
+            // Fixed elements are zeros, and so the first of the order in which masked ones were counted.
+            (Some(count), Some(masked)) if count > 0 && masked < count.max(ranking.zeros()) => prune::first_zeros(opened, &fixed, masked),
+            _ => kept.mask(opened, ranking),
+        };
+        Some(ParameterMasks { fixed, mask })
     }
 
     fn ranked<'a>(&'a self, standings: &'a [Option<Standing>]) -> measure::Ranked<'a> {

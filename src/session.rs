@@ -107,7 +107,9 @@ impl Session {
     pub fn reset(&mut self) {
         let state = self.state();
         let kept = vec![Masked::Nothing; state.kept.len()].into();
-        let state = State { recipe: state.recipe.without_amount(), kept, weights: state.weights.clone() };
+        let fixed = state.earlier.iter().rposition(|step| step.is_fixed).map_or(0, |last| last + 1);
+        let earlier = state.earlier[..fixed].into();
+        let state = State { recipe: state.recipe.without_amount(), earlier, kept, weights: state.weights.clone() };
         self.history.push(Step::Reset, state);
     }
 

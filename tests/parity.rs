@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use secateur::device::ComputeDevice;
-use secateur::prune::{Amount, Method, Recipe, Step};
+use secateur::onnx::Values;
+use secateur::prune::{Amount, Masked, Method, Pattern, Recipe, Score, Step};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
 use serde_json::Value;
@@ -173,4 +174,137 @@ fn a_method_that_does_not_reach_the_amount_says_how_far_it_goes() {
     let error = session.set(recipe.clone(), Step::Amount).unwrap_err().to_string();
     let most: f64 = error.split("at most ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     session.set(Recipe { amount: Amount::Fraction(most / 100.0 - 0.001), ..recipe }, Step::Amount).unwrap();
+}
+
+/// Slices and N:M groups as PyTorch and numpy choose them, and every choice the same on host and device.
+fn patterns([model, file]: [&str; 2], device: Option<ComputeDevice>) {
+    let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
+    if let Some(device) = device {
+        session.use_engine(session.engine().on(device));
+    }
+    let reference = std::fs::read_to_string(format!("tests/reference/{model}_allocations.json")).unwrap();
+    let reference: Value = serde_json::from_str(&reference).unwrap();
+    let names: Vec<&str> = reference["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    let mut compared = 0;
+    for case in reference["cases"].as_array().unwrap() {
+        let method = case["method"].as_str().unwrap();
+        let text = if case["channels"].is_array() { format!("{method}:{}", case["dim"]) } else { method.to_owned() };
+        let Ok(pattern) = text.parse::<Pattern>() else { continue };
+        let amount = Amount::Fraction(case["amount"].as_f64().unwrap_or(0.0));
+        let recipe = Recipe { pattern, method: Method::LayerWise, amount, biases: false, ..session.state().recipe.clone() };
+        let what = format!("{model}: {pattern} {amount:?}");
+        session.set(recipe, Step::Amount).unwrap();
+        let engine = session.engine().clone();
+        let graph = &engine.model().graph;
+        let outcome = engine.outcome_on_device(session.state()).unwrap();
+        let masks = engine.masks(session.state()).unwrap();
+        assert!(masks == engine.host_masks(session.state()).unwrap(), "{what}");
+        for (i, name) in names.iter().enumerate() {
+            let (id, parameter) = graph.parameters.iter().enumerate().find(|(_, p)| p.name == *name).unwrap();
+            let row = parameter.elements / parameter.shape[0];
+            let mask = masks.get(&secateur::graph::ParameterId(id)).map(|masks| &masks.mask);
+            if let Some(channels) = case["channels"].as_array() {
+                let mask = mask.unwrap();
+                let gone: Vec<u64> = (0..parameter.shape[0])
+                    .filter(|channel| (channel * row..(channel + 1) * row).all(|i| mask.is_pruned(i)))
+                    .map(|channel| channel as u64)
+                    .collect();
+                let wanted: Vec<u64> = channels[i].as_array().unwrap().iter().map(|c| c.as_u64().unwrap()).collect();
+                assert_eq!(gone, wanted, "{what}: {name}");
+                assert_eq!(mask.pruned(), (gone.len() * row) as u64, "{what}: {name}");
+            } else if let Some(wanted) = case["pruned"][i].as_u64() {
+                assert_eq!(outcome.masked[id], wanted, "{what}: {name}");
+                // In every group the kept ones are the largest.
+                let Pattern::Groups { keep, of } = pattern else { unreachable!("{what}") };
+                let (keep, of) = (usize::from(keep), usize::from(of));
+                let Some(Values::F32(values)) = engine.model().file.floats(parameter.tensor).unwrap() else { unreachable!() };
+                let kernel: usize = parameter.shape[2..].iter().product();
+                for group in 0..parameter.elements / of {
+                    let first = group / kernel * of * kernel + group % kernel;
+                    let (gone, kept): (Vec<usize>, Vec<usize>) =
+                        (0..of).map(|n| first + n * kernel).partition(|&i| mask.unwrap().is_pruned(i));
+                    assert_eq!(kept.len(), keep, "{what}: {name}");
+                    let most = gone.iter().map(|&i| values[i].abs()).fold(0.0, f32::max);
+                    assert!(kept.iter().all(|&i| values[i].abs() >= most), "{what}: {name}");
+                }
+            } else {
+                assert!(mask.is_none(), "{what}: {name} does not divide and is left");
+            }
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 7);
+}
+
+#[test]
+fn slices_and_groups_are_those_of_pytorch() {
+    patterns(DIGITS, None);
+    patterns(ARTICLE, None);
+}
+
+#[test]
+fn slices_and_groups_are_those_of_pytorch_on_the_device() {
+    let Some(device) = adapter::adapter() else { return };
+    patterns(DIGITS, Some(device));
+}
+
+/// Twenty steps with other scores, patterns and methods than before: masks only grow, the device makes the same, undo gives back each.
+fn mixed_steps(device: Option<ComputeDevice>) {
+    let mut session = Session::open(Path::new(DIGITS[1]), &Unwatched).unwrap();
+    if let Some(device) = device {
+        session.use_engine(session.engine().on(device));
+    }
+    let opened = session.state().clone();
+    let recipes = [
+        (Score::Magnitude, "elements", Method::Lamp),
+        (Score::Random(3), "elements", Method::Global),
+        (Score::Magnitude, "l2:0", Method::LayerWise),
+        (Score::Magnitude, "elements", Method::Global),
+        (Score::Random(4), "l1:1", Method::Erk),
+        (Score::Magnitude, "12:16", Method::Global),
+        (Score::Magnitude, "linf:0", Method::Global),
+    ];
+    let mut seen = Vec::new();
+    for step in 0..20 {
+        let (score, pattern, method) = recipes[step % recipes.len()].clone();
+        let recipe =
+            Recipe { score, pattern: pattern.parse().unwrap(), method, amount: Amount::Fraction(0.1), ..session.state().recipe.clone() };
+        let what = format!("step {step}: {pattern} {method:?}");
+        session.set(recipe, Step::Amount).unwrap();
+        let outcome = session.engine().outcome_on_device(session.state()).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let masks = session.engine().masks(session.state()).unwrap();
+        assert!(masks == session.engine().host_masks(session.state()).unwrap(), "{what}");
+        for (id, masks) in &masks {
+            assert_eq!(masks.mask.pruned(), outcome.masked[id.0], "{what}");
+            let mut zeroed = masks.zeroed();
+            let parameter = session.model().graph.parameter(*id);
+            let mut values = session.model().file.floats(parameter.tensor).unwrap().unwrap();
+            zeroed.apply(&mut values);
+            assert_eq!(values.zeros(), outcome.zeros[id.0], "{what}: {}", parameter.name);
+            if let Some((_, before)) = seen.last().and_then(|before: &secateur::export::Masks| before.get_key_value(id)) {
+                zeroed.join(&before.zeroed());
+                assert_eq!(zeroed.pruned(), masks.zeroed().pruned(), "{what}: what was masked stays masked");
+            }
+        }
+        seen.push(masks);
+        if step % 5 == 4 { session.fix().unwrap() } else { session.apply().unwrap() }
+    }
+    assert!(session.state().earlier.len() == 20 && session.state().earlier.iter().filter(|step| step.is_fixed).count() == 4);
+    for masks in seen.iter().rev() {
+        session.undo().unwrap();
+        assert!(session.engine().host_masks(session.state()).unwrap() == *masks);
+        session.undo().unwrap();
+    }
+    assert!(session.undo().is_none() && *session.state() == opened && opened.kept.iter().all(Masked::is_nothing));
+}
+
+#[test]
+fn steps_of_every_kind_follow_one_another() {
+    mixed_steps(None);
+}
+
+#[test]
+fn steps_of_every_kind_follow_one_another_on_the_device() {
+    let Some(device) = adapter::adapter() else { return };
+    mixed_steps(Some(device));
 }

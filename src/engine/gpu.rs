@@ -10,8 +10,8 @@ use crate::export::{Masks, ParameterMasks};
 use crate::graph::ParameterId;
 use crate::measure::Outcome;
 use crate::onnx::Values;
-use crate::prune::device::{DeviceError, DeviceWeights, Rows};
-use crate::prune::{Mask, Masked, Method, State, Weights};
+use crate::prune::device::{DeviceError, DeviceScores, DeviceWeights, Rows};
+use crate::prune::{Mask, Masked, Method, Pattern, Recipe, Score, State, Weights};
 
 /// What of the weights is on the GPU.
 #[derive(Debug, Default)]
@@ -63,6 +63,8 @@ pub(super) struct GpuWeights {
     parameters: Vec<ParameterId>,
     /// What was fixed in them, per parameter of the graph.
     fixed: Arc<[Weights]>,
+    /// The scores that are there, and the state that they were worked out for, whatever its method and amount.
+    scores: Option<(State, DeviceScores)>,
     adapter: String,
 }
 
@@ -84,7 +86,7 @@ impl GpuWeights {
         }
         let weights = DeviceWeights::upload(values.iter().map(Vec::as_slice), &device.device)?;
         let fixed = vec![Weights::AsOpened; model.graph.parameters.len()].into();
-        Ok(Self { weights, parameters, fixed, adapter: device.name.clone() })
+        Ok(Self { weights, parameters, fixed, scores: None, adapter: device.name.clone() })
     }
 
     /// Masks as `outcome` says, with the device's own cut.
@@ -101,15 +103,23 @@ impl GpuWeights {
         let scope = state.recipe.scope(&engine.model.graph);
         let inside: Vec<bool> = self.parameters.iter().map(|id| scope.binary_search(id).is_ok()).collect();
         let wanted: Vec<u64> = self.parameters.iter().map(|id| outcome.masked[id.0] - state.kept[id.0].count()).collect();
-        // An amount of one's own is a number for a parameter, whatever the others share.
+        let recipe = &state.recipe;
+        let is_by_score = recipe.pattern == Pattern::Elements && !matches!(recipe.score, Score::Wanda(_));
+        let scores = if recipe.is_by_magnitude() { None } else { Some(self.scores(engine, state, &scope, is_by_score)?) };
+        // An amount of one's own is a number for a parameter, whatever the others share; places in an order compare within it alone.
         let is_global = outcome.method == Method::Global
+            && !recipe.is_decided()
+            && is_by_score
             && scope.iter().all(|&id| state.recipe.own[engine.model.graph.parameter(id).module.0].is_none());
         let (rows, wanted) = match outcome.method {
             Method::Global if is_global => (Rows::Together, vec![wanted.iter().sum()]),
             // Numbers of every parameter, which the host worked out.
             _ => (Rows::Each, wanted),
         };
-        let selection = self.weights.select(&inside, rows, &wanted)?;
+        let selection = match &scores {
+            Some(scores) => self.weights.select_by(scores, &inside, rows, &wanted)?,
+            None => self.weights.select(&inside, rows, &wanted)?,
+        };
         let disagreement = self.parameters.iter().zip(&selection.counts).find(|(id, count)| outcome.masked[id.0] != **count);
         if let Some((id, &found)) = disagreement {
             let expected = outcome.masked[id.0];
@@ -129,6 +139,36 @@ impl GpuWeights {
         };
         let cut = if is_global { selection.cuts.iter().copied().flatten().next().map(f64::from) } else { outcome.cut };
         Ok(Found { cut, ties })
+    }
+
+    /// What ranks the elements of the scope where it is not their magnitudes, on the device: their scores, or else their places in the
+    /// order. They are kept for the next amount.
+    fn scores(&mut self, engine: &Engine, state: &State, scope: &[ParameterId], is_by_score: bool) -> Result<DeviceScores, EngineError> {
+        let recipe = &state.recipe;
+        let own = vec![None; recipe.own.len()];
+        let key = state.with(Recipe { own, method: Method::Global, ..recipe.without_amount() });
+        if let Some((_, scores)) = self.scores.as_ref().filter(|(known, _)| *known == key) {
+            return Ok(scores.clone());
+        }
+        self.scores = None;
+        let graph = &engine.model.graph;
+        let one = |id: &ParameterId| -> Result<Vec<f32>, EngineError> {
+            let parameter = graph.parameter(*id);
+            if scope.binary_search(id).is_err() {
+                return Ok(vec![0.0; parameter.elements]);
+            }
+            let values = if is_by_score { engine.model.file.floats(parameter.tensor)? } else { None };
+            if let Some(values) = values {
+                let scores = recipe.score.of(parameter, *id, parameter.axes(graph.owner(*id).role), &values);
+                return Ok(scores.map_or_else(|| vec![0.0; parameter.elements], Values::into_f32));
+            }
+            let order = engine.standing(state, *id).and_then(|standing| standing.order);
+            Ok(order.map_or_else(|| vec![0.0; parameter.elements], |order| order.places(parameter.elements)))
+        };
+        let scores = self.parameters.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        let scores = self.weights.upload_scores(scores.iter().map(Vec::as_slice))?;
+        self.scores = Some((key, scores.clone()));
+        Ok(scores)
     }
 
     /// Masks these elements, one entry per parameter of the graph, on weights without a mask: where they are prefixes the device
@@ -185,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::device::DeviceChoice;
-    use crate::prune::{Amount, Recipe};
+    use crate::prune::Amount;
     use crate::watch::Unwatched;
 
     /// Weights that no adapter takes are not at hand; what is done where one refuses them is.

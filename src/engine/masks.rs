@@ -86,7 +86,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::outcome`].
     pub fn keep(&self, state: &State) -> Result<State, EngineError> {
-        Ok(State { recipe: state.recipe.without_amount(), kept: self.masked(state)?, weights: state.weights.clone() })
+        Ok(state.after(self.masked(state)?, state.weights.clone(), false))
     }
 
     /// `state` with its mask made permanent, as `prune.remove` does on every parameter.
@@ -111,7 +111,7 @@ impl Engine {
             Ok(if zeroed.is_nothing() { Weights::AsOpened } else { Weights::Zeroed(zeroed) })
         };
         let weights = (0..masked.len()).map(one).collect::<Result<_, _>>()?;
-        Ok(State { recipe: state.recipe.without_amount(), kept: vec![Masked::Nothing; masked.len()].into(), weights })
+        Ok(state.after(vec![Masked::Nothing; masked.len()].into(), weights, true))
     }
 
     /// What is masked in `state`, the step of its recipe included.
@@ -119,10 +119,13 @@ impl Engine {
         let outcome = self.outcome(state)?;
         let one = |i: usize| -> Result<Masked, EngineError> {
             let count = outcome.masked[i];
-            if state.weights[i].zeroed().prefix().is_some() && state.kept[i].prefix().is_some() {
+            let id = ParameterId(i);
+            if self.prefixes(state, id).is_some() {
                 return Ok(Masked::first(count));
             }
-            let id = ParameterId(i);
+            if count == state.kept[i].count() {
+                return Ok(state.kept[i].clone());
+            }
             let Some(values) = self.model.file.floats(self.model.graph.parameter(id).tensor)? else { return Ok(state.kept[i].clone()) };
             let masks = self.parameter_masks(state, id, &values, count)?;
             Ok(masks.map_or_else(|| state.kept[i].clone(), |masks| Masked::Bits(Arc::new(masks.mask))))
@@ -139,20 +142,25 @@ impl Engine {
         masked: u64,
     ) -> Result<Option<ParameterMasks>, OpenError> {
         let Some(ranking) = self.rankings[id.0].as_ref() else { return Ok(None) };
-        let (kept, zeroed) = (&state.kept[id.0], state.weights[id.0].zeroed());
-        let fixed = zeroed.mask(values, ranking);
-        let mask = match (zeroed.prefix(), kept.prefix()) {
-            (Some(count), Some(_)) if count == 0 || masked >= count.max(ranking.zeros()) => prune::smallest(values, ranking, masked),
-            (Some(_), Some(_)) => prune::first_zeros(values, &fixed, masked),
-            _ => {
-                let Some(left) = self.derived(state, id)? else { return Ok(None) };
-                let mut standing = values.clone();
-                fixed.apply(&mut standing);
-                let mut mask = kept.mask(values, ranking);
-                mask.join(&prune::smallest_left(&standing, &mask, &left, masked - kept.count()));
-                mask
-            }
-        };
+        if let Some((count, _)) = self.prefixes(state, id) {
+            let fixed = state.weights[id.0].zeroed().mask(values, ranking);
+            let is_next = count == 0 || masked >= count.max(ranking.zeros());
+            let mask = if is_next { prune::smallest(values, ranking, masked) } else { prune::first_zeros(values, &fixed, masked) };
+            return Ok(Some(ParameterMasks { fixed, mask }));
+        }
+        let Some(ParameterMasks { fixed, mut mask }) = self.earlier_masks(state, id, values) else { return Ok(None) };
+        let more = masked - mask.pruned();
+        if more > 0 {
+            let Some(standing) = self.derived(state, id)? else { return Ok(None) };
+            let next = if let Some(order) = &standing.order {
+                order.first(more, values.len())
+            } else {
+                let mut left = values.clone();
+                fixed.apply(&mut left);
+                prune::smallest_left(&left, &mask, &standing.ranking, more)
+            };
+            mask.join(&next);
+        }
         Ok(Some(ParameterMasks { fixed, mask }))
     }
 

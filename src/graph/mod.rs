@@ -2,6 +2,7 @@
 //!
 //! [`build`] makes it from an opened file. [`crate::network`] runs it, [`crate::prune`] prunes its parameters.
 
+mod axes;
 mod build;
 mod discover;
 mod module;
@@ -12,6 +13,7 @@ mod rules;
 mod sequences;
 mod sources;
 
+pub use axes::{Axes, Lines};
 pub use build::build;
 pub use module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role, Stage, rest_obstacle, stages};
 pub use node::{Attribute, Attributes, Body, BodyId, Node, ValueId};

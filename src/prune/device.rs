@@ -56,6 +56,18 @@ impl DeviceMasks {
     }
 }
 
+/// A score for every element on the device, see [`DeviceWeights::upload_scores`]. Cheap to clone: the scores are shared.
+#[derive(Clone)]
+pub struct DeviceScores {
+    words: Words,
+}
+
+impl fmt::Debug for DeviceScores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceScores").field("words", &self.words.len()).finish()
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Parameter {
     /// First element in the buffers, a multiple of [`kernels::ALIGN`].
@@ -157,7 +169,7 @@ impl DeviceWeights {
             pruned: None,
             adapter,
         };
-        uploaded.check_upload(step, expected)?;
+        uploaded.check_upload(step, &uploaded.weights, expected)?;
         Ok(uploaded)
     }
 
@@ -184,24 +196,8 @@ impl DeviceWeights {
     ///
     /// [`DeviceError::TooMany`], [`DeviceError::Length`], and the errors of a device that fails. The masks are then what they were before.
     pub fn select(&mut self, scope: &[bool], rows: Rows, wanted: &[u64]) -> Result<DeviceSelection, DeviceError> {
-        let available = self.available(scope, rows)?;
-        if wanted.len() != available.len() {
-            return Err(DeviceError::Length { what: "the list of wanted elements", expected: available.len(), found: wanted.len() });
-        }
-        let beyond = wanted.iter().zip(&available).position(|(wanted, available)| wanted > available);
-        if let Some(row) = beyond {
-            return Err(DeviceError::TooMany { row, wanted: wanted[row], available: available[row] });
-        }
-        if wanted.iter().all(|&wanted| wanted == 0) {
-            let none = vec![0; wanted.len()];
-            return Ok(DeviceSelection { counts: self.counts.clone(), cuts: vec![None; wanted.len()], ties: none });
-        }
-        let (mask, plan, report) = self.adapter.attempt("selecting", || self.launch_select(scope, rows, wanted))?;
-        let selection = self.check_selection(scope, rows, wanted, &available, &plan, &report)?;
-        self.mask = mask;
-        self.pruned = None;
-        self.counts.clone_from(&selection.counts);
-        Ok(selection)
+        let weights = self.weights.clone();
+        self.select_of(&weights, scope, rows, wanted)
     }
 
     /// Forgets the masks.
@@ -231,6 +227,66 @@ impl DeviceWeights {
         self.counts.clone_from(&masks.counts);
         self.pruned = None;
         Ok(())
+    }
+
+    /// As [`DeviceWeights::select`], with these scores instead of the weights' magnitudes.
+    ///
+    /// # Errors
+    ///
+    /// As [`DeviceWeights::select`].
+    pub fn select_by(&mut self, scores: &DeviceScores, scope: &[bool], rows: Rows, wanted: &[u64]) -> Result<DeviceSelection, DeviceError> {
+        let (expected, found) = (self.weights.len(), scores.words.len());
+        if expected != found {
+            return Err(DeviceError::Length { what: "the list of scores", expected, found });
+        }
+        self.select_of(&scores.words, scope, rows, wanted)
+    }
+
+    fn select_of(&mut self, ranked: &Words, scope: &[bool], rows: Rows, wanted: &[u64]) -> Result<DeviceSelection, DeviceError> {
+        let available = self.available(scope, rows)?;
+        if wanted.len() != available.len() {
+            return Err(DeviceError::Length { what: "the list of wanted elements", expected: available.len(), found: wanted.len() });
+        }
+        let beyond = wanted.iter().zip(&available).position(|(wanted, available)| wanted > available);
+        if let Some(row) = beyond {
+            return Err(DeviceError::TooMany { row, wanted: wanted[row], available: available[row] });
+        }
+        if wanted.iter().all(|&wanted| wanted == 0) {
+            let none = vec![0; wanted.len()];
+            return Ok(DeviceSelection { counts: self.counts.clone(), cuts: vec![None; wanted.len()], ties: none });
+        }
+        let (mask, plan, report) = self.adapter.attempt("selecting", || self.launch_select(ranked, scope, rows, wanted))?;
+        let selection = self.check_selection(scope, rows, wanted, &available, &plan, &report)?;
+        self.mask = mask;
+        self.pruned = None;
+        self.counts.clone_from(&selection.counts);
+        Ok(selection)
+    }
+
+    /// Copies a score for every element to the device, laid out as the parameters were when they were copied.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Length`] when there are not as many as there are elements, and the errors of a device that fails.
+    pub fn upload_scores<'a>(&self, scores: impl IntoIterator<Item = &'a [f32]>) -> Result<DeviceScores, DeviceError> {
+        let scores: Vec<&[f32]> = scores.into_iter().collect();
+        if scores.len() != self.parameters.len() {
+            return Err(DeviceError::Length { what: "the list of scores", expected: self.parameters.len(), found: scores.len() });
+        }
+        let mut bits = vec![0; self.weights.len()];
+        for (parameter, scores) in self.parameters.iter().zip(scores) {
+            if scores.len() != parameter.len {
+                return Err(DeviceError::Length { what: "the scores of a parameter", expected: parameter.len, found: scores.len() });
+            }
+            for (to, score) in bits[parameter.start..].iter_mut().zip(scores) {
+                *to = score.to_bits();
+            }
+        }
+        let expected = checksum(&bits);
+        let step = "copying scores to it";
+        let words = self.adapter.attempt(step, || Ok(self.adapter.create(bits)))?;
+        self.check_upload(step, &words, expected)?;
+        Ok(DeviceScores { words })
     }
 
     /// Replaces the masks by masks of the host, laid out as [`DeviceWeights::mask`] gives them.
@@ -362,8 +418,14 @@ impl DeviceWeights {
         })
     }
 
-    /// The selection's launches; returns the new mask, the plan's rows and the report.
-    fn launch_select(&self, scope: &[bool], rows: Rows, wanted: &[u64]) -> Result<(Words, Vec<u32>, Vec<u32>), DeviceError> {
+    /// The selection's launches, by the magnitudes of `ranked`; returns the new mask, the plan's rows and the report.
+    fn launch_select(
+        &self,
+        ranked: &Words,
+        scope: &[bool],
+        rows: Rows,
+        wanted: &[u64],
+    ) -> Result<(Words, Vec<u32>, Vec<u32>), DeviceError> {
         let num_rows = wanted.len() as u32;
         let row_table = num_rows * kernels::ROW_WORDS;
         let mut plan = vec![0u32; row_table as usize];
@@ -387,7 +449,7 @@ impl DeviceWeights {
         let report = adapter.create(vec![0; (row_ties + num_rows) as usize]);
         let digits = adapter.empty((num_rows * kernels::UNITS) as usize);
         let mask = adapter.empty(self.mask.len());
-        let weights_arg = || adapter.arg(&self.weights);
+        let weights_arg = || adapter.arg(ranked);
         let mask_arg = || adapter.arg(&self.mask);
         let tiles_arg = || adapter.arg(&tiles);
         let plan_arg = || adapter.arg(&plan);
@@ -491,16 +553,16 @@ impl DeviceWeights {
         Ok(DeviceSelection { counts, cuts, ties })
     }
 
-    fn check_upload(&self, step: &'static str, expected: u32) -> Result<(), DeviceError> {
+    fn check_upload(&self, step: &'static str, uploaded: &Words, expected: u32) -> Result<(), DeviceError> {
         let report = self.adapter.attempt(step, || {
             let report = self.adapter.create(vec![0; kernels::REPORT_WORDS as usize]);
-            let (client, words) = (&self.adapter.client, self.weights.len() as u32);
+            let (client, words) = (&self.adapter.client, uploaded.len() as u32);
             let unit = CubeDim::new_1d(kernels::UNITS);
-            let (weights_arg, report_arg) = (self.adapter.arg(&self.weights), self.adapter.arg(&report));
+            let (weights_arg, report_arg) = (self.adapter.arg(uploaded), self.adapter.arg(&report));
             kernels::checksum::launch(client, groups(words.div_ceil(kernels::TILE)), unit, weights_arg, report_arg, words);
             self.adapter.read(&report, 0, report.len())
         })?;
-        self.adapter.agree(step, "the number of words", self.weights.len() as u64, report[1].into())?;
+        self.adapter.agree(step, "the number of words", uploaded.len() as u64, report[1].into())?;
         self.adapter.agree(step, "the checksum", expected.into(), report[2].into())
     }
 
@@ -569,7 +631,7 @@ mod tests {
         let parameters: [&[f32]; 2] = [&[3.0, 1.0, -1.0, 1.0, 9.0], &[2.0, 0.0]];
         let gpu = DeviceWeights::upload(parameters, &device.device).unwrap();
         let (scope, wanted, available) = ([true, true], [3], [7]);
-        let (_, plan, report) = gpu.launch_select(&scope, Rows::Together, &wanted).unwrap();
+        let (_, plan, report) = gpu.launch_select(&gpu.weights, &scope, Rows::Together, &wanted).unwrap();
         let check = |plan: &[u32], report: &[u32]| gpu.check_selection(&scope, Rows::Together, &wanted, &available, plan, report);
         let found = check(&plan, &report).unwrap();
         assert_eq!(found, DeviceSelection { counts: vec![2, 1], cuts: vec![Some(1.0)], ties: vec![3] });

@@ -6,11 +6,22 @@ use super::masked::{Masked, Weights};
 use super::method::Method;
 use super::recipe::Recipe;
 
+/// A step that is behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Earlier {
+    /// What made its masks.
+    pub recipe: Recipe,
+    /// Whether they were fixed then, and not only kept.
+    pub is_fixed: bool,
+}
+
 /// Everything that a step can change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     /// What the person has set.
     pub recipe: Recipe,
+    /// The recipes whose masks were kept or fixed before, in their order.
+    pub earlier: Arc<[Earlier]>,
     /// Per parameter: what was masked by amounts applied before the present one.
     pub kept: Arc<[Masked]>,
     /// Per parameter: what became of its weights.
@@ -21,7 +32,8 @@ impl State {
     /// Nothing done to a model of so many parameters.
     #[must_use]
     pub fn new(recipe: Recipe, parameters: usize) -> Self {
-        Self { recipe, kept: vec![Masked::Nothing; parameters].into(), weights: vec![Weights::AsOpened; parameters].into() }
+        let kept = vec![Masked::Nothing; parameters].into();
+        Self { recipe, earlier: Arc::default(), kept, weights: vec![Weights::AsOpened; parameters].into() }
     }
 
     /// The same masks and weights under another recipe.
@@ -34,6 +46,14 @@ impl State {
     #[must_use]
     pub fn under(&self, method: Method) -> Self {
         self.with(Recipe { method, ..self.recipe.clone() })
+    }
+
+    /// The state after its own step: what comes next starts from these masks and weights, with nothing pruned yet.
+    #[must_use]
+    pub fn after(&self, kept: Arc<[Masked]>, weights: Arc<[Weights]>, is_fixed: bool) -> Self {
+        let step = Earlier { recipe: self.recipe.clone(), is_fixed };
+        let earlier = self.earlier.iter().cloned().chain([step]).collect();
+        Self { recipe: self.recipe.without_amount(), earlier, kept, weights }
     }
 
     /// Whether an earlier step masked or fixed elements of the parameter of this number.

@@ -56,6 +56,12 @@ impl Mask {
         self.words.iter().map(|w| u64::from(w.count_ones())).sum()
     }
 
+    /// Whether no element is pruned.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
+    }
+
     /// Adds the pruned elements of another mask of the same length.
     pub fn join(&mut self, other: &Self) {
         for (a, b) in self.words.iter_mut().zip(&other.words) {

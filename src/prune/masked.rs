@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::mask::{Mask, smallest};
+use super::order::Order;
 use super::ranking::Ranking;
 use crate::onnx::Values;
 
@@ -94,13 +95,38 @@ pub struct Standing {
     pub masked: u64,
     /// Masked elements that the ranking does not hold.
     pub apart: u64,
+    /// Where the elements do not go one by one in the order of their magnitudes: how they go. Then the ranking is its.
+    pub order: Option<Arc<Order>>,
 }
 
 impl Standing {
+    /// After so many steps' masks, of what is left in another order than that of the magnitudes.
+    #[must_use]
+    pub fn in_order(order: Arc<Order>, apart: u64) -> Self {
+        Self { ranking: order.ranking().clone(), fixed: 0, masked: 0, apart, order: Some(order) }
+    }
+
     /// All elements.
     #[must_use]
     pub fn elements(&self) -> u64 {
-        self.apart + self.ranking.len() as u64
+        self.apart + self.order.as_ref().map_or(self.ranking.len() as u64, |order| order.elements())
+    }
+
+    /// Masked elements when the first `units` of the ranking are: its elements, or slices.
+    #[must_use]
+    pub fn elements_of(&self, units: u64) -> u64 {
+        self.apart + self.order.as_ref().map_or(units, |order| order.elements_of(units))
+    }
+
+    /// Elements that go in the next step whatever the amount; `None` where the amount says it.
+    #[must_use]
+    pub fn decided(&self) -> Option<u64> {
+        self.order.as_ref().and_then(|order| order.decided())
+    }
+
+    /// Whether the largest that goes is the last to go.
+    pub(super) fn is_ranked(&self) -> bool {
+        self.order.as_ref().is_none_or(|order| order.is_ranked())
     }
 
     /// Masked elements.
@@ -112,6 +138,7 @@ impl Standing {
     /// Elements that are zero when so many are masked.
     #[must_use]
     pub fn zeros(&self, masked: u64) -> u64 {
-        self.apart + self.ranking.zeros().max(self.fixed).max(masked - self.apart)
+        let masked = masked - self.apart;
+        self.apart + self.order.as_ref().map_or_else(|| self.ranking.zeros().max(self.fixed).max(masked), |order| order.zeros(masked))
     }
 }

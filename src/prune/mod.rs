@@ -9,19 +9,25 @@ mod keys;
 mod mask;
 mod masked;
 mod method;
+mod order;
+mod pattern;
 mod ranking;
 mod recipe;
+mod score;
 mod select;
 mod shares;
 
 pub use amount::{Amount, AmountError};
-pub use history::{History, State, Step};
+pub use history::{Earlier, History, State, Step};
 pub use keys::{narrow_key, wide_key};
 pub use mask::{Mask, first_zeros, smallest, smallest_left};
 pub use masked::{Masked, Standing, Weights};
 pub use method::{Method, PerMethod};
+pub use order::{Order, Subject};
+pub use pattern::{LARGEST_GROUP, Norm, Pattern, PatternError, Side};
 pub use ranking::Ranking;
-pub use recipe::{Pattern, Recipe, Score, glob};
+pub use recipe::{Exempt, Recipe, glob};
+pub use score::{Given, Norms, Score};
 pub use select::{Candidate, Selection, select};
 
 /// Why pruning was refused. Nothing changes.

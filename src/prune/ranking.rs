@@ -40,6 +40,20 @@ impl Ranking {
                 Keys::Wide(keys)
             }
         };
+        Self::of_keys(keys)
+    }
+
+    /// From sorted keys of 32 bits.
+    pub(super) fn of_narrow(keys: Vec<u32>) -> Self {
+        Self::of_keys(Keys::Narrow(keys))
+    }
+
+    /// From sorted keys of 64 bits.
+    pub(super) fn of_wide(keys: Vec<u64>) -> Self {
+        Self::of_keys(Keys::Wide(keys))
+    }
+
+    fn of_keys(keys: Keys) -> Self {
         let mut ranking = Self { keys, zeros: 0, squares: OnceLock::new() };
         ranking.zeros = ranking.count_below(1, Domain::Narrow, 0, ranking.len()) as u64;
         ranking

@@ -1,24 +1,35 @@
 //! Everything that decides a mask: scope, score, pattern, method and amount.
 
-use crate::graph::{BatchNorm, Graph, Kind, ModuleId, ParameterId};
+use crate::graph::{BatchNorm, Graph, Kind, ModuleId, ParameterId, Role};
 
 use super::method::Method;
+use super::pattern::Pattern;
+use super::score::Score;
 use super::{Amount, PruneError};
 
-/// What ranks the elements of a parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Score {
-    /// The smallest magnitude goes first: L1.
-    #[default]
-    Magnitude,
-}
-
-/// Which elements may go together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Pattern {
-    /// Any, one by one: unstructured.
-    #[default]
-    Elements,
+/// Why a parameter that is ticked is left as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exempt {
+    /// Groups of inputs do not come out even.
+    #[error("its {inputs} inputs do not divide into groups of {of}")]
+    Indivisible {
+        /// Inputs of one output.
+        inputs: usize,
+        /// Length of a group.
+        of: u8,
+    },
+    /// A bias, a table, or what no image reached.
+    #[error("it multiplies no inputs")]
+    NoInputs,
+    /// It has no slices.
+    #[error("it is a vector, which has no slices")]
+    Vector,
+    /// The file of scores or masks says nothing of it.
+    #[error("the file of scores has no array for it")]
+    NotGiven,
+    /// Places in its order would not fit.
+    #[error("it has more than 4 294 967 295 elements, which only magnitudes one by one can order")]
+    TooLarge,
 }
 
 /// Everything that a person sets before weights are fixed, and that decides the masks.
@@ -93,9 +104,67 @@ impl Recipe {
             .map(ParameterId)
             .filter(|&id| {
                 let parameter = graph.parameter(id);
-                self.includes(parameter.module) && (self.biases || parameter.kind == Kind::Weight) && parameter.obstacle().is_none()
+                self.is_meant(graph, id) && parameter.obstacle().is_none() && self.exempt(graph, id).is_none()
             })
             .collect()
+    }
+
+    /// The parameters that are ticked and that score or pattern leave out, with the reason.
+    #[must_use]
+    pub fn left_out(&self, graph: &Graph) -> Vec<(ParameterId, Exempt)> {
+        let ids = (0..graph.parameters.len()).map(ParameterId);
+        ids.filter(|&id| self.is_meant(graph, id) && graph.parameter(id).obstacle().is_none())
+            .filter_map(|id| Some((id, self.exempt(graph, id)?)))
+            .collect()
+    }
+
+    fn is_meant(&self, graph: &Graph, id: ParameterId) -> bool {
+        let parameter = graph.parameter(id);
+        self.includes(parameter.module) && (self.biases || parameter.kind == Kind::Weight)
+    }
+
+    /// Whether elements go one by one in the order of their magnitudes.
+    #[must_use]
+    pub fn is_by_magnitude(&self) -> bool {
+        matches!(self.score, Score::Magnitude) && self.pattern == Pattern::Elements
+    }
+
+    /// Whether score or pattern say how many elements go, so that the amount says nothing.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.pattern.is_decided() || self.score.is_mask()
+    }
+
+    /// Whether the elements of a parameter go in another order than that of their magnitudes.
+    #[must_use]
+    pub fn orders(&self, graph: &Graph, id: ParameterId) -> bool {
+        !self.is_by_magnitude() && self.is_meant(graph, id) && self.exempt(graph, id).is_none()
+    }
+
+    /// Why score or pattern do not apply to a parameter; `None` where they do.
+    fn exempt(&self, graph: &Graph, id: ParameterId) -> Option<Exempt> {
+        if self.is_by_magnitude() {
+            return None;
+        }
+        let parameter = graph.parameter(id);
+        let role = graph.owner(id).role;
+        if !self.score.covers(id) {
+            return Some(if matches!(self.score, Score::Wanda(_)) { Exempt::NoInputs } else { Exempt::NotGiven });
+        }
+        if u32::try_from(parameter.elements).is_err() {
+            return Some(Exempt::TooLarge);
+        }
+        let axes = parameter.axes(role);
+        match self.pattern {
+            _ if self.score.is_mask() => None,
+            Pattern::Elements => None,
+            Pattern::Slices { .. } => axes.is_none().then_some(Exempt::Vector),
+            Pattern::Groups { of, .. } => match axes.filter(|_| role != Role::Embedding).map(|axes| axes.inputs(&parameter.shape).size) {
+                None => Some(Exempt::NoInputs),
+                Some(inputs) if !inputs.is_multiple_of(of.into()) => Some(Exempt::Indivisible { inputs, of }),
+                Some(_) => None,
+            },
+        }
     }
 
     /// Gives all modules whose name matches `pattern` an amount of their own.

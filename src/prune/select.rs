@@ -1,7 +1,7 @@
 //! Where the cut lies, and how many elements of every parameter fall below it. No element is touched.
 //!
-//! A step prunes the first elements that a parameter has left in its ranking, so what it adds to a parameter's mask is a prefix
-//! of its [`Ranking`](super::Ranking), and a number per parameter says which.
+//! A step prunes the first units that a parameter has left in its ranking (elements, or slices), so what it adds to a parameter's mask
+//! is a prefix of its [`Ranking`](super::Ranking) or [`Order`](super::Order), and a number per parameter says which.
 
 use super::amount::{Amount, AmountError};
 use super::masked::Standing;
@@ -26,14 +26,24 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Elements that are in question, masked ones included.
+    /// Units that are in question, masked ones included: elements, or slices.
     fn ranked(&self) -> u64 {
         self.standing.ranking.len() as u64
     }
 
-    /// Elements that are not masked.
+    /// Units that are not masked.
     pub(super) fn left(&self) -> u64 {
         self.ranked() - self.standing.masked
+    }
+
+    /// Elements that are not masked.
+    pub(super) fn elements_left(&self) -> u64 {
+        self.standing.elements() - self.standing.count()
+    }
+
+    /// Magnitude of the largest unit among the first so many; `None` where there is none, or they do not go in the order of theirs.
+    fn cut(&self, units: u64) -> Option<f64> {
+        units.checked_sub(1).filter(|_| self.standing.is_ranked()).map(|rank| self.magnitude(rank))
     }
 
     /// Magnitude of the element of this rank, in the order after fixing.
@@ -68,11 +78,16 @@ pub struct Selection {
     pub ties: u64,
 }
 
-/// Masks `amount` of what `candidates` have left, in addition to what is masked.
+/// Masks `amount` of the units that `candidates` have left, in addition to what is masked; where masks or N:M groups decide, the amount
+/// says nothing.
 ///
 /// # Errors
 /// The amount is out of range for the scope (layer-wise: for one of its parameters), or beyond what the method reaches.
 pub fn select(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Selection, AmountError> {
+    if candidates.iter().any(|c| c.standing.decided().is_some()) {
+        let masked = candidates.iter().map(|c| c.standing.elements_of(c.standing.decided().unwrap_or(0))).collect();
+        return Ok(Selection { masked, cuts: vec![None; candidates.len()], cut: None, ties: 0 });
+    }
     if candidates.iter().all(|c| c.own.is_none()) {
         return shared(candidates, method, amount);
     }
@@ -126,8 +141,8 @@ fn each(candidates: &[Candidate], counts: &[u64]) -> Selection {
         Selection { masked: Vec::with_capacity(candidates.len()), cuts: Vec::with_capacity(candidates.len()), cut: None, ties: 0 };
     for (c, &count) in candidates.iter().zip(counts) {
         let first = c.standing.masked + count;
-        selection.masked.push(c.standing.apart + first);
-        selection.cuts.push(first.checked_sub(1).map(|rank| c.magnitude(rank)));
+        selection.masked.push(c.standing.elements_of(first));
+        selection.cuts.push(c.cut(first));
         if count > 0 && first < c.ranked() && c.magnitude(first).total_cmp(&c.magnitude(first - 1)).is_eq() {
             selection.ties += c.ties(first - 1);
         }
@@ -140,7 +155,7 @@ fn common(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Se
     let left: u64 = candidates.iter().map(Candidate::left).sum();
     let count = amount.count(left, "the scope")?;
     if count == 0 {
-        let cuts = candidates.iter().map(|c| c.standing.masked.checked_sub(1).map(|rank| c.magnitude(rank))).collect();
+        let cuts = candidates.iter().map(|c| c.cut(c.standing.masked)).collect();
         return Ok(Selection { masked: candidates.iter().map(|c| c.standing.count()).collect(), cuts, cut: None, ties: 0 });
     }
     let cut = find_cut(candidates, &Scale::of(candidates, method), count);
@@ -155,8 +170,8 @@ fn common(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Se
         ties += through - below;
         firsts.push(start + take);
     }
-    let cuts = candidates.iter().zip(&firsts).map(|(c, &m)| m.checked_sub(1).map(|rank| c.magnitude(rank))).collect();
-    let masked = candidates.iter().zip(&firsts).map(|(c, &m)| c.standing.apart + m).collect();
+    let cuts = candidates.iter().zip(&firsts).map(|(c, &m)| c.cut(m)).collect();
+    let masked = candidates.iter().zip(&firsts).map(|(c, &m)| c.standing.elements_of(m)).collect();
     Ok(Selection { masked, cuts, cut: Some(cut.value), ties })
 }
 
@@ -284,7 +299,7 @@ mod tests {
     use crate::prune::{Ranking, narrow_key, smallest};
 
     fn standing(values: &Values, fixed: u64, masked: u64) -> Standing {
-        Standing { ranking: Arc::new(Ranking::new(values)), fixed, masked, apart: 0 }
+        Standing { ranking: Arc::new(Ranking::new(values)), fixed, masked, apart: 0, order: None }
     }
 
     fn standings(parameters: &[Vec<f32>], masked: &[u64]) -> Vec<Standing> {
@@ -380,7 +395,7 @@ mod tests {
     #[test]
     fn what_lies_apart_is_counted_and_not_touched() {
         let ranking = Arc::new(Ranking::new(&Values::F32((0..10).map(|i| i as f32).collect())));
-        let standing = Standing { ranking, fixed: 0, masked: 0, apart: 90 };
+        let standing = Standing { ranking, fixed: 0, masked: 0, apart: 90, order: None };
         for method in Method::ALL {
             let selection = select(&candidates(std::slice::from_ref(&standing)), method, Amount::Fraction(0.5)).unwrap();
             assert_eq!((&selection.masked[..], selection.cuts[0]), (&[95][..], Some(4.0)));

@@ -8,12 +8,12 @@ use crate::graph::Role;
 /// What the last linear layer loses at most under `uniform+`.
 const HEAD_SHARE: f64 = 0.8;
 
-/// Elements to prune of every candidate, of those that it has left.
+/// Units to prune of every candidate, of those that it has left.
 ///
 /// # Errors
 /// An amount out of range, or one that the method does not reach.
 pub(super) fn counts(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Vec<u64>, AmountError> {
-    let left: Vec<f64> = candidates.iter().map(|c| c.left() as f64).collect();
+    let left: Vec<f64> = candidates.iter().map(|c| c.elements_left() as f64).collect();
     let shares = match method {
         Method::Erk => erk(candidates, &left, share(candidates, amount)?),
         Method::UniformPlus => uniform_plus(candidates, &left, share(candidates, amount)?)?,

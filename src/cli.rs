@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::device::DeviceChoice;
 use crate::escaped::Escaping;
-use crate::prune::Method;
+use crate::prune::{Method, Schedule};
 use cost::Cost;
 use evaluate::Evaluate;
 use inspect::Inspect;
@@ -53,7 +53,7 @@ enum Command {
     /// List a model's modules by type
     Inspect(Inspect),
     /// Prune a model and say what that did; save it with -o
-    Prune(Prune),
+    Prune(Box<Prune>),
     /// Run a model on arrays, pruned or as it is, and write what it puts out
     Run(Box<Run>),
     /// Weigh a model, dense and pruned: bytes, multiply-accumulates, and time with --speed
@@ -68,6 +68,17 @@ enum Command {
 
 /// `--method`: the methods under their names.
 impl ValueEnum for Method {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()).help(self.help()))
+    }
+}
+
+/// `--schedule`
+impl ValueEnum for Schedule {
     fn value_variants<'a>() -> &'a [Self] {
         &Self::ALL
     }

@@ -48,6 +48,7 @@ pub mod network;
 pub mod onnx;
 mod panics;
 pub mod prune;
+pub mod recipes;
 pub mod session;
 pub mod watch;
 pub mod worker;

@@ -103,6 +103,16 @@ impl Session {
         Ok(())
     }
 
+    /// Goes on with another state of the model, as one step.
+    ///
+    /// # Errors
+    /// An amount that does not fit.
+    pub fn go_to(&mut self, state: State, step: Step) -> Result<(), EngineError> {
+        self.engine.check(&state)?;
+        self.history.push(step, state);
+        Ok(())
+    }
+
     /// Forgets masks and amount; what is fixed stays fixed.
     pub fn reset(&mut self) {
         let state = self.state();

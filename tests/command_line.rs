@@ -226,6 +226,11 @@ fn prune_reports_in_the_agreed_form() {
     let keys_wanted = set(&[
         "method",
         "amounts",
+        "score",
+        "pattern",
+        "steps",
+        "left_out",
+        "missing",
         "device",
         "scope_elements",
         "pruned",

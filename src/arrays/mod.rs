@@ -6,6 +6,7 @@
 //! and neither narrow types nor the order of columns would be less work.
 
 mod npy;
+mod safetensors;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
@@ -124,6 +125,18 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>, ArraysError> {
             Ok(vec![(name, array)])
         }
         Container::Archive => archive(file, length, path),
+    }
+}
+
+/// As [`read`], of safetensors files too.
+///
+/// # Errors
+/// [`ArraysError`]
+pub fn read_any(path: &Path) -> Result<Vec<(String, Array)>, ArraysError> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+        safetensors::read(path)
+    } else {
+        read(path)
     }
 }
 

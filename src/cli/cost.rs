@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::DeviceArgument;
+use super::images::on_recipe_images;
 use super::pruning::Pruning;
 use super::rows::OutputArguments;
 use super::terminal::{Terminal, open_device};
@@ -147,7 +148,7 @@ impl Cost {
         let engine = session.engine().clone();
         let dense = engine.dense_sizes(&watch).context("cannot weigh the model")?;
         if prunes {
-            self.pruning.apply(&mut session).context("cannot prune the model")?;
+            self.pruning.apply(&mut session, &mut on_recipe_images(&watch)).context("cannot prune the model")?;
             engine.outcome(session.state()).context("cannot prune the model")?;
         }
         let sizes = engine.sizes(session.state(), &dense, &watch).context("cannot weigh the model")?;

@@ -26,7 +26,8 @@ impl Evaluate {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
         let watch = Terminal::new();
-        let mut measured = self.images.open(&watch, |session| self.pruning.apply(session).context("cannot prune the model"))?;
+        let mut measured =
+            self.images.open(&watch, |session, norms| self.pruning.apply(session, norms).context("cannot prune the model").map(drop))?;
         let parts = if prunes { 2.0 } else { 1.0 };
         let progress = |part: f32| Part { whole: &watch, what: "Evaluating", before: part / parts, share: 1.0 / parts };
         let mut rows = vec![Row::of("dense", None, &measured.dense(progress(0.0))?)];

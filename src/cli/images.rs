@@ -9,13 +9,16 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::DeviceArgument;
+use super::pruning::Measure;
 use super::terminal::{Terminal, open_device};
 use crate::engine::Engine;
 use crate::escaped::escaped;
 use crate::evaluate::{Evaluator, Questions};
+use crate::graph::Graph;
 use crate::images::{ChannelOrder, Channels, ClassOrder, Filter, ImageSet, ImagesError, LeftOut, Preprocess, Provenance, Resize};
 use crate::measure::Effect;
-use crate::prune::State;
+use crate::prune::{Norms, State};
+use crate::recipes::RecipeError;
 use crate::session::Session;
 use crate::watch::Part;
 
@@ -39,6 +42,16 @@ pub(super) struct ImageArguments {
     /// The output that answers, where the one that is taken by itself is not meant
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    #[command(flatten)]
+    pictures: PictureArguments,
+    /// Where the network runs
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceArgument,
+}
+
+/// How pictures become inputs.
+#[derive(Debug, Args)]
+pub(super) struct PictureArguments {
     /// At most so many images, from all classes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -47,12 +60,42 @@ pub(super) struct ImageArguments {
     batch: u32,
     #[command(flatten)]
     preprocess: PreprocessArguments,
-    /// Where the network runs
-    #[arg(long, value_enum, default_value_t)]
-    device: DeviceArgument,
 }
 
-#[derive(Debug, Args)]
+impl Default for PictureArguments {
+    fn default() -> Self {
+        Self { limit: None, batch: 60, preprocess: PreprocessArguments::default() }
+    }
+}
+
+impl PictureArguments {
+    /// The pictures of a set as questions to a model, with what they become.
+    fn questions(&self, graph: &Graph, file: &Path, set: Arc<ImageSet>) -> anyhow::Result<(Questions, PreprocessReport)> {
+        let (preprocess, from) = self.preprocess.apply(Preprocess::for_model(graph, file));
+        preprocess.check().context("cannot use the images")?;
+        let report = PreprocessReport::of(&preprocess, &from);
+        let limit = self.limit.map(|n| n as usize);
+        let questions = Questions::images(graph, set, preprocess, limit, self.batch as usize);
+        Ok((questions.context("cannot use the images")?, report))
+    }
+
+    /// How large the inputs of the layers of a session's model are on the images of a folder.
+    pub(super) fn norms(&self, session: &Session, images: &Path, watch: &Terminal) -> anyhow::Result<Arc<Norms>> {
+        let set = ImageSet::open(images, None).context("cannot use the images")?;
+        let model = session.model();
+        let (questions, _) = self.questions(&model.graph, &model.file.path, Arc::new(set))?;
+        let images = std::path::absolute(images).unwrap_or_else(|_| images.to_owned());
+        let norms = Evaluator::new(session.engine().clone(), questions, None).norms(&images, watch);
+        Ok(Arc::new(norms.context("cannot measure the inputs of the layers")?))
+    }
+}
+
+/// Measures inputs on the images that a recipe names, for commands that take none themselves.
+pub(super) fn on_recipe_images(watch: &Terminal) -> impl FnMut(&Session, Option<&Path>) -> anyhow::Result<Arc<Norms>> {
+    |session, images| PictureArguments::default().norms(session, images.ok_or(RecipeError::NoImages)?, watch)
+}
+
+#[derive(Debug, Args, Default)]
 #[command(next_help_heading = "Preprocessing, where the files beside the model do not say it")]
 struct PreprocessArguments {
     /// Height and width of the input (224, or 224x320)
@@ -238,26 +281,30 @@ pub(super) struct Measured {
 }
 
 impl ImageArguments {
-    /// Opens model and images. `prepare` prunes, or sets the scope, before anything is measured.
-    pub(super) fn open(&self, watch: &Terminal, prepare: impl FnOnce(&mut Session) -> anyhow::Result<()>) -> anyhow::Result<Measured> {
+    /// Opens model and images. `prepare` prunes, or sets the scope, before anything is measured; with what it is given, the score `wanda` is
+    /// worked out on the images of another folder, or on these.
+    pub(super) fn open(
+        &self,
+        watch: &Terminal,
+        prepare: impl FnOnce(&mut Session, &mut Measure) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Measured> {
         // What is quick to refuse comes first.
         let set = self.images.as_ref().map(|path| self.set(path)).transpose().context("cannot use the images")?;
         let engine = Engine::open(&self.file, watch).context("cannot open the model")?;
         let device = open_device(self.device)?;
         let device_name = device.name.clone();
         let mut session = Session::new(engine.on(device));
-        prepare(&mut session)?;
+        prepare(&mut session, &mut |session, images| {
+            let images = images.or(self.images.as_deref()).ok_or(RecipeError::NoImages)?;
+            self.pictures.norms(session, images, watch)
+        })?;
         let graph = session.model().graph.clone();
         let set = set.map(Arc::new);
         let (questions, preprocessing) = match &set {
             None => (Questions::noise(&graph, 0).context("cannot make noise")?, None),
             Some(set) => {
-                let (preprocess, from) = self.preprocess.apply(Preprocess::for_model(&graph, &self.file));
-                preprocess.check().context("cannot use the images")?;
-                let report = PreprocessReport::of(&preprocess, &from);
-                let limit = self.limit.map(|n| n as usize);
-                let questions = Questions::images(&graph, set.clone(), preprocess, limit, self.batch as usize);
-                (questions.context("cannot use the images")?, Some(report))
+                let (questions, report) = self.pictures.questions(&graph, &self.file, set.clone())?;
+                (questions, Some(report))
             }
         };
         let shown = ImagesReport {
@@ -268,7 +315,7 @@ impl ImageArguments {
             preprocessing,
             broken: Vec::new(),
             output: None,
-            batch: self.batch as usize,
+            batch: self.pictures.batch as usize,
             folder: set.as_deref().map(FolderReport::of),
         };
         let state = session.state().clone();

@@ -1,12 +1,13 @@
 //! `secateur prune`: prune a model, say what that did, save it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde::Serialize;
 
+use super::images::PictureArguments;
 use super::pruning::Pruning;
 use super::terminal::{Terminal, open_device};
 use super::{DeviceArgument, print_json};
@@ -15,16 +16,26 @@ use crate::engine::{Engine, Model};
 use crate::escaped::escaped;
 use crate::export::{Form, Format};
 use crate::prune::{Amount, Method};
+use crate::recipes::{RecipeError, RecipeFile};
 use crate::session::Session;
 use crate::watch::Watch;
 
 #[derive(Debug, Args)]
-#[command(mut_arg("method", |a| a.required(true)), mut_arg("amount", |a| a.required(true)))]
+#[command(
+    group(ArgGroup::new("written").args(["output", "save_recipe"]).multiple(true)),
+    mut_arg("method", |a| a.required_unless_present_any(["recipe", "pattern", "score"])),
+    mut_arg("amount", |a| a.required_unless_present_any(["recipe", "pattern", "score"]))
+)]
 pub(super) struct Prune {
     /// Model to prune
     file: PathBuf,
     #[command(flatten)]
     pruning: Pruning,
+    /// Folder of images on which the score wanda is worked out
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    #[command(flatten)]
+    pictures: PictureArguments,
     /// Where to prune
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
@@ -34,8 +45,11 @@ pub(super) struct Prune {
     /// In a .safetensors file keep weight_orig and weight_mask apart
     #[arg(long, requires = "output")]
     unfixed: bool,
-    /// Replace OUT where it exists
-    #[arg(long, requires = "output")]
+    /// Write down what was pruned as a recipe
+    #[arg(long, value_name = "FILE")]
+    save_recipe: Option<PathBuf>,
+    /// Replace files where they exist
+    #[arg(long, requires = "written")]
     force: bool,
     /// Print JSON instead of text
     #[arg(long)]
@@ -46,6 +60,9 @@ pub(super) struct Prune {
 struct PruneReport<'a> {
     method: Method,
     amounts: Vec<Amount>,
+    score: String,
+    pattern: String,
+    steps: usize,
     device: String,
     scope_elements: u64,
     pruned: u64,
@@ -55,7 +72,17 @@ struct PruneReport<'a> {
     model_sparsity: f64,
     emptied: Vec<&'a str>,
     parameters: Vec<PrunedRow<'a>>,
+    /// Parameters that are ticked and that score or pattern do not apply to.
+    left_out: Vec<LeftOutRow<'a>>,
+    /// Names in the recipe, or in the file of scores, that the model does not have.
+    missing: Vec<String>,
     saved: Option<SavedReport>,
+}
+
+#[derive(Serialize)]
+struct LeftOutRow<'a> {
+    name: &'a str,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -82,24 +109,37 @@ impl Prune {
         let watch = Terminal::new();
         let engine = Engine::open(&self.file, &watch).context("cannot open the model")?;
         let mut session = Session::new(engine.on(open_device(self.device)?));
-        let pruned = self.pruning.apply(&mut session);
-        let outcome = pruned.and_then(|()| session.engine().outcome_on_device(session.state())).context("cannot prune the model")?;
+        self.pruning.is_given()?;
+        let mut measure = |session: &Session, images: Option<&Path>| {
+            let images = self.images.as_deref().or(images).ok_or(RecipeError::NoImages)?;
+            self.pictures.norms(session, images, &watch)
+        };
+        let missing = self.pruning.apply(&mut session, &mut measure).context("cannot prune the model")?;
+        let outcome = session.engine().outcome_on_device(session.state()).context("cannot prune the model")?;
+        let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
+        if let Some(path) = &self.save_recipe {
+            let file = RecipeFile::of(session.state(), &session.model().graph);
+            file.write(path, overwrite).context("cannot save the recipe")?;
+        }
         let saved = match (&self.output, format) {
             (Some(path), Some(format)) => {
                 watch.progress(0.0, "Saving");
-                let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
                 Some(session.save(path, format, overwrite).context("cannot save the model")?)
             }
             _ => None,
         };
         watch.clear();
         let graph = &session.model().graph;
-        let scope = session.state().recipe.scope(graph);
+        let state = session.state();
+        let scope = state.recipe.scope(graph);
         let share = |zeros: u64, elements: u64| if elements == 0 { 0.0 } else { zeros as f64 / elements as f64 };
         let scope_elements = scope.iter().map(|&id| graph.parameter(id).elements as u64).sum();
         let report = PruneReport {
             method: outcome.method,
-            amounts: self.pruning.amounts()?,
+            amounts: state.earlier.iter().map(|step| step.recipe.amount).chain([state.recipe.amount]).collect(),
+            score: state.recipe.score.name(),
+            pattern: state.recipe.pattern.to_string(),
+            steps: state.earlier.len() + 1,
             device: session.engine().mask_device(session.state()).to_owned(),
             scope_elements,
             pruned: outcome.pruned,
@@ -120,6 +160,13 @@ impl Prune {
                     }
                 })
                 .collect(),
+            left_out: state
+                .recipe
+                .left_out(graph)
+                .into_iter()
+                .map(|(id, reason)| LeftOutRow { name: &graph.parameter(id).name, reason: reason.to_string() })
+                .collect(),
+            missing,
             saved: saved.map(|s| SavedReport {
                 path: s.files[0].display().to_string(),
                 files: s.files.iter().map(|f| f.display().to_string()).collect(),
@@ -149,12 +196,25 @@ impl PruneReport<'_> {
         for row in &self.parameters {
             writeln!(out, "Sparsity in {}: {:.2}%", escaped(row.name), row.sparsity * 100.0)?;
         }
+        for row in &self.left_out {
+            writeln!(out, "Left as it is: {}: {}", escaped(row.name), row.reason)?;
+        }
+        if !self.missing.is_empty() {
+            writeln!(out, "Not in this model: {}", escaped(&self.missing.join(", ")))?;
+        }
         writeln!(out, "Sparsity of the scope: {:.2}%", self.scope_sparsity * 100.0)?;
         writeln!(out, "Sparsity of the model: {:.2}%", self.model_sparsity * 100.0)?;
-        write!(out, "Pruned {} of {} elements ({}", self.pruned, self.scope_elements, self.method.name())?;
+        let choice = match (self.score.as_str(), self.pattern.as_str()) {
+            ("magnitude", "elements") => String::new(),
+            ("magnitude", pattern) => format!(", {pattern}"),
+            (score, "elements") => format!(", {}", escaped(score)),
+            (score, pattern) => format!(", {}, {pattern}", escaped(score)),
+        };
+        write!(out, "Pruned {} of {} elements ({}{choice}", self.pruned, self.scope_elements, self.method.name())?;
         match self.cut {
             Some(cut) => {
-                let what = if self.method == Method::Global { "|w| <=" } else { "a score of" };
+                let is_magnitude = self.method == Method::Global && self.score == "magnitude" && self.pattern == "elements";
+                let what = if is_magnitude { "|w| <=" } else { "a score of" };
                 writeln!(out, ", cut at {what} {cut}, {}), on {}", ties(self.ties), self.device)?;
             }
             None => writeln!(out, "), on {}", self.device)?,

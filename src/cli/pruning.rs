@@ -1,10 +1,13 @@
 //! What to prune and how much, as the commands that prune take it.
 
-use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::engine::EngineError;
+use clap::Args;
+
 use crate::graph::Graph;
-use crate::prune::{Amount, AmountError, Method, PruneError, Recipe, Step};
+use crate::prune::{Amount, AmountError, Method, Norms, Pattern, PatternError, PruneError, Recipe, Schedule, Step};
+use crate::recipes::{Applied, Entry, RecipeError, RecipeFile, ScoreName};
 use crate::session::Session;
 
 /// Which modules, and which of their parameters.
@@ -24,6 +27,27 @@ pub(super) struct ScopeArguments {
     no_biases: bool,
 }
 
+impl ChoiceArguments {
+    pub(super) fn pattern(&self) -> Option<Pattern> {
+        self.pattern.or(self.structured)
+    }
+
+    /// Sets score and pattern, with nothing pruned yet.
+    ///
+    /// # Errors
+    /// [`RecipeError`]
+    pub(super) fn apply(&self, session: &mut Session, norms: &mut Measure) -> anyhow::Result<()> {
+        let file = RecipeFile::new(vec![self.entry()]);
+        let norms = file.images().map(|images| norms(session, images.as_deref())).transpose()?;
+        let state = file.apply(session.engine(), norms.as_ref())?.state;
+        Ok(session.go_to(state, Step::Recipe)?)
+    }
+
+    fn entry(&self) -> Entry {
+        Entry { score: self.score.clone(), pattern: self.pattern().map(|pattern| pattern.to_string()), ..Entry::default() }
+    }
+}
+
 impl ScopeArguments {
     /// Whether anything was said.
     pub(super) fn is_given(&self) -> bool {
@@ -40,17 +64,31 @@ impl ScopeArguments {
     }
 }
 
+/// What ranks elements, and which go together.
+#[derive(Debug, Args)]
+pub(super) struct ChoiceArguments {
+    /// What ranks the elements: magnitude, random:SEED, wanda (needs --images), or a file of scores or masks (.npz, .safetensors)
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    score: Option<String>,
+    /// Elements one by one, or N:M: of every M inputs the N largest stay, whatever the amount
+    #[arg(long, value_name = "N:M", conflicts_with = "structured", value_parser = groups)]
+    pattern: Option<Pattern>,
+    /// Whole slices, as the structured pruning of PyTorch: l1, l2 or linf, and 0 (outputs) or 1 (inputs)
+    #[arg(long, value_name = "NORM:DIM", value_parser = slices)]
+    structured: Option<Pattern>,
+}
+
 /// Method, amount and scope. A command that can do without asks [`Pruning::is_given`].
 #[derive(Debug, Args)]
 pub(super) struct Pruning {
     /// How the amount is shared among the parameters
-    #[arg(long, value_enum, requires = "amount")]
+    #[arg(long, value_enum)]
     pub(super) method: Option<Method>,
     /// A fraction (0.5), a percentage (50%) or a number of elements (1000); again for what is left after the first
-    #[arg(long, requires = "method", allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(super) amount: Vec<Amount>,
     /// An amount of its own for every module whose name matches (classifier=0.2); the rest shares what is left of the whole
-    #[arg(long, value_name = "GLOB=A", requires = "method", value_parser = amount_of)]
+    #[arg(long, value_name = "GLOB=A", value_parser = amount_of)]
     amount_of: Vec<(String, Amount)>,
     /// Come to the amount in so many steps, each on what the one before left
     #[arg(long, value_name = "N", requires = "amount", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -59,31 +97,12 @@ pub(super) struct Pruning {
     #[arg(long, value_enum, default_value_t, requires = "steps")]
     schedule: Schedule,
     #[command(flatten)]
+    choice: ChoiceArguments,
+    /// All of this from a recipe
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["method", "amount", "amount_of", "steps", "score", "pattern", "structured", "types", "modules", "biases", "no_biases"])]
+    recipe: Option<PathBuf>,
+    #[command(flatten)]
     pub(super) scope: ScopeArguments,
-}
-
-/// How an amount is divided into steps.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Schedule {
-    /// Each takes the same share of what is left (Han et al. 2015)
-    #[default]
-    Even,
-    /// Large ones first: the sparsity after step t of n is the amount × (1 − (1 − t/n)³) (Zhu and Gupta 2017)
-    Cubic,
-}
-
-impl Schedule {
-    /// The share of what is left that each of `steps` steps takes to come to `amount`, 0..=1.
-    fn shares(self, amount: f64, steps: u32) -> Vec<f64> {
-        let n = f64::from(steps);
-        let reached = |step: u32| match self {
-            Self::Even => 1.0 - (1.0 - amount).powf(f64::from(step) / n),
-            Self::Cubic => amount * (1.0 - (1.0 - f64::from(step) / n).powi(3)),
-        };
-        // All is gone before the end where all is to go.
-        let share = |step: u32| if reached(step - 1) < 1.0 { (reached(step) - reached(step - 1)) / (1.0 - reached(step - 1)) } else { 1.0 };
-        (1..=steps).map(|step| share(step).clamp(0.0, 1.0)).collect()
-    }
 }
 
 fn amount_of(text: &str) -> Result<(String, Amount), String> {
@@ -91,82 +110,100 @@ fn amount_of(text: &str) -> Result<(String, Amount), String> {
     Ok((name.to_owned(), amount.parse().map_err(|e: AmountError| e.to_string())?))
 }
 
+fn score(text: &str) -> Result<String, RecipeError> {
+    text.parse::<ScoreName>().map(|_| text.to_owned())
+}
+
+fn groups(text: &str) -> Result<Pattern, PatternError> {
+    match text.parse()? {
+        Pattern::Slices { .. } => Err(PatternError::of(text)),
+        pattern => Ok(pattern),
+    }
+}
+
+fn slices(text: &str) -> Result<Pattern, PatternError> {
+    match text.parse()? {
+        pattern @ Pattern::Slices { .. } => Ok(pattern),
+        _ => Err(PatternError::of(text)),
+    }
+}
+
+/// Works out the score `wanda` on the images of this folder, or on those at hand.
+pub(super) type Measure<'a> = dyn FnMut(&Session, Option<&Path>) -> anyhow::Result<Arc<Norms>> + 'a;
+
 impl Pruning {
     /// Whether there is anything to prune.
     ///
     /// # Errors
-    /// A scope without a method is a mistake.
+    /// Half of what it takes is a mistake.
     pub(super) fn is_given(&self) -> anyhow::Result<bool> {
-        if self.method.is_none() && self.scope.is_given() {
-            anyhow::bail!("--types, --modules and --biases say what is pruned and want --method and --amount beside them");
+        let ChoiceArguments { score, pattern, structured } = &self.choice;
+        // N:M and masks say themselves how much goes.
+        let is_decided =
+            pattern.is_some_and(Pattern::is_decided) || score.as_deref().is_some_and(|s| matches!(s.parse(), Ok(ScoreName::File(_))));
+        let is_told = self.method.is_some() && !self.amount.is_empty();
+        let has_begun = self.method.is_some() || !self.amount.is_empty() || !self.amount_of.is_empty();
+        if self.recipe.is_some() || is_told || (is_decided && self.amount.is_empty()) {
+            return Ok(true);
         }
-        Ok(self.method.is_some())
+        if has_begun || self.scope.is_given() || score.is_some() || pattern.is_some() || structured.is_some() {
+            anyhow::bail!("what is pruned wants --method and --amount, or --pattern N:M, or --recipe FILE");
+        }
+        Ok(false)
     }
 
-    /// Prunes as asked for, one amount after the other; the last one stays open to be looked at.
+    /// Prunes as asked for, one step after another; the last one stays open to be looked at. `norms` works out the score `wanda` on the
+    /// images that the recipe names, or on those that the command measures on.
     ///
     /// # Errors
-    /// [`EngineError::Prune`]
-    pub(super) fn apply(&self, session: &mut Session) -> Result<(), EngineError> {
-        let mut recipe = session.state().recipe.clone();
-        recipe.method = self.method.unwrap_or(recipe.method);
-        let model = session.model().clone();
-        self.scope.apply(&model.graph, &mut recipe)?;
-        let amounts = self.amounts().map_err(PruneError::from)?;
-        for (i, &amount) in amounts.iter().enumerate() {
-            recipe.amount = amount;
-            for (pattern, own) in &self.amount_of {
-                recipe.set_own(&model.graph, pattern, self.own(*own, i))?;
-            }
-            session.set(recipe.clone(), Step::Amount)?;
-            if i + 1 < amounts.len() {
-                session.apply()?;
+    /// A type or a name that no module has; [`RecipeError`]
+    pub(super) fn apply(&self, session: &mut Session, norms: &mut Measure) -> anyhow::Result<Vec<String>> {
+        let file = self.recipe_file()?;
+        // What the command line names and the model does not have is refused; a recipe is for more than one model.
+        if self.recipe.is_none() {
+            let graph = &session.model().graph;
+            let mut recipe = Recipe::new(graph);
+            self.scope.apply(graph, &mut recipe)?;
+            for (pattern, amount) in &self.amount_of {
+                recipe.set_own(graph, pattern, *amount)?;
             }
         }
-        Ok(())
-    }
-
-    /// What a module with an amount of its own loses in this step, so that it comes to that amount.
-    fn own(&self, amount: Amount, step: usize) -> Amount {
-        match (amount, self.steps) {
-            (Amount::Fraction(amount), Some(steps)) => Amount::Fraction(self.schedule.shares(amount, steps)[step]),
-            (amount, _) if step == 0 => amount,
-            _ => Amount::Count(0),
+        let norms = file.images().map(|images| norms(session, images.as_deref())).transpose()?;
+        let Applied { state, missing } = file.apply(session.engine(), norms.as_ref())?;
+        if self.recipe.is_none() && self.amount.is_empty() && !state.recipe.is_decided() {
+            anyhow::bail!(
+                "{} holds scores and no masks, so that --method and --amount have to say how much goes",
+                state.recipe.score.name()
+            );
         }
+        session.go_to(state, Step::Recipe)?;
+        Ok(missing)
     }
 
-    /// The amounts of all steps, one after the other.
+    /// The recipe that the options are, or that they name.
     ///
     /// # Errors
-    /// Steps towards a number of elements, or towards several amounts.
-    pub(super) fn amounts(&self) -> Result<Vec<Amount>, AmountError> {
-        let Some(steps) = self.steps else { return Ok(self.amount.clone()) };
-        match self.amount[..] {
-            [Amount::Fraction(amount)] => Ok(self.schedule.shares(amount, steps).into_iter().map(Amount::Fraction).collect()),
-            _ => Err(AmountError::Steps),
+    /// [`RecipeError`]
+    pub(super) fn recipe_file(&self) -> Result<RecipeFile, RecipeError> {
+        if let Some(path) = &self.recipe {
+            return RecipeFile::read(path);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_come_to_the_amount() {
-        for schedule in [Schedule::Even, Schedule::Cubic] {
-            for amount in [0.0, 0.3, 0.5, 0.99, 1.0] {
-                for steps in [1, 2, 5, 30] {
-                    let shares = schedule.shares(amount, steps);
-                    let left = shares.iter().fold(1.0, |left, share| left * (1.0 - share));
-                    assert!(shares.len() == steps as usize && (1.0 - left - amount).abs() < 1e-9, "{schedule:?} {amount} {steps}: {left}");
-                }
-            }
+        let scope = &self.scope;
+        let list = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
+        let entry = Entry {
+            types: list(&scope.types),
+            modules: list(&scope.modules),
+            biases: if scope.biases { Some(true) } else { scope.no_biases.then_some(false) },
+            method: self.method,
+            steps: self.steps,
+            schedule: self.steps.map(|_| self.schedule),
+            amount_of: (!self.amount_of.is_empty()).then(|| self.amount_of.iter().cloned().collect()),
+            ..self.choice.entry()
+        };
+        let amounts = if self.amount.is_empty() { vec![None] } else { self.amount.iter().copied().map(Some).collect() };
+        if self.steps.is_some() && amounts.len() > 1 {
+            return Err(AmountError::Steps.into());
         }
-        let even = Schedule::Even.shares(0.5, 5);
-        assert!(even.iter().all(|share| (share - even[0]).abs() < 1e-12));
-        // By hand: 0.8 × (1 − (1/2)³) = 0.7, then the tenth that is missing of the 0.3 that are left.
-        let cubic = Schedule::Cubic.shares(0.8, 2);
-        assert!((cubic[0] - 0.7).abs() < 1e-12 && (cubic[1] - 1.0 / 3.0).abs() < 1e-12, "{cubic:?}");
+        Ok(RecipeFile::new(amounts.into_iter().map(|amount| Entry { amount, ..entry.clone() }).collect()))
     }
 }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
+use super::images::on_recipe_images;
 use super::pruning::Pruning;
 use super::terminal::{Terminal, open_device};
 use super::{DeviceArgument, print_json};
@@ -116,7 +117,7 @@ impl Run {
         }
         let rankings = model.rank(watch)?;
         let mut session = Session::new(Engine::new(model.into(), rankings).on(device));
-        self.pruning.apply(&mut session).context("cannot prune the model")?;
+        self.pruning.apply(&mut session, &mut on_recipe_images(watch)).context("cannot prune the model")?;
         session.engine().outcome(session.state()).context("cannot prune the model")?;
         session.engine().pruned_network(session.state()).context("cannot run the network")
     }

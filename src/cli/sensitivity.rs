@@ -55,7 +55,7 @@ impl SensitivityCommand {
         let amounts = self.amounts.fractions()?;
         let watch = Terminal::new();
         let mut parameters = Vec::new();
-        let mut measured = self.images.open(&watch, |session| {
+        let mut measured = self.images.open(&watch, |session, _| {
             let graph = &session.model().graph;
             let mut recipe = session.state().recipe.clone();
             self.scope.apply(graph, &mut recipe).context("cannot prune the model")?;

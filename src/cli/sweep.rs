@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::amounts::Amounts;
 use super::images::{ImageArguments, Measured};
-use super::pruning::ScopeArguments;
+use super::pruning::{ChoiceArguments, ScopeArguments};
 use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
 use crate::prune::{Method, Recipe, Step};
@@ -28,6 +28,8 @@ pub(super) struct Sweep {
     amounts: Amounts,
     #[command(flatten)]
     scope: ScopeArguments,
+    #[command(flatten)]
+    choice: ChoiceArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -50,7 +52,8 @@ impl Sweep {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         self.output.check()?;
         let watch = Terminal::new();
-        let mut measured = self.images.open(&watch, |session| {
+        let mut measured = self.images.open(&watch, |session, norms| {
+            self.choice.apply(session, norms).context("cannot prune the model")?;
             let mut recipe = session.state().recipe.clone();
             self.scope.apply(&session.model().graph, &mut recipe).context("cannot prune the model")?;
             session.set(recipe, Step::Tick).context("cannot prune the model")

@@ -3,6 +3,7 @@
 //! An [`Evaluator`] shares the [`Engine`] of the opened model and takes the [`State`] that it measures. Everything here blocks, tells
 //! how far it is, and stops between two operators of a network when asked.
 
+mod norms;
 mod questions;
 mod search;
 mod sensitivity;

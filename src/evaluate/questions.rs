@@ -54,6 +54,15 @@ impl Batching {
 
 impl Batch {
     /// The batch with as many rows as the model wants: its last image again and again.
+    /// Of a value inside the network the rows that are not of filling, where its rows are the batch's.
+    pub(super) fn own_rows(&self, value: Array) -> Array {
+        let all = self.images.len() + self.filling;
+        match value.shape.first() {
+            Some(&rows) if self.filling > 0 && rows.is_multiple_of(all) => value.rows(0..rows / all * self.images.len()).unwrap_or(value),
+            _ => value,
+        }
+    }
+
     fn filled(mut self, batching: Batching, is_open: &[bool]) -> Self {
         let Batching::Exactly(size) = batching else { return self };
         let Some(filling) = size.checked_sub(self.images.len()).filter(|&n| n > 0 && !self.images.is_empty()) else { return self };

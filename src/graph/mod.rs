@@ -5,6 +5,7 @@
 mod axes;
 mod build;
 mod discover;
+mod layers;
 mod module;
 mod names;
 mod node;
@@ -15,6 +16,7 @@ mod sources;
 
 pub use axes::{Axes, Lines};
 pub use build::build;
+pub use layers::{Channels, Layer};
 pub use module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role, Stage, rest_obstacle, stages};
 pub use node::{Attribute, Attributes, Body, BodyId, Node, ValueId};
 

@@ -38,6 +38,7 @@ mod operator;
 mod pass;
 mod plan;
 mod pool;
+mod probe;
 mod products;
 mod quantize;
 mod recurrent;

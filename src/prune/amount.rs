@@ -114,6 +114,37 @@ impl serde::Serialize for Amount {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Amount {
+    /// As it is written; a text as in [`Amount::from_str`].
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl serde::de::Visitor<'_> for Any {
+            type Value = Amount;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an amount: a fraction (0.5), a percentage (\"50%\") or a whole number of elements (1000)")
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Amount, E> {
+                Ok(Amount::Fraction(value))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Amount, E> {
+                Ok(Amount::Count(value))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Amount, E> {
+                u64::try_from(value).map(Amount::Count).map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(value), &self))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Amount, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -94,6 +94,8 @@ pub enum Step {
     Fix,
     /// Back to the start.
     Reset,
+    /// A recipe was opened.
+    Recipe,
 }
 
 impl Step {
@@ -109,6 +111,7 @@ impl Step {
             Self::Apply => "prune again",
             Self::Fix => "fix weights",
             Self::Reset => "reset",
+            Self::Recipe => "recipe",
         }
     }
 }

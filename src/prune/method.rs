@@ -1,7 +1,7 @@
 //! How the amount is shared among parameters, and things of which there is one for every method that is compared.
 
 /// How elements are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Each parameter on its own: PyTorch's `l1_unstructured`.

@@ -13,6 +13,7 @@ mod order;
 mod pattern;
 mod ranking;
 mod recipe;
+mod schedule;
 mod score;
 mod select;
 mod shares;
@@ -27,6 +28,7 @@ pub use order::{Order, Subject};
 pub use pattern::{LARGEST_GROUP, Norm, Pattern, PatternError, Side};
 pub use ranking::Ranking;
 pub use recipe::{Exempt, Recipe, glob};
+pub use schedule::Schedule;
 pub use score::{Given, Norms, Score};
 pub use select::{Candidate, Selection, select};
 

@@ -81,7 +81,7 @@ impl Order {
         Some(Self { ranking: Arc::new(ranking), sequence, ends: None, zeros, decided, is_ranked })
     }
 
-    fn of_slices(scores: &Vec<f64>, lines: Lines, Subject { values, kept, .. }: Subject) -> Self {
+    fn of_slices(scores: &[f64], lines: Lines, Subject { values, kept, .. }: Subject) -> Self {
         let mut members = vec![Vec::new(); lines.count];
         for i in (0..values.len()).filter(|&i| !kept.is_pruned(i)) {
             members[lines.line(i)].push(i as u32);
@@ -255,7 +255,9 @@ fn means(scores: &Values, kept: &Mask, lines: Lines, norm: Norm) -> Vec<f64> {
     }
     let members = (scores.len() / lines.count.max(1)).max(1) as f64;
     if norm != Norm::Max {
-        sums.iter_mut().for_each(|sum| *sum /= members);
+        for sum in &mut sums {
+            *sum /= members;
+        }
     }
     sums
 }
@@ -280,7 +282,9 @@ mod tests {
     fn order(score: &Score, pattern: Pattern, shape: &[usize], values: &[f32], kept: &[usize]) -> Option<Order> {
         let parameter = Parameter::of_shape(shape, Layout::OutFirst, Dtype::F32);
         let mut words = vec![0_u64; values.len().div_ceil(64)];
-        kept.iter().for_each(|i| words[i / 64] |= 1 << (i % 64));
+        for i in kept {
+            words[i / 64] |= 1 << (i % 64);
+        }
         let kept = Mask::from_words(words, values.len());
         let values = Values::F32(values.to_vec());
         Order::new(score, pattern, Subject { parameter: &parameter, id: ParameterId(0), role: Role::Dense, values: &values, kept: &kept })

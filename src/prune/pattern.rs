@@ -55,6 +55,14 @@ pub const LARGEST_GROUP: u8 = 16;
 )]
 pub struct PatternError(String);
 
+impl PatternError {
+    /// That this is none that is wanted here.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl Pattern {
     /// Whether it says itself how many elements go.
     #[must_use]
@@ -94,7 +102,7 @@ impl fmt::Display for Pattern {
                     Norm::L2 => "l2",
                     Norm::Max => "linf",
                 };
-                write!(f, "{norm}:{}", if *side == Side::Outputs { 0 } else { 1 })
+                write!(f, "{norm}:{}", u8::from(*side == Side::Inputs))
             }
         }
     }
@@ -105,7 +113,7 @@ impl FromStr for Pattern {
 
     /// As [`Pattern`]'s `Display` writes it.
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let refused = || PatternError(text.to_owned());
+        let refused = || PatternError::of(text);
         if text == "elements" {
             return Ok(Self::Elements);
         }

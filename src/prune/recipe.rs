@@ -24,6 +24,9 @@ pub enum Exempt {
     /// It has no slices.
     #[error("it is a vector, which has no slices")]
     Vector,
+    /// The score is worked out on inputs that nobody saw.
+    #[error("it multiplies no inputs that were measured")]
+    NotMeasured,
     /// The file of scores or masks says nothing of it.
     #[error("the file of scores has no array for it")]
     NotGiven,
@@ -149,7 +152,7 @@ impl Recipe {
         let parameter = graph.parameter(id);
         let role = graph.owner(id).role;
         if !self.score.covers(id) {
-            return Some(if matches!(self.score, Score::Wanda(_)) { Exempt::NoInputs } else { Exempt::NotGiven });
+            return Some(if matches!(self.score, Score::Wanda(_)) { Exempt::NotMeasured } else { Exempt::NotGiven });
         }
         if u32::try_from(parameter.elements).is_err() {
             return Some(Exempt::TooLarge);

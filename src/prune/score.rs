@@ -116,7 +116,7 @@ impl Score {
     }
 }
 
-/// A number in 0..1 that hangs on nothing but the seed and the place: SplitMix64 (Steele, Lea and Flood 2014) counts, so the numbers are
+/// A number in 0..1 that hangs on nothing but the seed and the place: `SplitMix64` (Steele, Lea and Flood 2014) counts, so the numbers are
 /// the same on any machine and in any order of work; crates of generators do not promise theirs from one version to the next.
 pub(super) fn chance(seed: u64, id: ParameterId, element: usize) -> f32 {
     let stream = split_mix(split_mix(seed) ^ id.0 as u64);
@@ -124,7 +124,7 @@ pub(super) fn chance(seed: u64, id: ParameterId, element: usize) -> f32 {
     (split_mix(stream.wrapping_add(element as u64)) >> 40) as f32 / (1_u64 << 24) as f32
 }
 
-/// The output of SplitMix64 in this state.
+/// The output of `SplitMix64` in this state.
 fn split_mix(state: u64) -> u64 {
     let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

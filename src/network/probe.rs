@@ -1,0 +1,30 @@
+//! What a pass holds between two nodes, for those who look at the values inside a network.
+
+use super::value::Value;
+use super::{Array, Network, NetworkError, Pass, guarded};
+use crate::graph::ValueId;
+
+impl Network {
+    /// As [`Network::begin`], for a pass in which every node is carried out by itself, so that every value is there from when it is
+    /// written until it was read for the last time.
+    ///
+    /// # Errors
+    /// [`NetworkError`] tells which input is at fault.
+    pub fn begin_one_by_one(&self, inputs: &[(String, Array)]) -> Result<Pass, NetworkError> {
+        Ok(Pass { is_one_by_one: true, ..self.begin(inputs)? })
+    }
+
+    /// A value that `pass` holds, or a constant; `None` where it is not there.
+    ///
+    /// # Errors
+    /// [`NetworkError::Internal`] where the device fails.
+    pub fn value(&self, pass: &Pass, value: ValueId) -> Result<Option<Array>, NetworkError> {
+        guarded("reading a value", || {
+            let held = pass.values.get(value.0).and_then(Clone::clone).or_else(|| self.plan.constant(&self.parameters, value));
+            let read = |value: &Value| {
+                value.to_array().map_err(|fault| NetworkError::Internal { place: "reading a value".into(), message: fault.0 })
+            };
+            held.as_ref().map(read).transpose()
+        })
+    }
+}

@@ -25,7 +25,9 @@ use crate::measure::{self, Figures, Outcome};
 use crate::network::{Network, NetworkError};
 use crate::onnx::{Dtype, OpenError, Values};
 use crate::prune::device::DeviceError;
-use crate::prune::{self, Masked, Method, Order, Pattern, PruneError, Ranking, Recipe, Score, Standing, State, Subject, Weights};
+use crate::prune::{
+    self, AmountError, Masked, Method, Order, Pattern, PruneError, Ranking, Recipe, Score, Standing, State, Subject, Weights,
+};
 use crate::watch::Watch;
 use gpu::Gpu;
 use looking::Looked;
@@ -258,13 +260,14 @@ impl Engine {
         })
     }
 
-    /// Whether a step without effect may stand in `state`: everything that the recipe can be refused for, but for an empty scope.
+    /// Whether the recipe of `state` may stand: everything that it can be refused for, but for an empty scope, and for an amount
+    /// that the method does not reach, which another method may.
     ///
     /// # Errors
     /// An amount that does not fit.
     pub fn check(&self, state: &State) -> Result<(), PruneError> {
         match self.outcome(state) {
-            Ok(_) | Err(PruneError::EmptyScope | PruneError::Quantized { .. }) => Ok(()),
+            Ok(_) | Err(PruneError::EmptyScope | PruneError::Quantized { .. } | PruneError::Amount(AmountError::Reach { .. })) => Ok(()),
             Err(error) => Err(error),
         }
     }

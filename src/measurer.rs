@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use crate::engine::{Engine, EngineError, ModelId};
-use crate::evaluate::{EvaluateError, Evaluator, Scan, coarse_to_fine};
+use crate::evaluate::{EvaluateError, Evaluator, Scan};
 use crate::measure::ParameterSize;
 use crate::panics;
-use crate::prune::{Method, PerMethod, State};
+use crate::prune::State;
 use crate::watch::{Token, Watch};
-pub use messages::{Cost, Curve, Finding, Losses, Request, Shown, TaskKind};
+pub use messages::{Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind};
 pub use saving::{Sizes, Timed};
 use showing::Images;
-use tasks::{CURVE_LEVELS, Task};
+use tasks::Task;
 
 /// The slider rests when nothing came for so long.
 const REST: Duration = Duration::from_millis(150);
@@ -44,7 +44,7 @@ struct Desk {
     /// What is being done.
     running: Option<(Work, Token)>,
     /// The position that was sent last.
-    position: Option<(ModelId, State)>,
+    position: Option<(ModelId, Position)>,
 }
 
 /// What the thread is told.
@@ -52,7 +52,7 @@ enum Message {
     /// Measure this model from now on. The same number again is the same model on another device.
     Model(ModelId, Arc<Engine>),
     /// The slider is here.
-    Position(ModelId, State),
+    Position(ModelId, Position),
     /// Asked for by a person who sees this model.
     Request(ModelId, Request),
     /// Stop what was asked for.
@@ -82,7 +82,7 @@ impl Message {
                 | Request::Preprocess(_)
                 | Request::Noise => true,
                 Request::Weigh(_) => work != Work::Position,
-                Request::Curve => is_task(TaskKind::Curve),
+                Request::Curve(_) => is_task(TaskKind::Curve),
                 Request::Search(_) => is_task(TaskKind::Search),
                 Request::Time(_) => is_task(TaskKind::Time),
                 // A scan goes on.
@@ -112,15 +112,15 @@ impl Measurer {
     }
 
     /// The slider is here. A position that is sent again changes nothing.
-    pub fn move_to(&self, model: ModelId, state: &State) {
+    pub fn move_to(&self, model: ModelId, position: Position) {
         {
             let mut desk = lock(&self.desk);
-            if desk.position.as_ref().is_some_and(|(known, position)| *known == model && position == state) {
+            if desk.position.as_ref().is_some_and(|(known, before)| *known == model && *before == position) {
                 return;
             }
-            desk.position = Some((model, state.clone()));
+            desk.position = Some((model, position.clone()));
         }
-        self.send(Message::Position(model, state.clone()));
+        self.send(Message::Position(model, position));
     }
 
     /// Asks for something. Never blocks. What is meant for a model that is no longer measured is dropped.
@@ -163,21 +163,23 @@ struct Inside {
     images: Option<Images>,
     /// The output that a person wants the answers from.
     output: Option<String>,
-    position: Option<State>,
+    position: Option<Position>,
     /// When the position is due to be measured.
     due: Option<Instant>,
     /// The position of which the effect was told last.
-    measured: Option<State>,
+    measured: Option<Position>,
     /// Whether the parameters are to be weighed.
     weighs: bool,
     /// The position at which they were weighed last.
-    weighed: Option<State>,
+    weighed: Option<Position>,
     /// Whether the model's multiply-accumulates were counted.
     has_work: bool,
     dense_sizes: Option<Arc<[ParameterSize]>>,
     /// Work that was asked for, the first of it going on.
     tasks: VecDeque<Task>,
     scan: Option<Scan>,
+    /// The curves so far, and the state that they are of, apart from method and amount.
+    curve: Option<(State, Curve)>,
 }
 
 /// Tells how far a task is, and stops with its token.
@@ -217,6 +219,7 @@ impl Inside {
             dense_sizes: None,
             tasks: VecDeque::new(),
             scan: None,
+            curve: None,
         }
     }
 
@@ -310,9 +313,9 @@ impl Inside {
     fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
             Message::Model(model, engine) => return self.take_model(model, engine),
-            Message::Position(model, state) => {
+            Message::Position(model, position) => {
                 if model == self.model {
-                    self.position = Some(state);
+                    self.position = Some(position);
                     self.due = Some(Instant::now() + REST);
                 }
             }
@@ -335,7 +338,7 @@ impl Inside {
             return self.ask_again();
         }
         self.model = model;
-        (self.images, self.output, self.scan, self.position, self.due) = (None, None, None, None, None);
+        (self.images, self.output, self.scan, self.curve, self.position, self.due) = (None, None, None, None, None, None);
         (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
         self.weighs = false;
         Ok(())
@@ -356,18 +359,14 @@ impl Inside {
                 }
             }
             Request::Time(batch) => {
-                let Some(state) = self.position.clone() else { return Ok(()) };
+                let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Time);
                 self.add_task(Task::Time { state, batch });
             }
-            Request::Curve => {
-                let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
-                let mut left: Vec<(Method, f64)> =
-                    coarse_to_fine(CURVE_LEVELS).into_iter().flat_map(|a| Method::PAIR.map(|method| (method, a))).collect();
-                left.reverse();
-                let curve = Curve { recipe: Some(state.recipe.clone()), points: PerMethod::new(&Method::PAIR, |_| Vec::new()) };
+            Request::Curve(methods) => {
+                let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Curve);
-                self.add_task(Task::Curve { state, total: left.len(), left, curve });
+                self.start_curve(state, &methods);
             }
             Request::Scan => {
                 if self.evaluator.is_some() && !self.tasks.iter().any(|task| task.kind() == TaskKind::Scan) {
@@ -375,9 +374,9 @@ impl Inside {
                 }
             }
             Request::Search(drop) => {
-                let Some(state) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
+                let Some(position) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Search);
-                self.add_task(Task::Search { state, drop, found: Vec::new() });
+                self.add_task(Task::Search { position, drop, found: Vec::new() });
             }
         }
         Ok(())
@@ -400,7 +399,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::prune::{Amount, Recipe};
+    use crate::prune::{Amount, Method, Recipe};
     use crate::watch::Unwatched;
 
     const MODEL: ModelId = ModelId(1);
@@ -411,9 +410,10 @@ mod tests {
         Arc::new(Engine::open(Path::new("assets/mobilenetv4_digits.onnx"), &Unwatched).unwrap())
     }
 
-    fn at(engine: &Engine, amount: f64) -> State {
+    fn at(engine: &Engine, amount: f64) -> Position {
         let opened = engine.opened();
-        opened.with(Recipe { amount: Amount::Fraction(amount), ..opened.recipe.clone() })
+        let state = opened.with(Recipe { amount: Amount::Fraction(amount), ..opened.recipe.clone() });
+        Position { state, beside: Method::LayerWise }
     }
 
     /// What is found until `is_last`, that included.
@@ -442,12 +442,12 @@ mod tests {
         .unwrap();
         let engine = engine();
         measurer.open(MODEL, engine.clone());
-        measurer.move_to(MODEL, &at(&engine, 0.5));
+        measurer.move_to(MODEL, at(&engine, 0.5));
         let told = until(&findings, |finding| matches!(finding, Finding::Failed(_)));
         assert!(matches!(told.last(), Some(Finding::Failed(why)) if why.contains("the window is confused")), "{told:?}");
         measurer.ask(MODEL, Request::Time(1));
         until(&findings, |finding| matches!(finding, Finding::Speed(_)));
-        measurer.move_to(MODEL, &at(&engine, 0.6));
+        measurer.move_to(MODEL, at(&engine, 0.6));
         until(&findings, |finding| matches!(finding, Finding::Losses(_)));
     }
 
@@ -457,16 +457,16 @@ mod tests {
         let measurer = Measurer::start(move |_, finding| drop(sender.send(finding))).unwrap();
         let engine = engine();
         measurer.open(MODEL, engine.clone());
-        measurer.move_to(MODEL, &at(&engine, 0.5));
+        measurer.move_to(MODEL, at(&engine, 0.5));
         assert_eq!(losses(&until(&findings, |finding| matches!(finding, Finding::Losses(_)))), 1);
         for _ in 0..5 {
-            measurer.move_to(MODEL, &at(&engine, 0.5));
+            measurer.move_to(MODEL, at(&engine, 0.5));
         }
         measurer.ask(MODEL, Request::Noise);
         measurer.ask(MODEL, Request::Weigh(true));
         let found = until(&findings, |finding| matches!(finding, Finding::Sizes(_)));
         assert!(losses(&found) <= 1, "the noise is another question; the position is not: {}", losses(&found));
-        measurer.move_to(MODEL, &at(&engine, 0.7));
+        measurer.move_to(MODEL, at(&engine, 0.7));
         until(&findings, |finding| matches!(finding, Finding::Sizes(sizes) if sizes.recipe.amount == Amount::Fraction(0.7)));
     }
 
@@ -477,8 +477,8 @@ mod tests {
         let engine = engine();
         measurer.open(ModelId(2), engine.clone());
         measurer.ask(MODEL, Request::Noise);
-        measurer.move_to(MODEL, &at(&engine, 0.5));
-        measurer.move_to(ModelId(2), &at(&engine, 0.1));
+        measurer.move_to(MODEL, at(&engine, 0.5));
+        measurer.move_to(ModelId(2), at(&engine, 0.1));
         let (model, first) = findings.recv_timeout(PATIENCE).unwrap();
         assert_eq!(model, ModelId(2));
         assert!(matches!(first, Finding::Losses(losses) if losses.recipe.amount == Amount::Fraction(0.1)));
@@ -491,7 +491,7 @@ mod tests {
         for kind in [TaskKind::Curve, TaskKind::Scan, TaskKind::Search, TaskKind::Time] {
             assert!(Message::Stop.interrupts(Work::Task(kind)) && noise.interrupts(Work::Task(kind)));
             assert!(!scan.interrupts(Work::Task(kind)));
-            assert_eq!(Message::Request(MODEL, Request::Curve).interrupts(Work::Task(kind)), kind == TaskKind::Curve);
+            assert_eq!(Message::Request(MODEL, Request::Curve(Vec::new())).interrupts(Work::Task(kind)), kind == TaskKind::Curve);
         }
         assert!(!Message::Stop.interrupts(Work::Position) && noise.interrupts(Work::Position));
         assert!(!Message::Request(MODEL, Request::Search(0.1)).interrupts(Work::Position));

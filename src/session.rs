@@ -70,7 +70,7 @@ impl Session {
     /// Changes the recipe.
     ///
     /// # Errors
-    /// An amount that the method cannot apply to the scope; nothing changes. An empty scope is allowed.
+    /// An amount that does not fit the scope; nothing changes. An empty scope is allowed, and an amount that only another method reaches.
     pub fn set(&mut self, recipe: Recipe, step: Step) -> Result<(), EngineError> {
         let state = self.state().with(recipe);
         self.engine.check(&state)?;

@@ -16,7 +16,7 @@ use crate::engine::{Engine, EngineError, Model, ModelId};
 use crate::export::{self, ExportError, Format, Report};
 use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
-use crate::measurer::{Finding, Measurer, Request};
+use crate::measurer::{Finding, Measurer, Position, Request};
 use crate::onnx::SaveError;
 use crate::prune::{Method, Recipe, State, Step};
 use crate::session::Session;
@@ -32,6 +32,8 @@ pub enum Job {
     Open(PathBuf),
     /// Change the recipe. Many in a row are shown once.
     Set(Box<Recipe>, Step),
+    /// Show this method beside the applied one from now on, whatever the model.
+    Compare(Method),
     /// A drag has ended.
     EndDrag,
     /// Keep the mask, prune further.
@@ -106,7 +108,7 @@ pub type Look = Result<Arc<Detail>, String>;
 /// Everything on screen that depends on the state.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// All compared methods under the present recipe.
+    /// The applied method and the one beside it, in this order, under the present recipe.
     pub figures: Figures,
     /// What undo would take back.
     pub undoable: Option<Step>,
@@ -164,6 +166,7 @@ impl Worker {
             shown: None,
             looked: None,
             device: None,
+            beside: Method::LayerWise,
         };
         std::thread::Builder::new().name("gpu-worker".into()).spawn(move || inside.run(&job_receiver, choice))?;
         Ok(Self { jobs, events, waiting: VecDeque::new(), seen: ModelId::default(), running, measurer })
@@ -260,6 +263,7 @@ impl Job {
         match self {
             Self::Open(_) => "Open",
             Self::Set(..) | Self::EndDrag | Self::Apply => "Prune",
+            Self::Compare(_) => "Compare",
             Self::Fix => "Fix weights",
             Self::Reset => "Reset",
             Self::Undo => "Undo",
@@ -294,6 +298,8 @@ struct Inside {
     shown: Option<State>,
     looked: Option<ParameterId>,
     device: Option<Arc<ComputeDevice>>,
+    /// The method beside the applied one.
+    beside: Method,
 }
 
 impl Inside {
@@ -333,7 +339,7 @@ impl Inside {
     fn take(&mut self, Asked { model, job }: Asked, is_superseded: bool) {
         let what = job.name();
         let failed = |message: String| Event::Failed { what, message };
-        if model != self.model && !matches!(job, Job::Open(_)) {
+        if model != self.model && !matches!(job, Job::Open(_) | Job::Compare(_)) {
             // Controls of a model that is no longer there; what was asked for aloud is answered.
             if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_)) {
                 self.events.send(model, failed("another model was opened before it was done".into()));
@@ -391,9 +397,13 @@ impl Inside {
         if let Job::Open(path) = job {
             return self.open(&path, &watch);
         }
+        if let Job::Compare(method) = job {
+            self.beside = method;
+            return self.show();
+        }
         let Some(session) = self.session.as_mut() else { return Ok(()) };
         match job {
-            Job::Open(_) => {}
+            Job::Open(_) | Job::Compare(_) => {}
             Job::Set(recipe, step) => {
                 session.set(*recipe, step)?;
                 if is_superseded {
@@ -421,7 +431,7 @@ impl Inside {
                 self.tell(Event::Saved(report));
             }
             Job::SaveTable(path, overwrite) => {
-                let figures = session.engine().figures(session.state(), &Method::PAIR);
+                let figures = session.engine().figures(session.state(), &[session.state().recipe.method, self.beside]);
                 let text = export::csv(&session.model().graph, &figures);
                 return self.save_text(path, &text, overwrite);
             }
@@ -455,10 +465,16 @@ impl Inside {
     }
 
     fn show(&mut self) -> Result<(), EngineError> {
-        let Some(session) = &self.session else { return Ok(()) };
+        let Some(session) = self.session.as_ref() else { return Ok(()) };
         let state = session.state().clone();
-        let figures = session.engine().figures_on_device(&state, &Method::PAIR)?;
-        self.measurer.move_to(self.model, &state);
+        let applied = state.recipe.method;
+        if applied == self.beside {
+            // The two have changed places, by choice or by undoing one.
+            let before = self.shown.as_ref().map(|shown| shown.recipe.method);
+            self.beside = before.into_iter().chain(Method::PAIR).find(|method| *method != applied).unwrap_or(applied);
+        }
+        let figures = session.engine().figures_on_device(&state, &[applied, self.beside])?;
+        self.measurer.move_to(self.model, Position { state: state.clone(), beside: self.beside });
         self.tell(Event::Changed(Box::new(View {
             figures,
             undoable: session.history().undoable(),

@@ -1,13 +1,13 @@
-//! The bar along the bottom: method, the one slider, amounts, and the status line under it.
+//! The bar along the bottom: what chooses, the one slider, amounts, and the status line under it.
 
 use eframe::egui::{self, Align, Layout, Ui, WidgetInfo, vec2};
 
 use crate::graph::Kind;
-use crate::prune::{Amount, Method, PruneError, Recipe, Step};
+use crate::prune::{Amount, AmountError, Method, PruneError, Recipe, Step};
 
 use super::commands::{Action, Command};
 use super::state::AppState;
-use super::{text, theme, widgets};
+use super::{recipe, text, theme, widgets};
 
 /// Steps of the slider from 0 to 100 %.
 const STEPS: f64 = 1000.0;
@@ -22,32 +22,22 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
         ui.horizontal_centered(|ui| status_ui(ui, state, commands));
     });
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(16, 12));
-    egui::Panel::bottom("controls").exact_size(62.0).frame(frame).resizable(false).show(ui, |ui| {
+    egui::Panel::bottom("controls").exact_size(92.0).frame(frame).resizable(false).show(ui, |ui| {
         let Some(recipe) = &state.recipe else { return };
-        ui.horizontal_centered(|ui| controls_ui(ui, state, recipe, commands));
+        ui.spacing_mut().item_spacing.y = 4.0;
+        ui.allocate_ui_with_layout(vec2(ui.available_width(), 30.0), Layout::left_to_right(Align::Center), |ui| {
+            choice_ui(ui, state, recipe, commands);
+        });
+        ui.allocate_ui_with_layout(vec2(ui.available_width(), 36.0), Layout::left_to_right(Align::Center), |ui| {
+            amount_ui(ui, state, recipe, commands);
+        });
     });
 }
 
-fn controls_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
-    let palette = theme::palette(ui);
-    let set = |change: &dyn Fn(&mut Recipe), step| {
-        let mut recipe = recipe.clone();
-        change(&mut recipe);
-        Command::Set(Box::new(recipe), step)
-    };
-    let chosen = usize::from(recipe.method == Method::Global);
-    let names = [
-        ("Layer-wise", "Every parameter on its own loses the same share (prune.l1_unstructured)"),
-        ("Global", "One cut through all parameters of the scope (prune.global_unstructured)"),
-    ];
-    if let Some(i) = widgets::segmented(ui, names, chosen) {
-        commands.push(set(&|s| s.method = Method::PAIR[i], Step::Method));
-    }
-    ui.add_space(14.0);
-    ui.label(egui::RichText::new("Amount").color(palette.weak));
+/// How elements are chosen, and what is done with the choice.
+fn choice_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
+    recipe::show(ui, state, recipe, commands);
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        fix_ui(ui, state, commands);
-        ui.add_space(10.0);
         widgets::action_button(ui, Action::Reset, true, commands);
         ui.add_space(6.0);
         keep_ui(ui, state, commands);
@@ -58,8 +48,18 @@ fn controls_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Ve
             None => "Prune biases like weights",
         };
         if widgets::tick(ui, recipe.biases, has_biases, "Biases").on_hover_text(why).clicked() {
-            commands.push(set(&|s| s.biases = !s.biases, Step::Biases));
+            let recipe = Recipe { biases: !recipe.biases, ..recipe.clone() };
+            commands.push(Command::Set(Box::new(recipe), Step::Biases));
         }
+    });
+}
+
+/// How many go.
+fn amount_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    ui.label(egui::RichText::new("Amount").color(palette.weak));
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        fix_ui(ui, state, commands);
         ui.add_space(10.0);
         let elements = state.view.as_ref().map_or(0, |v| v.figures.scope_elements);
         ui.label(egui::RichText::new(format!("of {}", text::count(elements))).color(palette.weak));
@@ -72,7 +72,7 @@ fn controls_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Ve
 
 fn slider_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let color = palette.method(recipe.method);
+    let color = palette.applied;
     let mut percent = state.fraction() * 100.0;
     ui.spacing_mut().slider_width = ui.available_width() - 10.0;
     ui.spacing_mut().interact_size.y = 20.0;
@@ -90,7 +90,7 @@ fn slider_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<
     if response.has_focus() {
         ui.painter().circle_stroke(handle, 10.5, egui::Stroke::new(1.5, color));
     }
-    let response = response.on_hover_text("Share of the elements in the scope to prune. Arrow keys go by 0.1 %");
+    let response = widgets::hint_above(response, "Share of the elements in the scope to prune. Arrow keys go by 0.1 %");
     if response.changed() {
         // Whole thousandths, so that 33.3 % is the number that 0.333 is.
         let amount = Amount::Fraction((percent * STEPS / 100.0).round() / STEPS);
@@ -117,7 +117,7 @@ fn amount_field(ui: &mut Ui, name: &str, shown: String, edited: Option<&String>,
     } else {
         FieldResult::Nothing
     };
-    response.on_hover_text(format!("{name}; type and press Enter"));
+    widgets::hint_above(response, &format!("{name}; type and press Enter"));
     result
 }
 
@@ -186,8 +186,10 @@ fn fix_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let entry = Action::Fix.entry();
     let is_enabled = state.view.as_ref().is_some_and(|v| v.figures.chosen().is_ok_and(|o| o.masked.iter().any(|&n| n > 0)));
     let text = egui::RichText::new(entry.label).font(theme::bold()).color(if is_enabled { palette.on_accent } else { palette.weak });
-    let button =
-        egui::Button::new(text).fill(if is_enabled { palette.global } else { palette.raised }).corner_radius(6).min_size(vec2(136.0, 34.0));
+    let button = egui::Button::new(text)
+        .fill(if is_enabled { palette.applied } else { palette.raised })
+        .corner_radius(6)
+        .min_size(vec2(136.0, 34.0));
     if widgets::hint(ui.add_enabled(is_enabled, button), Action::Fix).clicked() {
         commands.push(Command::Do(Action::Fix));
     }
@@ -228,8 +230,9 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
     let outcome = match figures.chosen() {
         Ok(outcome) => outcome,
         Err(e) => {
-            let color = if matches!(e, PruneError::EmptyScope) { palette.weak } else { palette.warning };
-            ui.add(egui::Label::new(egui::RichText::new(sentence(&e.to_string())).color(color)).truncate());
+            let is_calm = matches!(e, PruneError::EmptyScope | PruneError::Amount(AmountError::Reach { .. }));
+            let color = if is_calm { palette.weak } else { palette.warning };
+            ui.add(egui::Label::new(egui::RichText::new(text::sentence(&e.to_string())).color(color)).truncate());
             return;
         }
     };
@@ -240,7 +243,8 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
         format!("{} of the model", share(outcome.model_zeros, figures.model_elements)),
     ];
     if let Some(cut) = outcome.cut {
-        parts.push(format!("cut at |w| ≤ {}", text::number(cut)));
+        let what = if outcome.method == Method::Global { "|w| ≤" } else { "a score of" };
+        parts.push(format!("cut at {what} {}", text::number(cut)));
     }
     if outcome.pruned > 0 {
         parts.push(match outcome.ties {
@@ -268,10 +272,4 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
         let label = egui::Label::new(egui::RichText::new(shown).color(palette.warning)).truncate();
         ui.add(label).on_hover_text(format!("Every element of these is pruned:\n{}", names.join("\n")));
     }
-}
-
-/// With a capital at its start.
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

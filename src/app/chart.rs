@@ -8,8 +8,8 @@ use egui_plot::{Plot, PlotBounds};
 use crate::engine::Model;
 use crate::graph::{Graph, ParameterId, stages};
 use crate::measure::{Figures, Outcome};
-use crate::prune::Method;
 
+use super::pair::Side;
 use super::{text, theme};
 
 /// A plot without zoom, drag and legend, whose bounds are set.
@@ -43,37 +43,42 @@ pub(super) fn columns(n: usize, low: f64, high: f64) -> PlotBounds {
     PlotBounds::from_min_max([-0.6, low], [n as f64 - 0.4, high])
 }
 
-/// The swatch and the name of each method: a block for the chosen one, a dash for the other.
-pub(super) fn legend_ui(ui: &mut Ui, chosen: Method) {
-    let palette = theme::palette(ui);
-    for method in [chosen.other(), chosen] {
-        let name = text::method(method);
-        ui.label(name);
+/// The swatch and the name of each method, from right to left: a block for the applied one, a dash for the one beside it.
+pub(super) fn legend_ui(ui: &mut Ui, figures: &Figures) {
+    for side in [Side::Beside, Side::Applied] {
+        ui.label(text::method(side.method(figures)));
         let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
-        if method == chosen {
-            ui.painter().rect_filled(rect, 1.0, palette.method(method));
-        } else {
-            ui.painter().hline(rect.x_range(), rect.center().y, Stroke::new(2.0, palette.method(method)));
-        }
+        paint_swatch(ui, rect, side);
+    }
+}
+
+/// A block for the applied method, a dash for the one beside it.
+pub(super) fn paint_swatch(ui: &Ui, rect: egui::Rect, side: Side) {
+    let color = theme::palette(ui).side(side);
+    match side {
+        Side::Applied => drop(ui.painter().rect_filled(rect, 1.0, color)),
+        Side::Beside => drop(ui.painter().hline(rect.x_range(), rect.center().y, Stroke::new(2.0, color))),
     }
 }
 
 /// What a chart says about the parameter under the pointer.
 pub(super) fn tooltip_ui(ui: &mut Ui, model: &Model, figures: &Figures, id: ParameterId) {
-    let palette = theme::palette(ui);
     let parameter = model.graph.parameter(id);
     let module = model.graph.module(parameter.module);
     ui.set_max_width(320.0);
     ui.label(egui::RichText::new(text::name(&parameter.name)).font(theme::bold()));
     ui.weak(format!("{} elements · {} · {}", text::count(parameter.elements as u64), text::shape(parameter), module.role));
     ui.horizontal(|ui| {
-        for method in Method::PAIR {
+        for side in Side::BOTH {
             let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
-            ui.painter().rect_filled(rect, 1.0, palette.method(method));
-            let name = text::method(method);
-            ui.label(format!("{name} {}", figures.of(method).map_or("–".into(), |o| text::percent(sparsity_of(&model.graph, o, id)))));
+            paint_swatch(ui, rect, side);
+            let name = text::method(side.method(figures));
+            ui.label(format!("{name} {}", side.outcome(figures).map_or("–".into(), |o| text::percent(sparsity_of(&model.graph, o, id)))));
         }
     });
+    if let Some(own) = figures.recipe.own[parameter.module.0] {
+        ui.weak(format!("An amount of its own: {}", text::amount(own)));
+    }
 }
 
 /// Zeros / elements of one parameter.
@@ -111,13 +116,13 @@ pub(super) fn paint_stages(ui: &Ui, stages: &[(String, usize, usize)], top: f32,
 }
 
 /// A figure with its name above it.
-pub(super) fn result_ui(ui: &mut Ui, name: &str, swatch: Option<Color32>, figure: &str, color: Color32) {
+pub(super) fn result_ui(ui: &mut Ui, name: &str, side: Option<Side>, figure: &str, color: Color32) {
     ui.vertical(|ui| {
         ui.spacing_mut().item_spacing.y = 3.0;
         ui.horizontal(|ui| {
-            if let Some(swatch) = swatch {
+            if let Some(side) = side {
                 let (rect, _) = ui.allocate_exact_size(vec2(9.0, 9.0), egui::Sense::hover());
-                ui.painter().rect_filled(rect, 1.0, swatch);
+                paint_swatch(ui, rect, side);
             }
             let weak = theme::palette(ui).weak;
             ui.add(egui::Label::new(egui::RichText::new(name).color(weak)).truncate());

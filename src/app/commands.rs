@@ -7,7 +7,7 @@ use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 use crate::export::{Form, Format};
 use crate::graph::ParameterId;
 use crate::images::{ClassOrder, Preprocess};
-use crate::prune::{Recipe, Step};
+use crate::prune::{Method, Recipe, Step};
 
 use super::costs::ScanView;
 use super::picker::Act;
@@ -20,6 +20,10 @@ pub(super) enum Command {
     Do(Action),
     OpenPath(PathBuf),
     Set(Box<Recipe>, Step),
+    /// Show this method beside the applied one; where it is the applied one, they change places.
+    Compare(Method),
+    /// Measure and draw the curve of this method, or no more.
+    TickCurve(Method, bool),
     EndDrag,
     Select(ParameterId),
     Show(Tab),
@@ -94,7 +98,7 @@ pub(super) enum Action {
     MeasureSpeed,
     Cancel,
     ToggleTheme,
-    ToggleMethod,
+    SwapMethods,
     ToggleDialogs,
     Help,
     NextTab,
@@ -143,7 +147,7 @@ impl Action {
         Self::MeasureSpeed,
         Self::Cancel,
         Self::ToggleTheme,
-        Self::ToggleMethod,
+        Self::SwapMethods,
         Self::ToggleDialogs,
         Self::Help,
         Self::NextTab,
@@ -165,9 +169,9 @@ impl Action {
             }
             Self::SaveBurnpack => ("Burn weights…", "Pruned weights by their Burn names", None),
             Self::SaveRust => ("Rust source for Burn…", "The network as Rust source, with its weights beside it", None),
-            Self::SaveTable => ("Table as CSV…", "All figures of both methods", Some(key(COMMAND_SHIFT, Key::E))),
+            Self::SaveTable => ("Table as CSV…", "All figures of the two methods on screen", Some(key(COMMAND_SHIFT, Key::E))),
             Self::CopyTable => {
-                ("Copy the table", "All figures of both methods, as CSV, to the clipboard", Some(key(COMMAND_SHIFT, Key::C)))
+                ("Copy the table", "All figures of the two methods on screen, as CSV, to the clipboard", Some(key(COMMAND_SHIFT, Key::C)))
             }
             Self::SaveChart => ("Chart as PNG…", "The middle of the window as a picture", Some(key(COMMAND_SHIFT, Key::P))),
             Self::Undo => ("Undo", "Take back the last step", Some(key(Modifiers::COMMAND, Key::Z))),
@@ -190,7 +194,9 @@ impl Action {
                 None,
             ),
             Self::UseNoise => ("Use noise", "Show the networks noise: how far the outputs drift, without any image", None),
-            Self::MeasureCurve => ("Measure the curve", "Both methods at all amounts, from coarse to fine", None),
+            Self::MeasureCurve => {
+                ("Measure the curve", "The ticked methods at all amounts, from coarse to fine; what is known is kept", None)
+            }
             Self::ScanSensitivity => ("Scan", "Prune every weight alone at 10 to 90 %; goes on where it was stopped", None),
             Self::FindAmount => ("Find", "Search for each method's largest amount that loses no more", None),
             Self::CopyScan => ("Copy the scan", "The scan to the clipboard, as CSV", None),
@@ -198,7 +204,11 @@ impl Action {
             Self::MeasureSpeed => ("Measure the speed", "Time forward passes: dense, masked at every pass, and fixed", None),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),
-            Self::ToggleMethod => ("Change the method", "Change between layer-wise and global", Some(key(Modifiers::COMMAND, Key::M))),
+            Self::SwapMethods => (
+                "Swap the methods",
+                "Apply the method beside, and compare it with the one that was applied",
+                Some(key(Modifiers::COMMAND, Key::M)),
+            ),
             Self::ToggleDialogs => {
                 ("Secateur's own file dialogs", "Ask for files here in the window, and not in a window of the system", None)
             }

@@ -1,13 +1,13 @@
-//! Tab “Compare”: layer-wise against global at the same amount, per parameter and in all.
+//! Tab “Compare”: the applied method against the one beside it at the same amount, per parameter and in all.
 
 use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use crate::engine::Model;
 use crate::graph::ParameterId;
 use crate::measure::Figures;
-use crate::prune::Method;
 
 use super::commands::Command;
+use super::pair::{self, Side};
 use super::state::AppState;
 use super::{chart, text, theme, widgets};
 
@@ -17,31 +17,35 @@ const EDGES: [f32; 6] = [0.0, 76.0, 142.0, 236.0, 288.0, 342.0];
 const MIN_NAME: f32 = 190.0;
 /// Least length of that bar.
 const MIN_BAR: f32 = 40.0;
-/// What stands in them.
-const HEADS: [&str; 6] = ["only global", "both", "only layer-wise", "points", "global", "layer-wise"];
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    if let Some(error) = Method::PAIR.iter().find_map(|&m| figures.of(m).err()) {
-        ui.label(egui::RichText::new(error.to_string()).color(palette.warning));
+    if figures.scope.is_empty() {
+        ui.weak("Nothing is in the scope. Tick a type or a module on the left that may be pruned.");
         return;
     }
-    let (Ok(layer_wise), Ok(global)) = (figures.of(Method::LayerWise), figures.of(Method::Global)) else { return };
-    let both: u64 = figures.scope.iter().map(|&id| figures.shared(id)).sum();
     widgets::section_title(ui, "What each method prunes at this amount, in elements");
     ui.add_space(2.0);
+    let names = pair::methods(figures).map(text::method_within);
+    let both: u64 = figures.scope.iter().map(|&id| figures.shared(id)).sum();
+    let only = pair::outcomes(figures).map(|outcomes| outcomes.map(|o| o.pruned - both));
+    let dash = || "–".to_owned();
     ui.columns(4, |columns| {
-        let only = |pruned: u64| text::count(pruned - both);
-        chart::result_ui(&mut columns[0], "Only layer-wise", Some(palette.layer_wise), &only(layer_wise.pruned), palette.text);
-        chart::result_ui(&mut columns[1], "Both", None, &text::count(both), palette.text);
-        chart::result_ui(&mut columns[2], "Only global", Some(palette.global), &only(global.pruned), palette.text);
-        let same = figures.agreement().map_or("–".into(), text::percent);
+        for (i, side) in Side::BOTH.into_iter().enumerate() {
+            let figure = only.map_or_else(dash, |only| text::count(only[i]));
+            chart::result_ui(&mut columns[2 * i], &format!("Only {}", names[i]), Some(side), &figure, palette.text);
+        }
+        chart::result_ui(&mut columns[1], "Both", None, &only.map_or_else(dash, |_| text::count(both)), palette.text);
+        let same = only.and_then(|_| figures.agreement()).map_or_else(dash, text::percent);
         chart::result_ui(&mut columns[3], "The same", None, &same, palette.text);
     });
-    overlap_ui(ui, both, layer_wise.pruned - both, global.pruned - both);
+    match only {
+        Some(only) => overlap_ui(ui, both, only),
+        None => pair::obstacles_ui(ui, figures),
+    }
     ui.add_space(6.0);
     ui.separator();
-    head_ui(ui);
+    head_ui(ui, names);
     ui.spacing_mut().item_spacing.y = 0.0;
     egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, theme::ROW_HEIGHT, figures.scope.len(), |ui, range| {
         for &id in &figures.scope[range] {
@@ -50,32 +54,33 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     });
 }
 
-/// One bar: what only layer-wise takes, what both take, what only global takes.
-fn overlap_ui(ui: &mut Ui, both: u64, only_layer_wise: u64, only_global: u64) {
+/// One bar: what only the applied method takes, what both take, what only the one beside it takes.
+fn overlap_ui(ui: &mut Ui, both: u64, [applied, beside]: [u64; 2]) {
     let palette = theme::palette(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 10.0), Sense::hover());
-    let total = (both + only_layer_wise + only_global).max(1) as f32;
+    let total = (both + applied + beside).max(1) as f32;
     ui.painter().rect_filled(rect, 2.0, palette.raised);
     let mut left = rect.left();
-    for (part, color) in [(only_layer_wise, palette.layer_wise), (both, palette.weak), (only_global, palette.global)] {
+    for (part, color) in [(applied, palette.applied), (both, palette.weak), (beside, palette.beside)] {
         let width = part as f32 / total * rect.width();
         ui.painter().rect_filled(Rect::from_min_size(pos2(left, rect.top()), vec2(width, rect.height())), 0.0, color);
         left += width;
     }
 }
 
-fn head_ui(ui: &mut Ui) {
+fn head_ui(ui: &mut Ui, [applied, beside]: [&str; 2]) {
     let palette = theme::palette(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
     let right = rect.right() - 12.0;
     ui.painter().text(rect.left_center() + vec2(6.0, 0.0), egui::Align2::LEFT_CENTER, "parameter", theme::small(), palette.weak);
-    for (edge, head) in EDGES.into_iter().zip(HEADS) {
+    let (only_beside, only_applied) = (format!("only {beside}"), format!("only {applied}"));
+    let heads = [&*only_beside, "both", &*only_applied, "points", beside, applied];
+    for (edge, head) in EDGES.into_iter().zip(heads) {
         widgets::paint_right(ui, right - edge, rect.center().y, head, theme::small(), palette.weak);
     }
 }
 
 fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: ParameterId, commands: &mut Vec<Command>) {
-    let (Ok(layer_wise), Ok(global)) = (figures.of(Method::LayerWise), figures.of(Method::Global)) else { return };
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), theme::ROW_HEIGHT), Sense::click());
     let is_selected = state.selected == Some(id);
@@ -85,33 +90,38 @@ fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: P
     let parameter = model.graph.parameter(id);
     let (middle, right) = (rect.center().y, rect.right() - 12.0);
     let shared = figures.shared(id);
-    let sparsity = |outcome| chart::sparsity_of(&model.graph, outcome, id);
-    let (l, g) = (sparsity(layer_wise), sparsity(global));
+    let outcomes = Side::BOTH.map(|side| side.outcome(figures));
+    let sparsities = outcomes.map(|outcome| outcome.map(|o| chart::sparsity_of(&model.graph, o, id)));
+    let only = pair::outcomes(figures).map(|outcomes| outcomes.map(|o| o.masked[id.0] - shared));
+    let difference = sparsities[0].zip(sparsities[1]).map(|(applied, beside)| applied - beside);
+    let dash = || "–".to_owned();
     let cells = [
-        text::count(global.masked[id.0] - shared),
-        text::count(shared),
-        text::count(layer_wise.masked[id.0] - shared),
-        text::points(g - l),
-        text::percent(g),
-        text::percent(l),
+        only.map_or_else(dash, |only| text::count(only[1])),
+        only.map_or_else(dash, |_| text::count(shared)),
+        only.map_or_else(dash, |only| text::count(only[0])),
+        difference.map_or_else(dash, text::points),
+        sparsities[1].map_or_else(dash, text::percent),
+        sparsities[0].map_or_else(dash, text::percent),
     ];
     for ((edge, cell), i) in EDGES.into_iter().zip(&cells).zip(0..) {
-        let color = match i {
-            3 if (g - l).abs() >= 0.0005 => palette.method(if g > l { Method::Global } else { Method::LayerWise }),
+        let color = match difference {
+            Some(points) if i == 3 && points.abs() >= 0.0005 => palette.side(if points > 0.0 { Side::Applied } else { Side::Beside }),
             _ => palette.text,
         };
         widgets::paint_right(ui, right - edge, middle, cell, theme::normal(), color);
     }
-    // Both sparsities on one scale: a bar for global, a mark for layer-wise.
+    // Both sparsities on one scale: a bar for the applied method, a mark for the one beside it.
     let room = rect.width() - EDGES[5] - 84.0;
     let name_width = if room < MIN_NAME + MIN_BAR { room } else { (room * 0.6).max(MIN_NAME) };
     let name = Rect::from_min_max(pos2(rect.left() + 6.0, rect.top()), pos2(rect.left() + name_width, rect.bottom()));
     widgets::paint_path(ui, name, &text::name(&parameter.name), &theme::normal(), palette.text);
     let bar = Rect::from_min_max(pos2(name.right() + 10.0, middle - 4.0), pos2(right - EDGES[5] - 72.0, middle + 4.0));
     if bar.width() >= MIN_BAR {
-        widgets::paint_bar(ui.painter(), bar, g, palette.global, palette);
-        let mark = bar.left() + bar.width() * l as f32;
-        ui.painter().vline(mark, bar.y_range().expand(2.0), egui::Stroke::new(2.0, palette.layer_wise));
+        widgets::paint_bar(ui.painter(), bar, sparsities[0].unwrap_or(0.0), palette.applied, palette);
+        if let Some(beside) = sparsities[1] {
+            let mark = bar.left() + bar.width() * beside as f32;
+            ui.painter().vline(mark, bar.y_range().expand(2.0), egui::Stroke::new(2.0, palette.beside));
+        }
     }
     response.widget_info(|| WidgetInfo::selected(Role::Row, true, is_selected, format!("Compare {}", text::name(&parameter.name))));
     if response.clicked() {

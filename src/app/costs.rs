@@ -10,7 +10,7 @@ use crate::images::RgbPicture;
 use crate::measure::{Effect, Figures};
 use crate::measurer::{Cost, Curve, Finding, Losses, Shown, Sizes, TaskKind, Timed};
 use crate::network::Work;
-use crate::prune::{Amount, Recipe};
+use crate::prune::{Amount, Method};
 
 /// What the colours of the scan stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Costs {
     pub pictures: Arc<Vec<(usize, RgbPicture)>>,
     /// Accuracy or agreement against the amount.
     pub curve: Option<Arc<Curve>>,
+    /// The methods that curves are measured and drawn of, as ticked; `None` for the two on screen.
+    pub curves_of: Option<Vec<Method>>,
     /// Every weight alone.
     pub scan: Option<Arc<Sensitivity>>,
     /// How the scan is looked at.
@@ -88,6 +90,7 @@ impl Default for Costs {
             cost: None,
             pictures: Arc::default(),
             curve: None,
+            curves_of: None,
             scan: None,
             scan_view: ScanView::default(),
             losses: None,
@@ -115,6 +118,7 @@ impl Costs {
     fn emptied(&self) -> Self {
         Self {
             bearable: self.bearable,
+            curves_of: self.curves_of.clone(),
             scan_view: self.scan_view,
             lists_all: self.lists_all,
             batch: self.batch,
@@ -150,9 +154,26 @@ impl Costs {
         }
     }
 
-    /// Whether the cost on screen belongs to this recipe; the method is measured both ways.
-    pub(super) fn is_of(&self, recipe: &Recipe) -> bool {
-        self.cost.as_ref().is_some_and(|cost| cost.recipe.is_but_for_method(recipe))
+    /// Whether the cost on screen belongs to this recipe, and tells of both methods.
+    pub(super) fn is_of(&self, figures: &Figures) -> bool {
+        self.cost.as_ref().is_some_and(|cost| {
+            let tells = |(method, _)| cost.effects.of(method).is_some();
+            cost.recipe.is_but_for_method(&figures.recipe) && figures.outcomes.iter().all(tells)
+        })
+    }
+
+    /// The methods that curves are measured and drawn of, in the order in which all are shown; `pair` is on screen.
+    pub(super) fn curve_methods(&self, pair: [Method; 2]) -> Vec<Method> {
+        let wanted = self.curves_of.as_deref().unwrap_or(&pair);
+        Method::ALL.into_iter().filter(|method| wanted.contains(method)).collect()
+    }
+
+    /// Ticks a method for the curves, or takes its tick away.
+    pub(super) fn tick_curve(&mut self, method: Method, is_on: bool, pair: [Method; 2]) {
+        let mut methods = self.curve_methods(pair);
+        methods.retain(|other| *other != method);
+        methods.extend(is_on.then_some(method));
+        self.curves_of = Some(methods);
     }
 
     /// Share of the multiply-accumulates that the chosen method makes zero, 0..=1; `None` where that is not known.

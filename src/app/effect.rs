@@ -2,7 +2,7 @@
 //! can bear it.
 
 use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
-use egui_plot::{HLine, Line, LineStyle, PlotBounds, PlotPoints, Points, VLine};
+use egui_plot::{HLine, Line, LineStyle, MarkerShape, PlotBounds, PlotPoints, Points, VLine};
 
 use crate::engine::Model;
 use crate::evaluate::Criterion;
@@ -12,6 +12,7 @@ use crate::prune::{Amount, Method, Recipe, Step};
 
 use super::commands::{Action, Command};
 use super::costs::Costs;
+use super::pair::{self, Side};
 use super::state::AppState;
 use super::{chart, losses, pictures, preprocessing, scan, text, theme, widgets};
 
@@ -172,10 +173,10 @@ const ROWS: [Row; 5] = [
     ("Mean KL divergence", "Of the pruned network's classes from the dense one's, in nats", |e| e.mean_kl.map(|kl| format!("{kl:.4}"))),
 ];
 
-/// Dense, layer-wise and global side by side.
+/// The dense network and both pruned ones side by side.
 fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let palette = theme::palette(ui);
-    let is_present = costs.is_of(&figures.recipe);
+    let is_present = costs.is_of(figures);
     let Some(cost) = &costs.cost else {
         // Where it failed, that was told above.
         if costs.failure.is_none() {
@@ -200,37 +201,37 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let strength = if is_present { 1.0 } else { 0.5 };
     let color = |color: Color32| color.gamma_multiply(strength);
     let headline = headline_text;
+    let [applied, beside] = pair::methods(figures);
     let top = ui.cursor().top();
     let places = Columns::of(ui.max_rect());
-    for (i, method) in [None, Some(Method::LayerWise), Some(Method::Global)].into_iter().enumerate() {
-        let effect = method.map_or(Some(&cost.dense), |m| cost.effects.given(m));
+    let effects = [Some(&cost.dense), cost.effects.given(applied), cost.effects.given(beside)];
+    for (i, (side, effect)) in [None, Some(Side::Applied), Some(Side::Beside)].into_iter().zip(effects).enumerate() {
         let tone = if effect.is_some_and(|e| falls_short(e, &cost.dense)) { palette.warning } else { palette.text };
-        let name = method.map_or("Dense", text::method);
+        let name = side.map_or("Dense", |side| text::method(side.method(figures)));
         let figure = effect.map_or("–".into(), headline);
         let right = places.right(i);
         widgets::paint_right(ui, right, top + 9.0, name, theme::normal(), palette.weak);
-        if let Some(method) = method {
+        if let Some(side) = side {
             let width = ui.painter().layout_no_wrap(name.to_owned(), theme::normal(), palette.weak).size().x;
             let swatch = Rect::from_center_size(pos2(right - width - 12.0, top + 9.0), vec2(9.0, 9.0));
-            ui.painter().rect_filled(swatch, 1.0, palette.method(method));
+            chart::paint_swatch(ui, swatch, side);
         }
         widgets::paint_right(ui, right, top + 33.0, &figure, theme::large(), color(tone));
     }
     let (_, response) = ui.allocate_exact_size(vec2(ui.available_width(), 48.0), Sense::hover());
-    let figures: Vec<String> = [Some(&cost.dense), cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)]
-        .map(|e| e.map_or("–".into(), headline))
-        .to_vec();
-    response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, format!("Dense, layer-wise, global: {}", figures.join(", "))));
+    let told: Vec<String> = effects.map(|e| e.map_or("–".into(), headline)).to_vec();
+    let heads = format!("Dense, {}, {}", text::method_within(applied), text::method_within(beside));
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, format!("{heads}: {}", told.join(", "))));
+    pair::obstacles_ui(ui, figures);
     ui.add_space(6.0);
     for (name, tooltip, figure) in ROWS {
-        let cells =
-            [Some(&cost.dense), cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)].map(|e| e.and_then(figure));
+        let cells = effects.map(|e| e.and_then(figure));
         if cells.iter().any(Option::is_some) {
             row_ui(ui, name, tooltip, &cells.map(|c| c.unwrap_or_else(|| "–".into())), strength);
         }
     }
-    let changed = [None, cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)]
-        .map(|e| e.map(|e| text::count(e.changed.len() as u64)));
+    let pruned = [None, effects[1], effects[2]];
+    let changed = pruned.map(|e| e.map(|e| text::count(e.changed.len() as u64)));
     if cost.dense.agreement.is_some() {
         row_ui(
             ui,
@@ -244,7 +245,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let errors = if cost.dense.agreement.is_none() { &cost.dense.relative_errors[..] } else { &[] };
     for (i, (name, _)) in errors.iter().enumerate().take(6) {
         let error = |e: &Effect| e.relative_errors.get(i).map_or("–".into(), |(_, error)| text::percent(*error));
-        let cells = [None, cost.effects.given(Method::LayerWise), cost.effects.given(Method::Global)].map(|e| e.map_or("–".into(), error));
+        let cells = pruned.map(|e| e.map_or("–".into(), error));
         let label = format!("Relative error of “{name}”");
         row_ui(ui, &label, "|pruned − dense| / |dense| over all images", &cells, strength);
     }
@@ -295,6 +296,60 @@ fn row_ui(ui: &mut Ui, name: &str, tooltip: &str, cells: &[String; 3], strength:
     widgets::paint_clipped(ui, room, name, font, palette.weak);
 }
 
+/// The form of a method's points: what tells curves apart without their colours.
+fn marker(method: Method) -> MarkerShape {
+    match method {
+        Method::LayerWise => MarkerShape::Circle,
+        Method::Global => MarkerShape::Square,
+        Method::Lamp => MarkerShape::Up,
+        Method::Norm => MarkerShape::Diamond,
+        Method::Erk => MarkerShape::Down,
+        Method::UniformPlus => MarkerShape::Plus,
+    }
+}
+
+/// The same form, painted.
+fn paint_marker(painter: &egui::Painter, center: egui::Pos2, method: Method, color: Color32) {
+    const R: f32 = 3.5;
+    let polygon = |points: &[(f32, f32)]| {
+        let points = points.iter().map(|&(x, y)| center + vec2(x, y) * R).collect();
+        painter.add(egui::Shape::convex_polygon(points, color, egui::Stroke::NONE));
+    };
+    match method {
+        Method::LayerWise => drop(painter.circle_filled(center, R, color)),
+        Method::Global => polygon(&[(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)]),
+        Method::Lamp => polygon(&[(0.0, -1.0), (0.95, 0.8), (-0.95, 0.8)]),
+        Method::Norm => polygon(&[(0.0, -1.1), (1.1, 0.0), (0.0, 1.1), (-1.1, 0.0)]),
+        Method::Erk => polygon(&[(0.0, 1.0), (0.95, -0.8), (-0.95, -0.8)]),
+        Method::UniformPlus => {
+            let stroke = egui::Stroke::new(1.5, color);
+            painter.line_segment([center - vec2(R, 0.0), center + vec2(R, 0.0)], stroke);
+            painter.line_segment([center - vec2(0.0, R), center + vec2(0.0, R)], stroke);
+        }
+    }
+}
+
+/// Which methods are in the chart, and how each is drawn there: ticks and legend in one.
+fn ticks_ui(ui: &mut Ui, ticked: &[Method], pair: [Method; 2], commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(6.0, 0.0);
+        for method in Method::ALL {
+            let is_on = ticked.contains(&method);
+            let name = format!("Curve of {}", text::method_within(method));
+            let response = widgets::tick_named(ui, is_on, true, text::method(method), &name);
+            if response.on_hover_text(method.help()).clicked() {
+                commands.push(Command::TickCurve(method, !is_on));
+            }
+            let (rect, _) = ui.allocate_exact_size(vec2(26.0, 24.0), Sense::hover());
+            let color = if is_on { palette.among(method, pair) } else { palette.line };
+            let line = rect.center() - vec2(4.0, 0.0);
+            ui.painter().hline(line.x - 8.0..=line.x + 8.0, line.y, egui::Stroke::new(if method == pair[0] { 2.2 } else { 1.4 }, color));
+            paint_marker(ui.painter(), line, method, color);
+        }
+    });
+}
+
 /// Accuracy, or agreement, against the amount.
 fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
@@ -311,8 +366,10 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
             commands.push(Command::Do(Action::MeasureCurve));
         }
-        chart::legend_ui(ui, figures.recipe.method);
     });
+    let pair = pair::methods(figures);
+    let ticked = costs.curve_methods(pair);
+    ticks_ui(ui, &ticked, pair, commands);
     search_ui(ui, costs, figures, commands);
     let Some(curve) = &costs.curve else {
         ui.weak("Measure the curve to see how far pruning can go.");
@@ -339,8 +396,8 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
                 plot.hline(HLine::new("", dense * 100.0).color(palette.weak).width(1.0).style(LineStyle::Dotted { spacing: 5.0 }));
             }
             plot.vline(VLine::new("", state.fraction() * 100.0).color(palette.text).width(1.0));
-            for method in Method::PAIR {
-                let color = palette.method(method);
+            for &method in &ticked {
+                let color = palette.among(method, pair);
                 let points: Vec<[f64; 2]> = curve
                     .points
                     .of(method)
@@ -348,9 +405,9 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
                     .flatten()
                     .filter_map(|(amount, e)| Some([amount * 100.0, criterion.of(e)? * 100.0]))
                     .collect();
-                let style = if method == figures.recipe.method { LineStyle::Solid } else { LineStyle::Dashed { length: 6.0 } };
-                plot.line(Line::new("", PlotPoints::from(points.clone())).color(color).width(1.8).style(style).allow_hover(false));
-                plot.points(Points::new("", PlotPoints::from(points)).color(color).radius(2.4).allow_hover(false));
+                let (style, width) = if method == pair[0] { (LineStyle::Solid, 2.2) } else { (LineStyle::Dashed { length: 6.0 }, 1.6) };
+                plot.line(Line::new("", PlotPoints::from(points.clone())).color(color).width(width).style(style).allow_hover(false));
+                plot.points(Points::new("", PlotPoints::from(points)).color(color).radius(3.0).shape(marker(method)).allow_hover(false));
             }
         })
     });
@@ -362,7 +419,7 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         }
         response.response.on_hover_ui_at_pointer(|ui| {
             ui.label(egui::RichText::new(text::percent(amount)).font(theme::bold()));
-            for method in Method::PAIR {
+            for &method in &ticked {
                 let nearest =
                     curve.points.of(method).into_iter().flatten().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
                 if let Some((at, value)) = nearest.and_then(|(at, e)| Some((at, criterion.of(e)?))) {
@@ -402,7 +459,8 @@ fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<C
         for found in found {
             let value = costs.criterion().of(&found.effect).map_or(String::new(), |v| format!(" → {}", figure_text(costs.criterion(), v)));
             let label = format!("{} {}{value}", text::method(found.method), text::percent(found.amount));
-            let button = ui.add(egui::Button::new(egui::RichText::new(label).color(palette.method(found.method))));
+            let color = palette.among(found.method, pair::methods(figures));
+            let button = ui.add(egui::Button::new(egui::RichText::new(label).color(color)));
             if button.on_hover_text("Prune this much with this method").clicked() {
                 let recipe = Recipe { method: found.method, amount: Amount::Fraction(found.amount), ..figures.recipe.clone() };
                 commands.push(Command::Set(Box::new(recipe), Step::Amount));
@@ -419,12 +477,29 @@ fn set_amount(state: &AppState, amount: f64, method: Option<Method>, commands: &
     commands.push(Command::EndDrag);
 }
 
-/// The few results that matter, for the foot of another tab; `None` where nothing was measured for this recipe.
-pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<[(Option<Method>, String, bool); 3]> {
-    let cost = costs.cost.as_ref().filter(|_| costs.is_of(&figures.recipe))?;
-    let figure = |e: Option<&Effect>| e.map_or("–".into(), headline_text);
-    let of = |method| {
-        (Some(method), figure(cost.effects.given(method)), cost.effects.given(method).is_some_and(|e| falls_short(e, &cost.dense)))
+/// The few results that matter, for the foot of another tab.
+pub(super) struct Results {
+    /// What the figures are.
+    pub what: String,
+    /// Of the dense network.
+    pub dense: String,
+    /// Of the applied method and the one beside it, and whether each is worse than the dense network.
+    pub methods: [(String, bool); 2],
+}
+
+/// What was measured for this recipe; `None` where nothing was.
+pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<Results> {
+    let cost = costs.cost.as_ref().filter(|_| costs.is_of(figures))?;
+    let of = |method: Method| {
+        let effect = cost.effects.given(method);
+        (effect.map_or("–".into(), headline_text), effect.is_some_and(|e| falls_short(e, &cost.dense)))
     };
-    Some([(None, figure(Some(&cost.dense)), false), of(Method::LayerWise), of(Method::Global)])
+    let name = match Criterion::suiting(&cost.dense) {
+        Criterion::Top1 => "Top-1 accuracy",
+        Criterion::Agreement => "Agreement with the dense network",
+        Criterion::Cosine => "Mean cosine to the dense network",
+    };
+    let images = text::count(cost.dense.images as u64);
+    let what = if is_noise(costs) { format!("{name}, {images} inputs of noise") } else { format!("{name}, {images} images") };
+    Some(Results { what, dense: headline_text(&cost.dense), methods: pair::methods(figures).map(of) })
 }

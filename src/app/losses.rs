@@ -9,6 +9,7 @@ use crate::prune::Method;
 
 use super::commands::Command;
 use super::costs::Costs;
+use super::pair::{self, Side};
 use super::{text, theme, widgets};
 
 /// Rows that are listed at first.
@@ -23,14 +24,13 @@ const BAR: f32 = 34.0;
 /// One parameter under both methods.
 struct Row {
     id: ParameterId,
-    layer_wise: Option<f64>,
-    global: Option<f64>,
-    chosen: Loss,
+    beside: Option<f64>,
+    applied: Loss,
 }
 
 pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
-    let method = figures.recipe.method;
-    let rows = rows(costs, method);
+    let methods = pair::methods(figures);
+    let rows = rows(costs, methods);
     widgets::section_head(ui, "What is taken from the weights, without any image", |ui| {
         if rows.len() > FEW {
             let label = format!("List all {}", rows.len());
@@ -50,11 +50,11 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures,
     let is_present = losses.recipe.is_but_for_method(&figures.recipe);
     let strength = if is_present { 1.0 } else { 0.5 };
     let is_matrix = |row: &&Row| is_matrix(model, row.id);
-    let empty = rows.iter().filter(is_matrix).map(|row| (row.chosen.empty_outputs.0, row.chosen.empty_inputs.0));
+    let empty = rows.iter().filter(is_matrix).map(|row| (row.applied.empty_outputs.0, row.applied.empty_inputs.0));
     let (outputs, inputs) = empty.fold((0, 0), |(o, i), (outputs, inputs)| (o + outputs, i + inputs));
-    let name = text::method(method);
+    let name = text::method(methods[0]);
     ui.weak(format!("{name} empties {} and {}.", counted(outputs, "output"), counted(inputs, "input")));
-    heads_ui(ui);
+    heads_ui(ui, methods.map(text::method));
     let shown = if costs.lists_all { rows.len() } else { FEW };
     for row in rows.iter().take(shown) {
         row_ui(ui, model, row, strength, commands);
@@ -66,10 +66,10 @@ fn is_matrix(model: &Model, id: ParameterId) -> bool {
     model.graph.parameter(id).shape.len() > 1
 }
 
-/// Those that lose most first, by the chosen method.
-fn rows(costs: &Costs, method: Method) -> Vec<Row> {
+/// Those that lose most first, by the applied method.
+fn rows(costs: &Costs, [applied, beside]: [Method; 2]) -> Vec<Row> {
     let Some(losses) = &costs.losses else { return Vec::new() };
-    let Some(chosen) = losses.losses.given(method) else { return Vec::new() };
+    let Some(chosen) = losses.losses.given(applied) else { return Vec::new() };
     // Both methods look at the same parameters, except where masks of one are there already.
     let error = |method, id| {
         losses
@@ -79,14 +79,9 @@ fn rows(costs: &Costs, method: Method) -> Vec<Row> {
             .ok()
             .map(|i| losses.losses.given(method)?.get(i).map(|l| l.error))?
     };
-    let row = |loss: &Loss| Row {
-        id: loss.parameter,
-        layer_wise: error(Method::LayerWise, loss.parameter),
-        global: error(Method::Global, loss.parameter),
-        chosen: *loss,
-    };
+    let row = |loss: &Loss| Row { id: loss.parameter, beside: error(beside, loss.parameter), applied: *loss };
     let mut rows: Vec<Row> = chosen.iter().map(row).collect();
-    rows.sort_by(|a, b| b.chosen.error.total_cmp(&a.chosen.error));
+    rows.sort_by(|a, b| b.applied.error.total_cmp(&a.applied.error));
     rows
 }
 
@@ -98,13 +93,14 @@ fn counted(n: usize, what: &str) -> String {
     }
 }
 
-fn heads_ui(ui: &mut Ui) {
+fn heads_ui(ui: &mut Ui, [applied, beside]: [&str; 2]) {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
     response.on_hover_text(
-        "Error: |w − w·mask| / |w|, the length of what is taken beside that of the whole. Outputs and inputs of the chosen method",
+        "Error: |w − w·mask| / |w|, the length of what is taken beside that of the whole. Outputs and inputs of the applied method",
     );
-    for (head, end) in ["Layer-wise error", "Global error", "Empty outputs", "Empty inputs"].into_iter().zip(ENDS) {
+    let (applied, beside) = (format!("{applied} error"), format!("{beside} error"));
+    for (head, end) in [&*applied, &*beside, "Empty outputs", "Empty inputs"].into_iter().zip(ENDS) {
         widgets::paint_right(ui, rect.left() + rect.width() * end, rect.center().y, head, theme::small(), palette.weak);
     }
 }
@@ -118,7 +114,7 @@ fn row_ui(ui: &mut Ui, model: &Model, row: &Row, strength: f32, commands: &mut V
     let part = |(empty, all): (usize, usize)| {
         if is_matrix { format!("{} of {}", text::count(empty as u64), text::count(all as u64)) } else { "–".to_owned() }
     };
-    let cells = [percent(row.layer_wise), percent(row.global), part(row.chosen.empty_outputs), part(row.chosen.empty_inputs)];
+    let cells = [percent(Some(row.applied.error)), percent(row.beside), part(row.applied.empty_outputs), part(row.applied.empty_inputs)];
     response.widget_info(|| WidgetInfo::labeled(eframe::egui::Role::Button, true, format!("{name}: {}", cells.join(", "))));
     // Rows that are scrolled away cost nothing.
     if ui.is_rect_visible(rect) {
@@ -126,14 +122,14 @@ fn row_ui(ui: &mut Ui, model: &Model, row: &Row, strength: f32, commands: &mut V
             ui.painter().rect_filled(rect.expand2(vec2(4.0, 0.0)), 3.0, palette.raised);
         }
         let x = |share: f32| rect.left() + rect.width() * share;
-        let is_empty = [false, false, is_matrix && row.chosen.empty_outputs.0 > 0, is_matrix && row.chosen.empty_inputs.0 > 0];
+        let is_empty = [false, false, is_matrix && row.applied.empty_outputs.0 > 0, is_matrix && row.applied.empty_inputs.0 > 0];
         for ((cell, end), is_empty) in cells.iter().zip(ENDS).zip(is_empty) {
             let tone = if is_empty { palette.warning } else { palette.text };
             widgets::paint_right(ui, x(end), rect.center().y, cell, theme::normal(), tone.gamma_multiply(strength));
         }
-        for ((error, method), end) in [(row.layer_wise, Method::LayerWise), (row.global, Method::Global)].into_iter().zip(ENDS) {
+        for ((error, side), end) in [(Some(row.applied.error), Side::Applied), (row.beside, Side::Beside)].into_iter().zip(ENDS) {
             let bar = Rect::from_min_size(pos2(x(end) - 52.0 - BAR, rect.center().y - 3.0), vec2(BAR, 6.0));
-            widgets::paint_bar(ui.painter(), bar, error.unwrap_or(0.0), palette.method(method).gamma_multiply(strength), palette);
+            widgets::paint_bar(ui.painter(), bar, error.unwrap_or(0.0), palette.side(side).gamma_multiply(strength), palette);
         }
         let room = Rect::from_min_max(rect.min, pos2(x(ENDS[0]) - 60.0 - BAR, rect.bottom()));
         widgets::paint_path(ui, room, name, &theme::normal(), palette.weak);

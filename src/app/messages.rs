@@ -2,6 +2,8 @@
 
 use eframe::egui::{self, Align2, Ui, vec2};
 
+use crate::prune::Method;
+
 use super::commands::{Action, Answer, Command};
 use super::state::{AppState, Question, Tone};
 use super::{text, theme};
@@ -100,10 +102,8 @@ fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Comm
 }
 
 /// What the words and numbers mean.
-const WORDS: [(&str, &str); 9] = [
+const WORDS: [(&str, &str); 7] = [
     ("Scope", "the ticked modules that are not locked, with or without their biases"),
-    ("Layer-wise", "every parameter on its own loses the same share: PyTorch's prune.l1_unstructured"),
-    ("Global", "one cut through all parameters of the scope: prune.global_unstructured with L1Unstructured"),
     ("Cut", "the largest magnitude that is pruned; where several elements share it, the first in the file go first"),
     ("Mask", "which elements are pruned; originals are kept until the weights are fixed"),
     ("Fix weights", "pruned elements become zero for good, as prune.remove does; it can be undone"),
@@ -124,6 +124,11 @@ fn help_ui(ctx: &egui::Context, commands: &mut Vec<Command>) {
                 for (word, meaning) in WORDS {
                     ui.label(egui::RichText::new(word).font(theme::bold()));
                     ui.add(egui::Label::new(meaning).wrap());
+                    ui.end_row();
+                }
+                for method in Method::ALL {
+                    ui.label(egui::RichText::new(text::method(method)).font(theme::bold()));
+                    ui.add(egui::Label::new(method.help()).wrap());
                     ui.end_row();
                 }
             });

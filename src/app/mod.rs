@@ -14,9 +14,11 @@ mod effect;
 mod losses;
 mod messages;
 mod module;
+mod pair;
 mod picker;
 mod pictures;
 mod preprocessing;
+mod recipe;
 mod scan;
 mod screenshot;
 mod size;
@@ -46,7 +48,7 @@ use choosing::Choosing;
 use commands::{Action, Answer, Command};
 pub use dialogs::{FileDialogs, FileQuestion, Purpose, Reply, SystemDialogs};
 use screenshot::{Screenshots, Shot};
-use state::{AfterUnsaved, Notice, Question, Tone};
+use state::{AfterUnsaved, Kept, Notice, Question, Tone};
 pub use state::{AppState, Grouping, Tab};
 
 /// The demo, part of the program.
@@ -160,7 +162,7 @@ impl App {
         let waker = context.egui_ctx.clone();
         let worker = Worker::start(device, move || waker.request_repaint())?;
         let waker = context.egui_ctx.clone();
-        let kept = context.storage.and_then(|s| eframe::get_value(s, STORAGE_KEY)).unwrap_or_default();
+        let kept: Kept = context.storage.and_then(|s| eframe::get_value(s, STORAGE_KEY)).unwrap_or_default();
         let mut app = Self {
             state: AppState { kept, ..AppState::default() },
             worker,
@@ -173,6 +175,9 @@ impl App {
             weighs: false,
             demo: None,
         };
+        if let Some(beside) = app.state.kept.beside {
+            app.worker.send(Job::Compare(beside));
+        }
         match file {
             Some(file) => app.worker.send(Job::Open(file)),
             None => app.open_demo(),
@@ -242,9 +247,22 @@ impl App {
             Command::Do(action) => self.act(ctx, action),
             Command::OpenPath(path) => self.open_path(path),
             Command::Set(recipe, step) => {
-                state.recipe = Some((*recipe).clone());
+                state.take_recipe(&recipe);
                 state.notices.retain(Notice::outlasts_pruning);
                 self.worker.send(Job::Set(recipe, step));
+            }
+            Command::Compare(method) => match &state.recipe {
+                Some(recipe) if recipe.method == method => self.act(ctx, Action::SwapMethods),
+                _ => {
+                    state.kept.beside = Some(method);
+                    self.worker.send(Job::Compare(method));
+                }
+            },
+            Command::TickCurve(method, is_on) => {
+                if let Some(view) = &state.view {
+                    let pair = pair::methods(&view.figures);
+                    state.costs.tick_curve(method, is_on, pair);
+                }
             }
             Command::EndDrag => self.worker.send(Job::EndDrag),
             Command::Select(id) => {
@@ -315,7 +333,12 @@ impl App {
             Action::ChooseImages if has_model => self.ask(Purpose::Images),
             Action::ChooseLabels if has_model => self.ask(Purpose::Labels),
             Action::UseNoise => self.worker.measure(Request::Noise),
-            Action::MeasureCurve => self.worker.measure(Request::Curve),
+            Action::MeasureCurve => {
+                if let Some((_, figures)) = self.state.shown() {
+                    let methods = self.state.costs.curve_methods(pair::methods(figures));
+                    self.worker.measure(Request::Curve(methods));
+                }
+            }
             Action::ScanSensitivity => self.worker.measure(Request::Scan),
             Action::FindAmount => self.worker.measure(Request::Search(self.state.costs.bearable / 100.0)),
             Action::CopyScan => {
@@ -343,10 +366,10 @@ impl App {
                 let theme = if ctx.theme() == egui::Theme::Dark { egui::Theme::Light } else { egui::Theme::Dark };
                 ctx.set_theme(theme);
             }
-            Action::ToggleMethod => {
-                if let Some(recipe) = &self.state.recipe {
-                    let recipe = Recipe { method: recipe.method.other(), ..recipe.clone() };
-                    self.state.recipe = Some(recipe.clone());
+            Action::SwapMethods => {
+                if let (Some(recipe), Some(beside)) = (&self.state.recipe, self.state.kept.beside) {
+                    let recipe = Recipe { method: beside, ..recipe.clone() };
+                    self.state.take_recipe(&recipe);
                     self.worker.send(Job::Set(Box::new(recipe), Step::Method));
                 }
             }

@@ -7,9 +7,10 @@ use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, Texture
 use crate::engine::Model;
 use crate::graph::{Layout, Parameter, ParameterId};
 use crate::measure::{Detail, Histogram, MaskPicture};
-use crate::prune::{Method, Step};
+use crate::prune::Step;
 
 use super::commands::Command;
+use super::pair::Side;
 use super::state::AppState;
 use super::{text, theme, widgets};
 
@@ -116,9 +117,8 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, detail: &Arc<Detail>,
     let parameter = model.graph.parameter(id);
     let figures = state.view.as_ref().map(|v| &v.figures);
     widgets::section_title(ui, "Weights and the cut");
-    let cuts = Method::PAIR.map(|m| figures.and_then(|f| f.of(m).ok()?.cuts[id.0]));
-    let chosen = figures.map_or(Method::Global, |f| f.recipe.method);
-    histogram_ui(ui, &detail.histogram, cuts, chosen, state.shows_original);
+    let cuts = Side::BOTH.map(|side| figures.and_then(|f| side.outcome(f)?.cuts[id.0]));
+    histogram_ui(ui, &detail.histogram, cuts, state.shows_original);
     ui.add_space(6.0);
     let outcome = figures.and_then(|f| f.chosen().ok());
     let masked = outcome.map_or(0, |o| o.masked[id.0]);
@@ -146,8 +146,8 @@ struct MaskPlace<'a> {
     bottom: f32,
 }
 
-/// Bars with both cuts; between the chosen method's cuts the bars are faint, as what is pruned.
-fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chosen: Method, whole: bool) {
+/// Bars with both cuts; between the applied method's cuts the bars are faint, as what is pruned.
+fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], whole: bool) {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 150.0), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, "Histogram of the selected parameter"));
@@ -156,7 +156,7 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chos
     let top = histogram.bars.iter().copied().max().unwrap_or(0).max(1) as f32;
     let width = plot.width() / histogram.bars.len() as f32;
     let x = |value: f64| plot.left() + f64::midpoint(value / histogram.limit, 1.0) as f32 * plot.width();
-    let cut = cuts[usize::from(chosen == Method::Global)].filter(|_| !whole);
+    let cut = cuts[0].filter(|_| !whole);
     for (i, &n) in histogram.bars.iter().enumerate() {
         let center = ((i as f64 + 0.5) / histogram.bars.len() as f64 * 2.0 - 1.0) * histogram.limit;
         let is_pruned = cut.is_some_and(|c| center.abs() <= c);
@@ -170,12 +170,12 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], chos
         painter.text(plot.center(), egui::Align2::CENTER_CENTER, "All elements are zero", theme::normal(), palette.weak);
         return;
     }
-    for (method, cut) in Method::PAIR.into_iter().zip(cuts) {
-        for side in [-1.0, 1.0] {
-            let Some(at) = cut.map(|c| c * side).filter(|c| c.abs() < histogram.limit) else { continue };
+    for (side, cut) in Side::BOTH.into_iter().zip(cuts) {
+        for sign in [-1.0, 1.0] {
+            let Some(at) = cut.map(|c| c * sign).filter(|c| c.abs() < histogram.limit) else { continue };
             let ends = [pos2(x(at), plot.top()), pos2(x(at), plot.bottom())];
-            let stroke = Stroke::new(1.5, palette.method(method));
-            if method == Method::Global {
+            let stroke = Stroke::new(1.5, palette.side(side));
+            if side == Side::Applied {
                 painter.line_segment(ends, stroke);
             } else {
                 painter.extend(egui::Shape::dashed_line(&ends, stroke, 3.0, 3.0));

@@ -33,7 +33,7 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, method: Method) {
         }
     } else {
         shown.retain(|(_, changed)| changed.is_some());
-        let name = method.name();
+        let name = text::method_within(method);
         let part =
             if shown.len() < effect.changed.len() { format!(", {} of {}", shown.len(), effect.changed.len()) } else { String::new() };
         widgets::section_title(ui, &format!("Answers that changed under {name}, dense → pruned{part}"));

@@ -11,8 +11,9 @@ use crate::prune::{Method, Recipe};
 
 use super::commands::{Action, Command};
 use super::costs::Costs;
+use super::pair::{self, Side};
 use super::state::AppState;
-use super::{text, theme, widgets};
+use super::{chart, text, theme, widgets};
 
 /// Height of a row of figures.
 const ROW: f32 = 21.0;
@@ -72,32 +73,38 @@ fn row_ui(ui: &mut Ui, name: &str, tooltip: &str, cells: &[Cell; 4]) {
 }
 
 /// Heads of the columns, the methods with their colours.
-fn heads_ui(ui: &mut Ui, last: &str) {
+fn heads_ui(ui: &mut Ui, figures: &Figures, last: &str) {
     let palette = theme::palette(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
-    let heads = [("Dense", None), ("Layer-wise", Some(Method::LayerWise)), ("Global", Some(Method::Global)), (last, None)];
-    for ((name, method), right) in heads.into_iter().zip(columns(rect)) {
+    let [applied, beside] = Side::BOTH.map(|side| (text::method(side.method(figures)), Some(side)));
+    for ((name, side), right) in [("Dense", None), applied, beside, (last, None)].into_iter().zip(columns(rect)) {
         widgets::paint_right(ui, right, rect.center().y, name, theme::normal(), palette.weak);
-        if let Some(method) = method {
+        if let Some(side) = side {
             let width = ui.painter().layout_no_wrap(name.to_owned(), theme::normal(), palette.weak).size().x;
             let swatch = Rect::from_center_size(pos2(right - width - 12.0, rect.center().y), vec2(9.0, 9.0));
-            ui.painter().rect_filled(swatch, 1.0, palette.method(method));
+            chart::paint_swatch(ui, swatch, side);
         }
     }
     ui.painter().hline(rect.x_range(), rect.bottom(), egui::Stroke::new(1.0, palette.line));
     ui.add_space(3.0);
 }
 
+/// Whether the parameters were weighed for this recipe under both methods.
+fn is_of(sizes: &Sizes, figures: &Figures) -> bool {
+    sizes.recipe.is_but_for_method(&figures.recipe) && figures.outcomes.iter().all(|(method, _)| sizes.pruned.of(method).is_some())
+}
+
 /// Bytes of all parameters in every encoding.
 fn bytes_ui(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures) {
     let palette = theme::palette(ui);
     let sizes = costs.sizes.as_deref();
-    let is_present = sizes.is_some_and(|sizes| sizes.recipe.is_but_for_method(&figures.recipe));
+    let is_present = sizes.is_some_and(|sizes| is_of(sizes, figures));
     let waiting = if is_present { "" } else { " · compressing …" };
     widgets::section_title(ui, &format!("Bytes of the parameters{waiting}"));
-    heads_ui(ui, "Pays from");
+    heads_ui(ui, figures, "Pays from");
+    pair::obstacles_ui(ui, figures);
     let dense = sizes.map(|sizes| Sizes::total(&sizes.dense));
-    let pruned = [Method::LayerWise, Method::Global].map(|method| sizes.and_then(|s| s.pruned.given(method)).map(|s| Sizes::total(s)));
+    let pruned = pair::methods(figures).map(|method| sizes.and_then(|s| s.pruned.given(method)).map(|s| Sizes::total(s)));
     let strength = if is_present { 1.0 } else { 0.5 };
     for encoding in Encoding::ALL {
         let cell = |bytes: Option<u64>, is_smallest: bool| Cell {
@@ -110,9 +117,9 @@ fn bytes_ui(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures) {
             _ => dense.and_then(|dense| encoding.pays_from(model.graph.element_bytes(), &dense)).map_or("–".into(), text::percent),
         };
         let of = |total: Option<Bytes>| cell(total.map(|t| t.of(encoding)), total.is_some_and(|t| t.smallest() == encoding));
-        let [layer_wise, global] = pruned.map(of);
+        let [applied, beside] = pruned.map(of);
         let opened = Cell { color: palette.text, ..of(dense) };
-        row_ui(ui, encoding.name(), tooltip(encoding), &[opened, layer_wise, global, Cell::new(ui, pays)]);
+        row_ui(ui, encoding.name(), tooltip(encoding), &[opened, applied, beside, Cell::new(ui, pays)]);
     }
     ui.add_space(2.0);
     let bytes: u64 = model.graph.parameters.iter().map(|p| p.elements as u64 * p.dtype.size().unwrap_or(0) as u64).sum();
@@ -138,17 +145,17 @@ fn tooltip(encoding: Encoding) -> &'static str {
 fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let palette = theme::palette(ui);
     widgets::section_title(ui, "Elements and multiply-accumulates, zeroed");
-    heads_ui(ui, "");
-    let outcomes = [Method::LayerWise, Method::Global].map(|method| figures.of(method).ok());
+    heads_ui(ui, figures, "");
+    let outcomes = Side::BOTH.map(|side| side.outcome(figures));
     let share = |part: u64, whole: u64| text::percent(part as f64 / whole.max(1) as f64);
     let elements = figures.model_elements;
-    let [layer_wise, global] = outcomes.map(|o| Cell::new(ui, o.map_or("–".into(), |o| share(o.model_zeros, elements))));
+    let [applied, beside] = outcomes.map(|o| Cell::new(ui, o.map_or("–".into(), |o| share(o.model_zeros, elements))));
     let tip = "Of all parameters of the model";
-    row_ui(ui, "Elements", tip, &[Cell::new(ui, text::count(elements)), layer_wise, global, Cell::new(ui, "")]);
+    row_ui(ui, "Elements", tip, &[Cell::new(ui, text::count(elements)), applied, beside, Cell::new(ui, "")]);
     match &costs.work {
         Some(Ok(work)) => {
             let zeroed = |o: &Outcome| share(work.of(|id| o.zeros[id.0]), work.total);
-            let [layer_wise, global] = outcomes.map(|o| Cell::new(ui, o.map_or("–".into(), zeroed)));
+            let [applied, beside] = outcomes.map(|o| Cell::new(ui, o.map_or("–".into(), zeroed)));
             let inputs: Vec<String> = work
                 .inputs
                 .iter()
@@ -160,7 +167,7 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
                 "Of convolutions, linear and recurrent layers, in one forward pass over {}. Biases, normalisation and products of two activations are not counted",
                 inputs.join(", ")
             );
-            row_ui(ui, "Multiply-accumulates", &tip, &[Cell::new(ui, text::count(work.total)), layer_wise, global, Cell::new(ui, "")]);
+            row_ui(ui, "Multiply-accumulates", &tip, &[Cell::new(ui, text::count(work.total)), applied, beside, Cell::new(ui, "")]);
         }
         Some(Err(why)) => {
             ui.label(egui::RichText::new(format!("Multiply-accumulates are not known: {}", text::message(why))).color(palette.warning));
@@ -178,7 +185,8 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
         Cell::new(ui, found.map_or("–".into(), |(all, holding)| text::percent(holding as f64 / all as f64)))
     };
     let weights = eligible.map_or("–".into(), |n| if n == 1 { "1 weight".to_owned() } else { format!("{n} weights") });
-    let cells = [Cell::new(ui, weights), cell(Method::LayerWise), cell(Method::Global), Cell::new(ui, "")];
+    let [applied, beside] = pair::methods(figures).map(cell);
+    let cells = [Cell::new(ui, weights), applied, beside, Cell::new(ui, "")];
     let tip = "Sparse tensor cores double the speed of weights that have at most two elements other than zero in every four along the \
                inputs, outputs a multiple of 8 and inputs of 16. Dense: weights of such a shape. Methods: share of their groups of four \
                that have the pattern; all of them must";
@@ -255,7 +263,7 @@ fn modules_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, c
     let work = state.costs.work.as_ref().and_then(|work| work.as_ref().ok()).map(|work| &**work);
     widgets::section_title(ui, "Where elements and multiply-accumulates are");
     let Ok(outcome) = figures.chosen() else {
-        ui.weak(figures.chosen().err().map_or_else(String::new, ToString::to_string));
+        ui.weak(figures.chosen().err().map_or_else(String::new, |why| text::sentence(&why.to_string())));
         return;
     };
     let weights: Vec<ParameterId> = (0..graph.parameters.len())
@@ -266,7 +274,7 @@ fn modules_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, c
     let shares = Shares { graph, work, outcome };
     let scales = (most(&|id| shares.elements(id)), most(&|id| shares.work(id)));
     module_heads_ui(ui, figures.recipe.method);
-    let sizes = state.costs.sizes.as_deref().filter(|sizes| sizes.recipe.is_but_for_method(&figures.recipe));
+    let sizes = state.costs.sizes.as_deref().filter(|sizes| is_of(sizes, figures));
     let sizes = sizes.and_then(|sizes| sizes.pruned.given(figures.recipe.method));
     for &id in &weights {
         module_ui(ui, state, &shares, scales, sizes.map(|sizes| &sizes[id.0]), id, commands);
@@ -313,11 +321,11 @@ fn module_heads_ui(ui: &mut Ui, method: Method) {
     let palette = theme::palette(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
     let places = Places::of(rect);
-    let zeroed = if method == Method::Global { "global, zero" } else { "layer-wise, zero" };
+    let zeroed = format!("{}, zero", text::method_within(method));
     for (name, right, color) in [
         ("elements", places.figures[0], palette.weak),
         ("mult.-acc.", places.figures[1], palette.weak),
-        (zeroed, places.figures[2], palette.method(method)),
+        (&*zeroed, places.figures[2], palette.applied),
         ("2:4 groups", places.figures[3], palette.weak),
     ] {
         widgets::paint_right(ui, right, rect.center().y, name, theme::small(), color);

@@ -1,14 +1,14 @@
 //! Tab “Sparsity”: one bar per parameter in graph order, the other method as a line, and where the two differ.
 
-use eframe::egui::{self, Ui, pos2};
+use eframe::egui::{self, Rect, Ui, pos2, vec2};
 use egui_plot::{Bar, BarChart, Line, LineStyle, PlotPoints};
 
 use crate::engine::Model;
 use crate::graph::ParameterId;
 use crate::measure::{Figures, Outcome};
-use crate::prune::Method;
 
 use super::commands::Command;
+use super::pair::{self, Side};
 use super::state::AppState;
 use super::{chart, effect, text, theme, widgets};
 
@@ -18,13 +18,14 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         return;
     }
     let room = ui.available_height();
-    let results = 92.0;
+    let results = 112.0;
     let upper = ((room - results) * 0.66 - 60.0).max(120.0);
     let lower = ((room - results) * 0.34 - 44.0).max(60.0);
-    widgets::section_head(ui, "Sparsity per parameter, in graph order", |ui| chart::legend_ui(ui, figures.recipe.method));
-    bars_ui(ui, state, model, figures, upper, commands);
+    widgets::section_head(ui, "Sparsity per parameter, in graph order", |ui| chart::legend_ui(ui, figures));
+    let place = bars_ui(ui, state, model, figures, upper, commands);
+    remark_ui(ui, state, figures, place);
     ui.add_space(28.0);
-    let title = match figures.agreement() {
+    let title = match pair::outcomes(figures).and_then(|_| figures.agreement()) {
         Some(share) => format!("Where they differ, in points · {} of the pruned elements are the same", text::percent(share)),
         None => "Where they differ, in points".to_owned(),
     };
@@ -48,8 +49,23 @@ fn remember(ui: &Ui, id: &str, column: Option<usize>) {
     });
 }
 
-/// Bars of a chart over the scope, with hover, selection and stages.
-fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, look: &Look, commands: &mut Vec<Command>) {
+/// In the chart: what there is to do where nothing was done, or how far the applied method goes where it goes no further.
+fn remark_ui(ui: &Ui, state: &AppState, figures: &Figures, place: Rect) {
+    let is_begun = state.is_unsaved() || state.view.as_ref().is_some_and(|view| view.is_fixed || view.is_applied);
+    let text = match figures.chosen() {
+        Ok(outcome) if outcome.pruned == 0 && !is_begun => "Drag the slider below: bars show what every parameter loses".to_owned(),
+        Ok(_) => return,
+        Err(why) => text::sentence(&why.to_string()),
+    };
+    let color = theme::palette(ui).weak;
+    let galley = ui.painter().layout(text, theme::normal(), color, place.width() * 0.8);
+    let at = place.center() - galley.size() / 2.0;
+    ui.painter().rect_filled(Rect::from_min_size(at, galley.size()).expand(8.0), 4.0, theme::palette(ui).ground);
+    ui.painter().galley(at, galley, color);
+}
+
+/// Bars of a chart over the scope, with hover, selection and stages. Returns where they are.
+fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, look: &Look, commands: &mut Vec<Command>) -> Rect {
     let palette = theme::palette(ui);
     let scope = &figures.scope;
     let band = hovered(ui, look.id, scope.len());
@@ -106,6 +122,7 @@ fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, l
         }
         response.response.on_hover_ui_at_pointer(|ui| chart::tooltip_ui(ui, model, figures, id));
     }
+    *transform.frame()
 }
 
 /// What one chart of columns shows.
@@ -121,11 +138,10 @@ struct Look<'a> {
     has_stages: bool,
 }
 
-fn bars_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, height: f32, commands: &mut Vec<Command>) {
+fn bars_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, height: f32, commands: &mut Vec<Command>) -> Rect {
     let palette = theme::palette(ui);
-    let chosen = figures.recipe.method;
     let sparsity = |outcome: Option<&Outcome>, id: ParameterId| outcome.map_or(0.0, |o| chart::sparsity_of(&model.graph, o, id) * 100.0);
-    let (mine, other) = (figures.of(chosen).ok(), figures.of(chosen.other()).ok());
+    let [mine, other] = Side::BOTH.map(|side| side.outcome(figures));
     let look = Look {
         id: "sparsity",
         height,
@@ -133,11 +149,11 @@ fn bars_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, heig
         high: 102.0,
         marks: &[0.0, 25.0, 50.0, 75.0, 100.0],
         axis: &|value| format!("{value:.0} %"),
-        bar: &|id| (sparsity(mine, id), palette.method(chosen)),
-        line: other.map(|_| (steps(figures, &|id| sparsity(other, id)), palette.method(chosen.other()))),
+        bar: &|id| (sparsity(mine, id), palette.applied),
+        line: other.map(|_| (steps(figures, &|id| sparsity(other, id)), palette.beside)),
         has_stages: true,
     };
-    columns_ui(ui, state, model, figures, &look, commands);
+    columns_ui(ui, state, model, figures, &look, commands)
 }
 
 /// A line through all columns, level over each; joined where neighbours are equal.
@@ -155,14 +171,14 @@ fn steps(figures: &Figures, value: &dyn Fn(ParameterId) -> f64) -> Vec<Vec<[f64;
 
 fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, height: f32, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let (Ok(layer_wise), Ok(global)) = (figures.of(Method::LayerWise), figures.of(Method::Global)) else {
-        let why = figures.all().err();
-        ui.weak(why.map_or_else(String::new, ToString::to_string));
-        ui.add_space(height - 20.0);
+    let Some([applied, beside]) = pair::outcomes(figures) else {
+        let top = ui.cursor().top();
+        pair::obstacles_ui(ui, figures);
+        ui.add_space((height - (ui.cursor().top() - top)).max(0.0));
         return;
     };
     let difference =
-        |id: ParameterId| (chart::sparsity_of(&model.graph, global, id) - chart::sparsity_of(&model.graph, layer_wise, id)) * 100.0;
+        |id: ParameterId| (chart::sparsity_of(&model.graph, applied, id) - chart::sparsity_of(&model.graph, beside, id)) * 100.0;
     let look = Look {
         id: "differences",
         height,
@@ -172,7 +188,7 @@ fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figure
         axis: &|value| if value > 0.0 { format!("+{value:.0}") } else { format!("{value:.0}").replace('-', "−") },
         bar: &|id| {
             let d = difference(id);
-            (d, if d > 0.0 { palette.global } else { palette.layer_wise })
+            (d, if d > 0.0 { palette.applied } else { palette.beside })
         },
         line: None,
         has_stages: false,
@@ -180,37 +196,51 @@ fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figure
     columns_ui(ui, state, model, figures, &look, commands);
 }
 
-/// The few figures that matter, of both methods.
+/// The few figures that matter, of both methods, and what they are.
 fn results_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
     let palette = theme::palette(ui);
-    ui.add_space(4.0);
-    if let Some(results) = effect::results(&state.costs, figures) {
+    ui.add_space(2.0);
+    let measured = effect::results(&state.costs, figures);
+    let share = |zeros: u64| text::percent(zeros as f64 / figures.model_elements.max(1) as f64);
+    let Some(effect::Results { what, dense, methods }) = measured else {
+        widgets::section_title(ui, "Zeros in the whole model, and parameters emptied");
+        let zeros =
+            |side: Side| (text::method(side.method(figures)), side, side.outcome(figures).map_or("–".into(), |o| share(o.model_zeros)));
+        let emptied = |side: Side| side.outcome(figures).map(|o| o.emptied.len());
         ui.columns(4, |columns| {
-            for (column, (method, figure, is_worse)) in columns.iter_mut().zip(results) {
-                let name = method.map_or("Dense", text::method);
-                let color = if is_worse { palette.warning } else { palette.text };
-                chart::result_ui(column, name, method.map(|m| palette.method(m)), &figure, color);
+            for (i, side) in Side::BOTH.into_iter().enumerate() {
+                let (name, side, figure) = zeros(side);
+                chart::result_ui(&mut columns[i], &format!("{name}, zero"), Some(side), &figure, palette.text);
+                let n = emptied(side);
+                let color = if n.is_some_and(|n| n > 0) { palette.warning } else { palette.text };
+                let figure = n.map_or("–".into(), |n| n.to_string());
+                chart::result_ui(&mut columns[2 + i], &format!("{name}, emptied"), Some(side), &figure, color);
             }
-            let (name, figure) = if let Some(share) = state.costs.work_zeroed(figures) {
-                ("Multiply-accumulates zeroed", text::percent(share))
-            } else {
-                let share = |zeros: u64| text::percent(zeros as f64 / figures.model_elements.max(1) as f64);
-                ("Model zeroed", figures.chosen().map_or("–".into(), |o| share(o.model_zeros)))
-            };
-            chart::result_ui(&mut columns[3], name, None, &figure, palette.text);
         });
         return;
-    }
-    ui.columns(4, |columns| {
-        let model = |method| {
-            figures.of(method).map_or("–".into(), |o| text::percent(o.model_zeros as f64 / figures.model_elements.max(1) as f64))
+    };
+    widgets::section_title(ui, &what);
+    let last = match state.costs.work_zeroed(figures) {
+        Some(share) => ("Multiply-accumulates zeroed", text::percent(share)),
+        None => ("Model zeroed", figures.chosen().map_or("–".into(), |o| share(o.model_zeros))),
+    };
+    // The longest title has the room that it needs; the others share the rest.
+    let longest = ui.painter().layout_no_wrap(last.0.to_owned(), theme::normal(), palette.text).size().x.ceil() + 2.0;
+    let gap = ui.spacing().item_spacing.x;
+    let width = ((ui.available_width() - longest) / 3.0 - gap).max(40.0);
+    let [applied, beside] = methods;
+    ui.horizontal_top(|ui| {
+        let mut result = |ui: &mut Ui, width: f32, name: &str, side: Option<Side>, (figure, is_worse): (String, bool)| {
+            let color = if is_worse { palette.warning } else { palette.text };
+            ui.allocate_ui(vec2(width, 44.0), |ui| {
+                ui.set_width(width);
+                chart::result_ui(ui, name, side, &figure, color);
+            });
         };
-        chart::result_ui(&mut columns[0], "Model, layer-wise", Some(palette.layer_wise), &model(Method::LayerWise), palette.text);
-        chart::result_ui(&mut columns[1], "Model, global", Some(palette.global), &model(Method::Global), palette.text);
-        let emptied = |method| figures.of(method).map_or(0, |o| o.emptied.len());
-        let color = |n: usize| if n > 0 { palette.warning } else { palette.text };
-        let (l, g) = (emptied(Method::LayerWise), emptied(Method::Global));
-        chart::result_ui(&mut columns[2], "Empty, layer-wise", Some(palette.layer_wise), &l.to_string(), color(l));
-        chart::result_ui(&mut columns[3], "Empty, global", Some(palette.global), &g.to_string(), color(g));
+        result(ui, width, "Dense", None, (dense, false));
+        for (side, figure) in Side::BOTH.into_iter().zip([applied, beside]) {
+            result(ui, width, text::method(side.method(figures)), Some(side), figure);
+        }
+        result(ui, longest, last.0, None, (last.1, false));
     });
 }

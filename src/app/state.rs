@@ -13,6 +13,7 @@ use crate::prune::{Amount, Method, Recipe};
 use crate::worker::{Event, Job, Look, Told, View};
 
 use super::costs::Costs;
+use super::pair::Side;
 use super::text;
 
 /// The views in the middle.
@@ -50,7 +51,7 @@ impl Tab {
     pub(super) fn tooltip(self) -> &'static str {
         match self {
             Self::Sparsity => "Sparsity of every parameter, and where the methods differ",
-            Self::Weights => "Histogram of the selected parameter with both cuts",
+            Self::Weights => "Histogram of the selected parameter with both methods' cuts",
             Self::Compare => "What each method prunes that the other leaves",
             Self::Table => "All figures of both methods",
             Self::Effect => "What pruning costs on your own images",
@@ -141,9 +142,9 @@ pub enum Column {
     Type,
     Shape,
     Elements,
-    Pruned(Method),
-    Sparsity(Method),
-    Cut(Method),
+    Pruned(Side),
+    Sparsity(Side),
+    Cut(Side),
     Both,
 }
 
@@ -163,6 +164,8 @@ pub struct Kept {
     pub own_dialogs: bool,
     /// The system's file dialogs have answered with a path.
     pub dialogs_work: bool,
+    /// The method beside the applied one; `None` before one was shown.
+    pub beside: Option<Method>,
 }
 
 /// Number of files that are remembered.
@@ -273,6 +276,17 @@ impl AppState {
         }
     }
 
+    /// What the controls show from now on. The worker will say the same: a method that was beside the applied one and is applied now
+    /// has changed places with it.
+    pub(super) fn take_recipe(&mut self, recipe: &Recipe) {
+        if let Some(before) = self.recipe.replace(recipe.clone())
+            && self.kept.beside == Some(recipe.method)
+            && before.method != recipe.method
+        {
+            self.kept.beside = Some(before.method);
+        }
+    }
+
     /// Takes in what the worker says. Returns the parameter that it should look at from now on, where that changes.
     pub(super) fn take(&mut self, Told { model: about, event }: Told) -> Option<ParameterId> {
         let is_of_another = about != self.opened;
@@ -283,6 +297,7 @@ impl AppState {
             Event::Progressed { done, what } => self.progress = Some(Progress { done, what }),
             Event::Opened(model) => return self.opened(about, model),
             Event::Changed(view) => {
+                self.kept.beside = Some(Side::Beside.method(&view.figures));
                 self.recipe = Some(view.figures.recipe.clone());
                 self.view = Some(view);
             }

@@ -7,24 +7,24 @@ use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 use crate::engine::Model;
 use crate::graph::ParameterId;
 use crate::measure::Figures;
-use crate::prune::Method;
 
 use super::commands::{Action, Command};
+use super::pair::{self, Side};
 use super::state::{AppState, Column};
 use super::{chart, text, theme, widgets};
 
-/// Columns with their heads and widths; the first takes what is left.
+/// Columns with their heads and widths; the first takes what is left, and where a method's begin its name is the head.
 const COLUMNS: [(Column, &str, f32); 11] = [
     (Column::Name, "parameter", 0.0),
     (Column::Type, "type", 112.0),
     (Column::Shape, "shape", 98.0),
     (Column::Elements, "elements", 70.0),
-    (Column::Pruned(Method::LayerWise), "layer-wise", 70.0),
-    (Column::Sparsity(Method::LayerWise), "zero", 58.0),
-    (Column::Cut(Method::LayerWise), "cut", 64.0),
-    (Column::Pruned(Method::Global), "global", 70.0),
-    (Column::Sparsity(Method::Global), "zero", 58.0),
-    (Column::Cut(Method::Global), "cut", 64.0),
+    (Column::Pruned(Side::Applied), "", 76.0),
+    (Column::Sparsity(Side::Applied), "zero", 58.0),
+    (Column::Cut(Side::Applied), "cut", 64.0),
+    (Column::Pruned(Side::Beside), "", 76.0),
+    (Column::Sparsity(Side::Beside), "zero", 58.0),
+    (Column::Cut(Side::Beside), "cut", 64.0),
     (Column::Both, "both", 68.0),
 ];
 /// Least room for the first column. Below it columns are left out that stand elsewhere, too.
@@ -69,12 +69,13 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.add_space(6.0);
         widgets::action_button(ui, Action::CopyTable, true, commands);
     });
+    pair::obstacles_ui(ui, figures);
     let rows = sorted(model, figures, state.sort);
     let fit = Fit::into(ui.available_width() - 12.0);
     egui::ScrollArea::horizontal().auto_shrink(false).show(ui, |ui| {
         ui.set_min_width(fit.width);
         ui.spacing_mut().item_spacing.y = 0.0;
-        head_ui(ui, state, &fit, commands);
+        head_ui(ui, state, figures, &fit, commands);
         egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, theme::ROW_HEIGHT, rows.len(), |ui, range| {
             for &id in &rows[range] {
                 row_ui(ui, state, (model, figures), id, &fit, commands);
@@ -87,22 +88,23 @@ fn is_text(column: Column) -> bool {
     matches!(column, Column::Name | Column::Type)
 }
 
-fn head_ui(ui: &mut Ui, state: &AppState, fit: &Fit, commands: &mut Vec<Command>) {
+fn head_ui(ui: &mut Ui, state: &AppState, figures: &Figures, fit: &Fit, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(fit.width, 24.0), Sense::hover());
     for (column, head, left, right) in fit.spans(rect.left()) {
         let cell = Rect::from_min_max(pos2(left, rect.top()), pos2(right, rect.bottom()));
-        let response = ui.interact(cell, ui.scope_id().with(("head", column_name(column))), Sense::click());
-        response.widget_info(|| WidgetInfo::labeled(Role::ColumnHeader, true, format!("Sort by {}", column_name(column))));
+        let response = ui.interact(cell, ui.scope_id().with(("head", column_name(figures, column))), Sense::click());
+        response.widget_info(|| WidgetInfo::labeled(Role::ColumnHeader, true, format!("Sort by {}", column_name(figures, column))));
         let arrow = match state.sort {
             Some((c, false)) if c == column => " ↑",
             Some((c, true)) if c == column => " ↓",
             _ => "",
         };
         let color = match column {
-            Column::Pruned(m) | Column::Sparsity(m) | Column::Cut(m) => palette.method(m),
+            Column::Pruned(side) | Column::Sparsity(side) | Column::Cut(side) => palette.side(side),
             _ => palette.weak,
         };
+        let head = if let Column::Pruned(side) = column { text::method_within(side.method(figures)) } else { head };
         let label = format!("{head}{arrow}");
         if is_text(column) {
             ui.painter().text(cell.left_center() + vec2(6.0, 0.0), egui::Align2::LEFT_CENTER, label, theme::small(), color);
@@ -112,21 +114,21 @@ fn head_ui(ui: &mut Ui, state: &AppState, fit: &Fit, commands: &mut Vec<Command>
         if response.clicked() {
             commands.push(Command::SortBy(column));
         }
-        response.on_hover_text(format!("{}; click to sort", column_name(column)));
+        response.on_hover_text(format!("{}; click to sort", column_name(figures, column)));
     }
     ui.painter().hline(rect.x_range(), rect.bottom(), egui::Stroke::new(1.0, palette.line));
 }
 
-fn column_name(column: Column) -> String {
-    let of = |m: Method| m.name();
+fn column_name(figures: &Figures, column: Column) -> String {
+    let of = |side: Side| text::method_within(side.method(figures));
     match column {
         Column::Name => "name".into(),
         Column::Type => "module type".into(),
         Column::Shape => "shape".into(),
         Column::Elements => "number of elements".into(),
-        Column::Pruned(m) => format!("elements pruned by {}", of(m)),
-        Column::Sparsity(m) => format!("share of zeros after {}", of(m)),
-        Column::Cut(m) => format!("largest pruned magnitude of {}", of(m)),
+        Column::Pruned(side) => format!("elements pruned by {}", of(side)),
+        Column::Sparsity(side) => format!("share of zeros after {}", of(side)),
+        Column::Cut(side) => format!("largest pruned magnitude of {}", of(side)),
         Column::Both => "elements that both methods prune".into(),
     }
 }
@@ -143,7 +145,7 @@ fn row_ui(ui: &mut Ui, state: &AppState, (model, figures): (&Model, &Figures), i
     for (column, _, left, right) in fit.spans(rect.left()) {
         let cell = cell(model, figures, id, column);
         let color = match column {
-            Column::Sparsity(m) if figures.of(m).is_ok_and(|o| o.emptied.contains(&id)) => palette.warning,
+            Column::Sparsity(side) if side.outcome(figures).is_some_and(|o| o.emptied.contains(&id)) => palette.warning,
             _ if in_scope => palette.text,
             _ => palette.weak,
         };
@@ -171,10 +173,10 @@ fn cell(model: &Model, figures: &Figures, id: ParameterId, column: Column) -> St
         Column::Type => text::name(&model.graph.owner(id).kind).into_owned(),
         Column::Shape => text::shape(parameter),
         Column::Elements => text::count(parameter.elements as u64),
-        Column::Pruned(m) => figures.of(m).map_or_else(|_| dash(), |o| text::count(o.masked[id.0])),
-        Column::Sparsity(m) => figures.of(m).map_or_else(|_| dash(), |o| text::percent(chart::sparsity_of(&model.graph, o, id))),
-        Column::Cut(m) => figures.of(m).ok().and_then(|o| o.cuts[id.0]).map_or_else(dash, text::number),
-        Column::Both => text::count(figures.shared(id)),
+        Column::Pruned(side) => side.outcome(figures).map_or_else(dash, |o| text::count(o.masked[id.0])),
+        Column::Sparsity(side) => side.outcome(figures).map_or_else(dash, |o| text::percent(chart::sparsity_of(&model.graph, o, id))),
+        Column::Cut(side) => side.outcome(figures).and_then(|o| o.cuts[id.0]).map_or_else(dash, text::number),
+        Column::Both => pair::outcomes(figures).map_or_else(dash, |_| text::count(figures.shared(id))),
     }
 }
 
@@ -196,9 +198,9 @@ fn compare(model: &Model, figures: &Figures, column: Column, a: ParameterId, b: 
         Column::Type => graph.owner(a).kind.cmp(&graph.owner(b).kind),
         Column::Shape => graph.parameter(a).shape.cmp(&graph.parameter(b).shape),
         Column::Elements => graph.parameter(a).elements.cmp(&graph.parameter(b).elements),
-        Column::Pruned(m) => number(&|id| figures.of(m).map_or(0.0, |o| o.masked[id.0] as f64)),
-        Column::Sparsity(m) => number(&|id| figures.of(m).map_or(0.0, |o| chart::sparsity_of(graph, o, id))),
-        Column::Cut(m) => number(&|id| figures.of(m).ok().and_then(|o| o.cuts[id.0]).unwrap_or(-1.0)),
+        Column::Pruned(side) => number(&|id| side.outcome(figures).map_or(0.0, |o| o.masked[id.0] as f64)),
+        Column::Sparsity(side) => number(&|id| side.outcome(figures).map_or(0.0, |o| chart::sparsity_of(graph, o, id))),
+        Column::Cut(side) => number(&|id| side.outcome(figures).and_then(|o| o.cuts[id.0]).unwrap_or(-1.0)),
         Column::Both => figures.shared(a).cmp(&figures.shared(b)),
     }
 }

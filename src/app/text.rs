@@ -41,7 +41,7 @@ pub(super) fn percent(fraction: f64) -> String {
     format!("{shown:.1}{THIN_SPACE}%")
 }
 
-/// A method's name at the head of something; within a sentence it is [`Method::name`].
+/// A method's name at the head of something.
 pub(super) fn method(method: Method) -> &'static str {
     match method {
         Method::LayerWise => "Layer-wise",
@@ -51,6 +51,20 @@ pub(super) fn method(method: Method) -> &'static str {
         Method::Erk => "ERK",
         Method::UniformPlus => "Uniform+",
     }
+}
+
+/// A method's name within a sentence, and at the head of a column.
+pub(super) fn method_within(method: Method) -> &'static str {
+    match method {
+        Method::Lamp | Method::Erk => self::method(method),
+        Method::LayerWise | Method::Global | Method::Norm | Method::UniformPlus => method.name(),
+    }
+}
+
+/// With a capital at its start.
+pub(super) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// `50.0 %`, `1 240 373 elements`.

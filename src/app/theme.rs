@@ -1,12 +1,14 @@
 //! Colours, text sizes and fonts, in dark and light.
 //!
-//! Two colours mean something everywhere: global is orange, layer-wise is blue. They also differ in form.
+//! Two colours mean something everywhere: the applied method is orange, the one beside it is blue. They also differ in form.
 
 use std::sync::Arc;
 
 use eframe::egui::{self, Color32, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Stroke, TextStyle, Theme, Vec2};
 
 use crate::prune::Method;
+
+use super::pair::Side;
 
 /// Height of a row in lists.
 pub(super) const ROW_HEIGHT: f32 = 25.0;
@@ -26,8 +28,12 @@ pub(super) struct Palette {
     pub line: Color32,
     pub text: Color32,
     pub weak: Color32,
-    pub global: Color32,
-    pub layer_wise: Color32,
+    /// The applied method.
+    pub applied: Color32,
+    /// The method beside it.
+    pub beside: Color32,
+    /// Four more methods in one chart; they also differ in form.
+    pub others: [Color32; 4],
     pub warning: Color32,
     /// Beyond a warning: the strongest of a scale that begins at the ground and passes it.
     pub harm: Color32,
@@ -44,8 +50,14 @@ const DARK: Palette = Palette {
     line: Color32::from_rgb(0x2c, 0x31, 0x3a),
     text: Color32::from_rgb(0xdf, 0xe2, 0xe8),
     weak: Color32::from_rgb(0x8d, 0x94, 0xa1),
-    global: Color32::from_rgb(0xe6, 0x9f, 0x00),
-    layer_wise: Color32::from_rgb(0x56, 0xb4, 0xe9),
+    applied: Color32::from_rgb(0xe6, 0x9f, 0x00),
+    beside: Color32::from_rgb(0x56, 0xb4, 0xe9),
+    others: [
+        Color32::from_rgb(0x2f, 0xb5, 0x8a),
+        Color32::from_rgb(0xd9, 0x84, 0xb5),
+        Color32::from_rgb(0xee, 0xe3, 0x7a),
+        Color32::from_rgb(0x9d, 0x8f, 0xf2),
+    ],
     warning: Color32::from_rgb(0xe0, 0x6c, 0x4f),
     harm: Color32::from_rgb(0xff, 0xe3, 0xd3),
     good: Color32::from_rgb(0x2f, 0xb5, 0x8a),
@@ -60,8 +72,14 @@ const LIGHT: Palette = Palette {
     line: Color32::from_rgb(0xdf, 0xe3, 0xe9),
     text: Color32::from_rgb(0x1d, 0x21, 0x28),
     weak: Color32::from_rgb(0x61, 0x69, 0x77),
-    global: Color32::from_rgb(0xb8, 0x77, 0x00),
-    layer_wise: Color32::from_rgb(0x1f, 0x7f, 0xb8),
+    applied: Color32::from_rgb(0xb8, 0x77, 0x00),
+    beside: Color32::from_rgb(0x1f, 0x7f, 0xb8),
+    others: [
+        Color32::from_rgb(0x0b, 0x7d, 0x5a),
+        Color32::from_rgb(0xb8, 0x47, 0x8d),
+        Color32::from_rgb(0x4a, 0x4f, 0x5a),
+        Color32::from_rgb(0x5a, 0x4b, 0xc4),
+    ],
     warning: Color32::from_rgb(0xc2, 0x45, 0x2d),
     harm: Color32::from_rgb(0x52, 0x10, 0x0a),
     good: Color32::from_rgb(0x0f, 0x8a, 0x63),
@@ -83,13 +101,24 @@ pub(super) fn palette(ui: &egui::Ui) -> &'static Palette {
 }
 
 impl Palette {
-    /// A method's own colour.
-    pub(super) fn method(&self, method: Method) -> Color32 {
-        match method {
-            Method::LayerWise => self.layer_wise,
-            Method::Global => self.global,
-            Method::Lamp | Method::Norm | Method::Erk | Method::UniformPlus => self.text,
+    /// The colour of the method that stands there.
+    pub(super) fn side(&self, side: Side) -> Color32 {
+        match side {
+            Side::Applied => self.applied,
+            Side::Beside => self.beside,
         }
+    }
+
+    /// A method's colour where all may be in one chart and these two are on screen everywhere.
+    pub(super) fn among(&self, method: Method, [applied, beside]: [Method; 2]) -> Color32 {
+        if method == applied {
+            return self.applied;
+        }
+        if method == beside {
+            return self.beside;
+        }
+        let others = Method::ALL.into_iter().filter(|other| *other != applied && *other != beside);
+        others.zip(self.others).find(|(other, _)| *other == method).map_or(self.text, |(_, color)| color)
     }
 }
 
@@ -165,7 +194,7 @@ fn set_style(style: &mut egui::Style, palette: &Palette, is_dark: bool) {
     visuals.weak_text_color = Some(palette.weak);
     visuals.warn_fg_color = palette.warning;
     visuals.error_fg_color = palette.warning;
-    visuals.hyperlink_color = palette.layer_wise;
+    visuals.hyperlink_color = palette.beside;
     visuals.selection.bg_fill = palette.selected;
     visuals.selection.stroke = Stroke::new(1.0, palette.text);
     visuals.slider_trailing_fill = true;

@@ -76,9 +76,7 @@ fn menu(ui: &mut Ui, name: &str, content: impl FnOnce(&mut Ui)) -> egui::Respons
     let button = egui::Button::new(format!("{name}     ")).frame(false);
     let response = egui::containers::menu::MenuButton::from_button(button).ui(ui, content).0;
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, name));
-    let center = response.rect.right_center() + vec2(-12.0, 1.0);
-    let points = vec![center + vec2(-3.5, -2.0), center + vec2(3.5, -2.0), center + vec2(0.0, 2.5)];
-    ui.painter().add(egui::Shape::convex_polygon(points, theme::palette(ui).weak, egui::Stroke::NONE));
+    widgets::paint_down(ui.painter(), response.rect.right_center() + vec2(-12.0, 1.0), theme::palette(ui).weak);
     response
 }
 

@@ -180,7 +180,7 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
         widgets::paint_right(ui, line.count_right(), middle, &text::count(elements), theme::normal(), palette.weak);
         let bar = Rect::from_center_size(pos2(rect.right() - BAR_WIDTH / 2.0 - 6.0, middle), vec2(BAR_WIDTH, 8.0));
         let zeros: u64 = outcome.map_or(0, |o| modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| o.zeros[p.0]).sum());
-        widgets::paint_bar(ui.painter(), bar, zeros as f64 / elements.max(1) as f64, palette.method(recipe.method), palette);
+        widgets::paint_bar(ui.painter(), bar, zeros as f64 / elements.max(1) as f64, palette.applied, palette);
     }
     response.widget_info(|| WidgetInfo::selected(Role::TreeItem, true, is_selected, &*row.name));
     let clicked = response.clicked();

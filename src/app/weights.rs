@@ -8,6 +8,7 @@ use crate::measure::{Detail, Figures, Statistics};
 use crate::prune::Method;
 
 use super::commands::Command;
+use super::pair::Side;
 use super::state::AppState;
 use super::{chart, text, theme, widgets};
 
@@ -42,7 +43,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
             }
         });
     });
-    let cuts = Method::PAIR.map(|m| figures.of(m).ok().and_then(|o| o.cuts[id.0]));
+    let cuts = Side::BOTH.map(|side| side.outcome(figures).and_then(|o| o.cuts[id.0]));
     histogram_ui(ui, state, figures, detail, cuts, ui.available_height() - 150.0);
     ui.add_space(6.0);
     ui.separator();
@@ -61,8 +62,7 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         ui.add_space((height - 20.0).max(0.0));
         return;
     }
-    let chosen = figures.recipe.method;
-    let cut = cuts[usize::from(chosen == Method::Global)].filter(|_| !state.shows_original);
+    let cut = cuts[0].filter(|_| !state.shows_original);
     let width = 2.0 * histogram.limit / histogram.bars.len() as f64;
     let center = |i: usize| (i as f64 + 0.5) * width - histogram.limit;
     let mut top = histogram.bars.iter().copied().max().unwrap_or(1);
@@ -91,11 +91,11 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         plot.show(ui, |plot| {
             plot.set_plot_bounds(egui_plot::PlotBounds::from_min_max([-histogram.limit, 0.0], [histogram.limit, top as f64 * 1.06]));
             plot.bar_chart(BarChart::new("", bars).allow_hover(false));
-            for (method, cut) in Method::PAIR.into_iter().zip(cuts) {
-                for side in [-1.0, 1.0] {
-                    let Some(at) = cut.map(|c| c * side).filter(|c| c.is_finite()) else { continue };
-                    let style = if method == Method::Global { LineStyle::Solid } else { LineStyle::Dashed { length: 6.0 } };
-                    plot.vline(VLine::new("", at).color(palette.method(method)).width(1.8).style(style).allow_hover(false));
+            for (side, cut) in Side::BOTH.into_iter().zip(cuts) {
+                for sign in [-1.0, 1.0] {
+                    let Some(at) = cut.map(|c| c * sign).filter(|c| c.is_finite()) else { continue };
+                    let style = if side == Side::Applied { LineStyle::Solid } else { LineStyle::Dashed { length: 6.0 } };
+                    plot.vline(VLine::new("", at).color(palette.side(side)).width(1.8).style(style).allow_hover(false));
                 }
             }
         })
@@ -109,17 +109,26 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
         });
     }
     ui.horizontal(|ui| {
-        for (method, cut) in Method::PAIR.into_iter().zip(cuts) {
+        for (side, cut) in Side::BOTH.into_iter().zip(cuts) {
             let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 10.0), egui::Sense::hover());
-            ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, palette.method(method)));
+            ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, palette.side(side)));
+            let method = side.method(figures);
             let name = text::method(method);
-            ui.label(format!("{name}: {}", cut.map_or("nothing pruned".into(), |c| format!("|w| ≤ {}", text::number(c)))));
+            ui.label(format!(
+                "{name}: {}",
+                cut.map_or_else(|| nothing(figures, method).to_owned(), |c| format!("|w| ≤ {}", text::number(c)))
+            ));
             ui.add_space(12.0);
         }
         if histogram.outside > 0 {
             ui.weak(format!("{} elements beyond ±{}", text::count(histogram.outside), text::number(histogram.limit)));
         }
     });
+}
+
+/// Why there is no cut.
+fn nothing(figures: &Figures, method: Method) -> &'static str {
+    if figures.of(method).is_ok() { "nothing pruned" } else { "does not reach this amount" }
 }
 
 /// About four round numbers from 0 up to `top`.

@@ -1,7 +1,7 @@
 //! Small things that several panels draw.
 
 use eframe::egui::{
-    self, Align2, Color32, CornerRadius, FontId, Rect, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
+    self, Align2, Color32, CornerRadius, FontId, Rect, RectAlign, Response, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::commands::{Action, Command};
@@ -50,12 +50,17 @@ pub(super) fn tick_box(ui: &mut Ui, rect: Rect, id: egui::Id, state: Tick, name:
 
 /// A tick with its label beside it.
 pub(super) fn tick(ui: &mut Ui, is_on: bool, is_enabled: bool, label: &str) -> Response {
+    tick_named(ui, is_on, is_enabled, label, label)
+}
+
+/// Likewise, with another name for those who do not see where it stands.
+pub(super) fn tick_named(ui: &mut Ui, is_on: bool, is_enabled: bool, label: &str, name: &str) -> Response {
     let palette = theme::palette(ui);
     let color = if is_enabled { palette.text } else { palette.weak };
     let galley = ui.painter().layout_no_wrap(label.to_owned(), theme::normal(), color);
     let sense = if is_enabled { Sense::click() } else { Sense::hover() };
     let (rect, response) = ui.allocate_exact_size(vec2(galley.size().x + 22.0, 24.0), sense);
-    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, is_enabled, is_on, label));
+    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, is_enabled, is_on, name));
     let state = match (is_enabled, is_on) {
         (false, _) => Tick::Barred,
         (true, true) => Tick::On,
@@ -141,6 +146,15 @@ pub(super) fn hint(response: Response, action: Action) -> Response {
     response.on_hover_text(text.clone()).on_disabled_hover_text(text)
 }
 
+/// A tooltip over the widget instead of under it, where under it stands what changes with it.
+pub(super) fn hint_above(response: Response, text: &str) -> Response {
+    const ABOVE: [RectAlign; 2] = [RectAlign::TOP_START, RectAlign::TOP_END];
+    let mut tooltip = egui::Tooltip::for_enabled(&response);
+    tooltip.popup = tooltip.popup.align(ABOVE[0]).align_alternatives(&ABOVE).gap(8.0);
+    tooltip.show(|ui| ui.label(text));
+    response
+}
+
 /// A drawn symbol that can be clicked.
 pub(super) fn icon_button(ui: &mut Ui, action: Action, is_enabled: bool, paint: impl FnOnce(&egui::Painter, Rect, Color32)) -> bool {
     let palette = theme::palette(ui);
@@ -171,6 +185,23 @@ pub(super) fn paint_turn(painter: &egui::Painter, rect: Rect, color: Color32, is
     painter.add(Shape::line(arc, stroke));
     painter.line_segment([tip, tip + vec2(-3.4 * side, -3.2)], stroke);
     painter.line_segment([tip, tip + vec2(3.4 * side, -2.2)], stroke);
+}
+
+/// Two arrows past each other.
+pub(super) fn paint_swap(painter: &egui::Painter, rect: Rect, color: Color32) {
+    let stroke = Stroke::new(1.3, color);
+    for (side, y) in [(1.0, -0.2), (-1.0, 0.2)] {
+        let middle = rect.center() + vec2(0.0, y * rect.height());
+        let tip = middle + vec2(0.45 * side * rect.width(), 0.0);
+        painter.line_segment([middle - vec2(0.45 * side * rect.width(), 0.0), tip], stroke);
+        painter.line_segment([tip, tip + vec2(-3.0 * side, 3.0 * y.signum())], stroke);
+    }
+}
+
+/// A small triangle that says that something opens.
+pub(super) fn paint_down(painter: &egui::Painter, center: egui::Pos2, color: Color32) {
+    let points = vec![center + vec2(-3.5, -2.0), center + vec2(3.5, -2.0), center + vec2(0.0, 2.5)];
+    painter.add(Shape::convex_polygon(points, color, Stroke::NONE));
 }
 
 /// A disc, half filled.

@@ -21,7 +21,7 @@ use crate::engine::{Engine, EngineError};
 use crate::graph::Graph;
 use crate::measure::{Answering, Effect, Tally};
 use crate::network::{Array, Network, NetworkError};
-use crate::prune::{Recipe, State};
+use crate::prune::{AmountError, PruneError, Recipe, State};
 use crate::watch::Watch;
 
 /// What all outputs of a network were for one batch.
@@ -55,6 +55,14 @@ pub enum EvaluateError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl EvaluateError {
+    /// Whether the method does not reach the amount, whatever is asked.
+    #[must_use]
+    pub fn is_beyond_reach(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Prune(PruneError::Amount(AmountError::Reach { .. }))))
+    }
 }
 
 impl From<NetworkError> for EvaluateError {

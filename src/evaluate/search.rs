@@ -82,11 +82,11 @@ impl Evaluator {
         }
         while high - low > 1 {
             let middle = low.midpoint(high);
-            let effect = effect_at(middle)?;
-            if is_good(&effect) {
-                (low, best) = (middle, effect);
-            } else {
-                high = middle;
+            match effect_at(middle) {
+                Ok(effect) if is_good(&effect) => (low, best) = (middle, effect),
+                Ok(_) => high = middle,
+                Err(error) if error.is_beyond_reach() => high = middle,
+                Err(error) => return Err(error),
             }
         }
         Ok(Some(Found { method, amount: at(low), effect: best }))

@@ -24,27 +24,14 @@ pub fn table<R: IntoIterator<Item: AsRef<[u8]>>>(heads: &[&str], rows: impl Into
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// One row per parameter, in graph order, with both methods at the present amount.
+/// One row per parameter, in graph order, with all methods of `figures` at the present amount, in their order.
 #[must_use]
 pub fn csv(graph: &Graph, figures: &Figures) -> String {
-    let heads = [
-        "parameter",
-        "module",
-        "type",
-        "role",
-        "kind",
-        "shape",
-        "dtype",
-        "elements",
-        "in_scope",
-        "layer_wise_pruned",
-        "layer_wise_sparsity",
-        "layer_wise_cut",
-        "global_pruned",
-        "global_sparsity",
-        "global_cut",
-        "pruned_by_both",
-    ];
+    let first = ["parameter", "module", "type", "role", "kind", "shape", "dtype", "elements", "in_scope"].map(str::to_owned);
+    let of = |method: Method| ["pruned", "sparsity", "cut"].map(|figure| format!("{}_{figure}", head(method)));
+    let methods = figures.outcomes.iter().flat_map(|(method, _)| of(method));
+    let heads: Vec<String> = first.into_iter().chain(methods).chain(["pruned_by_both".to_owned()]).collect();
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     let rows = graph.parameters.iter().enumerate().map(|(i, parameter)| {
         let id = ParameterId(i);
         let module = graph.owner(id);
@@ -59,8 +46,8 @@ pub fn csv(graph: &Graph, figures: &Figures) -> String {
             parameter.elements.to_string(),
             figures.scope.binary_search(&id).is_ok().to_string(),
         ];
-        for method in Method::PAIR {
-            row.extend(match figures.of(method) {
+        for (_, outcome) in figures.outcomes.iter() {
+            row.extend(match outcome {
                 Ok(outcome) => {
                     let sparsity = outcome.zeros[i] as f64 / parameter.elements.max(1) as f64;
                     [outcome.masked[i].to_string(), sparsity.to_string(), optional(outcome.cuts[i])]
@@ -68,10 +55,19 @@ pub fn csv(graph: &Graph, figures: &Figures) -> String {
                 Err(_) => Default::default(),
             });
         }
-        row.push(figures.shared(id).to_string());
+        row.push(optional(figures.all().is_ok().then(|| figures.shared(id))));
         row
     });
     table(&heads, rows)
+}
+
+/// A method's name as part of a column's.
+fn head(method: Method) -> &'static str {
+    match method {
+        Method::LayerWise => "layer_wise",
+        Method::UniformPlus => "uniform_plus",
+        Method::Global | Method::Lamp | Method::Norm | Method::Erk => method.name(),
+    }
 }
 
 /// What pruning costs, row by row: the first columns are the caller's, the figures of the effect follow.

@@ -8,7 +8,24 @@ use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{ClassOrder, Preprocess, RgbPicture};
 use crate::measure::{Effect, Loss};
 use crate::network::Work;
-use crate::prune::{PerMethod, Recipe};
+use crate::prune::{Method, PerMethod, Recipe, State};
+
+/// Where the slider is, and what is looked at there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Position {
+    /// What is applied.
+    pub state: State,
+    /// The method beside the applied one.
+    pub beside: Method,
+}
+
+impl Position {
+    /// The applied method and the one beside it.
+    #[must_use]
+    pub fn methods(&self) -> [Method; 2] {
+        [self.state.recipe.method, self.beside]
+    }
+}
 
 /// What a person asks for.
 #[derive(Debug, Clone)]
@@ -25,11 +42,11 @@ pub enum Request {
     Preprocess(Option<Box<Preprocess>>),
     /// Show them noise.
     Noise,
-    /// All compared methods over all amounts.
-    Curve,
+    /// These methods over all amounts; what is known already of the same scope is not measured again.
+    Curve(Vec<Method>),
     /// Every weight of more than one dimension alone, whatever the scope; goes on where it was stopped.
     Scan,
-    /// The largest amounts that lose at most this share, 0..=1.
+    /// The largest amounts of the two methods on screen that lose at most this share, 0..=1.
     Search(f64),
     /// Whether the parameters are weighed from now on, whenever the slider rests.
     Weigh(bool),
@@ -114,7 +131,7 @@ pub struct Cost {
 pub struct Curve {
     /// What the recipe was, apart from method and amount.
     pub recipe: Option<Recipe>,
-    /// Amount and effect, sorted by amount.
+    /// Amount and effect, sorted by amount; without the amounts that a method does not reach.
     pub points: PerMethod<Vec<(f64, Effect)>>,
 }
 

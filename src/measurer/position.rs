@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::showing::{BATCH, Images, batch};
-use super::{Cost, Finding, Inside, Losses};
+use super::{Cost, Finding, Inside, Losses, Position};
 use crate::engine::EngineError;
 use crate::evaluate::EvaluateError;
 use crate::measure::Effect;
-use crate::prune::{Method, PerMethod, State};
+use crate::prune::PerMethod;
 use crate::watch::{Token, Watch};
 
 /// Pictures that are shown of the images whose answer changed.
@@ -29,29 +29,31 @@ impl Inside {
     }
 
     /// What the position takes from the weights, which needs no images and little time.
-    fn measure_losses(&self, state: &State, token: &Token) -> Result<(), EvaluateError> {
+    fn measure_losses(&self, position: &Position, token: &Token) -> Result<(), EvaluateError> {
         let Some(engine) = &self.engine else { return Ok(()) };
-        let losses = PerMethod::try_new(&Method::PAIR, |method| where_applicable(engine.losses(&state.under(method), token)))?;
+        let state = &position.state;
+        let losses = PerMethod::try_new(&position.methods(), |method| where_applicable(engine.losses(&state.under(method), token)))?;
         self.tell(Finding::Losses(Arc::new(Losses { recipe: state.recipe.clone(), losses })));
         Ok(())
     }
 
     fn measure_position(&mut self, token: &Token) -> Result<(), EvaluateError> {
-        let Some(state) = self.position.clone() else { return Ok(()) };
-        if self.measured.as_ref() == Some(&state) {
+        let Some(position) = self.position.clone() else { return Ok(()) };
+        if self.measured.as_ref() == Some(&position) {
             return Ok(());
         }
-        self.measure_losses(&state, token)?;
+        self.measure_losses(&position, token)?;
         self.check_labels(token)?;
         let Some(evaluator) = &mut self.evaluator else {
-            self.measured = Some(state);
+            self.measured = Some(position);
             return Ok(());
         };
+        let (state, methods) = (&position.state, position.methods());
         let total = evaluator.questions().num_images();
         let mut cost = Cost {
             recipe: state.recipe.clone(),
             dense: Effect::default(),
-            effects: PerMethod::new(&Method::PAIR, |_| None),
+            effects: PerMethod::new(&methods, |_| None),
             is_whole: false,
             broken: Vec::new(),
             output: 0,
@@ -65,7 +67,7 @@ impl Inside {
                 continue;
             }
             cost.dense = evaluator.dense(limit, token)?;
-            cost.effects = PerMethod::try_new(&Method::PAIR, |method| match evaluator.effect(&state.under(method), limit, token) {
+            cost.effects = PerMethod::try_new(&methods, |method| match evaluator.effect(&state.under(method), limit, token) {
                 Err(EvaluateError::Engine(error)) => Ok(where_applicable(Err(error))?),
                 effect => effect.map(Some),
             })?;
@@ -75,7 +77,7 @@ impl Inside {
             cost.remarks = evaluator.remarks();
             (self.tell)(self.model, Finding::Cost(Box::new(cost.clone())));
         }
-        self.measured = Some(state);
+        self.measured = Some(position);
         self.tell_pictures(&cost, token);
         Ok(())
     }
@@ -83,9 +85,8 @@ impl Inside {
     /// Pictures of the images whose answer changed, of the chosen method first.
     fn tell_pictures(&self, cost: &Cost, token: &Token) {
         let Some(Images { set, preprocess, .. }) = &self.images else { return };
-        let method = cost.recipe.method;
         let mut wanted: Vec<usize> = Vec::new();
-        for effect in [method, method.other()].into_iter().filter_map(|m| cost.effects.given(m)) {
+        for effect in cost.effects.iter().filter_map(|(_, effect)| effect.as_ref()) {
             wanted.extend(spread(effect.changed.len()).map(|i| effect.changed[i].image));
         }
         if wanted.is_empty() {

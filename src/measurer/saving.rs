@@ -9,7 +9,7 @@ use crate::evaluate::{EvaluateError, noise};
 use crate::images::Preprocess;
 use crate::measure::{Bytes, Effort, ParameterSize, Speed};
 use crate::network::Array;
-use crate::prune::{Method, PerMethod, Recipe, State};
+use crate::prune::{PerMethod, Recipe, State};
 use crate::watch::Token;
 
 /// What the parameters weigh at a position of the slider, one entry per parameter.
@@ -45,7 +45,7 @@ pub struct Timed {
 impl Inside {
     /// Counts multiply-accumulates, once for every model, and weighs the position where that is wanted.
     pub(super) fn measure_savings(&mut self, token: &Token) -> Result<(), EvaluateError> {
-        let (Some(state), Some(engine)) = (self.position.clone(), self.engine.clone()) else { return Ok(()) };
+        let (Some(position), Some(engine)) = (self.position.clone(), self.engine.clone()) else { return Ok(()) };
         if !self.has_work && (self.weighs || self.evaluator.is_some()) {
             // What the operators lack is told before what the inputs lack.
             let work = engine.dense_network().map_err(EvaluateError::from).and_then(|_| Ok(engine.work(&self.inputs(1)?, token)?));
@@ -57,16 +57,17 @@ impl Inside {
             self.has_work = true;
             self.tell(Finding::Work(work));
         }
-        if !self.weighs || self.weighed.as_ref() == Some(&state) {
+        if !self.weighs || self.weighed.as_ref() == Some(&position) {
             return Ok(());
         }
         let dense = match &self.dense_sizes {
             Some(dense) => dense.clone(),
             None => self.dense_sizes.insert(engine.dense_sizes(token)?.into()).clone(),
         };
-        let pruned = PerMethod::try_new(&Method::PAIR, |method| where_applicable(engine.sizes(&state.under(method), &dense, token)))?;
+        let state = &position.state;
+        let pruned = PerMethod::try_new(&position.methods(), |method| where_applicable(engine.sizes(&state.under(method), &dense, token)))?;
         let sizes = Sizes { recipe: state.recipe.clone(), dense, pruned };
-        self.weighed = Some(state);
+        self.weighed = Some(position);
         self.tell(Finding::Sizes(Arc::new(sizes)));
         Ok(())
     }

@@ -164,6 +164,7 @@ impl Inside {
         self.drop_tasks();
         self.scan = None;
         self.measured = None;
+        self.curve = None;
         self.due = self.position.as_ref().map(|_| Instant::now());
     }
 }

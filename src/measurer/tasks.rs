@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Curve, Finding, Inside, TaskKind};
-use crate::evaluate::{Criterion, EvaluateError, Found, Sensitivity};
+use super::{Curve, Finding, Inside, Position, TaskKind};
+use crate::evaluate::{Criterion, EvaluateError, Found, Sensitivity, coarse_to_fine};
 use crate::graph::{Kind, Parameter, ParameterId};
-use crate::prune::{Amount, Method, Recipe, State};
+use crate::prune::{Amount, Method, PerMethod, Recipe, State};
 use crate::watch::Token;
 
 /// A curve's amounts are `1 / 2^4` apart at its finest.
-pub(super) const CURVE_LEVELS: u32 = 4;
+const CURVE_LEVELS: u32 = 4;
 /// Amounts of a scan, in tenths.
 const SCAN_TENTHS: std::ops::RangeInclusive<u32> = 1..=9;
 /// Between two states of a scan that are told.
@@ -19,9 +19,9 @@ const SCAN_PAUSE: Duration = Duration::from_millis(200);
 /// Long work that was asked for.
 #[derive(Debug)]
 pub(super) enum Task {
-    Curve { state: State, left: Vec<(Method, f64)>, total: usize, curve: Curve },
+    Curve { state: State, left: Vec<(Method, f64)>, total: usize },
     Scan,
-    Search { state: State, drop: f64, found: Vec<Found> },
+    Search { position: Position, drop: f64, found: Vec<Found> },
     Time { state: State, batch: usize },
 }
 
@@ -56,27 +56,33 @@ impl Inside {
                 self.time(state, *batch, token)?;
                 Ok(true)
             }
-            Task::Curve { state, left, total, curve } => {
+            Task::Curve { state, left, total } => {
                 let Some(evaluator) = &mut self.evaluator else { return Ok(true) };
                 let Some(&(method, amount)) = left.last() else { return Ok(true) };
                 let recipe = Recipe { method, amount: Amount::Fraction(amount), ..state.recipe.clone() };
-                let effect = evaluator.effect_at(state, recipe, token)?;
-                if let Some(points) = curve.points.of_mut(method) {
-                    let place = points.partition_point(|(a, _)| *a < amount);
-                    points.insert(place, (amount, effect));
+                let effect = match evaluator.effect_at(state, recipe, token) {
+                    Err(error) if error.is_beyond_reach() => None,
+                    effect => Some(effect?),
+                };
+                if let Some((_, curve)) = &mut self.curve {
+                    if let (Some(points), Some(effect)) = (curve.points.of_mut(method), effect) {
+                        let place = points.partition_point(|(a, _)| *a < amount);
+                        points.insert(place, (amount, effect));
+                    }
+                    let curve = Arc::new(curve.clone());
+                    self.tell(Finding::Curve(curve));
                 }
                 left.pop();
-                self.tell(Finding::Curve(Arc::new(curve.clone())));
                 self.tell(Finding::Progress(Some((1.0 - left.len() as f32 / (*total).max(1) as f32, TaskKind::Curve))));
                 Ok(left.is_empty())
             }
-            Task::Search { state, drop, found } => {
-                let methods = Method::PAIR;
+            Task::Search { position, drop, found } => {
+                let methods = position.methods();
                 let Some(&method) = methods.get(found.len()) else { return Ok(true) };
                 self.tell(Finding::Progress(Some((found.len() as f32 / methods.len() as f32, TaskKind::Search))));
                 let Some(evaluator) = &mut self.evaluator else { return Ok(true) };
                 let criterion = Criterion::suiting(&evaluator.dense(None, token)?);
-                let best = evaluator.largest_amount(state, method, (criterion, *drop), token)?;
+                let best = evaluator.largest_amount(&position.state, method, (criterion, *drop), token)?;
                 let is_done = best.is_none() || found.len() + 1 == methods.len();
                 found.extend(best);
                 if is_done {
@@ -85,6 +91,28 @@ impl Inside {
                 Ok(is_done)
             }
             Task::Scan => self.scan(token),
+        }
+    }
+
+    /// Measures these methods over all amounts, apart from what is known already.
+    pub(super) fn start_curve(&mut self, state: State, methods: &[Method]) {
+        let is_same = |of: &State| {
+            let recipe = Recipe { method: state.recipe.method, amount: state.recipe.amount, ..of.recipe.clone() };
+            of.with(recipe) == state
+        };
+        let known = self.curve.take().filter(|(of, _)| is_same(of)).map(|(_, curve)| curve.points).unwrap_or_default();
+        let wanted: Vec<Method> = Method::ALL.into_iter().filter(|m| methods.contains(m) || known.of(*m).is_some()).collect();
+        let points = PerMethod::new(&wanted, |method| known.of(method).cloned().unwrap_or_default());
+        let is_known = |method: Method, amount: f64| known.of(method).is_some_and(|points| points.iter().any(|(a, _)| *a == amount));
+        let mut left: Vec<(Method, f64)> = coarse_to_fine(CURVE_LEVELS)
+            .into_iter()
+            .flat_map(|amount| methods.iter().map(move |&method| (method, amount)))
+            .filter(|&(method, amount)| !is_known(method, amount))
+            .collect();
+        left.reverse();
+        self.curve = Some((state.clone(), Curve { recipe: Some(state.recipe.clone()), points }));
+        if !left.is_empty() {
+            self.add_task(Task::Curve { state, total: left.len(), left });
         }
     }
 

@@ -80,12 +80,14 @@ impl State {
 pub enum Step {
     /// The slider or the typed amount.
     Amount,
-    /// Layer-wise or global.
+    /// Another method.
     Method,
     /// A tick.
     Tick,
     /// A lock.
     Lock,
+    /// An amount of its own for a module or several, set, changed or cleared.
+    OwnAmount,
     /// Biases in or out.
     Biases,
     /// An amount was kept, and the next applies to what is left.
@@ -107,6 +109,7 @@ impl Step {
             Self::Method => "method",
             Self::Tick => "ticks",
             Self::Lock => "lock",
+            Self::OwnAmount => "own amount",
             Self::Biases => "biases",
             Self::Apply => "prune again",
             Self::Fix => "fix weights",
@@ -139,19 +142,20 @@ impl History {
         &self.present
     }
 
-    /// Goes on to `state`. Amounts that follow one another without [`History::close`] are one step. A step that changes
-    /// nothing is none.
+    /// Goes on to `state`. Amounts that follow one another without [`History::close`] are one step, and so are amounts of one's own.
+    /// A step that changes nothing is none.
     pub fn push(&mut self, step: Step, state: State) {
         if state == self.present {
             return;
         }
-        let continues = self.is_open && step == Step::Amount && matches!(self.past.last(), Some((Step::Amount, _)));
+        let is_dragged = matches!(step, Step::Amount | Step::OwnAmount);
+        let continues = self.is_open && is_dragged && self.undoable() == Some(step);
         let previous = std::mem::replace(&mut self.present, state);
         if !continues {
             self.past.push((step, previous));
         }
         self.future.clear();
-        self.is_open = step == Step::Amount;
+        self.is_open = is_dragged;
     }
 
     /// Ends a drag.
@@ -226,6 +230,23 @@ mod tests {
         history.redo();
         assert_eq!(history.present(), &state(0.4));
         assert_eq!(history.redo(), None);
+    }
+
+    #[test]
+    fn dragging_an_amount_of_ones_own_is_a_step_of_its_own() {
+        let own = |amount: f64| {
+            let mut state = state(0.5);
+            state.recipe.own[0] = Some(Amount::Fraction(amount));
+            state
+        };
+        let mut history = History::new(state(0.0));
+        history.push(Step::Amount, state(0.5));
+        history.push(Step::OwnAmount, own(0.1));
+        history.push(Step::OwnAmount, own(0.2));
+        history.push(Step::Amount, state(0.6));
+        assert_eq!(history.undo(), Some(Step::Amount));
+        assert_eq!(history.undo(), Some(Step::OwnAmount));
+        assert_eq!(history.present(), &state(0.5));
     }
 
     #[test]

@@ -28,31 +28,33 @@ impl Method {
     /// Those that are shown side by side.
     pub const PAIR: [Self; 2] = [Self::LayerWise, Self::Global];
 
-    /// The one that this one is compared with.
-    #[must_use]
-    pub fn other(self) -> Self {
-        if self == Self::Global { Self::LayerWise } else { Self::Global }
-    }
-
-    /// What it does and when it is good, with the paper that it is from.
+    /// What it does, and when it is good with the paper that it is from: two sentences.
     #[must_use]
     pub fn help(self) -> &'static str {
         match self {
             Self::LayerWise => {
-                "The same share of every parameter, its smallest magnitudes. Keeps every layer alive; layers that bear little suffer first"
+                "Every parameter loses the same share, its smallest magnitudes. \
+                 Keeps every layer alive, but small layers suffer first; the baseline of Han et al. 2015."
             }
-            Self::Global => "The smallest magnitudes of the whole scope. Spares layers of large weights; can empty a layer of small ones",
+            Self::Global => {
+                "The smallest magnitudes of the whole scope go, wherever they are. \
+                 Good where layers have weights of like size; it can empty a layer whose weights are small (Han et al. 2015)."
+            }
             Self::Lamp => {
-                "The smallest w² / Σ of the larger w² of its layer (LAMP, Lee et al. 2021). Shares well among layers at high amounts; never empties one"
+                "Each weight squared is divided by the sum of those squares of its layer that are no smaller, and the smallest go. \
+                 Good at high amounts, and it never empties a layer (LAMP, Lee et al. 2021)."
             }
             Self::Norm => {
-                "The smallest magnitudes after every layer is divided by its L2 norm. Good where layers differ in scale, as with BatchNorm folded in"
+                "Magnitudes are divided by the L2 norm of their layer, and the smallest of the whole scope go. \
+                 Good where layers differ in scale, as with BatchNorm folded in; the plain relative of LAMP (Lee et al. 2021)."
             }
             Self::Erk => {
-                "Small layers keep more, by the sum over the product of their dimensions (Erdős-Rényi-Kernel, Evci et al. 2020). Good without looking at the weights"
+                "Small and narrow layers keep more: their density follows the sum of their dimensions over the product. \
+                 Good where magnitudes mislead, for it looks at shapes alone (Erdős-Rényi-Kernel, Evci et al. 2020)."
             }
             Self::UniformPlus => {
-                "The first convolution stays, the last linear layer keeps 20 %, the others lose equally (Gale et al. 2019). A careful layer-wise"
+                "Like layer-wise, but the first convolution stays whole and the last linear layer keeps at least a fifth. \
+                 A careful choice at moderate amounts; it cannot reach the highest (Gale et al. 2019)."
             }
         }
     }

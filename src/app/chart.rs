@@ -43,12 +43,18 @@ pub(super) fn columns(n: usize, low: f64, high: f64) -> PlotBounds {
     PlotBounds::from_min_max([-0.6, low], [n as f64 - 0.4, high])
 }
 
-/// The swatch and the name of each method, from right to left: a block for the applied one, a dash for the one beside it.
-pub(super) fn legend_ui(ui: &mut Ui, figures: &Figures) {
+/// The swatch and the name of each method, from right to left: a block for the applied one, a dash for the one beside it. Then the
+/// edge that marks amounts of modules' own, where there are any.
+pub(super) fn legend_ui(ui: &mut Ui, graph: &Graph, figures: &Figures) {
     for side in [Side::Beside, Side::Applied] {
         ui.label(text::method(side.method(figures)));
         let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
         paint_swatch(ui, rect, side);
+    }
+    if figures.scope.iter().any(|&id| figures.recipe.own[graph.parameter(id).module.0].is_some()) {
+        ui.label("Own amount");
+        let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), egui::Sense::hover());
+        ui.painter().hline(rect.x_range(), rect.center().y, Stroke::new(3.0, theme::palette(ui).text));
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a person can ask for, as data: names, tooltips and shortcuts stand in one table, and one place runs them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 
 use crate::export::{Form, Format};
-use crate::graph::ParameterId;
+use crate::graph::{ModuleId, ParameterId};
 use crate::images::{ClassOrder, Preprocess};
 use crate::prune::{Method, Recipe, Step};
 
@@ -26,6 +27,8 @@ pub(super) enum Command {
     TickCurve(Method, bool),
     EndDrag,
     Select(ParameterId),
+    /// These modules are marked in the tree, to be changed together.
+    Mark(BTreeSet<ModuleId>),
     Show(Tab),
     Group(Grouping),
     Search(String),

@@ -14,6 +14,7 @@ mod effect;
 mod losses;
 mod messages;
 mod module;
+mod own;
 mod pair;
 mod picker;
 mod pictures;
@@ -267,9 +268,11 @@ impl App {
             Command::EndDrag => self.worker.send(Job::EndDrag),
             Command::Select(id) => {
                 state.selected = Some(id);
+                state.marked.clear();
                 state.reveals_selection = true;
                 self.worker.send(Job::Look(Some(id)));
             }
+            Command::Mark(modules) => state.marked = modules,
             Command::Show(tab) => state.kept.tab = tab,
             Command::Group(grouping) => state.kept.grouping = grouping,
             Command::Search(text) => state.search = text,

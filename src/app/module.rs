@@ -7,12 +7,12 @@ use eframe::egui::{self, Color32, ColorImage, Rect, Role, Sense, Stroke, Texture
 use crate::engine::Model;
 use crate::graph::{Layout, Parameter, ParameterId};
 use crate::measure::{Detail, Histogram, MaskPicture};
-use crate::prune::Step;
+use crate::prune::{Recipe, Step};
 
 use super::commands::Command;
 use super::pair::Side;
 use super::state::AppState;
-use super::{text, theme, widgets};
+use super::{own, text, theme, widgets};
 
 /// The picture of the mask on the graphics card, and what it was made from.
 #[derive(Default)]
@@ -70,7 +70,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, com
                     ui.label(egui::RichText::new(text::message(why)).color(palette.warning));
                 }
                 Some((shown, Ok(detail))) if *shown == id => {
-                    detail_ui(ui, state, model, detail, &mut MaskPlace { texture, bottom: bottom - 76.0 });
+                    detail_ui(ui, state, model, detail, &mut MaskPlace { texture, bottom: bottom - 108.0 });
                 }
                 _ => {
                     let why = model.graph.parameter(id).obstacle();
@@ -267,10 +267,29 @@ fn foot_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId, comman
         recipe.locked[module.0] = !locked;
         commands.push(Command::Set(Box::new(recipe), Step::Lock));
     }
+    own_ui(ui, state, model, recipe, id, commands);
     let hint = "Show values and statistics as they were before the mask (weight_orig)";
     if widgets::tick(ui, state.shows_original, true, "Show original").on_hover_text(hint).clicked() {
         commands.push(Command::ShowOriginal(!state.shows_original));
     }
+}
+
+/// An amount of the module's own: whether it has one, and how much.
+fn own_ui(ui: &mut Ui, state: &AppState, model: &Model, recipe: &Recipe, id: ParameterId, commands: &mut Vec<Command>) {
+    let module = model.graph.parameter(id).module;
+    let targets = [module];
+    let is_on = recipe.own[module.0].is_some();
+    ui.horizontal(|ui| {
+        let hint = "The method leaves this module's amount alone, and the others share what is left of the whole";
+        if widgets::tick(ui, is_on, recipe.includes(module), "Own amount").on_hover_text(hint).clicked() {
+            let amount = (!is_on).then(|| own::start(state, recipe, &targets));
+            own::set(recipe, &targets, amount, commands);
+            commands.push(Command::EndDrag);
+        }
+        if is_on {
+            own::slider_ui(ui, state, recipe, &targets, "Own amount in percent", commands);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     let results = 112.0;
     let upper = ((room - results) * 0.66 - 60.0).max(120.0);
     let lower = ((room - results) * 0.34 - 44.0).max(60.0);
-    widgets::section_head(ui, "Sparsity per parameter, in graph order", |ui| chart::legend_ui(ui, figures));
+    widgets::section_head(ui, "Sparsity per parameter, in graph order", |ui| chart::legend_ui(ui, &model.graph, figures));
     let place = bars_ui(ui, state, model, figures, upper, commands);
     remark_ui(ui, state, figures, place);
     ui.add_space(28.0);
@@ -70,6 +70,7 @@ fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, l
     let scope = &figures.scope;
     let band = hovered(ui, look.id, scope.len());
     let selected = state.selected.and_then(|id| scope.binary_search(&id).ok());
+    let is_own = |id: &ParameterId| figures.recipe.own[model.graph.parameter(*id).module.0].is_some();
     let plot = chart::fixed_plot(look.id, look.height)
         .show_axes([false, true])
         .show_grid([false, true])
@@ -97,6 +98,11 @@ fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, l
                 Bar::new(i as f64, value).width(0.72).fill(fill).stroke(egui::Stroke::NONE)
             });
             plot.bar_chart(BarChart::new("", bars.collect()).allow_hover(false));
+            for (i, &id) in scope.iter().enumerate().filter(|(_, id)| look.is_main && is_own(id)) {
+                let (value, _) = (look.bar)(id);
+                let edge = PlotPoints::from(vec![[i as f64 - 0.36, value], [i as f64 + 0.36, value]]);
+                plot.line(Line::new("", edge).color(palette.text).width(3.0).allow_hover(false));
+            }
             if let Some((line, color)) = &look.line {
                 for run in line {
                     let points: PlotPoints = run.iter().copied().collect();
@@ -107,7 +113,7 @@ fn columns_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, l
     });
     let transform = response.transform;
     let x = |column: f64| transform.position_from_point(&egui_plot::PlotPoint::new(column, 0.0)).x;
-    if look.has_stages {
+    if look.is_main {
         chart::paint_stages(ui, &chart::stage_columns(&model.graph, scope), response.response.rect.bottom() + 2.0, x);
     }
     let column = response
@@ -135,7 +141,8 @@ struct Look<'a> {
     axis: &'a dyn Fn(f64) -> String,
     bar: &'a dyn Fn(ParameterId) -> (f64, egui::Color32),
     line: Option<(Vec<Vec<[f64; 2]>>, egui::Color32)>,
-    has_stages: bool,
+    /// Stages stand under it, and amounts of modules' own are marked in it.
+    is_main: bool,
 }
 
 fn bars_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, height: f32, commands: &mut Vec<Command>) -> Rect {
@@ -151,7 +158,7 @@ fn bars_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, heig
         axis: &|value| format!("{value:.0} %"),
         bar: &|id| (sparsity(mine, id), palette.applied),
         line: other.map(|_| (steps(figures, &|id| sparsity(other, id)), palette.beside)),
-        has_stages: true,
+        is_main: true,
     };
     columns_ui(ui, state, model, figures, &look, commands)
 }
@@ -191,7 +198,7 @@ fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figure
             (d, if d > 0.0 { palette.applied } else { palette.beside })
         },
         line: None,
-        has_stages: false,
+        is_main: false,
     };
     columns_ui(ui, state, model, figures, &look, commands);
 }
@@ -230,7 +237,7 @@ fn results_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
     let width = ((ui.available_width() - longest) / 3.0 - gap).max(40.0);
     let [applied, beside] = methods;
     ui.horizontal_top(|ui| {
-        let mut result = |ui: &mut Ui, width: f32, name: &str, side: Option<Side>, (figure, is_worse): (String, bool)| {
+        let result = |ui: &mut Ui, width: f32, name: &str, side: Option<Side>, (figure, is_worse): (String, bool)| {
             let color = if is_worse { palette.warning } else { palette.text };
             ui.allocate_ui(vec2(width, 44.0), |ui| {
                 ui.set_width(width);

@@ -1,6 +1,6 @@
 //! What the window shows, as plain data: no egui types, so that it is tested without a window.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -191,6 +191,8 @@ pub struct AppState {
     pub device: Option<Arc<ComputeDevice>>,
     /// The parameter that all panels show.
     pub selected: Option<ParameterId>,
+    /// Modules that are marked in the tree, to be changed together; empty where only one is selected.
+    pub marked: BTreeSet<ModuleId>,
     /// A close look at it.
     pub detail: Option<(ParameterId, Look)>,
     /// Kept between runs.
@@ -350,6 +352,7 @@ impl AppState {
         self.detail = None;
         self.costs.opened();
         self.search.clear();
+        self.marked.clear();
         self.folds.clear();
         self.percent_text = None;
         self.count_text = None;

@@ -1,10 +1,15 @@
 //! The bar along the top: open, save, undo; what is open; the device.
 
-use eframe::egui::{self, Align, Layout, Sense, Ui, vec2};
+use eframe::egui::{self, Align, Layout, Rect, Sense, Ui, pos2, vec2};
+
+use crate::prune::Step;
 
 use super::commands::{Action, Command};
 use super::state::AppState;
 use super::{text, theme, widgets};
+
+/// Width of undo and of redo.
+const STEP_WIDTH: f32 = 134.0;
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
@@ -14,13 +19,9 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
             files_ui(ui, state, commands);
             ui.add_space(6.0);
             let (undoable, redoable) = state.view.as_ref().map_or((None, None), |v| (v.undoable, v.redoable));
-            if widgets::icon_button(ui, Action::Undo, undoable.is_some(), |p, r, c| widgets::paint_turn(p, r, c, true)) {
-                commands.push(Command::Do(Action::Undo));
-            }
-            if widgets::icon_button(ui, Action::Redo, redoable.is_some(), |p, r, c| widgets::paint_turn(p, r, c, false)) {
-                commands.push(Command::Do(Action::Redo));
-            }
-            ui.add_space(14.0);
+            step_ui(ui, Action::Undo, undoable, commands);
+            step_ui(ui, Action::Redo, redoable, commands);
+            ui.add_space(10.0);
             // From the right, so that the middle gets what is left.
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 right_ui(ui, state, commands);
@@ -28,6 +29,27 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
             });
         });
     });
+}
+
+/// Undo or redo, with the step that it is about. As wide as the longest of them, so that nothing beside it moves.
+fn step_ui(ui: &mut Ui, action: Action, step: Option<Step>, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let label = action.entry().label;
+    let name = step.map_or_else(|| label.to_owned(), |step| format!("{label} {}", step.name()));
+    let sense = if step.is_some() { Sense::click() } else { Sense::hover() };
+    let (rect, response) = ui.allocate_exact_size(vec2(STEP_WIDTH, 28.0), sense);
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, step.is_some(), &name));
+    if (response.hovered() && step.is_some()) || response.has_focus() {
+        ui.painter().rect_filled(rect, 5.0, palette.raised);
+    }
+    let color = if step.is_some() { palette.text } else { palette.weak.gamma_multiply(0.5) };
+    let icon = Rect::from_center_size(pos2(rect.left() + 14.0, rect.center().y), vec2(14.0, 14.0));
+    widgets::paint_turn(ui.painter(), icon, color, action == Action::Undo);
+    let room = Rect::from_min_max(pos2(rect.left() + 26.0, rect.top()), pos2(rect.right() - 2.0, rect.bottom()));
+    widgets::paint_clipped(ui, room, &name, theme::normal(), color);
+    if widgets::hint(response, action).clicked() {
+        commands.push(Command::Do(action));
+    }
 }
 
 fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {

@@ -2,18 +2,20 @@
 
 mod rows;
 
+use std::collections::BTreeSet;
+
 use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use crate::engine::Model;
 use crate::graph::{Graph, ModuleId};
 use crate::measure::Outcome;
 use crate::onnx::TensorId;
-use crate::prune::{Recipe, Step};
+use crate::prune::{Amount, Recipe, Step};
 
 use super::commands::Command;
 use super::state::{AppState, Grouping};
 use super::widgets::Tick;
-use super::{text, theme, widgets};
+use super::{own, text, theme, widgets};
 use rows::{Heap, Listing, Row, What};
 
 /// Width of the bar that shows a module's sparsity.
@@ -38,7 +40,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
             return;
         }
         let outcome = state.view.as_ref().and_then(|v| v.figures.chosen().ok());
-        let seen = Seen { state, model, outcome, elements: rows::elements(model) };
+        let seen = Seen { state, model, outcome, elements: rows::elements(model), rows: &rows };
         ui.spacing_mut().item_spacing.y = 0.0;
         let mut area = egui::ScrollArea::vertical().auto_shrink(false);
         if let Some(at) = revealed(state, &rows, ui) {
@@ -111,6 +113,7 @@ struct Seen<'a> {
     outcome: Option<&'a Outcome>,
     /// Elements of all lines together.
     elements: u64,
+    rows: &'a [Row<'a>],
 }
 
 impl Seen<'_> {
@@ -154,7 +157,8 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
     };
     let (graph, palette, middle) = (&*model.graph, theme::palette(ui), line.middle);
     let Some(recipe) = &state.recipe else { return };
-    let is_selected = !is_group && state.selected.is_some_and(|id| graph.parameter(id).module == modules[0]);
+    let is_shown = state.selected.is_some_and(|id| graph.parameter(id).module == modules[0]);
+    let is_selected = !is_group && (is_shown || state.marked.contains(&modules[0]));
     if is_selected || response.hovered() {
         ui.painter().rect_filled(rect, 4.0, if is_selected { palette.selected } else { palette.raised });
     }
@@ -172,6 +176,9 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
         widgets::paint_lock(ui.painter(), pos2(label.right() - 2.0, middle), palette.weak);
         label.max.x -= 12.0;
     }
+    if let Some(own) = recipe.own[modules[0].0].filter(|_| !is_group) {
+        label.max.x -= paint_own(ui, pos2(label.right(), middle), own);
+    }
     if is_group {
         group_ui(ui, row, &line, label, (modules.len(), color));
         widgets::paint_right(ui, rect.right() - 6.0, middle, &seen.share(elements), theme::normal(), palette.weak);
@@ -184,14 +191,103 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
     }
     response.widget_info(|| WidgetInfo::selected(Role::TreeItem, true, is_selected, &*row.name));
     let clicked = response.clicked();
+    menu_ui(&response, seen, recipe, row, modules, commands);
     hover_ui(response, graph, row, outcome);
     if clicked {
+        let modifiers = ui.input(|i| i.modifiers);
         match &row.what {
             What::Group { key, .. } => commands.push(Command::Fold(key.clone())),
+            What::Module(id) if modifiers.command || modifiers.shift => {
+                commands.push(Command::Mark(marked(seen, *id, modifiers.shift)));
+            }
             What::Module(id) => commands.extend(state.first_parameter(*id).map(Command::Select)),
             What::Heap { .. } | What::Tensor(..) => {}
         }
     }
+}
+
+/// What is marked after a click with Control, which marks one more or one less, or with Shift, which marks all from the selected
+/// module to this one.
+fn marked(seen: &Seen<'_>, clicked: ModuleId, is_range: bool) -> BTreeSet<ModuleId> {
+    let Seen { state, model, rows, .. } = *seen;
+    let selected = state.selected.map(|id| model.graph.parameter(id).module);
+    if is_range {
+        let listed: Vec<ModuleId> = rows.iter().filter_map(|row| if let What::Module(id) = row.what { Some(id) } else { None }).collect();
+        let at = |id: ModuleId| listed.iter().position(|other| *other == id);
+        let (Some(from), Some(to)) = (selected.and_then(at), at(clicked)) else { return [clicked].into() };
+        return listed[from.min(to)..=from.max(to)].iter().copied().collect();
+    }
+    let mut marked = state.marked.clone();
+    if marked.is_empty() {
+        marked.extend(selected);
+    }
+    if !marked.remove(&clicked) {
+        marked.insert(clicked);
+    }
+    marked
+}
+
+/// What a right click offers: an amount of its own and a lock, for the module, for all that are marked with it, or for a group.
+fn menu_ui(response: &egui::Response, seen: &Seen<'_>, recipe: &Recipe, row: &Row<'_>, modules: &[ModuleId], commands: &mut Vec<Command>) {
+    let Seen { state, model, .. } = *seen;
+    let are_marked = matches!(row.what, What::Module(id) if state.marked.contains(&id));
+    let mut targets: Vec<ModuleId> = if are_marked { state.marked.iter().copied().collect() } else { modules.to_vec() };
+    targets.retain(|&m| is_prunable(&model.graph, m));
+    if targets.is_empty() {
+        return;
+    }
+    let menu = egui::Popup::context_menu(response).close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
+    menu.show(|ui| {
+        ui.set_min_width(300.0);
+        let title = match targets.as_slice() {
+            [one] => text::name(&model.graph.module(*one).name),
+            many => format!("{} modules", text::count(many.len() as u64)).into(),
+        };
+        ui.add(egui::Label::new(egui::RichText::new(title).font(theme::bold())).truncate());
+        ui.horizontal(|ui| {
+            ui.label("Own amount");
+            own::slider_ui(ui, state, recipe, &targets, "Own amount of these modules", commands);
+        });
+        let set = ui.button("Set own amount").on_hover_text("The method leaves it alone, and the others share what is left of the whole");
+        if set.clicked() {
+            own::set(recipe, &targets, Some(own::start(state, recipe, &targets)), commands);
+            commands.push(Command::EndDrag);
+            ui.close();
+        }
+        let has_own = targets.iter().any(|m| recipe.own[m.0].is_some());
+        let clear = ui.add_enabled(has_own, egui::Button::new("Clear own amount"));
+        if clear.on_hover_text("The method gives the amount again").clicked() {
+            own::set(recipe, &targets, None, commands);
+            commands.push(Command::EndDrag);
+            ui.close();
+        }
+        ui.separator();
+        let are_locked = targets.iter().all(|m| recipe.locked[m.0]);
+        let lock = ui.button(if are_locked { "Unlock" } else { "Lock" });
+        if lock.on_hover_text("Protect from pruning, whatever is ticked").clicked() {
+            let mut recipe = recipe.clone();
+            for target in &targets {
+                recipe.locked[target.0] = !are_locked;
+            }
+            commands.push(Command::Set(Box::new(recipe), Step::Lock));
+            ui.close();
+        }
+    });
+}
+
+/// An amount of a module's own, framed, that ends at `right`. Returns the room that it takes.
+fn paint_own(ui: &Ui, right: egui::Pos2, own: Amount) -> f32 {
+    let palette = theme::palette(ui);
+    let shown = match own {
+        Amount::Fraction(fraction) => text::percent(fraction),
+        Amount::Count(count) => text::count(count),
+    };
+    let galley = ui.painter().layout_no_wrap(shown, theme::small(), palette.text);
+    let frame = Rect::from_min_max(right - vec2(galley.size().x + 10.0, 8.0), right + vec2(0.0, 8.0));
+    ui.painter().rect_stroke(frame, 4.0, egui::Stroke::new(1.0, palette.weak), egui::StrokeKind::Inside);
+    let width = frame.width() + 6.0;
+    ui.painter().galley(frame.center() - galley.size() / 2.0, galley, palette.text);
+    width
 }
 
 /// A group's name, and how many are in it.
@@ -239,8 +335,13 @@ fn tensor_ui(ui: &mut Ui, model: &Model, heap: Heap, id: TensorId) {
     ui.weak(format!("Cannot be pruned: {}", heap.obstacle(tensor)));
 }
 
+/// Whether a module has a parameter that can be pruned.
+fn is_prunable(graph: &Graph, module: ModuleId) -> bool {
+    graph.module(module).parameters.iter().any(|&p| graph.parameter(p).obstacle().is_none())
+}
+
 fn tick_ui(ui: &mut Ui, recipe: &Recipe, graph: &Graph, row: &Row<'_>, modules: &[ModuleId], rect: Rect, commands: &mut Vec<Command>) {
-    let prunable = |m: &ModuleId| graph.module(*m).parameters.iter().any(|&p| graph.parameter(p).obstacle().is_none());
+    let prunable = |m: &ModuleId| is_prunable(graph, *m);
     let can = modules.iter().any(prunable);
     let (all, some) = ticks(recipe, modules);
     let shown = match (can, all, some) {

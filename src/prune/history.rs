@@ -111,7 +111,7 @@ impl Step {
             Self::Lock => "lock",
             Self::OwnAmount => "own amount",
             Self::Biases => "biases",
-            Self::Apply => "prune again",
+            Self::Apply => "keep masks",
             Self::Fix => "fix weights",
             Self::Reset => "reset",
             Self::Recipe => "recipe",

@@ -88,10 +88,10 @@ impl Recipe {
         Self { method: other.method, ..self.clone() } == *other
     }
 
-    /// The same, with nothing pruned.
+    /// The same, with nothing pruned: amounts of modules' own are gone, too.
     #[must_use]
     pub fn without_amount(&self) -> Self {
-        Self { amount: Amount::Fraction(0.0), ..self.clone() }
+        Self { amount: Amount::Fraction(0.0), own: vec![None; self.own.len()], ..self.clone() }
     }
 
     /// Whether a module may be pruned at all under this recipe.

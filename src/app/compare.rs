@@ -12,7 +12,7 @@ use super::state::AppState;
 use super::{chart, text, theme, widgets};
 
 /// Right edges of the columns of figures, from the right edge of the list.
-const EDGES: [f32; 6] = [0.0, 76.0, 142.0, 236.0, 288.0, 342.0];
+const EDGES: [f32; 6] = [0.0, 90.0, 146.0, 234.0, 282.0, 346.0];
 /// Least room for a name; the bar beside it is left out before the name is cut.
 const MIN_NAME: f32 = 190.0;
 /// Least length of that bar.
@@ -111,11 +111,11 @@ fn row_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, id: P
         widgets::paint_right(ui, right - edge, middle, cell, theme::normal(), color);
     }
     // Both sparsities on one scale: a bar for the applied method, a mark for the one beside it.
-    let room = rect.width() - EDGES[5] - 84.0;
+    let room = rect.width() - EDGES[5] - 76.0;
     let name_width = if room < MIN_NAME + MIN_BAR { room } else { (room * 0.6).max(MIN_NAME) };
     let name = Rect::from_min_max(pos2(rect.left() + 6.0, rect.top()), pos2(rect.left() + name_width, rect.bottom()));
     widgets::paint_path(ui, name, &text::name(&parameter.name), &theme::normal(), palette.text);
-    let bar = Rect::from_min_max(pos2(name.right() + 10.0, middle - 4.0), pos2(right - EDGES[5] - 72.0, middle + 4.0));
+    let bar = Rect::from_min_max(pos2(name.right() + 10.0, middle - 4.0), pos2(right - EDGES[5] - 66.0, middle + 4.0));
     if bar.width() >= MIN_BAR {
         widgets::paint_bar(ui.painter(), bar, sparsities[0].unwrap_or(0.0), palette.applied, palette);
         if let Some(beside) = sparsities[1] {

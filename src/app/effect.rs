@@ -181,6 +181,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
         // Where it failed, that was told above.
         if costs.failure.is_none() {
             widgets::section_title(ui, "Effect");
+            pair::obstacles_ui(ui, figures);
             ui.weak("Measuring …");
         }
         return;
@@ -329,21 +330,28 @@ fn paint_marker(painter: &egui::Painter, center: egui::Pos2, method: Method, col
     }
 }
 
+/// Width of a curve's sample with the room behind it.
+const SAMPLE: f32 = 22.0;
+
 /// Which methods are in the chart, and how each is drawn there: ticks and legend in one.
 fn ticks_ui(ui: &mut Ui, ticked: &[Method], pair: [Method; 2], commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(6.0, 0.0);
+        ui.spacing_mut().item_spacing = vec2(4.0, 0.0);
         for method in Method::ALL {
             let is_on = ticked.contains(&method);
             let name = format!("Curve of {}", text::method_within(method));
+            // A tick and its sample stay together.
+            if ui.available_size_before_wrap().x < widgets::tick_width(ui, text::method(method)) + SAMPLE + 4.0 {
+                ui.end_row();
+            }
             let response = widgets::tick_named(ui, is_on, true, text::method(method), &name);
             if response.on_hover_text(method.help()).clicked() {
                 commands.push(Command::TickCurve(method, !is_on));
             }
-            let (rect, _) = ui.allocate_exact_size(vec2(26.0, 24.0), Sense::hover());
+            let (rect, _) = ui.allocate_exact_size(vec2(SAMPLE, 24.0), Sense::hover());
             let color = if is_on { palette.among(method, pair) } else { palette.line };
-            let line = rect.center() - vec2(4.0, 0.0);
+            let line = rect.center() - vec2(2.0, 0.0);
             ui.painter().hline(line.x - 8.0..=line.x + 8.0, line.y, egui::Stroke::new(if method == pair[0] { 2.2 } else { 1.4 }, color));
             paint_marker(ui.painter(), line, method, color);
         }
@@ -362,7 +370,12 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         Criterion::Cosine if is_noise(costs) => "Mean cosine on noise",
         Criterion::Cosine => "Mean cosine",
     };
-    widgets::section_head(ui, &format!("{name} against amount"), |ui| {
+    let is_earlier = costs.curve.as_ref().and_then(|curve| curve.recipe.as_ref()).is_some_and(|of| {
+        let present = Recipe { amount: of.amount, ..figures.recipe.clone() };
+        !of.is_but_for_method(&present)
+    });
+    let of = if is_earlier { " · as the scope was before" } else { "" };
+    widgets::section_head(ui, &format!("{name} against amount{of}"), |ui| {
         if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
             commands.push(Command::Do(Action::MeasureCurve));
         }

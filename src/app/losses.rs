@@ -44,7 +44,11 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures,
         return;
     };
     if rows.is_empty() {
-        ui.weak("Nothing is in the scope.");
+        if figures.scope.is_empty() {
+            ui.weak("Nothing is in the scope.");
+        } else {
+            pair::obstacles_ui(ui, figures);
+        }
         return;
     }
     let is_present = losses.recipe.is_but_for_method(&figures.recipe);

@@ -36,9 +36,12 @@ pub(super) fn slider_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, targets:
     };
     let palette = super::theme::palette(ui);
     ui.visuals_mut().widgets.inactive.bg_fill = palette.line;
+    // The handle is no higher than the text beside it.
+    let height = std::mem::replace(&mut ui.spacing_mut().interact_size.y, 18.0);
     ui.spacing_mut().slider_width = (ui.available_width() - FIELD - 8.0).clamp(40.0, 180.0);
     let before = percent;
     let slider = ui.add(egui::Slider::new(&mut percent, 0.0..=100.0).step_by(100.0 / STEPS).show_value(false));
+    ui.spacing_mut().interact_size.y = height;
     slider.widget_info(|| WidgetInfo::slider(true, percent, format!("{name}, slider")));
     let field = ui.add(egui::DragValue::new(&mut percent).range(0.0..=100.0).speed(0.2).fixed_decimals(1).suffix("\u{2009}%"));
     field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, name));

@@ -14,7 +14,7 @@ use super::{chart, text, theme, widgets};
 /// Width of a picker, whatever is chosen: nothing beside it moves.
 const PICKER: f32 = 122.0;
 /// Width of its list.
-const LIST: f32 = 600.0;
+const LIST: f32 = 640.0;
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
     let weak = theme::palette(ui).weak;

@@ -1,6 +1,6 @@
 //! Tab “Sparsity”: one bar per parameter in graph order, the other method as a line, and where the two differ.
 
-use eframe::egui::{self, Rect, Ui, pos2, vec2};
+use eframe::egui::{self, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 use egui_plot::{Bar, BarChart, Line, LineStyle, PlotPoints};
 
 use crate::engine::Model;
@@ -58,9 +58,12 @@ fn remark_ui(ui: &Ui, state: &AppState, figures: &Figures, place: Rect) {
         Err(why) => text::sentence(&why.to_string()),
     };
     let color = theme::palette(ui).weak;
-    let galley = ui.painter().layout(text, theme::normal(), color, place.width() * 0.8);
+    let galley = ui.painter().layout(text.clone(), theme::normal(), color, place.width() * 0.8);
     let at = place.center() - galley.size() / 2.0;
-    ui.painter().rect_filled(Rect::from_min_size(at, galley.size()).expand(8.0), 4.0, theme::palette(ui).ground);
+    let rect = Rect::from_min_size(at, galley.size());
+    let response = ui.interact(rect, ui.scope_id().with("remark"), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, &text));
+    ui.painter().rect_filled(rect.expand(8.0), 4.0, theme::palette(ui).ground);
     ui.painter().galley(at, galley, color);
 }
 

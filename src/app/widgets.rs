@@ -72,6 +72,11 @@ pub(super) fn tick_named(ui: &mut Ui, is_on: bool, is_enabled: bool, label: &str
     response
 }
 
+/// Width of a tick with its label.
+pub(super) fn tick_width(ui: &Ui, label: &str) -> f32 {
+    ui.painter().layout_no_wrap(label.to_owned(), theme::normal(), Color32::WHITE).size().x + 22.0
+}
+
 /// What a tick box shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tick {

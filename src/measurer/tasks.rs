@@ -94,22 +94,26 @@ impl Inside {
         }
     }
 
-    /// Measures these methods over all amounts, apart from what is known already.
+    /// Measures these methods over all amounts, apart from what is known already; where all of it is, once more.
     pub(super) fn start_curve(&mut self, state: State, methods: &[Method]) {
         let is_same = |of: &State| {
             let recipe = Recipe { method: state.recipe.method, amount: state.recipe.amount, ..of.recipe.clone() };
             of.with(recipe) == state
         };
         let known = self.curve.take().filter(|(of, _)| is_same(of)).map(|(_, curve)| curve.points).unwrap_or_default();
-        let wanted: Vec<Method> = Method::ALL.into_iter().filter(|m| methods.contains(m) || known.of(*m).is_some()).collect();
-        let points = PerMethod::new(&wanted, |method| known.of(method).cloned().unwrap_or_default());
-        let is_known = |method: Method, amount: f64| known.of(method).is_some_and(|points| points.iter().any(|(a, _)| *a == amount));
-        let mut left: Vec<(Method, f64)> = coarse_to_fine(CURVE_LEVELS)
-            .into_iter()
-            .flat_map(|amount| methods.iter().map(move |&method| (method, amount)))
-            .filter(|&(method, amount)| !is_known(method, amount))
-            .collect();
+        let cases = || coarse_to_fine(CURVE_LEVELS).into_iter().flat_map(|amount| methods.iter().map(move |&method| (method, amount)));
+        let is_known = |(method, amount): (Method, f64)| known.of(method).is_some_and(|points| points.iter().any(|(a, _)| *a == amount));
+        let mut left: Vec<(Method, f64)> = cases().filter(|case| !is_known(*case)).collect();
+        let is_again = left.is_empty();
+        if is_again {
+            left.extend(cases());
+        }
         left.reverse();
+        let wanted: Vec<Method> = Method::ALL.into_iter().filter(|m| methods.contains(m) || known.of(*m).is_some()).collect();
+        let points = PerMethod::new(&wanted, |method| {
+            let is_dropped = is_again && methods.contains(&method);
+            known.of(method).filter(|_| !is_dropped).cloned().unwrap_or_default()
+        });
         self.curve = Some((state.clone(), Curve { recipe: Some(state.recipe.clone()), points }));
         if !left.is_empty() {
             self.add_task(Task::Curve { state, total: left.len(), left });

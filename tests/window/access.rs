@@ -18,7 +18,7 @@ fn every_control_has_a_name() {
     let check = |window: &Window, place: &str| {
         let unnamed = window.harness.unnamed_widgets();
         assert!(unnamed.is_empty(), "{place}: {unnamed:?}");
-        for role in [Role::Button, Role::CheckBox, Role::TextInput, Role::Tab, Role::RadioButton, Role::TreeItem] {
+        for role in [Role::Button, Role::CheckBox, Role::ComboBox, Role::TextInput, Role::Tab, Role::RadioButton, Role::TreeItem] {
             let mut names: Vec<String> = window.harness.query_all_by_role(role).filter_map(|n| n.accesskit_node().label()).collect();
             let all = names.len();
             names.sort();
@@ -55,14 +55,15 @@ fn every_button_has_a_tooltip() {
     let mut window = Window::demo();
     window.set_percent("50");
     window.click(Role::Tab, "Table");
-    let controls: Vec<(Role, String)> = [Role::Button, Role::CheckBox, Role::RadioButton, Role::Tab, Role::TextInput, Role::Slider]
-        .into_iter()
-        .flat_map(|role| {
-            window.harness.query_all_by_role(role).map(move |n| (role, n.accesskit_node().label().unwrap())).collect::<Vec<_>>()
-        })
-        // One of the many ticks stands for the others.
-        .filter(|(_, name)| !name.starts_with("Prune ") || name == "Prune Conv2d")
-        .collect();
+    let controls: Vec<(Role, String)> =
+        [Role::Button, Role::CheckBox, Role::ComboBox, Role::RadioButton, Role::Tab, Role::TextInput, Role::Slider]
+            .into_iter()
+            .flat_map(|role| {
+                window.harness.query_all_by_role(role).map(move |n| (role, n.accesskit_node().label().unwrap())).collect::<Vec<_>>()
+            })
+            // One of the many ticks stands for the others.
+            .filter(|(_, name)| !name.starts_with("Prune ") || name == "Prune Conv2d")
+            .collect();
     assert!(controls.len() > 15, "{controls:?}");
     let count = |window: &Window| window.harness.root().children_recursive().count();
     let mut bare = Vec::new();

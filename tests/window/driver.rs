@@ -186,6 +186,23 @@ impl Window {
         self.harness.step();
     }
 
+    /// Chooses a method in the picker of what is applied.
+    pub(super) fn apply(&mut self, method: &str) {
+        self.click(Role::ComboBox, "Applied method");
+        self.click(Role::RadioButton, method);
+    }
+
+    /// Chooses the method beside it.
+    pub(super) fn compare(&mut self, method: &str) {
+        self.click(Role::ComboBox, "Method beside");
+        self.click(Role::RadioButton, method);
+    }
+
+    /// The applied method and the one beside it, as the figures have them.
+    pub(super) fn pair(&self) -> Vec<Method> {
+        self.figures().outcomes.iter().map(|(method, _)| method).collect()
+    }
+
     /// Types over what a field holds.
     pub(super) fn type_into(&mut self, field: &str, text: &str) {
         self.node(Role::TextInput, field).focus();
@@ -254,7 +271,7 @@ impl Window {
     pub(super) fn assert_as_session(&self, file: &str) {
         let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
         session.set(self.recipe().clone(), Step::Amount).unwrap();
-        assert_eq!(self.figures(), &session.engine().figures(session.state(), &Method::PAIR));
+        assert_eq!(self.figures(), &session.engine().figures(session.state(), &self.pair()));
     }
 
     /// The dialogs opened so far.

@@ -189,7 +189,7 @@ fn opening_asks_when_fixed_weights_are_not_saved() {
 fn lines(csv: &str) -> Vec<Vec<String>> {
     let mut lines = csv.split_terminator('\n').map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
     let head = lines.next().unwrap();
-    assert_eq!((head[0].as_str(), head[7].as_str(), head[12].as_str()), ("parameter", "elements", "global_pruned"));
+    assert_eq!((head[0].as_str(), head[7].as_str(), head[9].as_str()), ("parameter", "elements", "global_pruned"));
     lines.collect()
 }
 

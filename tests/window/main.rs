@@ -9,6 +9,7 @@ mod driver;
 mod effect;
 mod files;
 mod images;
+mod methods;
 mod names;
 mod opening;
 mod picker;

@@ -78,7 +78,7 @@ fn a_lock_protects_a_module() {
     // Neither its type's tick nor another method changes that.
     window.click(Role::CheckBox, "Prune Conv2d");
     window.click(Role::CheckBox, "Prune Conv2d");
-    window.click(Role::RadioButton, "Layer-wise");
+    window.apply("Layer-wise");
     window.wait("layer-wise figures", |s| s.view.as_ref().unwrap().figures.recipe.method == Method::LayerWise);
     assert_eq!(window.figures().of(Method::LayerWise).unwrap().masked[id.0], 0);
     window.click(Role::CheckBox, "Lock this module");
@@ -113,7 +113,7 @@ fn the_slider_is_dragged_and_a_drag_is_one_step() {
     window.harness.drop_at(window.slider_at(0.8));
     window.wait("figures at 80 %", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(0.8));
     for amount in [0.5, 0.0] {
-        window.button("Undo");
+        window.button("Undo amount");
         window.wait("the amount before", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(amount));
     }
     assert!(window.state().view.as_ref().unwrap().undoable.is_none());
@@ -186,19 +186,6 @@ fn what_is_no_amount_is_told_and_changes_nothing() {
         assert_eq!(window.recipe(), &before.recipe, "{field} “{text}”");
         assert_eq!(window.figures(), &before, "{field} “{text}”");
     }
-}
-
-#[test]
-fn methods_are_switched_by_button_and_by_key() {
-    let mut window = Window::demo();
-    window.set_percent("20");
-    window.click(Role::RadioButton, "Layer-wise");
-    window.wait("layer-wise", |s| s.view.as_ref().unwrap().figures.recipe.method == Method::LayerWise);
-    window.assert_as_session(DEMO);
-    assert_eq!(window.node(Role::RadioButton, "Layer-wise").accesskit_node().toggled(), Some(Toggled::True));
-    window.press(super::driver::CONTROL, Key::M);
-    window.wait("global", |s| s.view.as_ref().unwrap().figures.recipe.method == Method::Global);
-    assert_eq!(window.node(Role::RadioButton, "Layer-wise").accesskit_node().toggled(), Some(Toggled::False));
 }
 
 #[test]

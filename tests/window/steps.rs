@@ -34,7 +34,7 @@ fn weights_are_fixed_undone_and_fixed_again() {
     assert_eq!(zeros(window.state()), 1_240_373);
     assert!(window.says("weights fixed") && window.says("• mobilenetv4_digits.onnx"));
 
-    window.button("Undo");
+    window.button("Undo fix weights");
     window.wait("masks again", |s| !is_fixed(s));
     assert_eq!(window.figures(), &masked);
     assert!(!window.says("• mobilenetv4_digits.onnx"));
@@ -43,7 +43,7 @@ fn weights_are_fixed_undone_and_fixed_again() {
     assert!(window.node(Role::Button, "Redo").accesskit_node().is_disabled());
     window.press(CONTROL, Key::Z);
     window.wait("masks again", |s| !is_fixed(s));
-    window.button("Redo");
+    window.button("Redo fix weights");
     window.wait("fixed weights again", is_fixed);
 
     // After that the zeros are simply the smallest.
@@ -92,7 +92,7 @@ fn every_kind_of_step_is_undone_in_turn() {
     let mut window = Window::demo();
     let start = window.recipe().clone();
     window.set_percent("50");
-    window.click(Role::RadioButton, "Layer-wise");
+    window.apply("Layer-wise");
     window.click(Role::CheckBox, "Biases");
     window.click(Role::CheckBox, "Prune conv_stem");
     window.click(Role::CheckBox, "Lock this module");

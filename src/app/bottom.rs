@@ -22,7 +22,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
         ui.horizontal_centered(|ui| status_ui(ui, state, commands));
     });
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(16, 12));
-    egui::Panel::bottom("controls").exact_size(92.0).frame(frame).resizable(false).show(ui, |ui| {
+    egui::Panel::bottom("controls").exact_size(94.0).frame(frame).resizable(false).show(ui, |ui| {
         let Some(recipe) = &state.recipe else { return };
         ui.spacing_mut().item_spacing.y = 4.0;
         ui.allocate_ui_with_layout(vec2(ui.available_width(), 30.0), Layout::left_to_right(Align::Center), |ui| {
@@ -141,7 +141,7 @@ impl WithLabel for WidgetInfo {
 
 fn percent_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
     let shown = text::percent(state.fraction());
-    match amount_field(ui, "Amount in percent", shown, state.percent_text.as_ref(), 56.0) {
+    match amount_field(ui, "Amount in percent", shown, state.percent_text.as_ref(), 64.0) {
         FieldResult::Nothing => {}
         FieldResult::Edit(text) => commands.push(Command::PercentText(Some(text))),
         FieldResult::Leave => commands.push(Command::PercentText(None)),

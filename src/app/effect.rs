@@ -331,7 +331,7 @@ fn paint_marker(painter: &egui::Painter, center: egui::Pos2, method: Method, col
 }
 
 /// Width of a curve's sample with the room behind it.
-const SAMPLE: f32 = 22.0;
+const SAMPLE: f32 = 24.0;
 
 /// Which methods are in the chart, and how each is drawn there: ticks and legend in one.
 fn ticks_ui(ui: &mut Ui, ticked: &[Method], pair: [Method; 2], commands: &mut Vec<Command>) {
@@ -389,7 +389,7 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
         return;
     };
     let dense = costs.cost.as_ref().and_then(|c| criterion.of(&c.dense));
-    let plot = chart::fixed_plot("curve", 170.0)
+    let plot = chart::fixed_plot("curve", 200.0)
         .show_axes([true, true])
         .show_grid([false, true])
         .grid_color(palette.line)

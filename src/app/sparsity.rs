@@ -183,7 +183,10 @@ fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figure
     let palette = theme::palette(ui);
     let Some([applied, beside]) = pair::outcomes(figures) else {
         let top = ui.cursor().top();
-        pair::obstacles_ui(ui, figures);
+        // Of the applied method the chart above says it.
+        if figures.chosen().is_ok() {
+            pair::obstacles_ui(ui, figures);
+        }
         ui.add_space((height - (ui.cursor().top() - top)).max(0.0));
         return;
     };
@@ -230,9 +233,9 @@ fn results_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
         return;
     };
     widgets::section_title(ui, &what);
-    let last = match state.costs.work_zeroed(figures) {
-        Some(share) => ("Multiply-accumulates zeroed", text::percent(share)),
-        None => ("Model zeroed", figures.chosen().map_or("–".into(), |o| share(o.model_zeros))),
+    let last = match &state.costs.work {
+        Some(Ok(_)) => ("Multiply-accumulates zeroed", state.costs.work_zeroed(figures).map_or("–".into(), text::percent)),
+        _ => ("Model zeroed", figures.chosen().map_or("–".into(), |o| share(o.model_zeros))),
     };
     // The longest title has the room that it needs; the others share the rest.
     let longest = ui.painter().layout_no_wrap(last.0.to_owned(), theme::normal(), palette.text).size().x.ceil() + 2.0;

@@ -28,7 +28,7 @@ impl Method {
     /// Those that are shown side by side.
     pub const PAIR: [Self; 2] = [Self::LayerWise, Self::Global];
 
-    /// What it does, and when it is good with the paper that it is from: two sentences.
+    /// What it does, and when it is good with the paper that it is from, where there is one: two sentences.
     #[must_use]
     pub fn help(self) -> &'static str {
         match self {
@@ -38,19 +38,19 @@ impl Method {
             }
             Self::Global => {
                 "The smallest magnitudes of the whole scope go, wherever they are. \
-                 Good where layers have weights of like size; it can empty a layer whose weights are small (Han et al. 2015)."
+                 Good where layers have weights of like size; it can empty one whose weights are small (Frankle and Carbin 2019)."
             }
             Self::Lamp => {
                 "Each weight squared is divided by the sum of those squares of its layer that are no smaller, and the smallest go. \
-                 Good at high amounts, and it never empties a layer (LAMP, Lee et al. 2021)."
+                 Good at high amounts; no layer is emptied before all others (LAMP, Lee et al. 2021)."
             }
             Self::Norm => {
                 "Magnitudes are divided by the L2 norm of their layer, and the smallest of the whole scope go. \
-                 Good where layers differ in scale, as with BatchNorm folded in; the plain relative of LAMP (Lee et al. 2021)."
+                 Good where layers differ in scale, as with BatchNorm folded in; a plainer relative of LAMP."
             }
             Self::Erk => {
-                "Small and narrow layers keep more: their density follows the sum of their dimensions over the product. \
-                 Good where magnitudes mislead, for it looks at shapes alone (Erdős-Rényi-Kernel, Evci et al. 2020)."
+                "Erdős-Rényi-Kernel: small and narrow layers keep more, by the sum of their dimensions over the product. \
+                 Good where magnitudes mislead, for it looks at shapes alone (Evci et al. 2020)."
             }
             Self::UniformPlus => {
                 "Like layer-wise, but the first convolution stays whole and the last linear layer keeps at least a fifth. \

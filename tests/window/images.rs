@@ -4,8 +4,8 @@
 
 use std::panic::catch_unwind;
 
-use eframe::egui::Theme;
 use eframe::egui::accesskit::Role;
+use eframe::egui::{Key, Modifiers, Theme};
 use eframe::egui_wgpu::RendererOptions;
 use eframe::wgpu::DeviceType;
 use egui_kittest::kittest::Queryable;
@@ -57,6 +57,13 @@ fn views_look_as_they_did_in_the_dark() {
         window.click(Role::Tab, tab);
         compare(&mut window, &format!("{}_dark", tab.to_lowercase()));
     }
+    window.click(Role::Tab, "Sparsity");
+    window.click(Role::CheckBox, "Own amount");
+    window.wait("an amount of its own", |s| s.view.as_ref().unwrap().figures.recipe.own.iter().any(Option::is_some));
+    window.click(Role::ComboBox, "Applied method");
+    compare(&mut window, "methods_dark");
+    window.press(Modifiers::NONE, Key::Escape);
+    window.click(Role::CheckBox, "Own amount");
     window.click(Role::Tab, "Size and speed");
     window.wait("sizes", |s| s.costs.sizes.is_some() && s.costs.work.is_some());
     compare(&mut window, "size_dark");
@@ -72,6 +79,10 @@ fn views_look_as_they_did_in_the_light() {
 fn compare_effect(theme: Theme, name: &str) {
     let Some(mut window) = window(theme) else { return };
     choose_digits(&mut window);
+    for curve in ["Curve of LAMP", "Curve of norm", "Curve of ERK", "Curve of uniform+"] {
+        reveal(&mut window, Role::CheckBox, curve);
+        window.click(Role::CheckBox, curve);
+    }
     for work in ["Measure the curve", "Find", "Scan"] {
         reveal(&mut window, Role::Button, work);
         window.button(work);

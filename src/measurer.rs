@@ -21,7 +21,7 @@ use crate::engine::{Engine, EngineError, ModelId};
 use crate::evaluate::{EvaluateError, Evaluator, Scan};
 use crate::measure::ParameterSize;
 use crate::panics;
-use crate::prune::State;
+use crate::prune::{Norms, State};
 use crate::watch::{Token, Watch};
 pub use messages::{Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind};
 pub use saving::{Sizes, Timed};
@@ -85,8 +85,8 @@ impl Message {
                 Request::Curve(_) => is_task(TaskKind::Curve),
                 Request::Search(_) => is_task(TaskKind::Search),
                 Request::Time(_) => is_task(TaskKind::Time),
-                // A scan goes on.
-                Request::Scan => false,
+                // A scan goes on, and norms are the same.
+                Request::Scan | Request::Norms => false,
             },
             Self::Stop => work != Work::Position,
         }
@@ -178,6 +178,8 @@ struct Inside {
     /// Work that was asked for, the first of it going on.
     tasks: VecDeque<Task>,
     scan: Option<Scan>,
+    /// How large the inputs of the layers are over the images that are shown.
+    norms: Option<Arc<Norms>>,
     /// The curves so far, and the state that they are of, apart from method and amount.
     curve: Option<(State, Curve)>,
 }
@@ -219,6 +221,7 @@ impl Inside {
             dense_sizes: None,
             tasks: VecDeque::new(),
             scan: None,
+            norms: None,
             curve: None,
         }
     }
@@ -371,6 +374,11 @@ impl Inside {
             Request::Scan => {
                 if self.evaluator.is_some() && !self.tasks.iter().any(|task| task.kind() == TaskKind::Scan) {
                     self.add_task(Task::Scan);
+                }
+            }
+            Request::Norms => {
+                if self.evaluator.is_some() && !self.tasks.iter().any(|task| task.kind() == TaskKind::Norms) {
+                    self.add_task(Task::Norms);
                 }
             }
             Request::Search(drop) => {

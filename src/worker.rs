@@ -18,7 +18,8 @@ use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
 use crate::measurer::{Finding, Measurer, Position, Request};
 use crate::onnx::SaveError;
-use crate::prune::{Method, Recipe, State, Step};
+use crate::prune::{Method, Norms, Recipe, Score, State, Step};
+use crate::recipes::{self, Applied, RecipeError, RecipeFile};
 use crate::session::Session;
 use crate::watch::{Token, Watch};
 
@@ -52,6 +53,12 @@ pub enum Job {
     Save(PathBuf, Format, Overwrite),
     /// Save the table of figures.
     SaveTable(PathBuf, Overwrite),
+    /// Rank the elements by the scores in this file, or take over its masks.
+    ReadScores(PathBuf),
+    /// Do what this recipe says; where its scores need images, with these norms.
+    OpenRecipe(PathBuf, Option<Arc<Norms>>),
+    /// Save what was done as a recipe.
+    SaveRecipe(PathBuf, Overwrite),
     /// Save a text that the window made.
     SaveText(PathBuf, Arc<str>, Overwrite),
 }
@@ -83,6 +90,10 @@ pub enum Event {
     Changed(Box<View>),
     /// The parameter that is looked at.
     Looked(ParameterId, Look),
+    /// Names in a recipe, or in a file of scores, that the model does not have.
+    Missing(Vec<String>),
+    /// This recipe wants the norms of inputs, over these images where it says which.
+    WantsNorms(PathBuf, Option<PathBuf>),
     /// Files were written.
     Saved(Report),
     /// The table was written.
@@ -270,6 +281,9 @@ impl Job {
             Self::Redo => "Redo",
             Self::Look(_) => "Look at a parameter",
             Self::Save(..) => "Save",
+            Self::ReadScores(_) => "Read the scores",
+            Self::OpenRecipe(..) => "Open the recipe",
+            Self::SaveRecipe(..) => "Save the recipe",
             Self::SaveTable(..) | Self::SaveText(..) => "Save the table",
         }
     }
@@ -280,6 +294,7 @@ impl Job {
         match self {
             Self::Save(path, format, _) => Self::Save(path, format, Overwrite::Allow),
             Self::SaveTable(path, _) => Self::SaveTable(path, Overwrite::Allow),
+            Self::SaveRecipe(path, _) => Self::SaveRecipe(path, Overwrite::Allow),
             Self::SaveText(path, text, _) => Self::SaveText(path, text, Overwrite::Allow),
             other => other,
         }
@@ -435,9 +450,47 @@ impl Inside {
                 let text = export::csv(&session.model().graph, &figures);
                 return self.save_text(path, &text, overwrite);
             }
+            Job::ReadScores(path) => match recipes::read_scores(&path, &session.model().graph) {
+                Ok((given, missing)) => {
+                    let recipe = Recipe { score: Score::Given(Arc::new(given)), ..session.state().recipe.clone() };
+                    session.set(recipe, Step::Score)?;
+                    self.tell_missing(missing);
+                }
+                Err(error) => self.tell(Event::Failed { what: "Read the scores", message: error.to_string() }),
+            },
+            Job::OpenRecipe(path, norms) => {
+                watch.progress(0.0, "Applying the recipe");
+                let file = RecipeFile::read(&path);
+                let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
+                match file.and_then(|file| file.apply(session.engine(), norms.as_ref())) {
+                    Ok(Applied { state, missing }) => {
+                        session.go_to(state, Step::Recipe)?;
+                        self.tell_missing(missing);
+                    }
+                    Err(RecipeError::NoImages) => self.tell(Event::WantsNorms(path, images)),
+                    Err(RecipeError::Engine(error)) => return Err(error),
+                    Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
+                }
+            }
+            Job::SaveRecipe(path, overwrite) => {
+                let text = match RecipeFile::of(session.state(), &session.model().graph).text() {
+                    Ok(text) => text,
+                    Err(error) => {
+                        self.tell(Event::Failed { what: "Save the recipe", message: error.to_string() });
+                        return Ok(());
+                    }
+                };
+                return self.save_text(path, &text, overwrite);
+            }
             Job::SaveText(path, text, overwrite) => return self.save_text(path, &text, overwrite),
         }
         self.show()
+    }
+
+    fn tell_missing(&self, missing: Vec<String>) {
+        if !missing.is_empty() {
+            self.tell(Event::Missing(missing));
+        }
     }
 
     fn save_text(&self, path: PathBuf, text: &str, overwrite: Overwrite) -> Result<(), EngineError> {

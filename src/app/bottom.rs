@@ -2,8 +2,8 @@
 
 use eframe::egui::{self, Align, Layout, Ui, WidgetInfo, vec2};
 
-use crate::graph::Kind;
-use crate::prune::{Amount, AmountError, Method, PruneError, Recipe, Step};
+use crate::graph::{Kind, ParameterId};
+use crate::prune::{Amount, AmountError, Exempt, Method, PruneError, Recipe, Step};
 
 use super::commands::{Action, Command};
 use super::state::AppState;
@@ -13,6 +13,8 @@ use super::{recipe, text, theme, widgets};
 const STEPS: f64 = 1000.0;
 /// How many emptied parameters the status line names.
 const MAX_NAMED: usize = 2;
+/// How many lines what hovers over the status line has.
+const MAX_LINES: usize = 20;
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
@@ -243,7 +245,7 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
         format!("{} of the model", share(outcome.model_zeros, figures.model_elements)),
     ];
     if let Some(cut) = outcome.cut {
-        let what = if outcome.method == Method::Global { "|w| ≤" } else { "a score of" };
+        let what = if outcome.method == Method::Global && figures.recipe.is_by_magnitude() { "|w| ≤" } else { "a score of" };
         parts.push(format!("cut at {what} {}", text::number(cut)));
     }
     if outcome.pruned > 0 {
@@ -253,6 +255,13 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
         });
     }
     let view = state.view.as_ref();
+    let recipe = &figures.recipe;
+    if recipe.is_decided() {
+        parts.insert(
+            0,
+            if recipe.score.is_mask() { "The masks decide how many".to_owned() } else { format!("{} decides how many", recipe.pattern) },
+        );
+    }
     if view.is_some_and(|v| v.is_applied) {
         parts.push("on top of kept masks".to_owned());
     }
@@ -262,6 +271,15 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
     let line = parts.join(" · ");
     let names: Vec<_> = outcome.emptied.iter().map(|&id| text::name(&model.graph.parameter(id).name)).collect();
     ui.add(egui::Label::new(egui::RichText::new(line).color(palette.weak)).truncate());
+    let left_out = recipe.left_out(&model.graph);
+    if !left_out.is_empty() {
+        ui.label(egui::RichText::new(" · ").color(palette.weak));
+        let shown = if left_out.len() == 1 { "1 weight is left".to_owned() } else { format!("{} are left", left_out.len()) };
+        let line = |(id, why): &(ParameterId, Exempt)| format!("{}: {why}", text::name(&model.graph.parameter(*id).name));
+        let lines: Vec<String> = left_out.iter().take(MAX_LINES).map(line).collect();
+        let more = if left_out.len() > MAX_LINES { format!("\nand {} more", left_out.len() - MAX_LINES) } else { String::new() };
+        ui.label(egui::RichText::new(shown).color(palette.weak)).on_hover_text(format!("Left as they are:\n{}{more}", lines.join("\n")));
+    }
     if !names.is_empty() {
         let shown = match names.len() {
             1 => format!("{} is emptied", names[0]),

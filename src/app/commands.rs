@@ -21,6 +21,8 @@ pub(super) enum Command {
     Do(Action),
     OpenPath(PathBuf),
     Set(Box<Recipe>, Step),
+    /// Rank the elements by another score.
+    Score(ScoreChoice),
     /// Show this method beside the applied one; where it is the applied one, they change places.
     Compare(Method),
     /// Measure and draw the curve of this method, or no more.
@@ -61,6 +63,16 @@ pub(super) enum Command {
     Complain(String),
 }
 
+/// A score as it is chosen; what it needs is read or measured first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ScoreChoice {
+    Magnitude,
+    /// With this seed.
+    Random(u64),
+    Wanda,
+    File,
+}
+
 /// What a person answers to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -85,6 +97,8 @@ pub(super) enum Action {
     SaveTable,
     CopyTable,
     SaveChart,
+    OpenRecipe,
+    SaveRecipe,
     Undo,
     Redo,
     Fix,
@@ -123,7 +137,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 31] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -134,6 +148,8 @@ impl Action {
         Self::SaveTable,
         Self::CopyTable,
         Self::SaveChart,
+        Self::OpenRecipe,
+        Self::SaveRecipe,
         Self::Undo,
         Self::Redo,
         Self::Fix,
@@ -177,6 +193,12 @@ impl Action {
                 ("Copy the table", "All figures of the two methods on screen, as CSV, to the clipboard", Some(key(COMMAND_SHIFT, Key::C)))
             }
             Self::SaveChart => ("Chart as PNG…", "The middle of the window as a picture", Some(key(COMMAND_SHIFT, Key::P))),
+            Self::OpenRecipe => ("Open a recipe…", "Prune as a recipe says: a file that holds everything that decides the masks", None),
+            Self::SaveRecipe => (
+                "Save the recipe…",
+                "Everything that decides the masks, to be read, written by hand, and opened with this model or another",
+                None,
+            ),
             Self::Undo => ("Undo", "Take back the last step", Some(key(Modifiers::COMMAND, Key::Z))),
             Self::Redo => ("Redo", "Take the step again", Some(key(COMMAND_SHIFT, Key::Z))),
             Self::Fix => (

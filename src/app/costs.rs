@@ -148,6 +148,8 @@ impl Costs {
             Finding::Found(drop, found) => self.found = Some((drop, found)),
             Finding::Work(work) => self.work = Some(work),
             Finding::Sizes(sizes) => self.sizes = Some(sizes),
+            // What the window does with it, see [`super::App::logic`].
+            Finding::Norms(_) => {}
             Finding::Speed(timed) => self.timed = Some(timed),
             Finding::Progress(progress) => self.progress = progress,
             Finding::Failed(why) => self.failure = Some(why),

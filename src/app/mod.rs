@@ -35,18 +35,20 @@ mod weights;
 mod widgets;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use eframe::egui;
 
 use crate::atomic::Overwrite;
 use crate::device::DeviceChoice;
 use crate::export;
-use crate::measurer::Request;
-use crate::prune::{Recipe, Step};
+use crate::measurer::{Finding, Request};
+use crate::prune::{Norms, Recipe, Score, Step};
+use crate::recipes;
 use crate::worker::{Event, Job, Worker};
 
 use choosing::Choosing;
-use commands::{Action, Answer, Command};
+use commands::{Action, Answer, Command, ScoreChoice};
 pub use dialogs::{FileDialogs, FileQuestion, Purpose, Reply, SystemDialogs};
 use screenshot::{Screenshots, Shot};
 use state::{AfterUnsaved, Kept, Notice, Question, Tone};
@@ -130,6 +132,15 @@ fn is_of_images(path: &Path) -> bool {
     path.is_dir() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz") || e.eq_ignore_ascii_case("npy"))
 }
 
+/// What waits for the inputs of the layers to be measured.
+#[derive(Debug)]
+enum WaitsForNorms {
+    /// The score `wanda`, to be applied.
+    Score,
+    /// A recipe with it.
+    Recipe(PathBuf),
+}
+
 /// The window's program.
 pub struct App {
     state: AppState,
@@ -142,6 +153,8 @@ pub struct App {
     /// The picture of a mask, and what it was drawn from.
     mask_texture: module::MaskTexture,
     title: String,
+    /// What waits for the inputs of the layers to be measured.
+    waiting: Option<WaitsForNorms>,
     /// Whether the measurer was told to weigh the parameters.
     weighs: bool,
     /// A demo unpacked into a folder of its own lives as long as the window.
@@ -173,6 +186,7 @@ impl App {
             screenshots: Screenshots::default(),
             mask_texture: module::MaskTexture::default(),
             title: String::new(),
+            waiting: None,
             weighs: false,
             demo: None,
         };
@@ -252,6 +266,7 @@ impl App {
                 state.notices.retain(Notice::outlasts_pruning);
                 self.worker.send(Job::Set(recipe, step));
             }
+            Command::Score(choice) => self.score(choice),
             Command::Compare(method) => match &state.recipe {
                 Some(recipe) if recipe.method == method => self.act(ctx, Action::SwapMethods),
                 _ => {
@@ -322,6 +337,8 @@ impl App {
             Action::Open => self.ask(Purpose::Open),
             Action::OpenDemo => self.open_demo(),
             Action::SaveTable if has_model => self.ask(Purpose::Table),
+            Action::OpenRecipe if has_model => self.ask(Purpose::Recipe),
+            Action::SaveRecipe if has_model => self.ask(Purpose::SaveRecipe),
             Action::SaveChart if has_model => self.ask(Purpose::Chart),
             Action::CopyTable => {
                 if let Some((model, figures)) = self.state.shown() {
@@ -420,12 +437,20 @@ impl App {
         // Some dialogs give back what was typed, without the extension. A dialog that confirmed replacing that other name did
         // not ask for this one.
         let path = match (purpose, path.extension()) {
-            (Purpose::Open | Purpose::Images | Purpose::Labels, _) | (_, Some(_)) => path,
+            (Purpose::Open | Purpose::Images | Purpose::Labels | Purpose::Recipe | Purpose::Scores, _) | (_, Some(_)) => path,
             _ => path.with_extension(purpose.extension()),
         };
         match purpose {
             Purpose::Open => self.open_path(path),
-            Purpose::Images => self.worker.measure(Request::Images(path)),
+            Purpose::Images => {
+                self.worker.measure(Request::Images(path));
+                if self.waiting.is_some() {
+                    self.worker.measure(Request::Norms);
+                }
+            }
+            Purpose::Recipe => self.worker.send(Job::OpenRecipe(path, None)),
+            Purpose::SaveRecipe => self.worker.send(Job::SaveRecipe(path, Overwrite::Refuse)),
+            Purpose::Scores => self.worker.send(Job::ReadScores(path)),
             Purpose::Labels => self.worker.measure(Request::Labels(path)),
             Purpose::Save(format) => self.worker.send(Job::Save(path, format, Overwrite::Refuse)),
             Purpose::Table => self.worker.send(Job::SaveTable(path, Overwrite::Refuse)),
@@ -440,6 +465,47 @@ impl App {
                     self.screenshots.take(ctx, area, path);
                 }
             }
+        }
+    }
+
+    /// Ranks by another score, once what it needs is there.
+    fn score(&mut self, choice: ScoreChoice) {
+        let score = match choice {
+            ScoreChoice::Magnitude => Score::Magnitude,
+            ScoreChoice::Random(seed) => Score::Random(seed),
+            ScoreChoice::File => return self.ask(Purpose::Scores),
+            ScoreChoice::Wanda => return self.want_norms(WaitsForNorms::Score, None),
+        };
+        self.use_score(score);
+    }
+
+    fn use_score(&mut self, score: Score) {
+        if let Some(recipe) = &self.state.recipe {
+            let recipe = Recipe { score, ..recipe.clone() };
+            self.commands.push(Command::Set(Box::new(recipe), Step::Score));
+        }
+    }
+
+    /// Has the inputs of the layers measured, on these images or on those that are shown; where there are none, they are asked for.
+    fn want_norms(&mut self, waiting: WaitsForNorms, images: Option<PathBuf>) {
+        self.waiting = Some(waiting);
+        let is_shown = self.state.costs.shown.as_ref().is_some_and(|shown| shown.path.is_some());
+        match images {
+            Some(images) if self.state.costs.shown.as_ref().and_then(|shown| shown.path.as_ref()) != Some(&images) => {
+                self.worker.measure(Request::Images(images));
+                self.worker.measure(Request::Norms);
+            }
+            _ if is_shown => self.worker.measure(Request::Norms),
+            _ => self.ask(Purpose::Images),
+        }
+    }
+
+    /// Goes on with what waited for the inputs of the layers.
+    fn take_norms(&mut self, norms: Arc<Norms>) {
+        match self.waiting.take() {
+            Some(WaitsForNorms::Score) => self.use_score(Score::Wanda(norms)),
+            Some(WaitsForNorms::Recipe(path)) => self.worker.send(Job::OpenRecipe(path, Some(norms))),
+            None => {}
         }
     }
 
@@ -470,6 +536,9 @@ impl App {
             Some(path) if self.state.model.is_some() && is_of_images(&path) => {
                 self.state.kept.tab = Tab::Effect;
                 self.worker.measure(Request::Images(path));
+            }
+            Some(path) if self.state.model.is_some() && path.extension().is_some_and(|e| e.eq_ignore_ascii_case(recipes::EXTENSION)) => {
+                self.worker.send(Job::OpenRecipe(path, None));
             }
             Some(path) => self.commands.push(Command::OpenPath(path)),
             None => {}
@@ -512,6 +581,12 @@ impl eframe::App for App {
     fn logic(&mut self, ctx: &egui::Context, _: &mut eframe::Frame) {
         self.worker.flush();
         while let Some(told) = self.worker.poll() {
+            match &told.event {
+                Event::Measured(Finding::Norms(norms)) => self.take_norms(norms.clone()),
+                Event::Measured(Finding::Failed(_)) | Event::Opened(_) => self.waiting = None,
+                Event::WantsNorms(recipe, images) => self.want_norms(WaitsForNorms::Recipe(recipe.clone()), images.clone()),
+                _ => {}
+            }
             let is_demo = match &told.event {
                 Event::Opened(model) => {
                     self.mask_texture = module::MaskTexture::default();

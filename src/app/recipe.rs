@@ -4,9 +4,9 @@
 
 use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
-use crate::prune::{Method, Recipe, Step};
+use crate::prune::{self, LARGEST_GROUP, Method, Norm, Pattern, Recipe, Score, Step};
 
-use super::commands::{Action, Command};
+use super::commands::{Action, Command, ScoreChoice};
 use super::pair::Side;
 use super::state::AppState;
 use super::{chart, text, theme, widgets};
@@ -29,6 +29,115 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mu
     if widgets::icon_button(ui, Action::SwapMethods, true, widgets::paint_swap) {
         commands.push(Command::Do(Action::SwapMethods));
     }
+    ui.add_space(8.0);
+    score_ui(ui, recipe, commands);
+    ui.add_space(8.0);
+    pattern_ui(ui, recipe, commands);
+}
+
+/// What ranks the elements, and the seed where it is chance.
+fn score_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
+    ui.label(egui::RichText::new("Score").color(theme::palette(ui).weak));
+    let (chosen, seed) = match &recipe.score {
+        Score::Magnitude => (ScoreChoice::Magnitude, None),
+        Score::Random(seed) => (ScoreChoice::Random(*seed), Some(*seed)),
+        Score::Wanda(_) => (ScoreChoice::Wanda, None),
+        Score::Given(_) => (ScoreChoice::File, None),
+    };
+    let help = |choice| match choice {
+        ScoreChoice::Magnitude => Score::Magnitude.help(),
+        ScoreChoice::Random(seed) => Score::Random(seed).help(),
+        ScoreChoice::Wanda => Score::WANDA_HELP,
+        ScoreChoice::File => Score::GIVEN_HELP,
+    };
+    let file = match &recipe.score {
+        Score::Given(given) => given.path.file_name().map(|name| text::name(&name.to_string_lossy()).into_owned()),
+        _ => None,
+    };
+    let entries = [
+        (ScoreChoice::Magnitude, "Magnitude"),
+        (ScoreChoice::Random(seed.unwrap_or(0)), "Random"),
+        (ScoreChoice::Wanda, "Wanda"),
+        (ScoreChoice::File, "From a file…"),
+    ]
+    .map(|(value, name)| Entry { value, name, help: help(value) });
+    let tooltip = "What ranks the elements: the smallest go first";
+    let score = Picker { name: "Score", tooltip, chosen, swatch: None, shown: file, width: 112.0 };
+    let clicked = picker(ui, &score, &entries);
+    // Another file can be chosen in place of one.
+    if let Some(choice) = clicked.filter(|&choice| choice != chosen || choice == ScoreChoice::File) {
+        commands.push(Command::Score(choice));
+    }
+    if let Some(seed) = seed {
+        let mut edited = seed;
+        let field = ui.add(egui::DragValue::new(&mut edited).speed(0.1));
+        field.widget_info(|| WidgetInfo::drag_value(true, seed as f64).with_name("Seed"));
+        let field = widgets::hint_above(field, "Seed: another number is another draw");
+        if field.changed() && edited != seed {
+            commands.push(Command::Score(ScoreChoice::Random(edited)));
+        }
+    }
+}
+
+/// Which elements go together, and the numbers of a pattern that has some.
+fn pattern_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
+    let weak = theme::palette(ui).weak;
+    ui.label(egui::RichText::new("Pattern").color(weak));
+    let norm = if let Pattern::Slices { norm, .. } = recipe.pattern { norm } else { Norm::L2 };
+    let groups = if let Pattern::Groups { .. } = recipe.pattern { recipe.pattern } else { Pattern::Groups { keep: 2, of: 4 } };
+    let slices = |side| Pattern::Slices { norm, side };
+    let entries = [
+        (Pattern::Elements, "Elements"),
+        (groups, "N:M groups"),
+        (slices(prune::Side::Outputs), "Filters"),
+        (slices(prune::Side::Inputs), "Inputs"),
+    ]
+    .map(|(value, name)| Entry { value, name, help: value.help() });
+    let tooltip = "Which elements may go together";
+    let chosen = recipe.pattern;
+    let clicked = picker(ui, &Picker { name: "Pattern", tooltip, chosen, swatch: None, shown: None, width: 112.0 }, &entries);
+    let mut next = clicked.unwrap_or(chosen);
+    match &mut next {
+        Pattern::Elements => {}
+        Pattern::Groups { keep, of } => {
+            let highest = *of - 1;
+            number_ui(ui, keep, 1..=highest, ("Kept of a group", "N: so many of every group stay, the largest"));
+            ui.label(egui::RichText::new(":").color(weak));
+            number_ui(ui, of, 2..=LARGEST_GROUP, ("Length of a group", "M: so many consecutive inputs are a group"));
+            *keep = (*keep).min(*of - 1);
+        }
+        Pattern::Slices { norm, .. } => {
+            let names = [(Norm::L1, "L1"), (Norm::L2, "L2"), (Norm::Max, "L∞")];
+            for (value, name) in names {
+                let button = ui.selectable_label(*norm == value, name);
+                let button = widgets::hint_above(button, "By what whole slices are compared");
+                if button.clicked() {
+                    *norm = value;
+                }
+            }
+        }
+    }
+    if next != chosen {
+        commands.push(Command::Set(Box::new(Recipe { pattern: next, ..recipe.clone() }), Step::Pattern));
+    }
+}
+
+fn number_ui(ui: &mut Ui, value: &mut u8, range: std::ops::RangeInclusive<u8>, (name, tooltip): (&str, &str)) {
+    ui.spacing_mut().interact_size.x = 30.0;
+    let field = ui.add(egui::DragValue::new(value).range(range).speed(0.05));
+    field.widget_info(|| WidgetInfo::drag_value(true, f64::from(*value)).with_name(name));
+    widgets::hint_above(field, tooltip);
+}
+
+trait WithName {
+    fn with_name(self, name: &str) -> Self;
+}
+
+impl WithName for WidgetInfo {
+    fn with_name(mut self, name: &str) -> Self {
+        self.label = Some(name.to_owned());
+        self
+    }
 }
 
 fn method_picker(ui: &mut Ui, side: Side, chosen: Method) -> Option<Method> {
@@ -37,7 +146,8 @@ fn method_picker(ui: &mut Ui, side: Side, chosen: Method) -> Option<Method> {
         Side::Beside => ("Method beside", "What the applied method is compared with, at the same amount; a line in every chart"),
     };
     let entries = Method::ALL.map(|method| Entry { value: method, name: text::method(method), help: method.help() });
-    picker(ui, &Picker { name, tooltip, chosen, swatch: Some(side) }, &entries)
+    let methods = Picker { name, tooltip, chosen, swatch: Some(side), shown: None, width: PICKER };
+    picker(ui, &methods, &entries).filter(|method| *method != chosen)
 }
 
 /// What a picker is called, and what it shows while it is closed.
@@ -47,6 +157,9 @@ struct Picker<T> {
     chosen: T,
     /// The colour of what is chosen, where it has one.
     swatch: Option<Side>,
+    /// What is shown in place of its name.
+    shown: Option<String>,
+    width: f32,
 }
 
 /// One of a picker's list.
@@ -60,8 +173,9 @@ struct Entry<T> {
 /// A button that shows what is chosen and opens a list, in which every entry says what it does. Returns what was clicked.
 fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, entries: &[Entry<T>]) -> Option<T> {
     let palette = theme::palette(ui);
-    let (rect, response) = ui.allocate_exact_size(vec2(PICKER, 28.0), Sense::click());
+    let (rect, response) = ui.allocate_exact_size(vec2(picker.width, 28.0), Sense::click());
     let shown = entries.iter().find(|entry| entry.value == picker.chosen).map_or("", |entry| entry.name);
+    let shown = picker.shown.as_deref().unwrap_or(shown);
     response.widget_info(|| {
         let mut info = WidgetInfo::labeled(Role::ComboBox, true, picker.name);
         info.current_text_value = Some(shown.to_owned());
@@ -89,7 +203,7 @@ fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, entries: &[Entry
             }
         }
     });
-    clicked.filter(|value| *value != picker.chosen)
+    clicked
 }
 
 /// A name with what it means under it.

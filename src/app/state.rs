@@ -305,6 +305,12 @@ impl AppState {
             }
             Event::Looked(id, look) => self.looked(id, look),
             Event::Saved(report) => self.tell(saved(&report)),
+            Event::Missing(names) => {
+                let text = format!("this model has none of these, and they were left out: {}", names.join(", "));
+                self.tell(Notice { tone: Tone::Remark, title: "Not in this model".into(), text });
+            }
+            // What the window does about it, see [`super::App::logic`].
+            Event::WantsNorms(..) => {}
             Event::TableSaved(path) => self.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) }),
             Event::Occupied(path, job) => self.question = Some(Question::Replace(path, job)),
             Event::Failed { what, message } => {

@@ -90,6 +90,13 @@ fn files_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
             }
         })
         .on_hover_text("Save the model as pruned now, the table, or the chart");
+        menu(ui, "Recipe", |ui| {
+            ui.set_min_width(200.0);
+            for action in [Action::OpenRecipe, Action::SaveRecipe] {
+                menu_item(ui, action, has_model, commands);
+            }
+        })
+        .on_hover_text("Everything that decides the masks, in a file");
     });
 }
 

@@ -8,7 +8,7 @@ use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{ClassOrder, Preprocess, RgbPicture};
 use crate::measure::{Effect, Loss};
 use crate::network::Work;
-use crate::prune::{Method, PerMethod, Recipe, State};
+use crate::prune::{Method, Norms, PerMethod, Recipe, State};
 
 /// Where the slider is, and what is looked at there.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,8 @@ pub enum Request {
     Weigh(bool),
     /// Time forward passes of so many images.
     Time(usize),
+    /// How large the inputs of the layers are, for the score `wanda`.
+    Norms,
 }
 
 /// Long work that was asked for.
@@ -65,6 +67,8 @@ pub enum TaskKind {
     Search,
     /// See [`Request::Time`].
     Time,
+    /// See [`Request::Norms`].
+    Norms,
 }
 
 impl TaskKind {
@@ -76,6 +80,7 @@ impl TaskKind {
             Self::Scan => "Sensitivity",
             Self::Search => "Search",
             Self::Time => "Speed",
+            Self::Norms => "Inputs of layers",
         }
     }
 }
@@ -165,6 +170,8 @@ pub enum Finding {
     Work(Result<Arc<Work>, String>),
     /// What the parameters weigh.
     Sizes(Arc<Sizes>),
+    /// How large the inputs of the layers are over the images that are shown.
+    Norms(Arc<Norms>),
     /// How long forward passes take.
     Speed(Box<Timed>),
     /// How far work that was asked for is, 0..=1; `None` when none is left.

@@ -135,6 +135,7 @@ impl Inside {
         // Of another model it is not.
         let _ = evaluator.choose_output(self.output.as_deref());
         self.evaluator = Some(evaluator);
+        self.norms = None;
         self.renew();
     }
 

@@ -7,7 +7,7 @@ use super::{Curve, Finding, Inside, Position, TaskKind};
 use crate::evaluate::{Criterion, EvaluateError, Found, Sensitivity, coarse_to_fine};
 use crate::graph::{Kind, Parameter, ParameterId};
 use crate::prune::{Amount, Method, PerMethod, Recipe, State};
-use crate::watch::Token;
+use crate::watch::{Token, Watch};
 
 /// A curve's amounts are `1 / 2^4` apart at its finest.
 const CURVE_LEVELS: u32 = 4;
@@ -23,6 +23,7 @@ pub(super) enum Task {
     Scan,
     Search { position: Position, drop: f64, found: Vec<Found> },
     Time { state: State, batch: usize },
+    Norms,
 }
 
 impl Task {
@@ -32,7 +33,24 @@ impl Task {
             Self::Scan => TaskKind::Scan,
             Self::Search { .. } => TaskKind::Search,
             Self::Time { .. } => TaskKind::Time,
+            Self::Norms => TaskKind::Norms,
         }
+    }
+}
+
+/// Tells how far a task is while the measurer's parts are in use.
+struct TaskWatch<'a> {
+    progress: &'a (dyn Fn(f32) + Sync),
+    token: &'a Token,
+}
+
+impl Watch for TaskWatch<'_> {
+    fn progress(&self, done: f32, _: &str) {
+        (self.progress)(done);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.token.is_cancelled()
     }
 }
 
@@ -91,7 +109,28 @@ impl Inside {
                 Ok(is_done)
             }
             Task::Scan => self.scan(token),
+            Task::Norms => {
+                self.measure_norms(token)?;
+                Ok(true)
+            }
         }
+    }
+
+    /// Measures the inputs of the layers, once for a model and its images.
+    fn measure_norms(&mut self, token: &Token) -> Result<(), EvaluateError> {
+        let Some(evaluator) = &mut self.evaluator else { return Ok(()) };
+        let norms = match &self.norms {
+            Some(norms) => norms.clone(),
+            None => {
+                let path = self.images.as_ref().map(|images| images.path.clone()).unwrap_or_default();
+                let (tell, model) = (&self.tell, self.model);
+                let progress = |done| tell(model, Finding::Progress(Some((done, TaskKind::Norms))));
+                Arc::new(evaluator.norms(&path, &TaskWatch { progress: &progress, token })?)
+            }
+        };
+        self.norms = Some(norms.clone());
+        self.tell(Finding::Norms(norms));
+        Ok(())
     }
 
     /// Measures these methods over all amounts, apart from what is known already; where all of it is, once more.

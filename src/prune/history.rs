@@ -82,6 +82,10 @@ pub enum Step {
     Amount,
     /// Another method.
     Method,
+    /// Another score.
+    Score,
+    /// Another pattern.
+    Pattern,
     /// A tick.
     Tick,
     /// A lock.
@@ -107,6 +111,8 @@ impl Step {
         match self {
             Self::Amount => "amount",
             Self::Method => "method",
+            Self::Score => "score",
+            Self::Pattern => "pattern",
             Self::Tick => "ticks",
             Self::Lock => "lock",
             Self::OwnAmount => "own amount",

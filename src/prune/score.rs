@@ -59,6 +59,13 @@ impl PartialEq for Score {
 }
 
 impl Score {
+    /// What [`Score::Wanda`] does and when it is good.
+    pub const WANDA_HELP: &str = "Each weight times the size of the input that it multiplies, over your images; the smallest of every output \
+                                  go (Wanda, Sun et al. 2024). Good where inputs differ in size, as in transformers";
+
+    /// What [`Score::Given`] does and when it is good.
+    pub const GIVEN_HELP: &str = "Scores or masks that another program worked out, an array for every parameter: .npz, .npy or safetensors";
+
     /// In a few words: `magnitude`, `random:7`, `wanda`, or the file's path.
     #[must_use]
     pub fn name(&self) -> String {
@@ -67,6 +74,21 @@ impl Score {
             Self::Random(seed) => format!("random:{seed}"),
             Self::Wanda(_) => "wanda".into(),
             Self::Given(given) => given.path.display().to_string(),
+        }
+    }
+
+    /// What it does and when it is good, with the paper that it is from.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Magnitude => {
+                "The smallest weights go first (Han et al. 2015). Needs no images, and is hard to beat with a method that shares well"
+            }
+            Self::Random(_) => {
+                "Chance decides, the same for the same seed. What any other score has to beat, and a way to see how much a network bears"
+            }
+            Self::Wanda(_) => Self::WANDA_HELP,
+            Self::Given(_) => Self::GIVEN_HELP,
         }
     }
 

@@ -27,6 +27,12 @@ pub enum Purpose {
     Labels,
     /// Save a picture of the charts.
     Chart,
+    /// Open a recipe.
+    Recipe,
+    /// Save a recipe.
+    SaveRecipe,
+    /// Choose a file of scores or masks.
+    Scores,
 }
 
 /// What kind of path answers.
@@ -52,6 +58,8 @@ impl Purpose {
             Self::Images => ("Images", &["npz", "npy"]),
             Self::Labels => ("Labels", &["txt", "json", "csv", "tsv"]),
             Self::Chart => ("PNG picture", &["png"]),
+            Self::Recipe | Self::SaveRecipe => ("Recipe", &["toml"]),
+            Self::Scores => ("Scores or masks", &["npz", "npy", "safetensors"]),
         }
     }
 
@@ -67,15 +75,17 @@ impl Purpose {
             Self::Open => "Open a model".to_owned(),
             Self::Images => "Choose a folder of images, or an array of them".to_owned(),
             Self::Labels => "Choose a file that names the classes".to_owned(),
-            Self::Save(_) | Self::Table | Self::Scan | Self::Chart => format!("Save as {}", self.filter().0),
+            Self::Recipe => "Open a recipe".to_owned(),
+            Self::Scores => "Choose a file of scores or masks".to_owned(),
+            Self::Save(_) | Self::Table | Self::Scan | Self::Chart | Self::SaveRecipe => format!("Save as {}", self.filter().0),
         }
     }
 
     pub(super) fn kind(self) -> Wanted {
         match self {
-            Self::Open | Self::Labels => Wanted::File,
+            Self::Open | Self::Labels | Self::Recipe | Self::Scores => Wanted::File,
             Self::Images => Wanted::FolderOrFile,
-            Self::Save(_) | Self::Table | Self::Scan | Self::Chart => Wanted::NewFile,
+            Self::Save(_) | Self::Table | Self::Scan | Self::Chart | Self::SaveRecipe => Wanted::NewFile,
         }
     }
 }

@@ -176,15 +176,16 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
         widgets::paint_lock(ui.painter(), pos2(label.right() - 2.0, middle), palette.weak);
         label.max.x -= 12.0;
     }
-    if let Some(own) = recipe.own[modules[0].0].filter(|_| !is_group) {
-        label.max.x -= paint_own(ui, pos2(label.right(), middle), own);
-    }
     if is_group {
         group_ui(ui, row, &line, label, (modules.len(), color));
         widgets::paint_right(ui, rect.right() - 6.0, middle, &seen.share(elements), theme::normal(), palette.weak);
     } else {
         widgets::paint_path(ui, label, &row.label, &theme::normal(), color);
-        widgets::paint_right(ui, line.count_right(), middle, &text::count(elements), theme::normal(), palette.weak);
+        // An amount of its own stands where the elements do, which the tooltip tells.
+        match recipe.own[modules[0].0] {
+            Some(own) => paint_own(ui, pos2(line.count_right() + 5.0, middle), own),
+            None => widgets::paint_right(ui, line.count_right(), middle, &text::count(elements), theme::normal(), palette.weak),
+        }
         let bar = Rect::from_center_size(pos2(rect.right() - BAR_WIDTH / 2.0 - 6.0, middle), vec2(BAR_WIDTH, 8.0));
         let zeros: u64 = outcome.map_or(0, |o| modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| o.zeros[p.0]).sum());
         widgets::paint_bar(ui.painter(), bar, zeros as f64 / elements.max(1) as f64, palette.applied, palette);
@@ -275,8 +276,8 @@ fn menu_ui(response: &egui::Response, seen: &Seen<'_>, recipe: &Recipe, row: &Ro
     });
 }
 
-/// An amount of a module's own, framed, that ends at `right`. Returns the room that it takes.
-fn paint_own(ui: &Ui, right: egui::Pos2, own: Amount) -> f32 {
+/// An amount of a module's own, framed, that ends at `right`.
+fn paint_own(ui: &Ui, right: egui::Pos2, own: Amount) {
     let palette = theme::palette(ui);
     let shown = match own {
         Amount::Fraction(fraction) => text::percent(fraction),
@@ -285,9 +286,7 @@ fn paint_own(ui: &Ui, right: egui::Pos2, own: Amount) -> f32 {
     let galley = ui.painter().layout_no_wrap(shown, theme::small(), palette.text);
     let frame = Rect::from_min_max(right - vec2(galley.size().x + 10.0, 8.0), right + vec2(0.0, 8.0));
     ui.painter().rect_stroke(frame, 4.0, egui::Stroke::new(1.0, palette.weak), egui::StrokeKind::Inside);
-    let width = frame.width() + 6.0;
     ui.painter().galley(frame.center() - galley.size() / 2.0, galley, palette.text);
-    width
 }
 
 /// A group's name, and how many are in it.
@@ -387,7 +386,9 @@ fn hover_ui(response: egui::Response, graph: &Graph, row: &Row<'_>, outcome: Opt
             let parameter = graph.parameter(p);
             let zeros = outcome.map_or(0, |o| o.zeros[p.0]);
             let share = zeros as f64 / parameter.elements.max(1) as f64;
-            ui.label(format!("{} {} · {} · {} zero", parameter.kind, text::shape(parameter), parameter.dtype, text::percent(share)));
+            let elements = text::count(parameter.elements as u64);
+            let shape = text::shape(parameter);
+            ui.label(format!("{} {shape} · {elements} elements · {} · {} zero", parameter.kind, parameter.dtype, text::percent(share)));
             if let Some(why) = parameter.obstacle() {
                 ui.weak(format!("Cannot be pruned: {why}"));
             }

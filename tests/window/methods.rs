@@ -1,7 +1,7 @@
 //! Any two methods beside each other, curves of any set of them, and amounts that modules have of their own.
 
 use eframe::egui::accesskit::{Role, Toggled};
-use eframe::egui::{Key, Modifiers, Rect};
+use eframe::egui::{Key, Modifiers, Pos2, Rect};
 use egui_kittest::kittest::{NodeT, Queryable};
 use secateur::prune::{Amount, Method, Step};
 
@@ -91,7 +91,7 @@ fn every_method_says_in_the_list_what_it_does() {
     let mut window = Window::demo();
     for picker in ["Applied method", "Method beside"] {
         window.click(Role::ComboBox, picker);
-        let screen = Rect::from_min_size(Default::default(), super::driver::SIZE);
+        let screen = Rect::from_min_size(Pos2::ZERO, super::driver::SIZE);
         for name in ALL {
             assert!(screen.contains_rect(window.node(Role::RadioButton, name).rect()), "{name}");
         }

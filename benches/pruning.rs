@@ -16,7 +16,7 @@ use secateur::graph::{Graph, Kind, Layout, Module, ModuleId, Parameter, Paramete
 use secateur::measure::{Ranked, figures};
 use secateur::network::Array;
 use secateur::onnx::{Dtype, TensorId, Values};
-use secateur::prune::{Amount, Method, Ranking, Recipe, Standing, Step};
+use secateur::prune::{Amount, Method, Ranking, Recipe, Score, Standing, Step};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
 
@@ -43,11 +43,20 @@ fn demo(c: &mut Criterion) {
             b.iter(|| black_box(session.engine().figures(session.state(), &[method])));
         });
     }
-    for method in Method::PAIR {
+    for method in Method::ALL {
         let session = at(method, 0.5);
         group.bench_function(format!("masks and pruned weights, {}", method.name()), |b| {
             b.iter(|| session.engine().pruned_weights(session.state()).unwrap());
         });
+    }
+    let random = at(Method::Global, 0.5);
+    let recipe = Recipe { score: Score::Random(0), ..random.state().recipe.clone() };
+    let random_state = random.state().with(recipe);
+    group.bench_function("position of the slider, random scores", |b| {
+        b.iter(|| black_box(random.engine().figures(&random_state, &Method::PAIR)));
+    });
+    for method in Method::PAIR {
+        let session = at(method, 0.5);
         group.bench_function(format!("prepare, masks and pruned weights, {}", method.name()), |b| {
             b.iter(|| {
                 let rankings = model.rank(&Unwatched).unwrap();

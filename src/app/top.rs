@@ -9,7 +9,7 @@ use super::state::AppState;
 use super::{text, theme, widgets};
 
 /// Width of undo and of redo.
-const STEP_WIDTH: f32 = 142.0;
+const STEP_WIDTH: f32 = 134.0;
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);

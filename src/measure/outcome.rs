@@ -25,7 +25,7 @@ pub struct Outcome {
     pub masked: Vec<u64>,
     /// Elements that are zero: pruned, fixed before, or zero in the file.
     pub zeros: Vec<u64>,
-    /// Magnitude of the largest pruned element.
+    /// Magnitude of the largest pruned element; `None` where elements do not go one by one in the order of their magnitudes.
     pub cuts: Vec<Option<f64>>,
     /// The cut that all parameters share, see [`crate::prune::Selection::cut`]; `None` where each has its own, or nothing is pruned.
     pub cut: Option<f64>,
@@ -140,7 +140,7 @@ fn of_scope(ranked: Ranked, scope: &[ParameterId], recipe: &Recipe, method: Meth
     let mut cuts = vec![None; standings.len()];
     for ((id, count), cut) in scope.iter().zip(&selection.masked).zip(selection.cuts) {
         masked[id.0] = *count;
-        cuts[id.0] = cut;
+        cuts[id.0] = cut.filter(|_| recipe.is_by_magnitude());
     }
     let zeros: Vec<u64> =
         standings.iter().zip(&masked).map(|(standing, &masked)| standing.as_ref().map_or(0, |s| s.zeros(masked))).collect();

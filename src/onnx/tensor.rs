@@ -221,14 +221,21 @@ fn spread<T: Copy + Default>(values: &[T], places: &[usize], elements: usize) ->
 
 /// Appends the little-endian numbers in `bytes`, `stride` bytes from one to the next.
 fn append(values: &mut Values, dtype: Dtype, bytes: &[u8], stride: usize) {
-    let chunks = bytes.chunks(stride);
+    /// The elements' bytes: those that lie close together become vector code.
+    fn each<const N: usize, T>(out: &mut Vec<T>, bytes: &[u8], stride: usize, of: impl Fn([u8; N]) -> T) {
+        if stride == N {
+            out.extend(bytes.as_chunks::<N>().0.iter().map(|&b| of(b)));
+        } else {
+            out.extend(bytes.chunks(stride).filter_map(|b| b.first_chunk::<N>()).map(|&b| of(b)));
+        }
+    }
     match values {
         Values::F32(out) => match dtype {
-            Dtype::F16 => out.extend(chunks.map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())),
-            Dtype::Bf16 => out.extend(chunks.map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())),
-            _ => out.extend(chunks.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+            Dtype::F16 => each(out, bytes, stride, |b| half::f16::from_le_bytes(b).to_f32()),
+            Dtype::Bf16 => each(out, bytes, stride, |b| half::bf16::from_le_bytes(b).to_f32()),
+            _ => each(out, bytes, stride, f32::from_le_bytes),
         },
-        Values::F64(out) => out.extend(chunks.map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))),
+        Values::F64(out) => each(out, bytes, stride, f64::from_le_bytes),
     }
 }
 

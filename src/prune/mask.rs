@@ -1,5 +1,7 @@
 //! Masks: which elements of a parameter are pruned, as bits.
 
+use rayon::prelude::*;
+
 use crate::onnx::Values;
 
 use super::keys::{narrow_key, wide_key};
@@ -99,13 +101,31 @@ impl Mask {
     }
 }
 
-fn zero<T: Copy>(values: &mut [T], words: &[u64], zero: T) {
+/// From this number of elements on, more than one core is worth its trouble.
+const SHARED: usize = 1 << 16;
+
+fn zero<T: Copy + Send + Sync>(values: &mut [T], words: &[u64], zero: T) {
+    if values.len() < SHARED {
+        return zero_here(values, words, zero);
+    }
+    values.par_chunks_mut(SHARED).zip(words.par_chunks(SHARED / 64)).for_each(|(values, words)| zero_here(values, words, zero));
+}
+
+fn zero_here<T: Copy>(values: &mut [T], words: &[u64], zero: T) {
     for (chunk, &word) in values.chunks_mut(64).zip(words) {
         if word == 0 {
             continue;
         }
-        for (i, value) in chunk.iter_mut().enumerate() {
-            *value = if word >> i & 1 == 1 { zero } else { *value };
+        // Eight at a time against constants, which becomes vector code.
+        let (lanes, rest) = chunk.as_chunks_mut::<8>();
+        for (i, lanes) in lanes.iter_mut().enumerate() {
+            let bits = (word >> (8 * i)) as u8;
+            for (j, value) in lanes.iter_mut().enumerate() {
+                *value = if bits & 1 << j == 0 { *value } else { zero };
+            }
+        }
+        for (i, value) in rest.iter_mut().enumerate() {
+            *value = if word >> (8 * lanes.len() + i) & 1 == 1 { zero } else { *value };
         }
     }
 }
@@ -139,27 +159,41 @@ struct Ties {
 }
 
 /// One bit per value: its key is below `cut`, or at it and among the first `ties.take` such.
-fn mark<T: Copy, K: Copy + Ord>(values: &[T], cut: K, ties: Ties, key: impl Fn(T) -> K) -> Vec<u64> {
+fn mark<T: Copy + Sync, K: Copy + Ord + Sync>(values: &[T], cut: K, ties: Ties, key: impl Fn(T) -> K + Sync) -> Vec<u64> {
+    let is_at_most = |x: T| key(x) <= cut;
+    let is_below = |x: T| key(x) < cut;
+    if ties.take == ties.all {
+        return bits(values, is_at_most);
+    }
+    // The first so many of the ties, up to where the last of them lies; behind it nothing at the cut goes.
     let mut left = ties.take;
-    values
-        .chunks(64)
-        .map(|chunk| {
-            if ties.take == ties.all || left == 0 {
-                // Everything at the cut goes, or nothing more does: one comparison per element.
-                let all = ties.take == ties.all;
-                return chunk.iter().enumerate().fold(0, |word, (i, &x)| {
-                    let k = key(x);
-                    word | u64::from(if all { k <= cut } else { k < cut }) << i
-                });
-            }
-            chunk.iter().enumerate().fold(0, |word, (i, &x)| {
-                let k = key(x);
-                let tie = k == cut && left > 0;
-                left -= usize::from(tie);
-                word | u64::from(k < cut || tie) << i
-            })
-        })
-        .collect()
+    let end = values.iter().position(|&x| {
+        left -= usize::from(key(x) == cut);
+        left == 0
+    });
+    let end = end.map_or(values.len(), |last| last + 1);
+    let whole = end / 64 * 64;
+    let mut words = bits(&values[..whole], is_at_most);
+    let seam = values[whole..].iter().take(64).enumerate();
+    words.extend((whole < values.len()).then(|| {
+        seam.fold(0, |word, (i, &x)| word | u64::from(if whole + i < end { is_at_most(x) } else { is_below(x) }) << i)
+    }));
+    words.extend(bits(values.get(whole + 64..).unwrap_or_default(), is_below));
+    words
+}
+
+/// One bit per value for which `test` holds.
+fn bits<T: Copy + Sync>(values: &[T], test: impl Fn(T) -> bool + Sync) -> Vec<u64> {
+    let word = |chunk: &[T]| {
+        // A byte for each, which becomes vector code, and then eight of them into eight bits by one product.
+        let mut bytes = [0_u8; 64];
+        for (byte, &x) in bytes.iter_mut().zip(chunk) {
+            *byte = u8::from(test(x));
+        }
+        let pack = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        bytes.as_chunks::<8>().0.iter().enumerate().fold(0, |word, (i, bytes)| word | pack(bytes) << (8 * i))
+    };
+    if values.len() < SHARED { values.chunks(64).map(word).collect() } else { values.par_chunks(64).with_min_len(SHARED / 64).map(word).collect() }
 }
 
 /// Marks the `count` smallest of those elements of `values` that `gone` leaves, whose ranking is `ranking`; equal ones by lowest

@@ -15,6 +15,7 @@ mod opening;
 mod picker;
 mod preprocessing;
 mod pruning;
+mod recipes;
 mod savings;
 mod steps;
 #[path = "../tiny/mod.rs"]

@@ -20,7 +20,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     // As high inside as a button, so that nothing moves when “Cancel” comes and goes.
     let frame = egui::Frame::new().fill(palette.ground).inner_margin(egui::Margin::symmetric(16, 4));
-    egui::Panel::bottom("status").exact_size(34.0).frame(frame).resizable(false).show(ui, |ui| {
+    egui::Panel::bottom("status").exact_size(35.0).frame(frame).resizable(false).show(ui, |ui| {
         ui.horizontal_centered(|ui| status_ui(ui, state, commands));
     });
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(16, 12));

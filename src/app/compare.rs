@@ -47,11 +47,16 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     ui.separator();
     head_ui(ui, names);
     ui.spacing_mut().item_spacing.y = 0.0;
-    egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, theme::ROW_HEIGHT, figures.scope.len(), |ui, range| {
-        for &id in &figures.scope[range] {
-            row_ui(ui, state, model, figures, id, commands);
-        }
-    });
+    egui::ScrollArea::vertical().id_salt("compare").auto_shrink(false).show_rows(
+        ui,
+        theme::ROW_HEIGHT,
+        figures.scope.len(),
+        |ui, range| {
+            for &id in &figures.scope[range] {
+                row_ui(ui, state, model, figures, id, commands);
+            }
+        },
+    );
 }
 
 /// One bar: what only the applied method takes, what both take, what only the one beside it takes.

@@ -35,7 +35,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         ui.label(egui::RichText::new(text::message(why)).color(theme::palette(ui).warning));
     }
     ui.add_space(10.0);
-    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    egui::ScrollArea::vertical().id_salt("effect").auto_shrink(false).show(ui, |ui| {
         // The bar that scrolls covers nothing.
         ui.set_max_width(ui.available_width() - 12.0);
         if costs.shown.is_some() {

@@ -21,7 +21,7 @@ const ROW: f32 = 21.0;
 const EDGE: f32 = 4.0;
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
-    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    egui::ScrollArea::vertical().id_salt("size").auto_shrink(false).show(ui, |ui| {
         // The bar that scrolls covers nothing.
         ui.set_max_width(ui.available_width() - 12.0);
         ui.spacing_mut().item_spacing.y = 2.0;

@@ -72,7 +72,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     pair::obstacles_ui(ui, figures);
     let rows = sorted(model, figures, state.sort);
     let fit = Fit::into(ui.available_width() - 12.0);
-    egui::ScrollArea::horizontal().auto_shrink(false).show(ui, |ui| {
+    egui::ScrollArea::horizontal().id_salt("table").auto_shrink(false).show(ui, |ui| {
         ui.set_min_width(fit.width);
         ui.spacing_mut().item_spacing.y = 0.0;
         head_ui(ui, state, figures, &fit, commands);

@@ -95,7 +95,12 @@ fn a_recipe_that_is_saved_and_opened_prunes_to_the_same_bytes_here_and_without_a
     let mut window = Window::demo();
     window.apply("LAMP");
     window.set_percent("30");
-    window.button("Keep masks");
+    window.wait("LAMP at 30 %", |s| {
+        let figures = &s.view.as_ref().unwrap().figures;
+        figures.recipe.amount == Amount::Fraction(0.3) && figures.chosen().is_ok_and(|outcome| outcome.pruned > 0)
+    });
+    window.step_twice();
+    window.button("Keep masks, prune further");
     window.wait("kept masks", |s| s.view.as_ref().unwrap().is_applied);
     choose(&mut window, "Score", "Random");
     window.set_percent("10");

@@ -267,7 +267,13 @@ impl Engine {
     /// An amount that does not fit.
     pub fn check(&self, state: &State) -> Result<(), PruneError> {
         match self.outcome(state) {
-            Ok(_) | Err(PruneError::EmptyScope | PruneError::Quantized { .. } | PruneError::Amount(AmountError::Reach { .. })) => Ok(()),
+            Ok(_)
+            | Err(
+                PruneError::EmptyScope
+                | PruneError::Quantized { .. }
+                | PruneError::Obstructed { .. }
+                | PruneError::Amount(AmountError::Reach { .. }),
+            ) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -69,7 +69,7 @@ fn row(name: &str, kind: &str, parameters: &[(&str, bool)]) -> Listed {
     (name.to_owned(), kind.to_owned(), parameters.iter().map(|&(name, can)| (name.to_owned(), can)).collect())
 }
 
-const RUN: [&str; 27] = [
+const RUN: [&str; 39] = [
     "branches",
     "branches_else",
     "rounds",
@@ -97,6 +97,18 @@ const RUN: [&str; 27] = [
     "adapted",
     "positions",
     "dropout_training",
+    "calls_turning",
+    "squeezed",
+    "sparse_constant",
+    "sparse_turns",
+    "norm_called",
+    "spectral",
+    "binary",
+    "symmetric",
+    "masked",
+    "looked_up",
+    "small_table",
+    "put_together",
 ];
 
 #[test]
@@ -183,6 +195,11 @@ fn what_is_saved_is_the_file_with_zeros_in_the_right_one_of_two_tensors_of_a_nam
         "quantised_brevitas",
         "scaled",
         "quantised_onnx",
+        "calls_turning",
+        "sparse_constant",
+        "masked",
+        "small_table",
+        "put_together",
     ] {
         let (saved, changed) = pruned(folder.path(), name);
         assert!(changed > 0, "{name}");
@@ -304,6 +321,51 @@ fn a_weight_that_is_worked_out_is_a_module_with_what_it_owns_and_the_reason() {
     assert!(reason("standard_spelled").contains("mean"), "{}", reason("standard_spelled"));
     assert!(reason("small_mul").contains("int8"), "{}", reason("small_mul"));
     assert!(reason("adapted").contains("MatMul"), "{}", reason("adapted"));
+}
+
+#[test]
+fn the_same_kinds_in_other_shapes_are_modules_too() {
+    let of = |name: &str| listed(&open(&path(name)).1);
+    let (can, cannot) = (&[("weight", true)], &[("weight", false)]);
+    assert_eq!(of("calls_turning"), [row("rnn", "Linear", can)]);
+    assert_eq!(of("squeezed"), [row("first", "Conv2d", can), row("second", "Conv2d", can)]);
+    assert_eq!(of("sparse_constant"), [row("held", "Linear", cannot), row("fc", "Linear", &[("weight", true), ("bias", false)])]);
+    assert_eq!(of("sparse_turns"), [row("turns.body.w", "Linear", cannot), row("none", "Linear", cannot)]);
+    let norm = &[("weight_v", false), ("weight_g", false)];
+    assert_eq!(of("norm_called"), [row("a", "Linear", norm), row("b", "Linear", norm)]);
+    assert_eq!(of("spectral"), [row("fc", "Linear", &[("weight_orig", false), ("weight_u", false), ("weight_v", false), ("bias", true)])]);
+    assert_eq!(of("binary"), [row("conv", "Conv2d", cannot)]);
+    assert_eq!(of("symmetric"), [row("fc", "Linear", &[("parametrizations.weight.original", false)])]);
+    assert_eq!(of("masked"), [row("fc", "Linear", &[("weight_orig", true), ("weight_mask", false), ("bias", true)])]);
+    assert_eq!(of("looked_up"), [row("codes", "Linear", &[("weight", false), ("scale", false)])]);
+    assert_eq!(of("small_table"), [row("words", "Embedding", cannot), row("fc", "Linear", can)]);
+    let three = &[("weight", true), ("weight_2", true), ("weight_3", true)];
+    assert_eq!(of("put_together"), [row("q", "Linear", three), row("out_proj", "Linear", can), row("points", "Conv2d", can)]);
+    let reason = |name: &str| open(&path(name)).1.parameters[0].obstacle().unwrap();
+    for (name, why) in [("norm_called", "‖v‖"), ("spectral", "Div"), ("binary", "Sign"), ("symmetric", "Trilu"), ("looked_up", "int64")]
+    {
+        assert!(reason(name).contains(why), "{}", reason(name));
+    }
+}
+
+/// Where there is nothing to prune the reason is told, and not that a person forgot to tick it.
+#[test]
+fn a_model_without_a_weight_to_prune_says_why() {
+    for (name, why) in [
+        ("norm_called", "no weight of this model can be pruned; a.weight_v: the weight is worked out from it at every pass, as g · v"),
+        ("sparse_turns", "no weight of this model can be pruned; turns.body.w: it is stored sparse"),
+        ("symmetric", "by Add, Trilu"),
+        ("small_div", "the weights of this model are int8: pruning by magnitude needs float weights"),
+        ("looked_up", "the weights of this model are int64"),
+    ] {
+        let out = Command::new(env!("CARGO_BIN_EXE_secateur"))
+            .args(["prune", path(name).to_str().unwrap()])
+            .args("--method global --amount 0.5 --device cpu".split(' '))
+            .output()
+            .unwrap();
+        let told = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(2) && told.contains(why), "{name}: {told}");
+    }
 }
 
 #[test]

@@ -40,7 +40,9 @@ impl Engine {
     pub fn sizes(&self, state: &State, dense: &[ParameterSize], watch: &dyn Watch) -> Result<Vec<ParameterSize>, EngineError> {
         let masked: Vec<u64> = match self.outcome(state) {
             Ok(outcome) => outcome.masked,
-            Err(PruneError::EmptyScope | PruneError::Quantized { .. }) => state.kept.iter().map(Masked::count).collect(),
+            Err(PruneError::EmptyScope | PruneError::Quantized { .. } | PruneError::Obstructed { .. }) => {
+                state.kept.iter().map(Masked::count).collect()
+            }
             Err(e) => return Err(e.into()),
         };
         self.weighed(Some(Pruned { state, masked: &masked, dense }), watch)

@@ -19,7 +19,7 @@ const ENDINGS: [&str; 13] = [
 
 /// Whether PyTorch names tensors so within a module that works its weight out from them.
 pub(super) fn is_worked_out(attribute: &str) -> bool {
-    matches!(attribute, "weight_v" | "weight_g" | "weight_orig") || attribute.starts_with("parametrizations.")
+    matches!(attribute, "weight_v" | "weight_g" | "weight_u" | "weight_orig" | "weight_mask") || attribute.starts_with("parametrizations.")
 }
 
 /// The module's name that a parameter's name tells: `conv_stem.weight` → `conv_stem`.

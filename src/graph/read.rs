@@ -243,8 +243,8 @@ impl<'a> Reader<'a> {
             T::INTS => Attribute::Ints(proto.ints.clone()),
             T::FLOATS => Attribute::Floats(proto.floats.clone()),
             T::STRINGS => Attribute::Strings(proto.strings.iter().map(|s| text(s)).collect()),
-            T::TENSOR => {
-                way.push(Turn::Tensor);
+            kind @ (T::TENSOR | T::SPARSE_TENSOR) => {
+                way.push(if kind == T::TENSOR { Turn::Tensor } else { Turn::SparseTensor });
                 let id = self.file.tensor_at(way);
                 way.pop();
                 id.map_or(Attribute::Other, Attribute::Tensor)

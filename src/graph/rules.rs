@@ -2,7 +2,7 @@
 
 use super::discover::{Discovery, Part};
 use super::module::{Kind, Layout, Role};
-use super::sources::{Origin, Place, Weight};
+use super::sources::{Origin, Place, Weight, is_small};
 
 impl Discovery<'_, '_> {
     /// Enters the module that this node is, where it is one.
@@ -83,9 +83,10 @@ impl Discovery<'_, '_> {
         let node = self.node(place);
         let Some(origin) = self.origin(place, weight) else { return };
         let shape = &self.file.tensor(origin.main().tensor).shape;
-        // What a weight is worked out from may be of another shape.
-        let kernel = node.attributes.ints("kernel_shape").filter(|_| matches!(origin, Origin::WorkedOut(_)));
-        let dims = kernel.map_or(shape.len().saturating_sub(2), <[i64]>::len);
+        // What a weight is worked out from may be of another shape, and one that is a matrix in the file gets its dimensions here:
+        // those of an image where nothing tells them.
+        let kernel = node.attributes.ints("kernel_shape").filter(|_| matches!(origin, Origin::WorkedOut(_)) || shape.len() == 2);
+        let dims = kernel.map_or(if shape.len() == 2 { 2 } else { shape.len().saturating_sub(2) }, <[i64]>::len);
         let is_whole = shape.len() == dims + 2;
         if !(1..=3).contains(&dims) {
             return;
@@ -99,12 +100,16 @@ impl Discovery<'_, '_> {
         } else {
             shape[1]
         };
+        let is_point = match kernel {
+            Some(kernel) => kernel.iter().all(|&k| k == 1),
+            None => shape.iter().skip(2).all(|&k| k == 1),
+        };
         let first = !self.graph.modules.iter().any(|m| matches!(m.role, Role::Stem));
         let role = if first && !transpose {
             Role::Stem
         } else if groups > 1 && is_whole && (filters == 1 || (transpose && shape[1] == 1)) {
             Role::Depthwise
-        } else if is_whole && shape[2..].iter().all(|&k| k == 1) {
+        } else if is_point {
             Role::Pointwise
         } else {
             Role::Dense
@@ -193,10 +198,13 @@ impl Discovery<'_, '_> {
     }
 
     fn embedding(&mut self, place: Place) {
-        let Some(weight) = self.weight(place, 0) else { return };
-        let tensor = self.file.tensor(weight.tensor);
-        if tensor.shape.len() == 2 && tensor.dtype.is_float() && self.node(place).attributes.int("axis").unwrap_or(0) == 0 {
-            self.add(place, "Embedding", Role::Embedding, vec![Part::new(Kind::Weight, "weight", weight, Layout::OutFirst)]);
+        let Some(origin) = self.origin(place, 0) else { return };
+        let tensor = self.file.tensor(origin.main().tensor);
+        // Of floats that are worked out, tables of places are made as often as those of words.
+        let is_known = is_small(tensor.dtype) || (tensor.dtype.is_float() && matches!(origin, Origin::Plain(_)));
+        let is_table = tensor.shape.len() == 2 && is_known;
+        if is_table && self.node(place).attributes.int("axis").unwrap_or(0) == 0 {
+            self.add(place, "Embedding", Role::Embedding, Part::all("weight", &origin, Layout::OutFirst));
         }
     }
 

@@ -84,7 +84,7 @@ fn carries(node: &Node) -> bool {
 }
 
 /// Whether elements of this type stand for weights that were made small.
-fn is_small(dtype: Dtype) -> bool {
+pub(super) fn is_small(dtype: Dtype) -> bool {
     use Dtype::{F4E2M1, F6E2M3, F6E3M2, F8E4M3Fn, F8E4M3FnUz, F8E5M2, F8E5M2FnUz, I2, I4, I8, U2, U4, U8};
     matches!(dtype, I8 | U8 | I4 | U4 | I2 | U2 | F8E4M3Fn | F8E4M3FnUz | F8E5M2 | F8E5M2FnUz | F6E2M3 | F6E3M2 | F4E2M1)
 }
@@ -145,6 +145,9 @@ impl Writers<'_> {
             let tensor = self.file.tensor(*id);
             tensor.elements > 1 && (tensor.dtype.is_float() || is_small(tensor.dtype))
         };
+        if let Some(looked_up) = self.looked_up(&nodes, &leaves) {
+            return Some(looked_up);
+        }
         leaves.retain(weighty);
         leaves.dedup();
         // The first of the largest in the file's order.
@@ -158,6 +161,24 @@ impl Writers<'_> {
         let transposed = nodes.iter().filter(|node| node.is("Transpose")).count() % 2 == 1;
         let is_moved = how == How::Moved;
         Some(WorkedOut { main: Weight { tensor: main, transposed }, others, reason, is_moved })
+    }
+
+    /// A weight of few values: the file holds them in a vector, and for every element the number of its value.
+    fn looked_up(&self, nodes: &[&Node], leaves: &[TensorId]) -> Option<WorkedOut> {
+        let looks = |node: &&Node| node.is("Gather") || node.is("GatherElements");
+        let [a, b] = *leaves else { return None };
+        if !nodes.iter().any(looks) || !nodes.iter().all(|node| carries(node) || looks(node)) {
+            return None;
+        }
+        let is_wide = |id: TensorId| self.file.tensor(id).shape.iter().filter(|&&d| d > 1).count() > 1;
+        let is_whole = |id: TensorId| matches!(self.file.tensor(id).dtype, Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::U16 | Dtype::I8);
+        let (codes, values) = if is_wide(a) { (a, b) } else { (b, a) };
+        (is_wide(codes) && is_whole(codes) && !is_wide(values) && self.file.tensor(values).dtype.is_float()).then(|| WorkedOut {
+            main: Weight { tensor: codes, transposed: false },
+            others: vec![values],
+            reason: Some("the weight is worked out from it at every pass: it holds the values that the weight's elements have".to_owned()),
+            is_moved: false,
+        })
     }
 
     /// Whether a value is a constant that is nothing but zeros; one that is not given is.
@@ -191,7 +212,7 @@ enum How {
 }
 
 /// Operators that are met where weights are worked out, beside those that carry.
-const ARITHMETIC: [&str; 42] = [
+const ARITHMETIC: [&str; 46] = [
     "Abs",
     "Add",
     "BatchNormalization",
@@ -219,9 +240,11 @@ const ARITHMETIC: [&str; 42] = [
     "Pow",
     "QuantizeLinear",
     "Reciprocal",
+    "ReduceL1",
     "ReduceL2",
     "ReduceMax",
     "ReduceMean",
+    "ReduceMin",
     "ReduceSum",
     "ReduceSumSquare",
     "Round",
@@ -229,10 +252,12 @@ const ARITHMETIC: [&str; 42] = [
     "Sigmoid",
     "Sign",
     "Slice",
+    "Softplus",
     "Split",
     "Sqrt",
     "Sub",
     "Tanh",
+    "Trilu",
     "Where",
 ];
 
@@ -245,8 +270,9 @@ impl How {
         if !nodes.iter().all(|node| is_known(node)) {
             return None;
         }
-        let sums = has(&["ReduceSum", "ReduceSumSquare"]) && has(&["Sqrt", "Pow"]);
-        Some(if has(&["ReduceMean", "BatchNormalization", "InstanceNormalization", "LayerNormalization", "MeanVarianceNormalization"]) {
+        let sums = has(&["ReduceSum", "ReduceSumSquare", "ReduceMean"]) && has(&["Sqrt", "Pow"]);
+        let norms = has(&["BatchNormalization", "InstanceNormalization", "LayerNormalization", "MeanVarianceNormalization"]);
+        Some(if norms || (has(&["ReduceMean"]) && has(&["Sub"])) {
             Self::Standard
         } else if has(&["ReduceL2", "LpNormalization"]) || sums {
             Self::Norm
@@ -257,10 +283,13 @@ impl How {
         } else if nodes.iter().all(|node| carries(node) || matches!(node.op.as_str(), "Concat" | "Slice" | "Split" | "Constant" | "Shape"))
         {
             has(&["Concat", "Slice", "Split"]).then_some(Self::Moved)?
-        } else if nodes.iter().all(|node| carries(node) || matches!(node.op.as_str(), "Mul" | "Div" | "Neg" | "Constant" | "Shape")) {
-            has(&["Mul", "Div", "Neg"]).then_some(Self::Scaled)?
-        } else if has(&["Add", "Sub", "MatMul", "Where", "Clip", "Tanh", "Sigmoid", "Exp", "Max", "Min"])
-            && has(&["Mul", "Add", "Sub", "Where"])
+        } else if nodes
+            .iter()
+            .all(|node| carries(node) || matches!(node.op.as_str(), "Mul" | "Div" | "Neg" | "Trilu" | "Constant" | "Shape"))
+        {
+            has(&["Mul", "Div", "Neg", "Trilu"]).then_some(Self::Scaled)?
+        } else if has(&["Add", "Sub", "MatMul", "Where", "Clip", "Tanh", "Sigmoid", "Exp", "Max", "Min", "Sign", "Abs", "Softplus"])
+            && has(&["Mul", "Div", "Add", "Sub", "Where"])
         {
             Self::Otherwise
         } else {

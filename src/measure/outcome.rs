@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::graph::{Graph, ParameterId};
+use crate::graph::{Graph, Kind, ParameterId};
 use crate::prune::{Candidate, Method, PerMethod, PruneError, Ranking, Recipe, Standing, select};
 
 /// What figures are computed from. Lists have one entry per parameter of the graph, `None` where it cannot be pruned.
@@ -120,6 +120,22 @@ pub fn outcome(ranked: Ranked, recipe: &Recipe) -> Result<Outcome, PruneError> {
     of_scope(ranked, &recipe.scope(ranked.graph), recipe, recipe.method)
 }
 
+/// Why a scope is empty: nothing was ticked, or there is nothing to tick.
+fn nothing_to_prune(graph: &Graph) -> PruneError {
+    let weights = || graph.parameters.iter().filter(|p| p.kind == Kind::Weight);
+    let Some((first, obstacle)) = weights().next().and_then(|first| Some((first, first.obstacle()?))) else {
+        return PruneError::EmptyScope;
+    };
+    if weights().any(|p| p.obstacle().is_none()) {
+        return PruneError::EmptyScope;
+    }
+    if first.dtype.is_float() {
+        PruneError::Obstructed { name: first.name.clone(), obstacle }
+    } else {
+        PruneError::Quantized { dtype: first.dtype }
+    }
+}
+
 fn of_scope(ranked: Ranked, scope: &[ParameterId], recipe: &Recipe, method: Method) -> Result<Outcome, PruneError> {
     let Ranked { graph, opened, standings } = ranked;
     let candidate = |id: &ParameterId| {
@@ -130,10 +146,7 @@ fn of_scope(ranked: Ranked, scope: &[ParameterId], recipe: &Recipe, method: Meth
     };
     let candidates: Vec<Candidate> = scope.iter().filter_map(candidate).collect();
     if candidates.len() != scope.len() || candidates.iter().all(|c| c.standing.elements() == 0) {
-        return Err(match graph.parameters.first() {
-            Some(first) if graph.parameters.iter().all(|p| p.obstacle().is_some()) => PruneError::Quantized { dtype: first.dtype },
-            _ => PruneError::EmptyScope,
-        });
+        return Err(nothing_to_prune(graph));
     }
     let selection = select(&candidates, method, recipe.amount)?;
     let mut masked: Vec<u64> = standings.iter().map(|standing| standing.as_ref().map_or(0, Standing::count)).collect();

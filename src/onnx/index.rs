@@ -124,14 +124,12 @@ impl Index {
         let name = node.and_then(|(node, _)| node.output.first().or(Some(&node.name))).unwrap_or(&attribute.name);
         if let Some(proto) = attribute.t.as_ref() {
             let id = self.add(name, proto)?;
-            self.enter(Turn::Tensor, id, node.is_some());
-            // A node of the main graph: in a node, in an attribute.
-            if node.is_some_and(|(node, _)| node.op_type == "Constant") && self.way.len() == 2 {
-                self.by_name.entry(name.clone()).or_insert(id);
-            }
+            self.value(Turn::Tensor, id, node, name);
         }
-        if let Some(sparse) = attribute.sparse_tensor.as_ref() {
-            self.sparse(Some(name), sparse.values.as_ref(), sparse.indices.as_ref(), &sparse.dims)?;
+        if let Some(sparse) = attribute.sparse_tensor.as_ref()
+            && let Some(id) = self.sparse(Some(name), sparse.values.as_ref(), sparse.indices.as_ref(), &sparse.dims)?
+        {
+            self.value(Turn::SparseTensor, id, node, name);
         }
         for proto in &attribute.tensors {
             self.add(name, proto)?;
@@ -152,6 +150,15 @@ impl Index {
             self.scope.truncate(length);
         }
         Ok(())
+    }
+
+    /// Makes an attribute's tensor known by its place, and that of a Constant by its name.
+    fn value(&mut self, turn: Turn, id: TensorId, node: Option<(&NodeProto, usize)>, name: &str) {
+        self.enter(turn, id, node.is_some());
+        // A node of the main graph: in a node, in an attribute.
+        if node.is_some_and(|(node, _)| node.op_type == "Constant") && self.way.len() == 2 {
+            self.by_name.entry(name.to_owned()).or_insert(id);
+        }
     }
 
     /// Enters a tensor of which the file holds what is not zero, and where that stands; `None` where it holds nothing.

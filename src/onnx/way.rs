@@ -21,6 +21,8 @@ pub(crate) enum Turn {
     Sparse(usize),
     /// To an attribute's tensor.
     Tensor,
+    /// To an attribute's sparse tensor.
+    SparseTensor,
 }
 
 /// All turns from the model's graph, or from the model where the first is into a function.

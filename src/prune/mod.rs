@@ -41,11 +41,19 @@ pub enum PruneError {
     /// Nothing is ticked, or all that is ticked is locked.
     #[error("nothing is in the scope; tick a module or a type that may be pruned")]
     EmptyScope,
-    /// No parameter of the model holds floats.
+    /// The weights of the model are no floats.
     #[error("the weights of this model are {dtype}: pruning by magnitude needs float weights, so prune the model before it is quantised")]
     Quantized {
         /// The type of the first weight.
         dtype: crate::onnx::Dtype,
+    },
+    /// Every weight of the model has a reason why it is not pruned.
+    #[error("no weight of this model can be pruned; {name}: {obstacle}")]
+    Obstructed {
+        /// The first weight, as the file calls it.
+        name: String,
+        /// Its reason.
+        obstacle: String,
     },
     /// The method is not among those that figures were asked for.
     #[error("this method was not compared")]

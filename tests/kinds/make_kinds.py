@@ -335,6 +335,92 @@ def positions():
     return model(graph("p", nodes, [info("x", [1, 1, 4])], [info("y")], [weight("freq", 8), constant("axes", [0, 2]), constant("wide", [1, 8, 1])]))
 
 
+# The same kinds in other shapes.
+
+def calls_turning():
+    """A loop in a function, which calls another one; the weight comes from the main graph."""
+    sets = [helper.make_opsetid("", 18), helper.make_opsetid("acme", 1)]
+    body = graph("turn", [helper.make_node("Layer", ["state", "w"], ["next"], domain="acme"), helper.make_node("Identity", ["next"], ["kept"]), helper.make_node("Identity", ["c"], ["goes"])],
+                 [info("i", [], TensorProto.INT64), info("c", [], TensorProto.BOOL), info("state")], [info("goes", [], TensorProto.BOOL), info("next"), info("kept")])
+    layer = helper.make_function("acme", "Layer", ["a", "w"], ["y"], [helper.make_node("MatMul", ["a", "w"], ["m"]), helper.make_node("Tanh", ["m"], ["y"])], sets[:1])
+    turns = helper.make_function("acme", "Turns", ["x", "w"], ["last", "all"], [helper.make_node("Constant", [], ["n"], value=constant("", np.int64(3))), helper.make_node("Loop", ["n", "", "x"], ["last", "all"], body=body)], sets)
+    main = graph("calls_turning", [helper.make_node("Turns", ["x", "rnn.weight"], ["y", "all"], domain="acme", name="rnn")], [info("x", [2, 3])], [info("y"), info("all")], [weight("rnn.weight", 3, 3)])
+    return model(main, [layer, turns], (("", 18), ("acme", 1)))
+
+
+def squeezed():
+    """A branch without weights, as PyTorch's `squeeze` is written where a size is not known, between two convolutions."""
+    then = graph("t", [node("Squeeze", "h last", "s"), node("Unsqueeze", "s last", "u")], [], [info("u")])
+    other = graph("e", [node("Identity", "h", "k")], [], [info("k")])
+    nodes = [node("Conv", "x first.weight", "h"), node("Shape", "h", "shape"), node("Gather", "shape last", "size"), node("Equal", "size one", "is_one"), node("If", "is_one", "m", then_branch=then, else_branch=other), node("Conv", "m second.weight", "y")]
+    return model(graph("s", nodes, [info("x", [1, 2, 3, 3])], [info("y")], [weight("first.weight", 4, 2, 3, 3), weight("second.weight", 2, 4, 1, 1), constant("last", [3]), constant("one", [1])]))
+
+
+def sparse_constant():
+    """In a node, by places; dense and sparse layers in turn, and a bias by number."""
+    nodes = [helper.make_node("Constant", [], ["held"], sparse_value=sparse("", holes(4, 4), True)), node("MatMul", "x held", "h"), node("Gemm", "h fc.weight fc.bias", "y")]
+    return model(graph("c", nodes, [info("x", [2, 4])], [info("y")], [weight("fc.weight", 4, 3)], [sparse("fc.bias", np.array([0, 1.5, 0], np.float32), False)]))
+
+
+def sparse_turns():
+    """In the body of a loop; and one without an element that is not zero."""
+    body = graph("b", [node("MatMul", "s w", "o"), node("Identity", "c", "goes")], [info("i", [], TensorProto.INT64), info("c", [], TensorProto.BOOL), info("s")], [info("goes", [], TensorProto.BOOL), info("o")], [], [sparse("w", holes(3, 3), False)])
+    loop = node("Loop", "count x", "h", body=body, name="turns")
+    loop.input[:] = ["count", "", "x"]
+    return model(graph("t", [loop, node("MatMul", "h none", "z"), node("Add", "h z", "y")], [info("x", [2, 3])], [info("y")], [constant("count", np.int64(2))], [sparse("none", np.zeros((3, 3), np.float32), False)]))
+
+
+def norm_called():
+    """In a local function that two layers call."""
+    own = [helper.make_opsetid("", 17)]
+    nodes = [helper.make_node("ReduceL2", ["v"], ["n"], axes=[1]), helper.make_node("Div", ["v", "n"], ["u"]), helper.make_node("Mul", ["u", "g"], ["w"]), helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)]
+    layer = helper.make_function("acme", "Normed", ["x", "v", "g"], ["y"], nodes, own)
+    calls = [helper.make_node("Normed", ["x", "a.weight_v", "a.weight_g"], ["h"], domain="acme", name="a"), helper.make_node("Normed", ["h", "b.weight_v", "b.weight_g"], ["y"], domain="acme", name="b")]
+    return model(graph("n", calls, [info("x", [2, 4])], [info("y")], [weight("a.weight_v", 3, 4), weight("a.weight_g", 3, 1), weight("b.weight_v", 2, 3), weight("b.weight_g", 2, 1)]), [layer], (("", 17), ("acme", 1)))
+
+
+def spectral():
+    """Divided by its largest singular value, as spectral normalisation estimates it."""
+    nodes = [node("MatMul", "fc.weight_orig fc.weight_v", "wv"), node("Mul", "fc.weight_u wv", "p"), node("ReduceSum", "p", "s", keepdims=0), node("Div", "fc.weight_orig s", "w"), node("Gemm", "x w fc.bias", "y", transB=1)]
+    return model(graph("s", nodes, [info("x", [2, 4])], [info("y")], [weight("fc.weight_orig", 3, 4), weight("fc.weight_u", 3), weight("fc.weight_v", 4), weight("fc.bias", 3)]))
+
+
+def binary():
+    """Signs of a weight, times the mean of its magnitudes."""
+    nodes = [node("Sign", "conv.weight", "s"), node("Abs", "conv.weight", "a"), node("ReduceMean", "a axes", "m"), node("Mul", "s m", "w"), node("Conv", "x w", "y")]
+    return model(graph("b", nodes, [info("x", [1, 2, 5, 5])], [info("y")], [weight("conv.weight", 3, 2, 3, 3), constant("axes", [1, 2, 3])]))
+
+
+def symmetric():
+    """A triangle and its mirror image, by a parametrisation."""
+    nodes = [node("Trilu", "fc.parametrizations.weight.original", "t"), node("Transpose", "t", "o"), node("Add", "t o", "w"), node("Gemm", "x w", "y", transB=1)]
+    return model(graph("s", nodes, [info("x", [2, 4])], [info("y")], [weight("fc.parametrizations.weight.original", 4, 4)]))
+
+
+def masked():
+    """Pruned by PyTorch and exported before `prune.remove`."""
+    nodes = [node("Mul", "fc.weight_orig fc.weight_mask", "w"), node("Gemm", "x w fc.bias", "y", transB=1)]
+    return model(graph("m", nodes, [info("x", [2, 4])], [info("y")], [weight("fc.weight_orig", 3, 4), constant("fc.weight_mask", (np.arange(12).reshape(3, 4) % 3 > 0).astype(np.float32)), weight("fc.bias", 3)]))
+
+
+def looked_up():
+    """Four values, and which of them every element is."""
+    nodes = [node("Gather", "values codes", "w"), node("Gemm", "x w", "y", transB=1)]
+    return model(graph("l", nodes, [info("x", [2, 4])], [info("y")], [weight("values", 4), constant("codes", RNG.integers(0, 4, (3, 4)))]))
+
+
+def small_table():
+    """Words as bytes, made floats after they are looked up, as ONNX Runtime's quantisation leaves them."""
+    nodes = [node("Gather", "words.weight ids", "e"), node("Cast", "e", "f", to=FLOAT), node("Mul", "f scale", "d"), node("MatMul", "d fc.weight", "y")]
+    return model(graph("t", nodes, [info("ids", [2, 3], TensorProto.INT64)], [info("y")], [bytes_("words.weight", 10, 4), constant("scale", np.float32(0.1)), weight("fc.weight", 4, 3)]))
+
+
+def put_together():
+    """A weight of three, one of a part, and a matrix that a convolution takes for points."""
+    nodes = [node("Concat", "q.weight k.weight v.weight", "qkv", axis=0), node("Gemm", "x qkv", "h", transB=1), node("Slice", "out_proj.weight start end", "part"), node("Gemm", "h part", "o", transB=1), node("Unsqueeze", "o places", "i"), node("Unsqueeze", "points.weight places", "w"), node("Conv", "i w", "y", kernel_shape=[1, 1])]
+    return model(graph("p", nodes, [info("x", [2, 4])], [info("y")], [*(weight(f"{n}.weight", 2, 4) for n in "qkv"), weight("out_proj.weight", 5, 6), weight("points.weight", 2, 3), constant("start", [1]), constant("end", [4]), constant("places", [2, 3])]))
+
+
 # Networks in training mode.
 
 def dropout_training():
@@ -393,6 +479,13 @@ def main():
         del plain.graph.node[at].input[1:]
         write(name, made, inputs, run(plain, inputs))
     write("batch_training", batch_training())
+    for name, made, inputs in [
+        ("calls_turning", calls_turning(), {"x": normal(2, 3)}), ("squeezed", squeezed(), {"x": normal(1, 2, 3, 3)}),
+        ("sparse_constant", sparse_constant(), {"x": normal(2, 4)}), ("sparse_turns", sparse_turns(), {"x": normal(2, 3)}),
+        ("norm_called", norm_called(), {"x": normal(2, 4)}), ("spectral", spectral(), {"x": normal(2, 4)}), ("binary", binary(), {"x": normal(1, 2, 5, 5)}),
+        ("symmetric", symmetric(), {"x": normal(2, 4)}), ("masked", masked(), {"x": normal(2, 4)}), ("looked_up", looked_up(), {"x": normal(2, 4)}),
+        ("small_table", small_table(), {"ids": np.array([[1, 2, 3], [9, 0, 4]])}), ("put_together", put_together(), {"x": normal(2, 4)})]:
+        write(name, made, inputs)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use secateur::atomic::Overwrite;
 use secateur::engine::EngineError;
-use secateur::export::{Format, Report};
+use secateur::export::{Form, Format, Report};
 use secateur::graph::ModuleId;
 use secateur::onnx::{OnnxFile, TensorId, Values};
 use secateur::prune::{Amount, Method, Recipe, Step};
@@ -70,35 +70,66 @@ pub(super) fn changes(before: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path) -> Vec
     changed.iter().map(|path| path.strip_prefix(&prefix).unwrap().replace('\\', "/")).collect()
 }
 
+/// Every folder of models below `tests` and the demo's, with what lies beside and below them.
+const FOLDERS: [&str; 8] =
+    ["assets", "tests/answering", "tests/cases", "tests/folders", "tests/kinds", "tests/models", "tests/networks", "tests/operators"];
+
+const FORMATS: [Format; 5] =
+    [Format::Onnx, Format::Safetensors(Form::Fixed), Format::Safetensors(Form::Unfixed), Format::Burnpack, Format::RustSource];
+
+fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx")
+}
+
+#[test]
+fn no_folder_of_models_is_forgotten() {
+    let all = walkdir::WalkDir::new("tests").into_iter().map(|entry| entry.unwrap().into_path());
+    for model in all.filter(|path| is_onnx(path)) {
+        assert!(FOLDERS.iter().any(|folder| model.starts_with(folder)), "{}", model.display());
+    }
+}
+
 #[test]
 fn no_other_file_changes_whatever_model_is_saved() {
-    let mut saved = 0;
-    for folder in
-        ["tests/models", "tests/networks", "tests/operators", "tests/cases", "tests/cases/shared", "tests/cases/each", "tests/kinds"]
-    {
+    let mut saved = [0; FORMATS.len()];
+    for folder in FOLDERS {
         let copy = copied(folder);
         let out = tempfile::tempdir().unwrap();
         std::fs::write(out.path().join("shared.data"), "somebody else's").unwrap();
-        let models = tree(copy.path()).into_keys().filter(|p| p.extension().is_some_and(|e| e == "onnx"));
+        let models: Vec<PathBuf> = tree(copy.path()).into_keys().filter(|path| is_onnx(path)).collect();
+        assert!(!models.is_empty(), "{folder}");
         for model in models {
             let mut session = open(&model);
             let recipe = Recipe { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
             session.set(recipe, Step::Amount).unwrap();
-            let elsewhere = out.path().join(model.file_name().unwrap());
-            let before = tree(out.path());
-            // A model without a weight to prune is not saved.
-            let Ok(report) = session.save(&elsewhere, Format::Onnx, Overwrite::Allow) else { continue };
-            let is_saved = |folder: &Path, name: &String| report.files.contains(&folder.join(name));
-            assert!(changes(&before, out.path()).iter().all(|name| is_saved(out.path(), name)), "{}", model.display());
-            let before = tree(copy.path());
-            let report = session.save(&model, Format::Onnx, Overwrite::Allow).unwrap();
-            let is_saved = |name: &String| report.files.contains(&copy.path().join(name));
-            assert!(changes(&before, copy.path()).iter().all(is_saved), "{}", model.display());
-            saved += 1;
+            let beside = |format: Format| model.with_file_name("saved").with_extension(format.extension());
+            let elsewhere = |format: Format| out.path().join(model.file_name().unwrap()).with_extension(format.extension());
+            // Beside the model and its data, elsewhere, and over the model itself. What is refused leaves nothing behind.
+            let rounds: [Vec<_>; 3] = [
+                FORMATS.map(|format| (format, beside(format))).into(),
+                FORMATS.map(|format| (format, elsewhere(format))).into(),
+                vec![(Format::Onnx, model.clone())],
+            ];
+            for targets in rounds {
+                let before = [copy.path(), out.path()].map(tree);
+                let mut files = Vec::new();
+                for (format, target) in targets {
+                    // A model without a weight to prune is not saved, one with a stranger's operator not as Rust source.
+                    if let Ok(report) = session.save(&target, format, Overwrite::Allow) {
+                        files.extend(report.files);
+                        saved[FORMATS.iter().position(|f| *f == format).unwrap()] += 1;
+                    }
+                }
+                for (folder, before) in [copy.path(), out.path()].into_iter().zip(before) {
+                    let strange = changes(&before, folder).into_iter().find(|name| !files.contains(&folder.join(name)));
+                    assert_eq!(strange, None, "{}", model.display());
+                }
+            }
         }
         assert_eq!(std::fs::read(out.path().join("shared.data")).unwrap(), b"somebody else's");
     }
-    assert!(saved > 40, "{saved} models were saved");
+    println!("{saved:?} saves");
+    assert!(saved.iter().all(|&number| number > 100), "{saved:?} saves");
 }
 
 /// Saves `model` over itself, twice: what changes is listed, and `others` are as they were.

@@ -66,6 +66,23 @@ fn a_model_in_the_hubs_cache_opens_and_its_blobs_stay() {
 }
 
 #[test]
+fn a_model_in_the_hubs_cache_answers() {
+    let (_cache, snapshot) = hub();
+    let model = snapshot.join("model.onnx");
+    let right = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
+        command.arg("evaluate").arg(&model).args("--images tests/folders/stray --json --device cpu".split(' '));
+        let output = command.args("--mean 0,0,0 --std 1,1,1 --crop 1 --filter bilinear".split(' ')).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let row = &report["rows"][0];
+        (row["top1"].as_f64().unwrap() * 36.0, row["images"].as_u64().unwrap())
+    };
+    assert_eq!(right(), (36.0, 36));
+    save_half(&model, &model, Overwrite::Allow).unwrap();
+    assert_eq!(right().1, 36, "what was saved over it");
+}
+
+#[test]
 fn a_save_over_one_revision_leaves_the_other() {
     let (_cache, snapshot) = hub();
     let other = snapshot.parent().unwrap().with_file_name("fedcba9876543210fedcba9876543210fedcba98");
@@ -121,6 +138,44 @@ fn a_link_to_a_model_beside_it_is_not_the_model() {
     assert_eq!(floats(&at("model.onnx")), dense);
     assert_ne!(floats(&at("alias.onnx")), dense);
     assert_eq!(changes(&before, folder.path()), ["alias.onnx", "alias.onnx.data.1"]);
+}
+
+/// As Kubernetes mounts a volume: names lead into `..data`, which leads to the folder of one revision.
+#[test]
+fn a_model_on_a_mounted_volume_opens_and_its_revision_stays() {
+    let volume = tempfile::tempdir().unwrap();
+    let at = |name: &str| volume.path().join(name);
+    let revision = "..2026_01_31_23_59_59.123456789";
+    std::fs::create_dir(at(revision)).unwrap();
+    symlink(revision, at("..data")).unwrap();
+    for name in ["first.onnx", "first.onnx.data"] {
+        std::fs::copy(Path::new("tests/cases/named").join(name), at(revision).join(name)).unwrap();
+        symlink(format!("..data/{name}"), at(name)).unwrap();
+    }
+    let (dense, before) = (floats(Path::new("tests/cases/named/first.onnx")), tree(volume.path()));
+    assert_eq!(floats(&at("first.onnx")), dense);
+    let report = save_half(&at("first.onnx"), &at("first.onnx"), Overwrite::Allow).unwrap();
+    assert!(changes(&before, volume.path()).iter().all(|name| report.files.contains(&at(name))), "{:?}", report.files);
+    assert_eq!(floats(&at(revision).join("first.onnx")), dense);
+    assert_ne!(floats(&at("first.onnx")), dense);
+}
+
+/// As git-annex keeps files: each in a folder of its own below `.git`. What lies below the folder of the opened model is its own.
+#[test]
+fn a_store_with_a_folder_for_each_file_opens_and_its_objects_stay() {
+    let annex = tempfile::tempdir().unwrap();
+    for (name, key) in [("first.onnx", "XZ/9q/SHA256E-s1--aa.onnx"), ("first.onnx.data", "p3/Kv/SHA256E-s2--bb.data")] {
+        let object = Path::new(".git/annex/objects").join(key).join(Path::new(key).file_name().unwrap());
+        std::fs::create_dir_all(annex.path().join(&object).parent().unwrap()).unwrap();
+        std::fs::copy(Path::new("tests/cases/named").join(name), annex.path().join(&object)).unwrap();
+        symlink(object, annex.path().join(name)).unwrap();
+    }
+    let model = annex.path().join("first.onnx");
+    let (dense, objects) = (floats(Path::new("tests/cases/named/first.onnx")), tree(&annex.path().join(".git")));
+    assert_eq!(floats(&model), dense);
+    save_half(&model, &model, Overwrite::Allow).unwrap();
+    assert_ne!(floats(&model), dense);
+    assert_eq!(changes(&objects, &annex.path().join(".git")), [""; 0]);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! All that a person can do to a file, for files that nobody trusts; shared with the fuzz target.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use secateur::atomic::Overwrite;
-use secateur::export::Format;
+use secateur::cli::{self, Plan};
+use secateur::export::{Form, Format};
+use secateur::graph::Input;
 use secateur::network::Array;
 use secateur::onnx::{Dtype, OnnxFile, Values};
 use secateur::prune::{Amount, Method, Recipe, Step};
@@ -13,19 +16,32 @@ use secateur::watch::Unwatched;
 /// Every element of a mutated network's inputs together; larger networks are opened and pruned, not run.
 const MAX_INPUT: usize = 1 << 14;
 
-/// An input of this type: halves, ones or yes.
-fn filled(dtype: Dtype, shape: Vec<usize>) -> Array {
+/// An input of this type: halves, ones and yes, or halves, threes and no, so that both branches run and loops turn.
+fn filled(dtype: Dtype, shape: Vec<usize>, yes: bool) -> Array {
     let elements = shape.iter().product();
     match dtype {
-        Dtype::Bool => Array::bool(shape, vec![true; elements]),
+        Dtype::Bool => Array::bool(shape, vec![yes; elements]),
         dtype if dtype.is_float() => Array { dtype, ..Array::f32(shape, vec![0.5; elements]) },
-        dtype => Array { dtype, ..Array::i64(shape, vec![1; elements]) },
+        dtype => Array { dtype, ..Array::i64(shape, vec![if yes { 1 } else { 3 }; elements]) },
+    }
+}
+
+/// `secateur inspect`, as text and as JSON; what opens can be told.
+fn inspect(path: &Path, opens: bool) {
+    for json in [None, Some("--json")] {
+        let arguments = ["secateur", "inspect"].map(OsString::from).into_iter().chain([path.into()]).chain(json.map(OsString::from));
+        let Ok(Plan::Headless(command)) = cli::plan(arguments) else { panic!("a command") };
+        let mut out = Vec::new();
+        let result = cli::run(command, &mut out);
+        assert_eq!((result.is_ok(), out.is_empty()), (opens, !opens), "{result:?}");
     }
 }
 
 /// Everything that is done to a file.
 pub(crate) fn exercise(path: &Path) {
-    let Ok(mut session) = Session::open(path, &Unwatched) else { return };
+    let opened = Session::open(path, &Unwatched);
+    inspect(path, opened.is_ok());
+    let Ok(mut session) = opened else { return };
     for method in Method::PAIR {
         let recipe = Recipe { method, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
         let _ = session.set(recipe, Step::Amount);
@@ -47,6 +63,9 @@ pub(crate) fn exercise(path: &Path) {
             assert_eq!(again.floats(tensor).unwrap().map(bits), Some(bits(values)), "what was saved is what was meant");
         }
     }
+    for format in [Format::Safetensors(Form::Fixed), Format::Safetensors(Form::Unfixed), Format::Burnpack] {
+        let _ = session.save(&path.with_file_name("saved").with_extension(format.extension()), format, Overwrite::Allow);
+    }
     let inputs: Vec<(String, Vec<usize>)> = model
         .graph
         .inputs
@@ -56,12 +75,23 @@ pub(crate) fn exercise(path: &Path) {
     let elements = inputs
         .iter()
         .try_fold(0_usize, |n, (_, shape)| shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).and_then(|e| n.checked_add(e)));
-    if elements.is_some_and(|n| n <= MAX_INPUT) {
-        let arrays: Vec<_> =
-            model.graph.inputs.iter().zip(inputs).map(|(input, (name, shape))| (name, filled(input.dtype, shape))).collect();
+    for yes in [true, false] {
+        if elements.is_none_or(|n| n > MAX_INPUT) {
+            break;
+        }
+        let filled = |(input, (name, shape)): (&Input, &(String, Vec<usize>))| (name.clone(), filled(input.dtype, shape.clone(), yes));
+        let arrays: Vec<_> = model.graph.inputs.iter().zip(&inputs).map(filled).collect();
         // A model may be refused, but whatever is in it, nothing of the program breaks.
         if let Err(error) = session.engine().forward(session.state(), &arrays) {
             assert!(!error.to_string().contains("internal error"), "{error}");
         }
+        // Another pass would say the same.
+        if arrays.iter().all(|(_, array)| array.dtype.is_float()) {
+            break;
+        }
+    }
+    // Over itself, and what comes of that opens.
+    if let Ok(report) = session.save(path, Format::Onnx, Overwrite::Allow) {
+        OnnxFile::open(&report.files[0]).unwrap();
     }
 }

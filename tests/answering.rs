@@ -40,12 +40,25 @@ fn a_batch_that_is_not_free_is_found_out() {
         ("mixes_the_batch", 1, "one by one"),
         ("centred", 1, "one by one"),
         ("reshape_4_4", 4, "4 at a time"),
+        ("reshape_pairs", 2, "2 at a time"),
+        ("state_of_3", 3, "3 at a time"),
+        ("first_of_all", 1, "one by one"),
         ("declared_5", 5, ""),
         ("softmax_4d", 60, ""),
     ] {
         let (right, report, told) = right(name, "");
         assert_eq!((right, report["batch"].as_u64()), (36, Some(batch)), "{name}: {told}");
         assert!(told.contains(remark) && (!remark.is_empty() || !told.contains("through the network")), "{name}: {told}");
+    }
+}
+
+/// The last batch is filled up, whatever its number of images.
+#[test]
+fn images_that_fill_no_batch_are_answered_too() {
+    for (name, limit) in [("reshape_pairs", 35), ("state_of_3", 34), ("reshape_4_4", 33)] {
+        let (code, report, told) = evaluate(name, &format!("--limit {limit}"));
+        assert_eq!((code, report["rows"][0]["images"].as_u64()), (Some(0), Some(limit)), "{told}");
+        assert_eq!(report["rows"][0]["top1"], 1.0, "{name}");
     }
 }
 
@@ -89,6 +102,9 @@ fn the_output_that_classifies_answers_and_the_choice_is_told() {
         ("auxiliary", "main_logits", "“aux” could be meant as well"),
         ("softmax_4d", "prob", ""),
         ("label_only", "label", ""),
+        ("two_heads", "StatefulPartitionedCall:1", "“StatefulPartitionedCall:0” could be meant as well"),
+        ("loss_then_logits", "logits", "output “logits”, one of 2"),
+        ("no_sizes", "logits", "“maps” could be meant as well"),
     ] {
         let (right, report, told) = right(name, "");
         assert_eq!((right, report["output"].as_str()), (36, Some(output)), "{name}: {told}");
@@ -128,5 +144,5 @@ fn a_background_class_is_named_by_a_file() {
     let (all, _, told) = right("background_first", "--labels tests/answering/labels_13.txt");
     assert_eq!(all, 36, "{told}");
     let (code, _, told) = evaluate("background_first", "");
-    assert!(told.contains("12 classes and 13 outputs") || code == Some(2), "{code:?} {told}");
+    assert!(code == Some(2) && told.contains("12 classes and 13 outputs"), "{code:?} {told}");
 }

@@ -16,6 +16,9 @@ const SAME: f64 = 1e-2;
 /// Batches beyond this are not tried.
 const MAX_BATCH: i64 = 1024;
 
+/// Batches that are tried where the graph speaks of none that works: a state or a token of a batch may be of any operator.
+const OFTEN: [usize; 11] = [2, 3, 4, 5, 6, 8, 10, 16, 32, 64, 128];
+
 /// Why images go through a network in batches that it does not declare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchRemark {
@@ -99,7 +102,8 @@ impl Evaluator {
     }
 }
 
-/// A batch that something inside the network is fixed to: of those that the graph speaks of, the first that works.
+/// A batch that something inside the network is fixed to: of those that the graph speaks of and then of usual ones, the first that
+/// works.
 fn fixed_batch(
     engine: &Engine,
     network: &Network,
@@ -115,7 +119,8 @@ fn fixed_batch(
     let mut batches: Vec<usize> = shapes.filter(|n| (2..=MAX_BATCH).contains(n)).map(|n| n as usize).collect();
     batches.sort_unstable();
     batches.dedup();
-    for batch in batches {
+    let usual: Vec<usize> = OFTEN.into_iter().filter(|batch| !batches.contains(batch)).collect();
+    for batch in batches.into_iter().chain(usual) {
         let Some(inputs) = evaluator.questions.together(&vec![sample; batch]) else { continue };
         match network.finish(network.begin(&inputs)?, watch) {
             Ok(_) => return Ok(Some(batch)),

@@ -61,6 +61,7 @@ impl Discovery<'_, '_> {
                 let parts = self.parts(place, [(1, Kind::Weight, "in_proj_weight"), (2, Kind::Bias, "in_proj_bias")], Layout::InFirst);
                 self.add(place, "Attention", Role::Linear, parts);
             }
+            "DynamicQuantizeLSTM" => self.recurrent(place),
             "MultiHeadAttention" => {
                 let parts = self.parts(place, [(3, Kind::Bias, "in_proj_bias")], Layout::OutFirst);
                 self.add(place, "MultiheadAttention", Role::Linear, parts);
@@ -215,7 +216,7 @@ impl Discovery<'_, '_> {
             let Some(origin) = self.origin(place, i) else { continue };
             parts.extend(Part::all(name, &origin, Layout::OutFirst).into_iter().map(|part| Part { kind, ..part }));
         }
-        let op = self.node(place).op.clone();
+        let op = self.node(place).op.trim_start_matches("DynamicQuantize").to_owned();
         self.add(place, &op, Role::Recurrent, parts);
     }
 }

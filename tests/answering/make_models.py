@@ -54,6 +54,16 @@ except onnxruntime.capi.onnxruntime_pybind11_state.Fail:
 # The batch is declared as five: the last of 36 pictures fills no batch.
 save("declared_5", [flatten, gemm], [out("logits", 5, 12)], batch=5)
 
+# Every batch of an even number goes through, one image does not.
+save("reshape_pairs", [helper.make_node("Reshape", ["p", "twos"], ["q"]), helper.make_node("Reshape", ["q", "ones"], ["f"]), gemm], [logits], [ints("twos", -1, 2, 4), ints("ones", -1, 4)])
+
+# A state of three images, as a network that remembers what came before is exported.
+state = numpy_helper.from_array(np.zeros((3, 2), np.float32), "state")
+save("state_of_3", [flatten, helper.make_node("Concat", ["state", "f"], ["both"], axis=1), helper.make_node("Slice", ["both", "two", "six", "one"], ["g"]), helper.make_node("Gemm", ["g", "fc.weight", "fc.bias"], ["logits"], transB=1)], [logits], [state, ints("two", 2), ints("six", 6), ints("one", 1)])
+
+# The first image is all that is answered.
+save("first_of_all", [flatten, helper.make_node("Slice", ["f", "zero", "one", "zero"], ["g"]), helper.make_node("Gemm", ["g", "fc.weight", "fc.bias"], ["logits"], transB=1)], [out("logits", 1, 12)], [ints("zero", 0), ints("one", 1)])
+
 # What all images of a batch have in common is taken off: an image alone is answered as it should be, since then nothing is.
 mean = [
     helper.make_node("Shape", ["f"], ["fs"]),
@@ -87,6 +97,16 @@ save("probabilities_then_logits", [flatten, gemm, soft], [out("probabilities", "
 # Features of as many numbers as there are classes.
 wide = helper.make_node("Concat", ["f", "f", "f"], ["embedding"], axis=1)
 save("features_of_12", [flatten, wide, gemm], [out("embedding", "N", 12), logits])
+
+# A loss, and a head of two classes beside that of twelve; names as TensorFlow's exporter writes them.
+two = [helper.make_node("Slice", ["logits", "zero", "two", "one"], ["StatefulPartitionedCall:0"]), helper.make_node("Identity", ["logits"], ["StatefulPartitionedCall:1"])]
+save("two_heads", [flatten, gemm, *two], [out("StatefulPartitionedCall:0", "N", 2), out("StatefulPartitionedCall:1", "N", 12)], [ints("zero", 0), ints("two", 2), ints("one", 1)])
+save("loss_then_logits", [flatten, gemm, helper.make_node("ReduceMean", ["logits"], ["loss"], keepdims=0)], [out("loss"), logits])
+
+# Maps of features before the answer; neither declares a size.
+maps = helper.make_node("Identity", ["p"], ["maps"])
+free = [helper.make_tensor_value_info(name, F, [None] * rank) for name, rank in (("maps", 4), ("logits", 2))]
+save("no_sizes", [flatten, maps, gemm], free)
 
 # Nothing but the class.
 argmax = helper.make_node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0)

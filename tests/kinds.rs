@@ -69,7 +69,7 @@ fn row(name: &str, kind: &str, parameters: &[(&str, bool)]) -> Listed {
     (name.to_owned(), kind.to_owned(), parameters.iter().map(|&(name, can)| (name.to_owned(), can)).collect())
 }
 
-const RUN: [&str; 39] = [
+const RUN: [&str; 40] = [
     "branches",
     "branches_else",
     "rounds",
@@ -109,6 +109,7 @@ const RUN: [&str; 39] = [
     "looked_up",
     "small_table",
     "put_together",
+    "chosen",
 ];
 
 #[test]
@@ -200,6 +201,7 @@ fn what_is_saved_is_the_file_with_zeros_in_the_right_one_of_two_tensors_of_a_nam
         "masked",
         "small_table",
         "put_together",
+        "chosen",
     ] {
         let (saved, changed) = pruned(folder.path(), name);
         assert!(changed > 0, "{name}");
@@ -341,9 +343,17 @@ fn the_same_kinds_in_other_shapes_are_modules_too() {
     assert_eq!(of("small_table"), [row("words", "Embedding", cannot), row("fc", "Linear", can)]);
     let three = &[("weight", true), ("weight_2", true), ("weight_3", true)];
     assert_eq!(of("put_together"), [row("q", "Linear", three), row("out_proj", "Linear", can), row("points", "Conv2d", can)]);
+    assert_eq!(of("chosen"), [row("fc", "Linear", &[("weight", true), ("weight_2", true)])]);
+    assert_eq!(of("blocked"), [row("conv", "Conv2d", &[("weight", false), ("bias", false)])]);
     let reason = |name: &str| open(&path(name)).1.parameters[0].obstacle().unwrap();
-    for (name, why) in [("norm_called", "‖v‖"), ("spectral", "Div"), ("binary", "Sign"), ("symmetric", "Trilu"), ("looked_up", "int64")]
-    {
+    for (name, why) in [
+        ("blocked", "for one processor"),
+        ("norm_called", "‖v‖"),
+        ("spectral", "Div"),
+        ("binary", "Sign"),
+        ("symmetric", "Trilu"),
+        ("looked_up", "int64"),
+    ] {
         assert!(reason(name).contains(why), "{}", reason(name));
     }
 }

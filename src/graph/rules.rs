@@ -4,12 +4,18 @@ use super::discover::{Discovery, Part};
 use super::module::{Kind, Layout, Role};
 use super::sources::{Origin, Place, Weight, is_small};
 
+const BLOCKED: &str = "ONNX Runtime optimised this file for one processor, with channels in blocks that are filled up: prune the model that \
+it was made from";
+
 impl Discovery<'_, '_> {
     /// Enters the module that this node is, where it is one.
     pub(super) fn module(&mut self, place: Place) {
         let node = self.node(place);
         if node.domain == "com.microsoft" {
             return self.microsoft(place);
+        }
+        if node.domain == "com.microsoft.nchwc" && node.op == "Conv" {
+            return self.convolution(place, 1, Some(2));
         }
         if !node.is_standard() {
             return;
@@ -118,6 +124,9 @@ impl Discovery<'_, '_> {
         let layout = if transpose { Layout::InFirst } else { Layout::OutFirst };
         let mut parts = Part::all("weight", &origin, layout);
         parts.extend(bias.and_then(|i| self.weight(place, i)).map(Part::bias));
+        if self.node(place).domain == "com.microsoft.nchwc" {
+            parts.iter_mut().for_each(|part| part.reason = Some(BLOCKED.to_owned()));
+        }
         let kind = format!("Conv{}{dims}d", if transpose { "Transpose" } else { "" });
         self.add(place, &kind, role, parts);
     }

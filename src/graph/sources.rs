@@ -128,9 +128,18 @@ impl Writers<'_> {
                 leaves.push(tensor);
                 continue;
             }
-            let node = self.writer(value).filter(|node| node.bodies().next().is_none())?;
+            let node = self.writer(value)?;
             nodes.push(node);
             if nodes.len() > MAX_NODES {
+                return None;
+            }
+            // One of several weights: what its branches give, whatever the choice depends on.
+            if node.is("If") {
+                let output = node.outputs.iter().position(|output| *output == Some(value))?;
+                open.extend(node.bodies().filter_map(|body| self.graph.bodies[body.0].outputs.get(output)));
+                continue;
+            }
+            if node.bodies().next().is_some() {
                 return None;
             }
             // Statistics that nothing is worked out from here, and zero points.
@@ -205,14 +214,14 @@ enum How {
     Restored,
     /// Times something.
     Scaled,
-    /// Cut, put together, in another order.
+    /// Cut, put together, in another order, one of several.
     Moved,
     /// In any other way.
     Otherwise,
 }
 
 /// Operators that are met where weights are worked out, beside those that carry.
-const ARITHMETIC: [&str; 46] = [
+const ARITHMETIC: [&str; 47] = [
     "Abs",
     "Add",
     "BatchNormalization",
@@ -227,6 +236,7 @@ const ARITHMETIC: [&str; 46] = [
     "Gather",
     "Greater",
     "GreaterOrEqual",
+    "If",
     "InstanceNormalization",
     "LayerNormalization",
     "Less",
@@ -280,9 +290,11 @@ impl How {
             Self::Quantised
         } else if is_small(dtype) {
             Self::Restored
-        } else if nodes.iter().all(|node| carries(node) || matches!(node.op.as_str(), "Concat" | "Slice" | "Split" | "Constant" | "Shape"))
+        } else if nodes
+            .iter()
+            .all(|node| carries(node) || matches!(node.op.as_str(), "Concat" | "Slice" | "Split" | "If" | "Constant" | "Shape"))
         {
-            has(&["Concat", "Slice", "Split"]).then_some(Self::Moved)?
+            has(&["Concat", "Slice", "Split", "If"]).then_some(Self::Moved)?
         } else if nodes
             .iter()
             .all(|node| carries(node) || matches!(node.op.as_str(), "Mul" | "Div" | "Neg" | "Trilu" | "Constant" | "Shape"))

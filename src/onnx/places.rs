@@ -37,7 +37,7 @@ impl Places {
             let numbered = (0..).map(|n| if n == 0 { format!("{name}.data") } else { format!("{name}.data.{n}") });
             // Ends: a name that nothing has is among the numbered ones.
             for candidate in present.into_iter().chain(numbered) {
-                let path = folder_of(target).join(&candidate);
+                let path = target.with_file_name(&candidate);
                 if places.paths.iter().flatten().any(|(taken, _)| *taken == path) || file.refused.contains(&candidate) {
                     continue;
                 }

@@ -415,6 +415,20 @@ def small_table():
     return model(graph("t", nodes, [info("ids", [2, 3], TensorProto.INT64)], [info("y")], [bytes_("words.weight", 10, 4), constant("scale", np.float32(0.1)), weight("fc.weight", 4, 3)]))
 
 
+def chosen():
+    """A weight that is one of two, by a branch that gives it; one of them is turned there."""
+    then = graph("t", [node("Identity", "fc.weight", "a")], [], [info("a")])
+    other = graph("e", [node("Transpose", "w", "b")], [], [info("b")], [weight("w", 4, 3)])
+    nodes = [node("If", "flag", "chosen", then_branch=then, else_branch=other), node("Gemm", "x chosen", "y", transB=1)]
+    return model(graph("c", nodes, [info("flag", [], TensorProto.BOOL), info("x", [2, 4])], [info("y")], [weight("fc.weight", 3, 4)]))
+
+
+def blocked():
+    """A convolution as ONNX Runtime lays it out for one processor."""
+    nodes = [node("ReorderInput", "x", "b", domain="com.microsoft.nchwc"), node("Conv", "b conv.weight conv.bias", "c", domain="com.microsoft.nchwc", kernel_shape=[1, 1]), node("ReorderOutput", "c", "y", domain="com.microsoft.nchwc", channels=4)]
+    return model(graph("b", nodes, [info("x", [1, 8, 3, 3])], [info("y")], [weight("conv.weight", 8, 8, 1, 1), weight("conv.bias", 8)]), sets=(("", 18), ("com.microsoft.nchwc", 1)))
+
+
 def put_together():
     """A weight of three, one of a part, and a matrix that a convolution takes for points."""
     nodes = [node("Concat", "q.weight k.weight v.weight", "qkv", axis=0), node("Gemm", "x qkv", "h", transB=1), node("Slice", "out_proj.weight start end", "part"), node("Gemm", "h part", "o", transB=1), node("Unsqueeze", "o places", "i"), node("Unsqueeze", "points.weight places", "w"), node("Conv", "i w", "y", kernel_shape=[1, 1])]
@@ -484,8 +498,10 @@ def main():
         ("sparse_constant", sparse_constant(), {"x": normal(2, 4)}), ("sparse_turns", sparse_turns(), {"x": normal(2, 3)}),
         ("norm_called", norm_called(), {"x": normal(2, 4)}), ("spectral", spectral(), {"x": normal(2, 4)}), ("binary", binary(), {"x": normal(1, 2, 5, 5)}),
         ("symmetric", symmetric(), {"x": normal(2, 4)}), ("masked", masked(), {"x": normal(2, 4)}), ("looked_up", looked_up(), {"x": normal(2, 4)}),
-        ("small_table", small_table(), {"ids": np.array([[1, 2, 3], [9, 0, 4]])}), ("put_together", put_together(), {"x": normal(2, 4)})]:
+        ("small_table", small_table(), {"ids": np.array([[1, 2, 3], [9, 0, 4]])}), ("put_together", put_together(), {"x": normal(2, 4)}),
+        ("chosen", chosen(), {"flag": no, "x": normal(2, 4)})]:
         write(name, made, inputs)
+    write("blocked", blocked())
 
 
 if __name__ == "__main__":

@@ -125,7 +125,9 @@ impl Discovery<'_, '_> {
         let mut parts = Part::all("weight", &origin, layout);
         parts.extend(bias.and_then(|i| self.weight(place, i)).map(Part::bias));
         if self.node(place).domain == "com.microsoft.nchwc" {
-            parts.iter_mut().for_each(|part| part.reason = Some(BLOCKED.to_owned()));
+            for part in &mut parts {
+                part.reason = Some(BLOCKED.to_owned());
+            }
         }
         let kind = format!("Conv{}{dims}d", if transpose { "Transpose" } else { "" });
         self.add(place, &kind, role, parts);

@@ -213,13 +213,13 @@ fn pictures_that_are_not_read_are_counted_by_kind() {
     let folder = tempfile::tempdir().unwrap();
     copy(&case("stray/ant"), &folder.path().join("a"));
     copy(&case("stray/bee"), &folder.path().join("b/deep/deeper"));
-    put(folder.path(), &["a/1.gif", "a/2.GIF", "b/3.HEIC", "b/4", "b/5.tar.gz"]);
+    put(folder.path(), &["a/1.gif", "a/2.GIF", "b/3.HEIC", "b/4", "b/6", "b/5.tar.gz"]);
     std::fs::rename(folder.path().join("a/0.png"), folder.path().join("a/0.PNG")).unwrap();
     let set = ImageSet::open(folder.path(), None).unwrap();
     adds_up(&set);
     assert_eq!(set.class_sizes(), [("a", 3), ("b", 3)]);
     let told = set.remarks().join("\n");
-    for line in ["2 .gif, a kind", "1 .heic, a kind", "1 file without an ending, no picture: b/4", "1 .gz, no picture"] {
+    for line in ["2 .gif, a kind", "1 .heic, a kind", "2 files without an ending, no pictures: b/4 and others", "1 .gz, no picture"] {
         assert!(told.contains(line), "{told}");
     }
     let none = tempfile::tempdir().unwrap();

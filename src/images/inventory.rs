@@ -111,7 +111,7 @@ impl fmt::Display for LeftOut {
         let n = self.number;
         let by_number = |one: &'static str, many: &'static str| if n == 1 { one } else { many };
         let kind = match self.extension.as_deref() {
-            None | Some("") => "file without an ending".to_owned(),
+            None | Some("") => by_number("file without an ending", "files without an ending").to_owned(),
             Some(extension) => format!(".{extension}"),
         };
         match self.reason {

@@ -152,12 +152,15 @@ impl Pruning {
         Ok(false)
     }
 
-    /// Prunes as asked for, one step after another; the last one stays open to be looked at. `norms` works out the score `wanda` on the
+    /// Prunes as asked for, where anything is, one step after another; the last one stays open to be looked at. `norms` works out the score `wanda` on the
     /// images that the recipe names, or on those that the command measures on.
     ///
     /// # Errors
     /// A type or a name that no module has; [`RecipeError`]
     pub(super) fn apply(&self, session: &mut Session, norms: &mut Measure) -> anyhow::Result<Vec<String>> {
+        if !self.is_given()? {
+            return Ok(Vec::new());
+        }
         let file = self.recipe_file()?;
         // What the command line names and the model does not have is refused; a recipe is for more than one model.
         if self.recipe.is_none() {

@@ -175,9 +175,10 @@ fn mark<T: Copy + Sync, K: Copy + Ord + Sync>(values: &[T], cut: K, ties: Ties, 
     let whole = end / 64 * 64;
     let mut words = bits(&values[..whole], is_at_most);
     let seam = values[whole..].iter().take(64).enumerate();
-    words.extend((whole < values.len()).then(|| {
-        seam.fold(0, |word, (i, &x)| word | u64::from(if whole + i < end { is_at_most(x) } else { is_below(x) }) << i)
-    }));
+    words.extend(
+        (whole < values.len())
+            .then(|| seam.fold(0, |word, (i, &x)| word | u64::from(if whole + i < end { is_at_most(x) } else { is_below(x) }) << i)),
+    );
     words.extend(bits(values.get(whole + 64..).unwrap_or_default(), is_below));
     words
 }
@@ -193,7 +194,11 @@ fn bits<T: Copy + Sync>(values: &[T], test: impl Fn(T) -> bool + Sync) -> Vec<u6
         let pack = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
         bytes.as_chunks::<8>().0.iter().enumerate().fold(0, |word, (i, bytes)| word | pack(bytes) << (8 * i))
     };
-    if values.len() < SHARED { values.chunks(64).map(word).collect() } else { values.par_chunks(64).with_min_len(SHARED / 64).map(word).collect() }
+    if values.len() < SHARED {
+        values.chunks(64).map(word).collect()
+    } else {
+        values.par_chunks(64).with_min_len(SHARED / 64).map(word).collect()
+    }
 }
 
 /// Marks the `count` smallest of those elements of `values` that `gone` leaves, whose ranking is `ranking`; equal ones by lowest

@@ -85,7 +85,7 @@ pub(super) struct Pruning {
     #[arg(long, value_enum)]
     pub(super) method: Option<Method>,
     /// A fraction (0.5), a percentage (50%) or a number of elements (1000); again for what is left after the first
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, requires = "method", allow_hyphen_values = true)]
     pub(super) amount: Vec<Amount>,
     /// An amount of its own for every module whose name matches (classifier=0.2); the rest shares what is left of the whole
     #[arg(long, value_name = "GLOB=A", value_parser = amount_of)]

@@ -145,7 +145,7 @@ fn what_a_recipe_names_and_the_model_does_not_have_is_told() {
     window.answer(&path);
     window.menu("Recipe", "Open a recipe…");
     window.wait("what is missing", |s| s.notices.iter().any(|n| n.title == "Not in this model" && n.text.contains("Conv3d")));
-    assert_eq!(window.recipe().amount, Amount::Fraction(0.5));
+    window.wait("the recipe", |s| s.view.as_ref().unwrap().figures.recipe.amount == Amount::Fraction(0.5));
     std::fs::write(&path, "types = [\"Conv2d\"]\namout = 0.7\n").unwrap();
     window.answer(&path);
     window.menu("Recipe", "Open a recipe…");

@@ -26,7 +26,7 @@ use crate::network::{Network, NetworkError};
 use crate::onnx::{Dtype, OpenError, Values};
 use crate::prune::device::DeviceError;
 use crate::prune::{
-    self, AmountError, Masked, Method, Order, Pattern, PruneError, Ranking, Recipe, Score, Standing, State, Subject, Weights,
+    self, AmountError, Masked, Method, Order, Pattern, PruneError, Ranking, Recipe, Score, Standing, State, Unordered, Weights,
 };
 use crate::watch::Watch;
 use gpu::Gpu;
@@ -187,8 +187,8 @@ impl Engine {
         fixed.apply(&mut values);
         let apart = mask.pruned();
         let standing = if let Some((score, pattern)) = &order {
-            let subject = Subject { parameter, id, role: self.model.graph.owner(id).role, values: &values, kept: &mask };
-            let Some(order) = Order::new(score, *pattern, subject) else { return Ok(None) };
+            let unordered = Unordered { parameter, id, role: self.model.graph.owner(id).role, values: &values, kept: &mask };
+            let Some(order) = Order::new(score, *pattern, unordered) else { return Ok(None) };
             Standing::in_order(Arc::new(order), apart)
         } else {
             let ranking = Arc::new(Ranking::of(&mask.left(&values), parameter.dtype));

@@ -21,7 +21,7 @@ use crate::engine::{Engine, EngineError, ModelId};
 use crate::evaluate::{EvaluateError, Evaluator, Scan};
 use crate::measure::ParameterSize;
 use crate::panics;
-use crate::prune::{Norms, State};
+use crate::prune::{InputNorms, State};
 use crate::watch::{Token, Watch};
 pub use messages::{Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind};
 pub use saving::{Sizes, Timed};
@@ -179,7 +179,7 @@ struct Inside {
     tasks: VecDeque<Task>,
     scan: Option<Scan>,
     /// How large the inputs of the layers are over the images that are shown.
-    norms: Option<Arc<Norms>>,
+    norms: Option<Arc<InputNorms>>,
     /// The curves so far, and the state that they are of, apart from method and amount.
     curve: Option<(State, Curve)>,
 }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::engine::{Engine, EngineError};
 use crate::graph::Graph;
-use crate::prune::{Amount, AmountError, Method, Norms, Pattern, PatternError, PruneError, Recipe, Schedule, Score, State, glob};
+use crate::prune::{Amount, AmountError, InputNorms, Method, Pattern, PatternError, PruneError, Recipe, Schedule, Score, State, glob};
 pub use scores::{ScoreError, read as read_scores};
 
 /// The ending of a recipe's name.
@@ -102,7 +102,7 @@ impl From<AmountError> for RecipeError {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RecipeFile {
     /// Each with what holds for all.
-    steps: Vec<Entry>,
+    steps: Vec<RecipeStep>,
     /// The folder that paths in it start from; `None` for one that is no file yet.
     folder: Option<PathBuf>,
 }
@@ -110,7 +110,7 @@ pub struct RecipeFile {
 /// What is said of a step; `None` leaves what holds for all, or else what a person starts with.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Entry {
+pub struct RecipeStep {
     /// Only modules of these types.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub types: Option<Vec<String>>,
@@ -189,7 +189,7 @@ impl FromStr for ScoreName {
     }
 }
 
-impl Entry {
+impl RecipeStep {
     /// What `recipe` says.
     fn of(recipe: &Recipe, graph: &Graph, then: Option<Then>) -> Self {
         let names = |is_in: &dyn Fn(usize) -> bool| -> Vec<String> {
@@ -298,7 +298,7 @@ impl Entry {
 impl RecipeFile {
     /// One step after another.
     #[must_use]
-    pub fn new(steps: Vec<Entry>) -> Self {
+    pub fn new(steps: Vec<RecipeStep>) -> Self {
         Self { steps, folder: None }
     }
 
@@ -307,9 +307,9 @@ impl RecipeFile {
     pub fn of(state: &State, graph: &Graph) -> Self {
         let earlier = state.earlier.iter().map(|step| {
             let then = if step.is_fixed { Then::Fix } else { Then::Keep };
-            Entry::of(&step.recipe, graph, Some(then))
+            RecipeStep::of(&step.recipe, graph, Some(then))
         });
-        Self::new(earlier.chain([Entry::of(&state.recipe, graph, None)]).collect())
+        Self::new(earlier.chain([RecipeStep::of(&state.recipe, graph, None)]).collect())
     }
 
     /// Reads a recipe.
@@ -347,13 +347,13 @@ impl RecipeFile {
             Some(_) => return Err(format!("“{STEP}” is no list of steps: write [[{STEP}]]")),
         };
         let count = steps.len();
-        let entry = |(i, table): (usize, toml::Table)| {
+        let step = |(i, table): (usize, toml::Table)| {
             let of_step = |reason: String| if count > 1 { format!("step {}: {reason}", i + 1) } else { reason };
-            let entry: Entry = table.try_into().map_err(|e: toml::de::Error| of_step(e.to_string()))?;
-            entry.check().map_err(|e| of_step(e.to_string()))?;
-            Ok(entry)
+            let step: RecipeStep = table.try_into().map_err(|e: toml::de::Error| of_step(e.to_string()))?;
+            step.check().map_err(|e| of_step(e.to_string()))?;
+            Ok(step)
         };
-        Ok(Self::new(steps.into_iter().enumerate().map(entry).collect::<Result<_, String>>()?))
+        Ok(Self::new(steps.into_iter().enumerate().map(step).collect::<Result<_, String>>()?))
     }
 
     /// As TOML, with a line that says what it is: what all steps say stands at the top.
@@ -400,7 +400,7 @@ impl RecipeFile {
     ///
     /// # Errors
     /// What a step cannot do.
-    pub fn apply(&self, engine: &Engine, norms: Option<&Arc<Norms>>) -> Result<Applied, RecipeError> {
+    pub fn apply(&self, engine: &Engine, norms: Option<&Arc<InputNorms>>) -> Result<AppliedRecipe, RecipeError> {
         let graph = &engine.model().graph;
         let mut state = engine.opened();
         let mut missing = Vec::new();
@@ -444,13 +444,13 @@ impl RecipeFile {
         }
         missing.sort();
         missing.dedup();
-        Ok(Applied { state, missing })
+        Ok(AppliedRecipe { state, missing })
     }
 }
 
 /// What a recipe makes of a model.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Applied {
+pub struct AppliedRecipe {
     /// Masks and weights, with the last step open.
     pub state: State,
     /// Names in the recipe, or in its files of scores, that the model does not have.

@@ -3,6 +3,8 @@
 //! The window never waits for it. While a slider is dragged only its latest position is shown; a job that panics is told as an internal
 //! error, and the thread takes the next one. What is measured goes to the [`Measurer`] directly and waits for nothing here.
 
+mod messages;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -12,126 +14,19 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::device::{ComputeDevice, DeviceChoice};
-use crate::engine::{Engine, EngineError, Model, ModelId};
-use crate::export::{self, ExportError, Format, Report};
+use crate::engine::{Engine, EngineError, ModelId};
+use crate::export::{self, ExportError};
 use crate::graph::ParameterId;
-use crate::measure::{Detail, Figures};
-use crate::measurer::{Finding, Measurer, Position, Request};
+use crate::measurer::{Measurer, Position, Request};
 use crate::onnx::SaveError;
-use crate::prune::{Method, Norms, Recipe, Score, State, Step};
-use crate::recipes::{self, Applied, RecipeError, RecipeFile};
+use crate::prune::{Method, Recipe, Score, State, Step};
+use crate::recipes::{self, AppliedRecipe, RecipeError, RecipeFile};
 use crate::session::Session;
 use crate::watch::{Token, Watch};
+pub use messages::{Event, Job, Look, Told, View};
 
 /// Jobs that may wait; more than a person can ask for.
 const MAX_WAITING: usize = 256;
-
-/// Something to do.
-#[derive(Debug, Clone)]
-pub enum Job {
-    /// Open a file in place of the present one.
-    Open(PathBuf),
-    /// Change the recipe. Many in a row are shown once.
-    Set(Box<Recipe>, Step),
-    /// Show this method beside the applied one from now on, whatever the model.
-    Compare(Method),
-    /// A drag has ended.
-    EndDrag,
-    /// Keep the mask, prune further.
-    Apply,
-    /// Make the mask permanent.
-    Fix,
-    /// Forget masks and amount.
-    Reset,
-    /// One step back.
-    Undo,
-    /// One step forward.
-    Redo,
-    /// Look closely at a parameter from now on, or at none.
-    Look(Option<ParameterId>),
-    /// Save the model as pruned now.
-    Save(PathBuf, Format, Overwrite),
-    /// Save the table of figures.
-    SaveTable(PathBuf, Overwrite),
-    /// Rank the elements by the scores in this file, or take over its masks.
-    ReadScores(PathBuf),
-    /// Do what this recipe says; where its scores need images, with these norms.
-    OpenRecipe(PathBuf, Option<Arc<Norms>>),
-    /// Save what was done as a recipe.
-    SaveRecipe(PathBuf, Overwrite),
-    /// Save a text that the window made.
-    SaveText(PathBuf, Arc<str>, Overwrite),
-}
-
-/// Something that happened, and the model that it is about; the first, 0, is none.
-#[derive(Debug, Clone)]
-pub struct Told {
-    /// Which of the models that were opened.
-    pub model: ModelId,
-    /// What happened.
-    pub event: Event,
-}
-
-/// Something that happened.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The device on which networks run is known.
-    DeviceChosen(Arc<ComputeDevice>),
-    /// Long work is going on; `done` is 0..=1.
-    Progressed {
-        /// How far.
-        done: f32,
-        /// What part.
-        what: String,
-    },
-    /// A model is open; figures follow.
-    Opened(Arc<Model>),
-    /// The state changed, by whatever job; these belong together.
-    Changed(Box<View>),
-    /// The parameter that is looked at.
-    Looked(ParameterId, Look),
-    /// Names in a recipe, or in a file of scores, that the model does not have.
-    Missing(Vec<String>),
-    /// This recipe wants the norms of inputs, over these images where it says which.
-    WantsNorms(PathBuf, Option<PathBuf>),
-    /// Files were written.
-    Saved(Report),
-    /// The table was written.
-    TableSaved(PathBuf),
-    /// There is a file of that name: ask, and send the job again.
-    Occupied(PathBuf, Box<Job>),
-    /// A job failed; what was there stays.
-    Failed {
-        /// What was tried.
-        what: &'static str,
-        /// What went wrong and what to do.
-        message: String,
-    },
-    /// Something was measured.
-    Measured(Finding),
-    /// No job is left.
-    Idle,
-}
-
-/// A parameter looked at closely, or why it can no longer be read.
-pub type Look = Result<Arc<Detail>, String>;
-
-/// Everything on screen that depends on the state.
-#[derive(Debug, Clone)]
-pub struct View {
-    /// The applied method and the one beside it, in this order, under the present recipe.
-    pub figures: Figures,
-    /// What undo would take back.
-    pub undoable: Option<Step>,
-    /// What redo would do again.
-    pub redoable: Option<Step>,
-    /// Something was fixed or kept and not saved.
-    pub is_unsaved: bool,
-    /// Something is fixed.
-    pub is_fixed: bool,
-    /// Masks were kept from earlier amounts.
-    pub is_applied: bool,
-}
 
 /// A job, and the model on screen when it was asked for: what is meant for one model is not done to the next.
 #[derive(Debug)]
@@ -265,39 +160,6 @@ fn occupied(error: &EngineError) -> Option<PathBuf> {
             ExportError::Write(WriteError::Exists { path }) | ExportError::Onnx(SaveError::Write(WriteError::Exists { path })),
         ) => Some(path.clone()),
         _ => None,
-    }
-}
-
-impl Job {
-    /// What is being tried, for an error's title.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Open(_) => "Open",
-            Self::Set(..) | Self::EndDrag | Self::Apply => "Prune",
-            Self::Compare(_) => "Compare",
-            Self::Fix => "Fix weights",
-            Self::Reset => "Reset",
-            Self::Undo => "Undo",
-            Self::Redo => "Redo",
-            Self::Look(_) => "Look at a parameter",
-            Self::Save(..) => "Save",
-            Self::ReadScores(_) => "Read the scores",
-            Self::OpenRecipe(..) => "Open the recipe",
-            Self::SaveRecipe(..) => "Save the recipe",
-            Self::SaveTable(..) | Self::SaveText(..) => "Save the table",
-        }
-    }
-
-    /// The same job, with leave to replace a file.
-    #[must_use]
-    pub fn overwriting(self) -> Self {
-        match self {
-            Self::Save(path, format, _) => Self::Save(path, format, Overwrite::Allow),
-            Self::SaveTable(path, _) => Self::SaveTable(path, Overwrite::Allow),
-            Self::SaveRecipe(path, _) => Self::SaveRecipe(path, Overwrite::Allow),
-            Self::SaveText(path, text, _) => Self::SaveText(path, text, Overwrite::Allow),
-            other => other,
-        }
     }
 }
 
@@ -463,7 +325,7 @@ impl Inside {
                 let file = RecipeFile::read(&path);
                 let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
                 match file.and_then(|file| file.apply(session.engine(), norms.as_ref())) {
-                    Ok(Applied { state, missing }) => {
+                    Ok(AppliedRecipe { state, missing }) => {
                         session.go_to(state, Step::Recipe)?;
                         self.tell_missing(missing);
                     }
@@ -557,6 +419,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::export::Format;
     use crate::prune::Amount;
 
     const DEMO: &str = "assets/mobilenetv4_digits.onnx";
@@ -586,9 +449,13 @@ mod tests {
 
     #[test]
     fn a_panic_is_told_and_the_next_job_is_done() {
-        let panics = AtomicBool::new(true);
-        let wake = move || assert!(!panics.swap(false, Ordering::Relaxed), "the window is confused");
+        let panics = Arc::new(AtomicBool::new(false));
+        let is_next = panics.clone();
+        let wake = move || assert!(!is_next.swap(false, Ordering::Relaxed), "the window is confused");
         let mut worker = Worker::start(DeviceChoice::Cpu, wake).unwrap();
+        // The device is chosen, which is no job.
+        until(&mut worker, |event| matches!(event, Event::Idle));
+        panics.store(true, Ordering::Relaxed);
         worker.send(Job::Open(DEMO.into()));
         let told = until(&mut worker, |event| matches!(event, Event::Failed { .. }));
         assert!(matches!(told.last(), Some(Event::Failed { what: "Open", message }) if message.contains("the window is confused")));

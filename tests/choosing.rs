@@ -13,7 +13,7 @@ use secateur::evaluate::{Evaluator, Questions};
 use secateur::graph::ParameterId;
 use secateur::images::{ImageSet, Preprocess};
 use secateur::network::Array;
-use secateur::prune::{Amount, Method, Norms, Recipe, Score, State};
+use secateur::prune::{Amount, InputNorms, Method, Recipe, Score, State};
 use secateur::watch::Unwatched;
 use serde_json::Value;
 
@@ -56,7 +56,7 @@ fn id(engine: &Engine, name: &str) -> ParameterId {
     ParameterId(engine.model().graph.parameters.iter().position(|p| p.name == name).unwrap())
 }
 
-fn norms(engine: Engine) -> Norms {
+fn norms(engine: Engine) -> InputNorms {
     let graph = engine.model().graph.clone();
     let set = Arc::new(ImageSet::open(Path::new("assets/digits"), None).unwrap());
     let (preprocess, _) = Preprocess::for_model(&graph, Path::new(DEMO));

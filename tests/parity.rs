@@ -16,11 +16,21 @@ use serde_json::Value;
 const DIGITS: [&str; 2] = ["mobilenetv4_digits", "assets/mobilenetv4_digits.onnx"];
 const ARTICLE: [&str; 2] = ["mobilenetv4_r224_3classes", "tests/models/mobilenetv4_r224_3classes.onnx"];
 
-fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
+fn open(file: &str, device: Option<ComputeDevice>) -> Session {
     let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
     if let Some(device) = device {
         session.use_engine(session.engine().on(device));
     }
+    session
+}
+
+/// Numbers per parameter, slices and groups of a model by numpy and PyTorch.
+fn allocations(model: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(format!("tests/reference/{model}_allocations.json")).unwrap()).unwrap()
+}
+
+fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
+    let mut session = open(file, device);
     let reference: Value = serde_json::from_str(&std::fs::read_to_string(format!("tests/reference/{model}.json")).unwrap()).unwrap();
     let cases = reference["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 100);
@@ -101,12 +111,7 @@ fn article_network_is_pruned_as_pytorch_does_on_the_device() {
 
 /// Numbers per parameter by the published formulas in numpy: LAMP, norm, Erdős-Rényi-Kernel and uniform+.
 fn allocate([model, file]: [&str; 2], device: Option<ComputeDevice>) {
-    let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
-    if let Some(device) = device {
-        session.use_engine(session.engine().on(device));
-    }
-    let reference = std::fs::read_to_string(format!("tests/reference/{model}_allocations.json")).unwrap();
-    let reference: Value = serde_json::from_str(&reference).unwrap();
+    let (mut session, reference) = (open(file, device), allocations(model));
     let names: Vec<&str> = reference["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     let mut compared = 0;
     for case in reference["cases"].as_array().unwrap() {
@@ -181,12 +186,7 @@ fn a_method_that_does_not_reach_the_amount_says_how_far_it_goes() {
 
 /// Slices and N:M groups as PyTorch and numpy choose them, and every choice the same on host and device.
 fn patterns([model, file]: [&str; 2], device: Option<ComputeDevice>) {
-    let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
-    if let Some(device) = device {
-        session.use_engine(session.engine().on(device));
-    }
-    let reference = std::fs::read_to_string(format!("tests/reference/{model}_allocations.json")).unwrap();
-    let reference: Value = serde_json::from_str(&reference).unwrap();
+    let (mut session, reference) = (open(file, device), allocations(model));
     let names: Vec<&str> = reference["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     let mut compared = 0;
     for case in reference["cases"].as_array().unwrap() {
@@ -253,10 +253,7 @@ fn slices_and_groups_are_those_of_pytorch_on_the_device() {
 
 /// Twenty steps with other scores, patterns and methods than before: masks only grow, the device makes the same, undo gives back each.
 fn mixed_steps(device: Option<ComputeDevice>) {
-    let mut session = Session::open(Path::new(DIGITS[1]), &Unwatched).unwrap();
-    if let Some(device) = device {
-        session.use_engine(session.engine().on(device));
-    }
+    let mut session = open(DIGITS[1], device);
     let opened = session.state().clone();
     let recipes = [
         (Score::Magnitude, "elements", Method::Lamp),

@@ -2,6 +2,7 @@
 
 use eframe::egui::{self, Align, Layout, Ui, WidgetInfo, vec2};
 
+use crate::engine::Model;
 use crate::graph::{Kind, ParameterId};
 use crate::prune::{Amount, AmountError, Exempt, Method, PruneError, Recipe, Step};
 
@@ -108,7 +109,7 @@ fn amount_field(ui: &mut Ui, name: &str, shown: String, edited: Option<&String>,
     let mut text = edited.cloned().unwrap_or_else(|| shown.clone());
     let field = egui::TextEdit::singleline(&mut text).desired_width(width).align(egui::Align2::RIGHT_CENTER).margin(vec2(8.0, 5.0));
     let response = ui.add(field);
-    response.widget_info(|| WidgetInfo::text_edit(true, &shown, &text, "").with_label(name));
+    response.widget_info(|| widgets::labelled(WidgetInfo::text_edit(true, &shown, &text, ""), name));
     let result = if response.lost_focus() {
         let cancelled = ui.input(|i| i.key_pressed(egui::Key::Escape));
         if cancelled || text == shown { FieldResult::Leave } else { FieldResult::Done(text) }
@@ -128,17 +129,6 @@ enum FieldResult {
     Edit(String),
     Leave,
     Done(String),
-}
-
-trait WithLabel {
-    fn with_label(self, label: &str) -> Self;
-}
-
-impl WithLabel for WidgetInfo {
-    fn with_label(mut self, label: &str) -> Self {
-        self.label = Some(label.to_owned());
-        self
-    }
 }
 
 fn percent_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
@@ -257,10 +247,8 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
     let view = state.view.as_ref();
     let recipe = &figures.recipe;
     if recipe.is_decided() {
-        parts.insert(
-            0,
-            if recipe.score.is_mask() { "The masks decide how many".to_owned() } else { format!("{} decides how many", recipe.pattern) },
-        );
+        let what = if recipe.score.is_mask() { "The masks decide".to_owned() } else { format!("{} decides", recipe.pattern) };
+        parts.insert(0, format!("{what} how many"));
     }
     if view.is_some_and(|v| v.is_applied) {
         parts.push("on top of kept masks".to_owned());
@@ -271,15 +259,7 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
     let line = parts.join(" · ");
     let names: Vec<_> = outcome.emptied.iter().map(|&id| text::name(&model.graph.parameter(id).name)).collect();
     ui.add(egui::Label::new(egui::RichText::new(line).color(palette.weak)).truncate());
-    let left_out = recipe.left_out(&model.graph);
-    if !left_out.is_empty() {
-        ui.label(egui::RichText::new(" · ").color(palette.weak));
-        let shown = if left_out.len() == 1 { "1 weight is left".to_owned() } else { format!("{} are left", left_out.len()) };
-        let line = |(id, why): &(ParameterId, Exempt)| format!("{}: {why}", text::name(&model.graph.parameter(*id).name));
-        let lines: Vec<String> = left_out.iter().take(MAX_LINES).map(line).collect();
-        let more = if left_out.len() > MAX_LINES { format!("\nand {} more", left_out.len() - MAX_LINES) } else { String::new() };
-        ui.label(egui::RichText::new(shown).color(palette.weak)).on_hover_text(format!("Left as they are:\n{}{more}", lines.join("\n")));
-    }
+    left_out_ui(ui, model, recipe);
     if !names.is_empty() {
         let shown = match names.len() {
             1 => format!("{} is emptied", names[0]),
@@ -290,4 +270,25 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
         let label = egui::Label::new(egui::RichText::new(shown).color(palette.warning)).truncate();
         ui.add(label).on_hover_text(format!("Every element of these is pruned:\n{}", names.join("\n")));
     }
+}
+
+/// How many parameters score or pattern leave as they are, and on hover which and why.
+fn left_out_ui(ui: &mut Ui, model: &Model, recipe: &Recipe) {
+    let left_out = recipe.left_out(&model.graph);
+    if left_out.is_empty() {
+        return;
+    }
+    let weak = theme::palette(ui).weak;
+    let line = |(id, why): &(ParameterId, Exempt)| format!("{}: {why}", text::name(&model.graph.parameter(*id).name));
+    let mut lines: Vec<String> = left_out.iter().take(MAX_LINES).map(line).collect();
+    if left_out.len() > MAX_LINES {
+        lines.push(format!("and {} more", left_out.len() - MAX_LINES));
+    }
+    let shown = if left_out.len() == 1 {
+        "1 parameter left as it is".to_owned()
+    } else {
+        format!("{} parameters left as they are", left_out.len())
+    };
+    ui.label(egui::RichText::new(" · ").color(weak));
+    ui.label(egui::RichText::new(shown).color(weak)).on_hover_text(lines.join("\n"));
 }

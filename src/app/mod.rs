@@ -21,6 +21,7 @@ mod pictures;
 mod preprocessing;
 mod recipe;
 mod scan;
+mod scoring;
 mod screenshot;
 mod size;
 mod sparsity;
@@ -35,21 +36,21 @@ mod weights;
 mod widgets;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use eframe::egui;
 
 use crate::atomic::Overwrite;
 use crate::device::DeviceChoice;
 use crate::export;
-use crate::measurer::{Finding, Request};
-use crate::prune::{Norms, Recipe, Score, Step};
+use crate::measurer::Request;
+use crate::prune::{Recipe, Step};
 use crate::recipes;
 use crate::worker::{Event, Job, Worker};
 
 use choosing::Choosing;
-use commands::{Action, Answer, Command, ScoreChoice};
+use commands::{Action, Answer, Command};
 pub use dialogs::{FileDialogs, FileQuestion, Purpose, Reply, SystemDialogs};
+use scoring::WaitsForNorms;
 use screenshot::{Screenshots, Shot};
 use state::{AfterUnsaved, Kept, Notice, Question, Tone};
 pub use state::{AppState, Grouping, Tab};
@@ -130,15 +131,6 @@ fn icon() -> egui::IconData {
 /// Whether a dropped path is one of images and not of a model.
 fn is_of_images(path: &Path) -> bool {
     path.is_dir() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz") || e.eq_ignore_ascii_case("npy"))
-}
-
-/// What waits for the inputs of the layers to be measured.
-#[derive(Debug)]
-enum WaitsForNorms {
-    /// The score `wanda`, to be applied.
-    Score,
-    /// A recipe with it.
-    Recipe(PathBuf),
 }
 
 /// The window's program.
@@ -350,7 +342,10 @@ impl App {
                     });
                 }
             }
-            Action::ChooseImages if has_model => self.ask(Purpose::Images),
+            Action::ChooseImages if has_model => {
+                self.waiting = None;
+                self.ask(Purpose::Images);
+            }
             Action::ChooseLabels if has_model => self.ask(Purpose::Labels),
             Action::UseNoise => self.worker.measure(Request::Noise),
             Action::MeasureCurve => {
@@ -468,47 +463,6 @@ impl App {
         }
     }
 
-    /// Ranks by another score, once what it needs is there.
-    fn score(&mut self, choice: ScoreChoice) {
-        let score = match choice {
-            ScoreChoice::Magnitude => Score::Magnitude,
-            ScoreChoice::Random(seed) => Score::Random(seed),
-            ScoreChoice::File => return self.ask(Purpose::Scores),
-            ScoreChoice::Wanda => return self.want_norms(WaitsForNorms::Score, None),
-        };
-        self.use_score(score);
-    }
-
-    fn use_score(&mut self, score: Score) {
-        if let Some(recipe) = &self.state.recipe {
-            let recipe = Recipe { score, ..recipe.clone() };
-            self.commands.push(Command::Set(Box::new(recipe), Step::Score));
-        }
-    }
-
-    /// Has the inputs of the layers measured, on these images or on those that are shown; where there are none, they are asked for.
-    fn want_norms(&mut self, waiting: WaitsForNorms, images: Option<PathBuf>) {
-        self.waiting = Some(waiting);
-        let is_shown = self.state.costs.shown.as_ref().is_some_and(|shown| shown.path.is_some());
-        match images {
-            Some(images) if self.state.costs.shown.as_ref().and_then(|shown| shown.path.as_ref()) != Some(&images) => {
-                self.worker.measure(Request::Images(images));
-                self.worker.measure(Request::Norms);
-            }
-            _ if is_shown => self.worker.measure(Request::Norms),
-            _ => self.ask(Purpose::Images),
-        }
-    }
-
-    /// Goes on with what waited for the inputs of the layers.
-    fn take_norms(&mut self, norms: Arc<Norms>) {
-        match self.waiting.take() {
-            Some(WaitsForNorms::Score) => self.use_score(Score::Wanda(norms)),
-            Some(WaitsForNorms::Recipe(path)) => self.worker.send(Job::OpenRecipe(path, Some(norms))),
-            None => {}
-        }
-    }
-
     fn take_screenshots(&mut self) {
         while let Some(shot) = self.screenshots.poll() {
             match shot {
@@ -581,12 +535,7 @@ impl eframe::App for App {
     fn logic(&mut self, ctx: &egui::Context, _: &mut eframe::Frame) {
         self.worker.flush();
         while let Some(told) = self.worker.poll() {
-            match &told.event {
-                Event::Measured(Finding::Norms(norms)) => self.take_norms(norms.clone()),
-                Event::Measured(Finding::Failed(_)) | Event::Opened(_) => self.waiting = None,
-                Event::WantsNorms(recipe, images) => self.want_norms(WaitsForNorms::Recipe(recipe.clone()), images.clone()),
-                _ => {}
-            }
+            self.take_scores(&told);
             let is_demo = match &told.event {
                 Event::Opened(model) => {
                     self.mask_texture = module::MaskTexture::default();

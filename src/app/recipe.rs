@@ -1,10 +1,10 @@
-//! The line of the bottom bar that says how elements are chosen: the applied method, and the one that it is compared with.
+//! The line of the bottom bar that says how elements are chosen: the applied method, the one that it is compared with, score and pattern.
 //!
-//! What else decides which elements go, and is chosen from a list with its meaning, is a [`picker`] in this line, too.
+//! Each is a [`picker`]: a list in which every choice says what it does.
 
 use eframe::egui::{self, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
-use crate::prune::{self, LARGEST_GROUP, Method, Norm, Pattern, Recipe, Score, Step};
+use crate::prune::{Dimension, LARGEST_GROUP, Method, Pattern, Recipe, Score, SliceNorm, Step};
 
 use super::commands::{Action, Command, ScoreChoice};
 use super::pair::Side;
@@ -54,16 +54,16 @@ fn score_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
         Score::Given(given) => given.path.file_name().map(|name| text::name(&name.to_string_lossy()).into_owned()),
         _ => None,
     };
-    let entries = [
+    let choices = [
         (ScoreChoice::Magnitude, "Magnitude"),
         (ScoreChoice::Random(seed.unwrap_or(0)), "Random"),
         (ScoreChoice::Wanda, "Wanda"),
         (ScoreChoice::File, "From a file…"),
     ]
-    .map(|(value, name)| Entry { value, name, help: help(value) });
+    .map(|(value, name)| Choice { value, name, help: help(value) });
     let tooltip = "What ranks the elements: the smallest go first";
     let score = Picker { name: "Score", tooltip, chosen, swatch: None, shown: file, width: 112.0 };
-    let clicked = picker(ui, &score, &entries);
+    let clicked = picker(ui, &score, &choices);
     // Another file can be chosen in place of one.
     if let Some(choice) = clicked.filter(|&choice| choice != chosen || choice == ScoreChoice::File) {
         commands.push(Command::Score(choice));
@@ -71,7 +71,7 @@ fn score_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
     if let Some(seed) = seed {
         let mut edited = seed;
         let field = ui.add(egui::DragValue::new(&mut edited).speed(0.1));
-        field.widget_info(|| WidgetInfo::drag_value(true, seed as f64).with_name("Seed"));
+        field.widget_info(|| widgets::labelled(WidgetInfo::drag_value(true, seed as f64), "Seed"));
         let field = widgets::hint_above(field, "Seed: another number is another draw");
         if field.changed() && edited != seed {
             commands.push(Command::Score(ScoreChoice::Random(edited)));
@@ -83,19 +83,19 @@ fn score_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
 fn pattern_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
     let weak = theme::palette(ui).weak;
     ui.label(egui::RichText::new("Pattern").color(weak));
-    let norm = if let Pattern::Slices { norm, .. } = recipe.pattern { norm } else { Norm::L2 };
+    let norm = if let Pattern::Slices { norm, .. } = recipe.pattern { norm } else { SliceNorm::L2 };
     let groups = if let Pattern::Groups { .. } = recipe.pattern { recipe.pattern } else { Pattern::Groups { keep: 2, of: 4 } };
-    let slices = |side| Pattern::Slices { norm, side };
-    let entries = [
+    let slices = |dimension| Pattern::Slices { norm, dimension };
+    let choices = [
         (Pattern::Elements, "Elements"),
         (groups, "N:M groups"),
-        (slices(prune::Side::Outputs), "Filters"),
-        (slices(prune::Side::Inputs), "Inputs"),
+        (slices(Dimension::Outputs), "Filters"),
+        (slices(Dimension::Inputs), "Inputs"),
     ]
-    .map(|(value, name)| Entry { value, name, help: value.help() });
+    .map(|(value, name)| Choice { value, name, help: value.help() });
     let tooltip = "Which elements may go together";
     let chosen = recipe.pattern;
-    let clicked = picker(ui, &Picker { name: "Pattern", tooltip, chosen, swatch: None, shown: None, width: 112.0 }, &entries);
+    let clicked = picker(ui, &Picker { name: "Pattern", tooltip, chosen, swatch: None, shown: None, width: 112.0 }, &choices);
     let mut next = clicked.unwrap_or(chosen);
     match &mut next {
         Pattern::Elements => {}
@@ -107,7 +107,7 @@ fn pattern_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
             *keep = (*keep).min(*of - 1);
         }
         Pattern::Slices { norm, .. } => {
-            let names = [(Norm::L1, "L1"), (Norm::L2, "L2"), (Norm::Max, "L∞")];
+            let names = [(SliceNorm::L1, "L1"), (SliceNorm::L2, "L2"), (SliceNorm::Max, "L∞")];
             for (value, name) in names {
                 let button = ui.selectable_label(*norm == value, name);
                 let button = widgets::hint_above(button, "By what whole slices are compared");
@@ -125,19 +125,8 @@ fn pattern_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
 fn number_ui(ui: &mut Ui, value: &mut u8, range: std::ops::RangeInclusive<u8>, (name, tooltip): (&str, &str)) {
     ui.spacing_mut().interact_size.x = 30.0;
     let field = ui.add(egui::DragValue::new(value).range(range).speed(0.05));
-    field.widget_info(|| WidgetInfo::drag_value(true, f64::from(*value)).with_name(name));
+    field.widget_info(|| widgets::labelled(WidgetInfo::drag_value(true, f64::from(*value)), name));
     widgets::hint_above(field, tooltip);
-}
-
-trait WithName {
-    fn with_name(self, name: &str) -> Self;
-}
-
-impl WithName for WidgetInfo {
-    fn with_name(mut self, name: &str) -> Self {
-        self.label = Some(name.to_owned());
-        self
-    }
 }
 
 fn method_picker(ui: &mut Ui, side: Side, chosen: Method) -> Option<Method> {
@@ -145,9 +134,9 @@ fn method_picker(ui: &mut Ui, side: Side, chosen: Method) -> Option<Method> {
         Side::Applied => ("Applied method", "What chooses the elements that go; solid in every chart"),
         Side::Beside => ("Method beside", "What the applied method is compared with, at the same amount; a line in every chart"),
     };
-    let entries = Method::ALL.map(|method| Entry { value: method, name: text::method(method), help: method.help() });
+    let choices = Method::ALL.map(|method| Choice { value: method, name: text::method(method), help: method.help() });
     let methods = Picker { name, tooltip, chosen, swatch: Some(side), shown: None, width: PICKER };
-    picker(ui, &methods, &entries).filter(|method| *method != chosen)
+    picker(ui, &methods, &choices).filter(|method| *method != chosen)
 }
 
 /// What a picker is called, and what it shows while it is closed.
@@ -163,18 +152,18 @@ struct Picker<T> {
 }
 
 /// One of a picker's list.
-struct Entry<T> {
+struct Choice<T> {
     value: T,
     name: &'static str,
     /// What it does and when it is good.
     help: &'static str,
 }
 
-/// A button that shows what is chosen and opens a list, in which every entry says what it does. Returns what was clicked.
-fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, entries: &[Entry<T>]) -> Option<T> {
+/// A button that shows what is chosen and opens a list, in which every choice says what it does. Returns what was clicked.
+fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, choices: &[Choice<T>]) -> Option<T> {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(picker.width, 28.0), Sense::click());
-    let shown = entries.iter().find(|entry| entry.value == picker.chosen).map_or("", |entry| entry.name);
+    let shown = choices.iter().find(|choice| choice.value == picker.chosen).map_or("", |choice| choice.name);
     let shown = picker.shown.as_deref().unwrap_or(shown);
     response.widget_info(|| {
         let mut info = WidgetInfo::labeled(Role::ComboBox, true, picker.name);
@@ -196,9 +185,9 @@ fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, entries: &[Entry
     let list = egui::Popup::menu(&response).align(egui::RectAlign::TOP_START).width(LIST).gap(6.0);
     list.show(|ui| {
         ui.spacing_mut().item_spacing.y = 0.0;
-        for entry in entries {
-            if entry_ui(ui, entry, entry.value == picker.chosen).clicked() {
-                clicked = Some(entry.value);
+        for choice in choices {
+            if choice_ui(ui, choice, choice.value == picker.chosen).clicked() {
+                clicked = Some(choice.value);
                 ui.close();
             }
         }
@@ -207,13 +196,13 @@ fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, entries: &[Entry
 }
 
 /// A name with what it means under it.
-fn entry_ui<T>(ui: &mut Ui, entry: &Entry<T>, is_chosen: bool) -> egui::Response {
+fn choice_ui<T>(ui: &mut Ui, choice: &Choice<T>, is_chosen: bool) -> egui::Response {
     let palette = theme::palette(ui);
-    let name = ui.painter().layout_no_wrap(entry.name.to_owned(), theme::bold(), palette.text);
-    let help = ui.painter().layout(entry.help.to_owned(), theme::normal(), palette.weak, LIST - 24.0);
+    let name = ui.painter().layout_no_wrap(choice.name.to_owned(), theme::bold(), palette.text);
+    let help = ui.painter().layout(choice.help.to_owned(), theme::normal(), palette.weak, LIST - 24.0);
     let size = vec2(LIST, name.size().y + help.size().y + 15.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-    response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, is_chosen, entry.name));
+    response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, is_chosen, choice.name));
     if is_chosen || response.hovered() || response.has_focus() {
         ui.painter().rect_filled(rect, 4.0, if is_chosen { palette.selected } else { palette.raised });
     }

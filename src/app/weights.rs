@@ -128,7 +128,11 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
 
 /// Why there is no cut.
 fn nothing(figures: &Figures, method: Method) -> &'static str {
-    if figures.of(method).is_ok() { "nothing pruned" } else { "does not reach this amount" }
+    match figures.of(method) {
+        Err(_) => "does not reach this amount",
+        Ok(_) if !figures.recipe.is_by_magnitude() => "not by magnitude alone, so there is no cut",
+        Ok(_) => "nothing pruned",
+    }
 }
 
 /// About four round numbers from 0 up to `top`.

@@ -151,6 +151,12 @@ pub(super) fn hint(response: Response, action: Action) -> Response {
     response.on_hover_text(text.clone()).on_disabled_hover_text(text)
 }
 
+/// What is said of a widget, under this name.
+pub(super) fn labelled(mut info: WidgetInfo, name: &str) -> WidgetInfo {
+    info.label = Some(name.to_owned());
+    info
+}
+
 /// A tooltip over the widget instead of under it, where under it stands what changes with it.
 pub(super) fn hint_above(response: Response, text: &str) -> Response {
     const ABOVE: [RectAlign; 2] = [RectAlign::TOP_START, RectAlign::TOP_END];

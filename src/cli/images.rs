@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::DeviceArgument;
-use super::pruning::Measure;
+use super::pruning::MeasureInputs;
 use super::terminal::{Terminal, open_device};
 use crate::engine::Engine;
 use crate::escaped::escaped;
@@ -17,7 +17,7 @@ use crate::evaluate::{Evaluator, Questions};
 use crate::graph::Graph;
 use crate::images::{ChannelOrder, Channels, ClassOrder, Filter, ImageSet, ImagesError, LeftOut, Preprocess, Provenance, Resize};
 use crate::measure::Effect;
-use crate::prune::{Norms, State};
+use crate::prune::{InputNorms, State};
 use crate::recipes::RecipeError;
 use crate::session::Session;
 use crate::watch::Part;
@@ -80,7 +80,7 @@ impl PictureArguments {
     }
 
     /// How large the inputs of the layers of a session's model are on the images of a folder.
-    pub(super) fn norms(&self, session: &Session, images: &Path, watch: &Terminal) -> anyhow::Result<Arc<Norms>> {
+    pub(super) fn norms(&self, session: &Session, images: &Path, watch: &Terminal) -> anyhow::Result<Arc<InputNorms>> {
         let set = ImageSet::open(images, None).context("cannot use the images")?;
         let model = session.model();
         let (questions, _) = self.questions(&model.graph, &model.file.path, Arc::new(set))?;
@@ -91,7 +91,7 @@ impl PictureArguments {
 }
 
 /// Measures inputs on the images that a recipe names, for commands that take none themselves.
-pub(super) fn on_recipe_images(watch: &Terminal) -> impl FnMut(&Session, Option<&Path>) -> anyhow::Result<Arc<Norms>> {
+pub(super) fn on_recipe_images(watch: &Terminal) -> impl FnMut(&Session, Option<&Path>) -> anyhow::Result<Arc<InputNorms>> {
     |session, images| PictureArguments::default().norms(session, images.ok_or(RecipeError::NoImages)?, watch)
 }
 
@@ -286,7 +286,7 @@ impl ImageArguments {
     pub(super) fn open(
         &self,
         watch: &Terminal,
-        prepare: impl FnOnce(&mut Session, &mut Measure) -> anyhow::Result<()>,
+        prepare: impl FnOnce(&mut Session, &mut MeasureInputs) -> anyhow::Result<()>,
     ) -> anyhow::Result<Measured> {
         // What is quick to refuse comes first.
         let set = self.images.as_ref().map(|path| self.set(path)).transpose().context("cannot use the images")?;

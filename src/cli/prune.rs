@@ -109,7 +109,6 @@ impl Prune {
         let watch = Terminal::new();
         let engine = Engine::open(&self.file, &watch).context("cannot open the model")?;
         let mut session = Session::new(engine.on(open_device(self.device)?));
-        self.pruning.is_given()?;
         let mut measure = |session: &Session, images: Option<&Path>| {
             let images = self.images.as_deref().or(images).ok_or(RecipeError::NoImages)?;
             self.pictures.norms(session, images, &watch)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::graph::Graph;
-use crate::prune::{Amount, AmountError, Method, Norms, Pattern, PatternError, PruneError, Recipe, Schedule, Step};
-use crate::recipes::{Applied, Entry, RecipeError, RecipeFile, ScoreName};
+use crate::prune::{Amount, AmountError, InputNorms, Method, Pattern, PatternError, PruneError, Recipe, Schedule, Step};
+use crate::recipes::{AppliedRecipe, RecipeError, RecipeFile, RecipeStep, ScoreName};
 use crate::session::Session;
 
 /// Which modules, and which of their parameters.
@@ -25,27 +25,6 @@ pub(super) struct ScopeArguments {
     /// Leave biases alone
     #[arg(long, overrides_with = "biases")]
     no_biases: bool,
-}
-
-impl ChoiceArguments {
-    pub(super) fn pattern(&self) -> Option<Pattern> {
-        self.pattern.or(self.structured)
-    }
-
-    /// Sets score and pattern, with nothing pruned yet.
-    ///
-    /// # Errors
-    /// [`RecipeError`]
-    pub(super) fn apply(&self, session: &mut Session, norms: &mut Measure) -> anyhow::Result<()> {
-        let file = RecipeFile::new(vec![self.entry()]);
-        let norms = file.images().map(|images| norms(session, images.as_deref())).transpose()?;
-        let state = file.apply(session.engine(), norms.as_ref())?.state;
-        Ok(session.go_to(state, Step::Recipe)?)
-    }
-
-    fn entry(&self) -> Entry {
-        Entry { score: self.score.clone(), pattern: self.pattern().map(|pattern| pattern.to_string()), ..Entry::default() }
-    }
 }
 
 impl ScopeArguments {
@@ -76,6 +55,27 @@ pub(super) struct ChoiceArguments {
     /// Whole slices, as the structured pruning of PyTorch: l1, l2 or linf, and 0 (outputs) or 1 (inputs)
     #[arg(long, value_name = "NORM:DIM", value_parser = slices)]
     structured: Option<Pattern>,
+}
+
+impl ChoiceArguments {
+    fn pattern(&self) -> Option<Pattern> {
+        self.pattern.or(self.structured)
+    }
+
+    /// Sets score and pattern, with nothing pruned yet.
+    ///
+    /// # Errors
+    /// [`RecipeError`]
+    pub(super) fn apply(&self, session: &mut Session, norms: &mut MeasureInputs) -> anyhow::Result<()> {
+        let file = RecipeFile::new(vec![self.entry()]);
+        let norms = file.images().map(|images| norms(session, images.as_deref())).transpose()?;
+        let state = file.apply(session.engine(), norms.as_ref())?.state;
+        Ok(session.go_to(state, Step::Recipe)?)
+    }
+
+    fn entry(&self) -> RecipeStep {
+        RecipeStep { score: self.score.clone(), pattern: self.pattern().map(|pattern| pattern.to_string()), ..RecipeStep::default() }
+    }
 }
 
 /// Method, amount and scope. A command that can do without asks [`Pruning::is_given`].
@@ -129,7 +129,7 @@ fn slices(text: &str) -> Result<Pattern, PatternError> {
 }
 
 /// Works out the score `wanda` on the images of this folder, or on those at hand.
-pub(super) type Measure<'a> = dyn FnMut(&Session, Option<&Path>) -> anyhow::Result<Arc<Norms>> + 'a;
+pub(super) type MeasureInputs<'a> = dyn FnMut(&Session, Option<&Path>) -> anyhow::Result<Arc<InputNorms>> + 'a;
 
 impl Pruning {
     /// Whether there is anything to prune.
@@ -152,12 +152,12 @@ impl Pruning {
         Ok(false)
     }
 
-    /// Prunes as asked for, where anything is, one step after another; the last one stays open to be looked at. `norms` works out the score `wanda` on the
-    /// images that the recipe names, or on those that the command measures on.
+    /// Prunes as asked for, where anything is, one step after another; the last one stays open to be looked at. `norms` measures what the
+    /// score `wanda` needs.
     ///
     /// # Errors
     /// A type or a name that no module has; [`RecipeError`]
-    pub(super) fn apply(&self, session: &mut Session, norms: &mut Measure) -> anyhow::Result<Vec<String>> {
+    pub(super) fn apply(&self, session: &mut Session, norms: &mut MeasureInputs) -> anyhow::Result<Vec<String>> {
         if !self.is_given()? {
             return Ok(Vec::new());
         }
@@ -172,7 +172,7 @@ impl Pruning {
             }
         }
         let norms = file.images().map(|images| norms(session, images.as_deref())).transpose()?;
-        let Applied { state, missing } = file.apply(session.engine(), norms.as_ref())?;
+        let AppliedRecipe { state, missing } = file.apply(session.engine(), norms.as_ref())?;
         if self.recipe.is_none() && self.amount.is_empty() && !state.recipe.is_decided() {
             anyhow::bail!(
                 "{} holds scores and no masks, so that --method and --amount have to say how much goes",
@@ -193,7 +193,7 @@ impl Pruning {
         }
         let scope = &self.scope;
         let list = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
-        let entry = Entry {
+        let entry = RecipeStep {
             types: list(&scope.types),
             modules: list(&scope.modules),
             biases: if scope.biases { Some(true) } else { scope.no_biases.then_some(false) },
@@ -207,6 +207,6 @@ impl Pruning {
         if self.steps.is_some() && amounts.len() > 1 {
             return Err(AmountError::Steps.into());
         }
-        Ok(RecipeFile::new(amounts.into_iter().map(|amount| Entry { amount, ..entry.clone() }).collect()))
+        Ok(RecipeFile::new(amounts.into_iter().map(|amount| RecipeStep { amount, ..entry.clone() }).collect()))
     }
 }

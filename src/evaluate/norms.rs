@@ -8,7 +8,7 @@ use super::{EvaluateError, Evaluator};
 use crate::engine::EngineError;
 use crate::graph::Layer;
 use crate::network::Array;
-use crate::prune::Norms;
+use crate::prune::InputNorms;
 use crate::watch::Watch;
 
 impl Evaluator {
@@ -16,7 +16,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// As [`Self::effect`].
-    pub fn norms(&mut self, images: &Path, watch: &dyn Watch) -> Result<Norms, EvaluateError> {
+    pub fn norms(&mut self, images: &Path, watch: &dyn Watch) -> Result<InputNorms, EvaluateError> {
         self.settle(watch)?;
         let network = self.engine.dense_network()?;
         let graph = self.engine.model().graph.clone();
@@ -40,7 +40,7 @@ impl Evaluator {
         }
         self.refuse_nothing(seen > 0)?;
         let root = |sums: Vec<f64>| sums.into_iter().map(|sum| sum.sqrt() as f32).collect();
-        Ok(Norms { images: images.to_owned(), count: seen, inputs: sums.into_iter().map(|sums| sums.map(root)).collect() })
+        Ok(InputNorms { images: images.to_owned(), count: seen, inputs: sums.into_iter().map(|sums| sums.map(root)).collect() })
     }
 }
 

@@ -53,7 +53,6 @@ impl Batching {
 }
 
 impl Batch {
-    /// The batch with as many rows as the model wants: its last image again and again.
     /// Of a value inside the network the rows that are not of filling, where its rows are the batch's.
     pub(super) fn own_rows(&self, value: Array) -> Array {
         let all = self.images.len() + self.filling;
@@ -63,6 +62,7 @@ impl Batch {
         }
     }
 
+    /// The batch with as many rows as the model wants: its last image again and again.
     fn filled(mut self, batching: Batching, is_open: &[bool]) -> Self {
         let Batching::Exactly(size) = batching else { return self };
         let Some(filling) = size.checked_sub(self.images.len()).filter(|&n| n > 0 && !self.images.is_empty()) else { return self };

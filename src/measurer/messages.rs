@@ -8,7 +8,7 @@ use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{ClassOrder, Preprocess, RgbPicture};
 use crate::measure::{Effect, Loss};
 use crate::network::Work;
-use crate::prune::{Method, Norms, PerMethod, Recipe, State};
+use crate::prune::{InputNorms, Method, PerMethod, Recipe, State};
 
 /// Where the slider is, and what is looked at there.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,7 +171,7 @@ pub enum Finding {
     /// What the parameters weigh.
     Sizes(Arc<Sizes>),
     /// How large the inputs of the layers are over the images that are shown.
-    Norms(Arc<Norms>),
+    Norms(Arc<InputNorms>),
     /// How long forward passes take.
     Speed(Box<Timed>),
     /// How far work that was asked for is, 0..=1; `None` when none is left.

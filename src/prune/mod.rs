@@ -24,12 +24,12 @@ pub use keys::{narrow_key, wide_key};
 pub use mask::{Mask, first_zeros, smallest, smallest_left};
 pub use masked::{Masked, Standing, Weights};
 pub use method::{Method, PerMethod};
-pub use order::{Order, Subject};
-pub use pattern::{LARGEST_GROUP, Norm, Pattern, PatternError, Side};
+pub use order::{Order, Unordered};
+pub use pattern::{Dimension, LARGEST_GROUP, Pattern, PatternError, SliceNorm};
 pub use ranking::Ranking;
 pub use recipe::{Exempt, Recipe, glob};
 pub use schedule::Schedule;
-pub use score::{Given, Norms, Score};
+pub use score::{GivenScores, InputNorms, Score};
 pub use select::{Candidate, Selection, select};
 
 /// Why pruning was refused. Nothing changes.

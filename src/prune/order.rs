@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::keys::{narrow_key, wide_key};
 use super::mask::Mask;
-use super::pattern::{Norm, Pattern, Side};
+use super::pattern::{Dimension, Pattern, SliceNorm};
 use super::ranking::Ranking;
 use super::score::{Score, chance};
 use crate::graph::{Lines, Parameter, ParameterId, Role};
@@ -14,7 +14,7 @@ use crate::onnx::Values;
 
 /// One parameter as it is before a step.
 #[derive(Clone, Copy)]
-pub struct Subject<'a> {
+pub struct Unordered<'a> {
     /// The parameter.
     pub parameter: &'a Parameter,
     /// Its number.
@@ -47,18 +47,18 @@ pub struct Order {
 impl Order {
     /// Sorts what is left of a parameter; `None` where score or pattern do not apply to it, see [`Recipe::reason`](super::Recipe).
     #[must_use]
-    pub fn new(score: &Score, pattern: Pattern, subject: Subject) -> Option<Self> {
-        let Subject { parameter, id, role, values, kept } = subject;
+    pub fn new(score: &Score, pattern: Pattern, unordered: Unordered) -> Option<Self> {
+        let Unordered { parameter, id, role, values, kept } = unordered;
         let axes = parameter.axes(role);
         u32::try_from(values.len()).ok()?;
-        if let (Pattern::Slices { norm, side }, false) = (pattern, score.is_mask()) {
-            let lines =
-                axes.map(|axes| if side == Side::Outputs { axes.outputs(&parameter.shape) } else { axes.inputs(&parameter.shape) })?;
+        if let (Pattern::Slices { norm, dimension }, false) = (pattern, score.is_mask()) {
+            let lines = axes
+                .map(|axes| if dimension == Dimension::Outputs { axes.outputs(&parameter.shape) } else { axes.inputs(&parameter.shape) })?;
             let scores = match score {
                 Score::Random(seed) => (0..lines.count).map(|line| f64::from(chance(*seed, id, line))).collect(),
                 _ => means(&score.of(parameter, id, axes, values)?, kept, lines, norm),
             };
-            return Some(Self::of_slices(&scores, lines, subject));
+            return Some(Self::of_slices(&scores, lines, unordered));
         }
         let scores = score.of(parameter, id, axes, values)?;
         let (ranking, mut sequence) = sort(&scores, kept);
@@ -81,7 +81,7 @@ impl Order {
         Some(Self { ranking: Arc::new(ranking), sequence, ends: None, zeros, decided, is_ranked })
     }
 
-    fn of_slices(scores: &[f64], lines: Lines, Subject { values, kept, .. }: Subject) -> Self {
+    fn of_slices(scores: &[f64], lines: Lines, Unordered { values, kept, .. }: Unordered) -> Self {
         let mut members = vec![Vec::new(); lines.count];
         for i in (0..values.len()).filter(|&i| !kept.is_pruned(i)) {
             members[lines.line(i)].push(i as u32);
@@ -238,7 +238,7 @@ fn groups(scores: &Values, kept: &Mask, inputs: Lines, keep: usize, of: usize) -
 }
 
 /// What every line is compared by: the mean over its elements, what is masked being zero.
-fn means(scores: &Values, kept: &Mask, lines: Lines, norm: Norm) -> Vec<f64> {
+fn means(scores: &Values, kept: &Mask, lines: Lines, norm: SliceNorm) -> Vec<f64> {
     let mut sums = vec![0.0_f64; lines.count];
     for i in (0..scores.len()).filter(|&i| !kept.is_pruned(i)) {
         let score = match scores {
@@ -247,14 +247,14 @@ fn means(scores: &Values, kept: &Mask, lines: Lines, norm: Norm) -> Vec<f64> {
         };
         let sum = &mut sums[lines.line(i)];
         *sum = match norm {
-            Norm::L1 => *sum + score,
-            Norm::L2 => *sum + score * score,
-            Norm::Max if score.is_nan() || sum.is_nan() => f64::NAN,
-            Norm::Max => sum.max(score),
+            SliceNorm::L1 => *sum + score,
+            SliceNorm::L2 => *sum + score * score,
+            SliceNorm::Max if score.is_nan() || sum.is_nan() => f64::NAN,
+            SliceNorm::Max => sum.max(score),
         };
     }
     let members = (scores.len() / lines.count.max(1)).max(1) as f64;
-    if norm != Norm::Max {
+    if norm != SliceNorm::Max {
         for sum in &mut sums {
             *sum /= members;
         }
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::graph::Layout;
     use crate::onnx::Dtype;
-    use crate::prune::Norms;
+    use crate::prune::InputNorms;
 
     fn order(score: &Score, pattern: Pattern, shape: &[usize], values: &[f32], kept: &[usize]) -> Option<Order> {
         let parameter = Parameter::of_shape(shape, Layout::OutFirst, Dtype::F32);
@@ -287,7 +287,7 @@ mod tests {
         }
         let kept = Mask::from_words(words, values.len());
         let values = Values::F32(values.to_vec());
-        Order::new(score, pattern, Subject { parameter: &parameter, id: ParameterId(0), role: Role::Dense, values: &values, kept: &kept })
+        Order::new(score, pattern, Unordered { parameter: &parameter, id: ParameterId(0), role: Role::Dense, values: &values, kept: &kept })
     }
 
     #[test]
@@ -309,27 +309,27 @@ mod tests {
 
     #[test]
     fn slices_go_by_their_norm_and_masked_ones_are_none() {
-        let of = |norm, side| Pattern::Slices { norm, side };
+        let of = |norm, dimension| Pattern::Slices { norm, dimension };
         let values = [1.0, 5.0, 3.0, 3.5, 0.0, 6.2];
         let rows = |norm, kept: &[usize]| {
-            let order = order(&Score::Magnitude, of(norm, Side::Outputs), &[3, 2], &values, kept).unwrap();
+            let order = order(&Score::Magnitude, of(norm, Dimension::Outputs), &[3, 2], &values, kept).unwrap();
             let gone = order.first(order.elements_of(1), 6);
             ((0..6).filter(|&i| gone.is_pruned(i)).collect::<Vec<_>>(), order.ranking().len())
         };
-        assert_eq!(rows(Norm::L1, &[]), (vec![0, 1], 3));
-        assert_eq!(rows(Norm::L2, &[]), (vec![2, 3], 3));
-        assert_eq!(rows(Norm::Max, &[]), (vec![2, 3], 3));
-        assert_eq!(rows(Norm::L1, &[0, 1]), (vec![4, 5], 2), "the first row is wholly masked");
-        assert_eq!(rows(Norm::L1, &[5]), (vec![4], 3), "half of the last row is");
-        let columns = order(&Score::Magnitude, of(Norm::L1, Side::Inputs), &[3, 2], &values, &[]).unwrap();
+        assert_eq!(rows(SliceNorm::L1, &[]), (vec![0, 1], 3));
+        assert_eq!(rows(SliceNorm::L2, &[]), (vec![2, 3], 3));
+        assert_eq!(rows(SliceNorm::Max, &[]), (vec![2, 3], 3));
+        assert_eq!(rows(SliceNorm::L1, &[0, 1]), (vec![4, 5], 2), "the first row is wholly masked");
+        assert_eq!(rows(SliceNorm::L1, &[5]), (vec![4], 3), "half of the last row is");
+        let columns = order(&Score::Magnitude, of(SliceNorm::L1, Dimension::Inputs), &[3, 2], &values, &[]).unwrap();
         assert!([0, 2, 4].iter().all(|&i| columns.first(columns.elements_of(1), 6).is_pruned(i)));
         assert_eq!((columns.zeros(0), columns.zeros(3)), (1, 3));
-        assert!(order(&Score::Magnitude, of(Norm::L1, Side::Outputs), &[6], &values, &[]).is_none());
+        assert!(order(&Score::Magnitude, of(SliceNorm::L1, Dimension::Outputs), &[6], &values, &[]).is_none());
     }
 
     #[test]
     fn wanda_takes_equally_many_of_every_row() {
-        let norms = Norms { images: "images".into(), count: 1, inputs: vec![Some(vec![1.0, 1.0, 10.0])] };
+        let norms = InputNorms { images: "images".into(), count: 1, inputs: vec![Some(vec![1.0, 1.0, 10.0])] };
         let wanda = Score::Wanda(Arc::new(norms));
         let found = order(&wanda, Pattern::Elements, &[2, 3], &[1.0, 2.0, 0.3, 90.0, 70.0, 8.0], &[]).unwrap();
         let sequence: Vec<u32> = found.sequence.clone();

@@ -19,15 +19,15 @@ pub enum Pattern {
     /// Whole slices along one dimension, PyTorch's `ln_structured`; the amount is a share of them.
     Slices {
         /// By what they are compared.
-        norm: Norm,
+        norm: SliceNorm,
         /// Along which dimension they lie.
-        side: Side,
+        dimension: Dimension,
     },
 }
 
 /// By what slices are compared: the mean over their elements, so that slices of different parameters compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Norm {
+pub enum SliceNorm {
     /// The mean magnitude.
     L1,
     /// The mean square.
@@ -38,7 +38,7 @@ pub enum Norm {
 
 /// A dimension of a weight as PyTorch keeps it, whatever the file's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
+pub enum Dimension {
     /// Dimension 0: filters, rows.
     Outputs,
     /// Dimension 1: channels of the input, columns.
@@ -81,10 +81,10 @@ impl Pattern {
                 "Of every M consecutive inputs the N largest stay (N:M sparsity, Zhou et al. 2021). 2:4 is what NVIDIA's sparse tensor cores \
                  run faster, from Ampere on"
             }
-            Self::Slices { side: Side::Outputs, .. } => {
+            Self::Slices { dimension: Dimension::Outputs, .. } => {
                 "Whole filters become zero (Li et al. 2017). The least accurate of the three, and what can be removed later for any runtime"
             }
-            Self::Slices { side: Side::Inputs, .. } => {
+            Self::Slices { dimension: Dimension::Inputs, .. } => {
                 "Whole input channels become zero, as PyTorch's ln_structured along dimension 1. They can be removed later with what feeds them"
             }
         }
@@ -96,13 +96,13 @@ impl fmt::Display for Pattern {
         match self {
             Self::Elements => f.write_str("elements"),
             Self::Groups { keep, of } => write!(f, "{keep}:{of}"),
-            Self::Slices { norm, side } => {
+            Self::Slices { norm, dimension } => {
                 let norm = match norm {
-                    Norm::L1 => "l1",
-                    Norm::L2 => "l2",
-                    Norm::Max => "linf",
+                    SliceNorm::L1 => "l1",
+                    SliceNorm::L2 => "l2",
+                    SliceNorm::Max => "linf",
                 };
-                write!(f, "{norm}:{}", u8::from(*side == Side::Inputs))
+                write!(f, "{norm}:{}", u8::from(*dimension == Dimension::Inputs))
             }
         }
     }
@@ -119,18 +119,18 @@ impl FromStr for Pattern {
         }
         let (first, second) = text.split_once(':').ok_or_else(refused)?;
         let norm = match first {
-            "l1" => Some(Norm::L1),
-            "l2" => Some(Norm::L2),
-            "linf" => Some(Norm::Max),
+            "l1" => Some(SliceNorm::L1),
+            "l2" => Some(SliceNorm::L2),
+            "linf" => Some(SliceNorm::Max),
             _ => None,
         };
         if let Some(norm) = norm {
-            let side = match second {
-                "0" => Side::Outputs,
-                "1" => Side::Inputs,
+            let dimension = match second {
+                "0" => Dimension::Outputs,
+                "1" => Dimension::Inputs,
                 _ => return Err(refused()),
             };
-            return Ok(Self::Slices { norm, side });
+            return Ok(Self::Slices { norm, dimension });
         }
         let number = |text: &str| text.parse::<u8>().map_err(|_| refused());
         let (keep, of) = (number(first)?, number(second)?);

@@ -18,14 +18,14 @@ pub enum Score {
     /// Chance, with this seed.
     Random(u64),
     /// |w| · ‖x‖₂ of the input that it multiplies, compared within an output (Sun et al. 2024, Wanda).
-    Wanda(Arc<Norms>),
+    Wanda(Arc<InputNorms>),
     /// Scores or masks from a file.
-    Given(Arc<Given>),
+    Given(Arc<GivenScores>),
 }
 
 /// How large the inputs of layers are over some images.
 #[derive(Debug, PartialEq)]
-pub struct Norms {
+pub struct InputNorms {
     /// Where the images are.
     pub images: PathBuf,
     /// How many there were.
@@ -37,7 +37,7 @@ pub struct Norms {
 
 /// Scores or masks that somebody worked out.
 #[derive(Debug, PartialEq)]
-pub struct Given {
+pub struct GivenScores {
     /// Where they were read.
     pub path: PathBuf,
     /// Whether they are masks: what is zero in them goes, whatever the amount.
@@ -184,7 +184,7 @@ mod tests {
     fn wanda_multiplies_by_the_norm_of_the_input() {
         let of = |shape: &[usize], layout, norms: Vec<f32>| {
             let parameter = Parameter::of_shape(shape, layout, Dtype::F32);
-            let score = Score::Wanda(Arc::new(Norms { images: PathBuf::new(), count: 1, inputs: vec![Some(norms)] }));
+            let score = Score::Wanda(Arc::new(InputNorms { images: PathBuf::new(), count: 1, inputs: vec![Some(norms)] }));
             let values = Values::F32((1..=parameter.elements).map(|i| -(i as f32)).collect());
             score.of(&parameter, ParameterId(0), parameter.axes(Role::Dense), &values).map(Values::into_f32)
         };

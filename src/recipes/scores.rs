@@ -7,7 +7,7 @@ use crate::escaped::escaped;
 use crate::graph::{Graph, Layout, ParameterId, Role};
 use crate::network::{Array, ArrayData};
 use crate::onnx::{Dtype, Values};
-use crate::prune::Given;
+use crate::prune::GivenScores;
 
 /// What PyTorch adds to a parameter's name for its mask.
 const MASK: &str = "_mask";
@@ -64,7 +64,7 @@ pub(super) fn is_known(path: &Path) -> bool {
 ///
 /// # Errors
 /// [`ScoreError`]
-pub fn read(path: &Path, graph: &Graph) -> Result<(Given, Vec<String>), ScoreError> {
+pub fn read(path: &Path, graph: &Graph) -> Result<(GivenScores, Vec<String>), ScoreError> {
     let mut arrays = arrays::read_any(path)?;
     let has_masks = arrays.iter().any(|(name, _)| name.ends_with(MASK));
     if has_masks {
@@ -126,5 +126,5 @@ pub fn read(path: &Path, graph: &Graph) -> Result<(Given, Vec<String>), ScoreErr
         let names = escaped(&names.join(", ")).to_string() + if unknown.len() > 5 { ", …" } else { "" };
         return Err(ScoreError::NoNames { names, wanted: escaped(&wanted).to_string(), path: path.to_owned() });
     }
-    Ok((Given { path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()), is_mask, arrays: given }, unknown))
+    Ok((GivenScores { path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()), is_mask, arrays: given }, unknown))
 }

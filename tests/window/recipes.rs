@@ -3,7 +3,7 @@
 use eframe::egui::accesskit::Role;
 use secateur::engine::Engine;
 use secateur::export::Format;
-use secateur::prune::{Amount, Norm, Pattern, Score, Side};
+use secateur::prune::{Amount, Dimension, Pattern, Score, SliceNorm};
 use secateur::recipes::RecipeFile;
 use secateur::watch::Unwatched;
 
@@ -20,7 +20,7 @@ fn patterns_are_chosen_and_their_numbers_edited() {
     let mut window = Window::demo();
     choose(&mut window, "Pattern", "N:M groups");
     window.wait("2:4", |s| s.view.as_ref().unwrap().figures.recipe.pattern == Pattern::Groups { keep: 2, of: 4 });
-    assert!(window.says("2:4 decides how many") && window.says("are left"), "depthwise convolutions have one input");
+    assert!(window.says("2:4 decides how many") && window.says("parameters left as they are"), "depthwise convolutions have one input");
     let pruned = |window: &Window| window.figures().chosen().unwrap().pruned;
     let two = pruned(&window);
     window.enter_number("Kept of a group", "1");
@@ -36,11 +36,11 @@ fn patterns_are_chosen_and_their_numbers_edited() {
     window.set_percent("25");
     window.wait("filters", |s| {
         let recipe = &s.view.as_ref().unwrap().figures.recipe;
-        recipe.pattern == Pattern::Slices { norm: Norm::L2, side: Side::Outputs } && recipe.amount == Amount::Fraction(0.25)
+        recipe.pattern == Pattern::Slices { norm: SliceNorm::L2, dimension: Dimension::Outputs } && recipe.amount == Amount::Fraction(0.25)
     });
     assert!(pruned(&window) > 0 && !window.says("decides how many"));
     window.button("L1");
-    window.wait("L1", |s| matches!(s.view.as_ref().unwrap().figures.recipe.pattern, Pattern::Slices { norm: Norm::L1, .. }));
+    window.wait("L1", |s| matches!(s.view.as_ref().unwrap().figures.recipe.pattern, Pattern::Slices { norm: SliceNorm::L1, .. }));
     window.assert_as_session(DEMO);
     choose(&mut window, "Pattern", "Elements");
     window.wait("elements", |s| s.view.as_ref().unwrap().figures.recipe.pattern == Pattern::Elements);
@@ -70,6 +70,8 @@ fn scores_are_chosen_drawn_again_measured_and_read() {
     assert!(window.says("The masks decide how many"));
     let (masks, wanda) = (window.figures().chosen().unwrap(), wanda.chosen().unwrap());
     assert_eq!((&masks.masked, masks.pruned), (&wanda.masked, wanda.pruned));
+    window.click(Role::Tab, "Weights");
+    assert!(window.says("not by magnitude alone") && !window.says("nothing pruned"));
     window.button("Undo score");
     window.wait("the score before", |s| matches!(&s.view.as_ref().unwrap().figures.recipe.score, Score::Wanda(_)));
     // A file that holds none is told, and nothing changes.

@@ -256,6 +256,7 @@ fn half_of_what_it_takes_is_told() {
     refused("--method lamp --amount 0.5 --score wanda", none, 2, "--images");
     refused("--score random:3", none, 2, "--method and --amount");
     refused("--structured l1:0 --method lamp", none, 64, "--amount");
+    refused("--structured l1:0 --method global --amount 10000000", none, 2, "slices of the scope");
 }
 
 #[test]

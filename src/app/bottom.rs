@@ -66,10 +66,13 @@ fn amount_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<
         ui.add_space(10.0);
         let elements = state.view.as_ref().map_or(0, |v| v.figures.scope_elements);
         ui.label(egui::RichText::new(format!("of {}", text::count(elements))).color(palette.weak));
-        count_ui(ui, state, recipe, commands);
-        percent_ui(ui, state, recipe, commands);
-        ui.add_space(8.0);
-        ui.with_layout(Layout::left_to_right(Align::Center), |ui| slider_ui(ui, state, recipe, commands));
+        // Where pattern or masks decide, no amount says anything.
+        ui.add_enabled_ui(!recipe.is_decided(), |ui| {
+            count_ui(ui, state, recipe, commands);
+            percent_ui(ui, state, recipe, commands);
+            ui.add_space(8.0);
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| slider_ui(ui, state, recipe, commands));
+        });
     });
 }
 

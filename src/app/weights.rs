@@ -130,7 +130,7 @@ fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detai
 fn nothing(figures: &Figures, method: Method) -> &'static str {
     match figures.of(method) {
         Err(_) => "does not reach this amount",
-        Ok(_) if !figures.recipe.is_by_magnitude() => "not by magnitude alone, so there is no cut",
+        Ok(_) if !figures.recipe.is_by_magnitude() => "no cut",
         Ok(_) => "nothing pruned",
     }
 }

@@ -31,6 +31,16 @@ pub enum AmountError {
         /// Whose elements they are.
         what: String,
     },
+    /// More than there is of whole slices.
+    #[error("the amount {count} is more than the {limit} slices of {what}, and slices are what goes")]
+    Slices {
+        /// What was given.
+        count: u64,
+        /// The most that can be pruned.
+        limit: u64,
+        /// Whose slices they are.
+        what: String,
+    },
     /// More than the method takes, whatever the elements.
     #[error("{method} reaches at most {:.1} % of what is left: {why}; choose less, or another method", most * 100.0)]
     Reach {

@@ -124,6 +124,11 @@ impl Standing {
         self.order.as_ref().and_then(|order| order.decided())
     }
 
+    /// Whether what goes are whole slices.
+    pub(super) fn has_slices(&self) -> bool {
+        self.order.as_ref().is_some_and(|order| order.has_slices())
+    }
+
     /// Whether the largest that goes is the last to go.
     pub(super) fn is_ranked(&self) -> bool {
         self.order.as_ref().is_none_or(|order| order.is_ranked())

@@ -118,6 +118,12 @@ impl Order {
         self.ends.as_ref().map_or(units, |ends| ends[units as usize])
     }
 
+    /// Whether units are slices.
+    #[must_use]
+    pub fn has_slices(&self) -> bool {
+        self.ends.is_some()
+    }
+
     /// Elements that go whatever the amount; `None` where the amount says it.
     #[must_use]
     pub fn decided(&self) -> Option<u64> {

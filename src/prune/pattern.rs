@@ -82,10 +82,12 @@ impl Pattern {
                  run faster, from Ampere on"
             }
             Self::Slices { dimension: Dimension::Outputs, .. } => {
-                "Whole filters become zero (Li et al. 2017). The least accurate of the three, and what can be removed later for any runtime"
+                "Whole filters become zero, and the amount is a share of them (Li et al. 2017). The least accurate of the three, and what can be \
+                 removed later for any runtime"
             }
             Self::Slices { dimension: Dimension::Inputs, .. } => {
-                "Whole input channels become zero, as PyTorch's ln_structured along dimension 1. They can be removed later with what feeds them"
+                "Whole input channels become zero, and the amount is a share of them, as in PyTorch's ln_structured along dimension 1. They can be \
+                 removed later with what feeds them"
             }
         }
     }

@@ -84,6 +84,15 @@ pub struct Selection {
 /// # Errors
 /// The amount is out of range for the scope (layer-wise: for one of its parameters), or beyond what the method reaches.
 pub fn select(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Selection, AmountError> {
+    select_units(candidates, method, amount).map_err(|error| match error {
+        AmountError::Count { count, limit, what } if candidates.iter().any(|c| c.standing.has_slices()) => {
+            AmountError::Slices { count, limit, what }
+        }
+        error => error,
+    })
+}
+
+fn select_units(candidates: &[Candidate], method: Method, amount: Amount) -> Result<Selection, AmountError> {
     if candidates.iter().any(|c| c.standing.decided().is_some()) {
         let masked = candidates.iter().map(|c| c.standing.elements_of(c.standing.decided().unwrap_or(0))).collect();
         return Ok(Selection { masked, cuts: vec![None; candidates.len()], cut: None, ties: 0 });

@@ -71,7 +71,7 @@ fn scores_are_chosen_drawn_again_measured_and_read() {
     let (masks, wanda) = (window.figures().chosen().unwrap(), wanda.chosen().unwrap());
     assert_eq!((&masks.masked, masks.pruned), (&wanda.masked, wanda.pruned));
     window.click(Role::Tab, "Weights");
-    assert!(window.says("not by magnitude alone") && !window.says("nothing pruned"));
+    assert!(window.says("no cut") && !window.says("nothing pruned"));
     window.button("Undo score");
     window.wait("the score before", |s| matches!(&s.view.as_ref().unwrap().figures.recipe.score, Score::Wanda(_)));
     // A file that holds none is told, and nothing changes.

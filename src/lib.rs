@@ -1,7 +1,7 @@
 //! Secateur: a desktop inspector for neural-network pruning.
 //!
-//! A person opens an ONNX model, sees its modules by type, ticks what may be pruned, drags one slider, compares layer-wise with
-//! global L1 pruning while both are live, fixes the weights and saves a model that any ONNX runtime opens. The command line
+//! A person opens an ONNX model, sees its modules by type, ticks what may be pruned, drags one slider, compares any two
+//! methods while both are live, fixes the weights and saves a model that any ONNX runtime opens. The command line
 //! does the same for scripts.
 //!
 //! # The way the data goes
@@ -9,7 +9,7 @@
 //! ```text
 //! file → onnx → graph → network → prune → measure → export
 //!                              images → evaluate ↗
-//!        app, cli → worker, measurer → evaluate, session → engine → the rest
+//!        app, cli → worker, measurer → evaluate, recipes, session → engine → the rest
 //! ```
 //!
 //! Dependencies point down only. [`onnx`] knows where every byte of the file lies, [`graph`] is the network as plain data,
@@ -17,7 +17,8 @@
 //!
 //! An [`engine::Engine`] knows how: it holds one opened model and what is made once for it, and every call takes the
 //! [`prune::State`] that it is about. So the window, the measurer and the commands share one engine. A [`session::Session`] knows what
-//! was done: it keeps the state and its history; [`worker`] is the thread that owns it for the window.
+//! was done: it keeps the state and its history; [`worker`] is the thread that owns it for the window. A [`recipes::RecipeFile`] writes
+//! down what made a state, and makes it again of this model or another.
 //!
 //! What pruning costs is measured beside it: [`images`] makes a person's pictures (or [`arrays`]) into a network's input as Pillow
 //! does, [`evaluate`] asks the dense and the pruned network the same questions, and [`measurer`] is the thread that does so for the
@@ -28,7 +29,8 @@
 //! A step prunes the first elements that a parameter has left in its ranking, ties by lowest index. As long as all steps rank
 //! alike, the pruned elements of a parameter are a prefix of its [`prune::Ranking`], and a number says which: any position of the slider,
 //! for every method, is found by bisection, and bits are made only where someone looks at them or saves them. Where steps rank
-//! differently, what is masked is kept as bits ([`prune::Masked`]), and what is left gets a ranking of its own.
+//! differently, what is masked is kept as bits ([`prune::Masked`]), and what is left gets a ranking of its own. Under other scores, and
+//! where whole slices go, the elements that are left have a [`prune::Order`], and the mask is its beginning: a number again.
 
 #[cfg(feature = "gui")]
 pub mod app;

@@ -262,6 +262,8 @@ fn half_of_what_it_takes_is_told() {
 #[test]
 fn the_amount_says_nothing_where_the_pattern_does() {
     let none = Path::new("");
+    let (_, text, _) = secateur(&["prune", DEMO, "--device", "cpu", "--pattern", "1:4"]);
+    assert!(text.contains("elements (1:4), on CPU"), "no method is told: {text}");
     let (alone, beside) = (prune("--pattern 1:4", none), prune("--pattern 1:4 --method lamp --amount 0.9", none));
     assert_eq!(alone["pruned"], beside["pruned"]);
     for row in alone["parameters"].as_array().unwrap() {

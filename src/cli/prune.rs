@@ -56,12 +56,18 @@ pub(super) struct Prune {
     json: bool,
 }
 
+/// The score and the pattern that a person need not be told.
+const MAGNITUDE: &str = "magnitude";
+const ELEMENTS: &str = "elements";
+
 #[derive(Serialize)]
 struct PruneReport<'a> {
     method: Method,
     amounts: Vec<Amount>,
     score: String,
     pattern: String,
+    #[serde(skip)]
+    is_decided: bool,
     steps: usize,
     device: String,
     scope_elements: u64,
@@ -138,6 +144,7 @@ impl Prune {
             amounts: state.earlier.iter().map(|step| step.recipe.amount).chain([state.recipe.amount]).collect(),
             score: state.recipe.score.name(),
             pattern: state.recipe.pattern.to_string(),
+            is_decided: state.recipe.is_decided(),
             steps: state.earlier.len() + 1,
             device: session.engine().mask_device(session.state()).to_owned(),
             scope_elements,
@@ -203,16 +210,15 @@ impl PruneReport<'_> {
         }
         writeln!(out, "Sparsity of the scope: {:.2}%", self.scope_sparsity * 100.0)?;
         writeln!(out, "Sparsity of the model: {:.2}%", self.model_sparsity * 100.0)?;
-        let choice = match (self.score.as_str(), self.pattern.as_str()) {
-            ("magnitude", "elements") => String::new(),
-            ("magnitude", pattern) => format!(", {pattern}"),
-            (score, "elements") => format!(", {}", escaped(score)),
-            (score, pattern) => format!(", {}, {pattern}", escaped(score)),
-        };
-        write!(out, "Pruned {} of {} elements ({}{choice}", self.pruned, self.scope_elements, self.method.name())?;
+        // Where pattern or masks decide, the method says nothing.
+        let method = (!self.is_decided).then(|| self.method.name().to_owned());
+        let score = (self.score != MAGNITUDE).then(|| escaped(&self.score).to_string());
+        let pattern = (self.pattern != ELEMENTS).then(|| self.pattern.clone());
+        let choice: Vec<String> = [method, score, pattern].into_iter().flatten().collect();
+        write!(out, "Pruned {} of {} elements ({}", self.pruned, self.scope_elements, choice.join(", "))?;
         match self.cut {
             Some(cut) => {
-                let is_magnitude = self.method == Method::Global && self.score == "magnitude" && self.pattern == "elements";
+                let is_magnitude = self.method == Method::Global && self.score == MAGNITUDE && self.pattern == ELEMENTS;
                 let what = if is_magnitude { "|w| <=" } else { "a score of" };
                 writeln!(out, ", cut at {what} {cut}, {}), on {}", ties(self.ties), self.device)?;
             }

@@ -1,4 +1,4 @@
-//! Pruning by magnitude: scope, amount, method, masks, history; exact on the CPU and on the GPU.
+//! Pruning: scope, score, pattern, method, amount, masks, history; exact on the CPU and on the GPU.
 
 mod amount;
 mod counts;

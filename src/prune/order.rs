@@ -45,7 +45,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// Sorts what is left of a parameter; `None` where score or pattern do not apply to it, see [`Recipe::reason`](super::Recipe).
+    /// Sorts what is left of a parameter; `None` where score or pattern do not apply to it, see [`Recipe::left_out`](super::Recipe::left_out).
     #[must_use]
     pub fn new(score: &Score, pattern: Pattern, unordered: Unordered) -> Option<Self> {
         let Unordered { parameter, id, role, values, kept } = unordered;

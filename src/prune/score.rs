@@ -64,7 +64,8 @@ impl Score {
                                   go (Wanda, Sun et al. 2024). Good where inputs differ in size, as in transformers";
 
     /// What [`Score::Given`] does and when it is good.
-    pub const GIVEN_HELP: &str = "Scores or masks that another program worked out, an array for every parameter: .npz, .npy or safetensors";
+    pub const GIVEN_HELP: &str = "Scores or masks that another program worked out, an array for every parameter: .npz, .npy or safetensors. \
+                                  Good where another tool knows what this one cannot, such as gradients";
 
     /// In a few words: `magnitude`, `random:7`, `wanda`, or the file's path.
     #[must_use]

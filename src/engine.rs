@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
-use crate::export::{self, ExportError, Format, ParameterMasks, Report};
+use crate::export::{self, Changes, ExportError, Format, ParameterMasks, Report};
 use crate::graph::ParameterId;
 use crate::measure::{self, Figures, Outcome};
 use crate::network::{Network, NetworkError};
@@ -148,6 +148,18 @@ impl Engine {
         State::new(Recipe::new(&self.model.graph), self.rankings.len())
     }
 
+    /// The elements of a parameter before those that `state` fixed and masked are zero: as opened, or as they were replaced. `None` where it
+    /// has no float elements.
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub fn values(&self, state: &State, id: ParameterId) -> Result<Option<Values>, OpenError> {
+        match state.weights[id.0].replaced() {
+            Some(replaced) => Ok(Some(replaced.values().as_ref().clone())),
+            None => self.model.file.floats(self.model.graph.parameter(id).tensor),
+        }
+    }
+
     /// How a parameter stands before the step of `state`; `None` where it cannot be pruned, or can no longer be read.
     fn standing(&self, state: &State, id: ParameterId) -> Option<Standing> {
         let ranking = self.rankings[id.0].as_ref()?;
@@ -181,9 +193,8 @@ impl Engine {
             return Ok(Some(known.standing.clone()));
         }
         let parameter = self.model.graph.parameter(id);
-        let Some(opened) = self.model.file.floats(parameter.tensor)? else { return Ok(None) };
-        let Some(ParameterMasks { fixed, mask }) = self.earlier_masks(state, id, &opened) else { return Ok(None) };
-        let mut values = opened;
+        let Some(mut values) = self.values(state, id)? else { return Ok(None) };
+        let Some(ParameterMasks { fixed, mask }) = self.earlier_masks(state, id, &values) else { return Ok(None) };
         fixed.apply(&mut values);
         let apart = mask.pruned();
         let standing = if let Some((score, pattern)) = &order {
@@ -199,7 +210,7 @@ impl Engine {
         Ok(Some(standing))
     }
 
-    /// What earlier steps fixed and masked in a parameter with these values as opened.
+    /// What earlier steps fixed and masked in a parameter with these [`Engine::values`].
     fn earlier_masks(&self, state: &State, id: ParameterId, opened: &Values) -> Option<ParameterMasks> {
         let ranking = self.rankings[id.0].as_ref()?;
         let (kept, zeroed) = (&state.kept[id.0], state.weights[id.0].zeroed());
@@ -308,7 +319,12 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Export`], [`EngineError::Prune`]
     pub fn save(&self, state: &State, path: &Path, format: Format, overwrite: Overwrite) -> Result<Report, EngineError> {
-        Ok(export::save(&self.model.file, &self.model.graph, &self.masks(state)?, format, path, overwrite)?)
+        let graph = &self.model.graph;
+        let replaced = graph.parameters.iter().zip(state.weights.iter());
+        let replaced = replaced.filter_map(|(parameter, weights)| Some((parameter.tensor, weights.replaced()?.values().clone())));
+        let values = replaced.chain(state.statistics.iter().map(|(&id, values)| (id, values.clone()))).collect();
+        let changes = Changes { masks: self.masks(state)?, values };
+        Ok(export::save(&self.model.file, graph, &changes, format, path, overwrite)?)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::atomic::Overwrite;
 use crate::engine::{Engine, EngineError, Model};
 use crate::export::{Format, Report};
-use crate::prune::{History, Masked, Recipe, State, Step, Weights};
+use crate::prune::{History, Masked, Recipe, State, Statistics, Step, Weights};
 use crate::watch::Watch;
 
 /// Owns the state of a model and its history.
@@ -17,8 +17,8 @@ use crate::watch::Watch;
 pub struct Session {
     engine: Arc<Engine>,
     history: History,
-    /// Weights and masks when the model was last saved, or opened.
-    saved: (Arc<[Weights]>, Arc<[Masked]>),
+    /// Weights, masks and statistics when the model was last saved, or opened.
+    saved: (Arc<[Weights]>, Arc<[Masked]>, Arc<Statistics>),
 }
 
 impl Session {
@@ -34,7 +34,7 @@ impl Session {
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         let state = engine.opened();
-        let saved = (state.weights.clone(), state.kept.clone());
+        let saved = (state.weights.clone(), state.kept.clone(), state.statistics.clone());
         Self { engine: Arc::new(engine), history: History::new(state), saved }
     }
 
@@ -119,7 +119,7 @@ impl Session {
         let kept = vec![Masked::Nothing; state.kept.len()].into();
         let fixed = state.earlier.iter().rposition(|step| step.is_fixed).map_or(0, |last| last + 1);
         let earlier = state.earlier[..fixed].into();
-        let state = State { recipe: state.recipe.without_amount(), earlier, kept, weights: state.weights.clone() };
+        let state = State { recipe: state.recipe.without_amount(), earlier, kept, ..state.clone() };
         self.history.push(Step::Reset, state);
     }
 
@@ -137,7 +137,7 @@ impl Session {
     #[must_use]
     pub fn is_unsaved(&self) -> bool {
         let state = self.state();
-        (&state.weights, &state.kept) != (&self.saved.0, &self.saved.1)
+        (&state.weights, &state.kept, &state.statistics) != (&self.saved.0, &self.saved.1, &self.saved.2)
     }
 
     /// Saves the model as it is pruned now.
@@ -147,7 +147,7 @@ impl Session {
     pub fn save(&mut self, path: &Path, format: Format, overwrite: Overwrite) -> Result<Report, EngineError> {
         let report = self.engine.save(self.state(), path, format, overwrite)?;
         let state = self.state();
-        self.saved = (state.weights.clone(), state.kept.clone());
+        self.saved = (state.weights.clone(), state.kept.clone(), state.statistics.clone());
         Ok(report)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onnx_ir::Message;
 use secateur::atomic::Overwrite;
-use secateur::export::{self, Form, Format};
+use secateur::export::{self, Changes, Form, Format};
 use secateur::prune::{Amount, Method, Recipe, Step};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
@@ -60,7 +60,7 @@ fn saving_holds_a_few_tensors_at_a_time() {
     let mut session = Session::open(&path, &Unwatched).unwrap();
     let recipe = Recipe { method: Method::LayerWise, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
     session.set(recipe, Step::Amount).unwrap();
-    let masks = session.engine().masks(session.state()).unwrap();
+    let changes = Changes { masks: session.engine().masks(session.state()).unwrap(), ..Changes::default() };
     let model = session.model().clone();
     let formats = [
         ("a.onnx", Format::Onnx),
@@ -71,7 +71,7 @@ fn saving_holds_a_few_tensors_at_a_time() {
     for (name, format) in formats {
         let before = LIVE.load(Ordering::Relaxed);
         PEAK.store(before, Ordering::Relaxed);
-        let report = export::save(&model.file, &model.graph, &masks, format, &folder.path().join(name), Overwrite::Refuse).unwrap();
+        let report = export::save(&model.file, &model.graph, &changes, format, &folder.path().join(name), Overwrite::Refuse).unwrap();
         let taken = PEAK.load(Ordering::Relaxed) - before;
         assert_eq!(report.zeros as usize, LAYERS * WIDTH * WIDTH / 2, "{name}");
         // As it is read, turned, and read back, with buffers of a megabyte on both sides and a bit for each element.

@@ -287,7 +287,7 @@ fn as_bits(session: &Session) -> State {
         kept[id.0] = Masked::Bits(masks.mask.into());
         weights[id.0] = Weights::Zeroed(Masked::Bits(masks.fixed.into()));
     }
-    State { recipe: state.recipe.clone(), earlier: state.earlier.clone(), kept: kept.into(), weights: weights.into() }
+    State { kept: kept.into(), weights: weights.into(), ..state.clone() }
 }
 
 fn run(mut session: Session, acts: Vec<Act>) {

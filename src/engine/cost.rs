@@ -59,9 +59,12 @@ impl Engine {
             };
             let Some(mut bytes) = file.bytes(parameter.tensor)? else { return Ok(ParameterSize::default()) };
             if let Some(Pruned { state, masked, .. }) = pruned
-                && let Some(values) = file.floats(parameter.tensor)?
+                && let Some(values) = self.values(state, id)?
                 && let Some(masks) = self.parameter_masks(state, id, &values, masked[id.0])?
             {
+                if state.weights[id.0].replaced().is_some() {
+                    bytes = values.to_bytes(parameter.dtype);
+                }
                 masks.zeroed().apply_to_bytes(&mut bytes, parameter.dtype.size().unwrap_or(1));
             }
             let size = measure::weigh(parameter, graph.owner(id), &bytes, watch)
@@ -95,7 +98,7 @@ impl Engine {
         let masks = self.host_each(state, |id, values, masks| {
             let zeroed = masks.zeroed();
             let ones = (0..values.len()).map(|i| if zeroed.is_pruned(i) { 0.0_f32 } else { 1.0 }).collect::<Vec<_>>();
-            (id, TensorData::new(ones, [values.len()]))
+            Ok((id, TensorData::new(ones, [values.len()])))
         })?;
         let masks: Vec<_> = masks.into_iter().map(|(id, ones)| (id, Tensor::<1>::from_data(ones, network.device()))).collect();
         Ok(measure::speed(&network, &masks, inputs, effort, watch)?)

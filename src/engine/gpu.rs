@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use super::{Engine, EngineError, Model, lock};
+use super::{Engine, EngineError, lock};
 use crate::device::ComputeDevice;
 use crate::export::{Masks, ParameterMasks};
 use crate::graph::ParameterId;
 use crate::measure::Outcome;
 use crate::onnx::Values;
 use crate::prune::device::{DeviceError, DeviceScores, DeviceWeights, Rows};
-use crate::prune::{Mask, Masked, Method, Pattern, Recipe, Score, State, Weights};
+use crate::prune::{Mask, Masked, Method, Pattern, Recipe, Replaced, Score, State, Weights};
 
 /// What of the weights is on the GPU.
 #[derive(Debug, Default)]
@@ -35,13 +35,18 @@ impl Engine {
     ) -> Result<Option<T>, EngineError> {
         let Some(device) = self.gpu_for(state) else { return Ok(None) };
         let mut gpu = lock(&self.gpu);
-        let mut weights = match std::mem::take(&mut *gpu) {
+        let held = match std::mem::take(&mut *gpu) {
+            // Weights that were replaced are others to rank and to restore.
+            Gpu::Holds(weights) if !weights.holds(state) => Gpu::Empty,
+            held => held,
+        };
+        let mut weights = match held {
             Gpu::Holds(weights) => weights,
             Gpu::TooSmall => {
                 *gpu = Gpu::TooSmall;
                 return Ok(None);
             }
-            Gpu::Empty => match GpuWeights::new(&self.model, device) {
+            Gpu::Empty => match GpuWeights::new(self, state, device) {
                 Err(EngineError::Device(DeviceError::TooLarge { .. })) => {
                     *gpu = Gpu::TooSmall;
                     return Ok(None);
@@ -63,6 +68,8 @@ pub(super) struct GpuWeights {
     parameters: Vec<ParameterId>,
     /// What was fixed in them, per parameter of the graph.
     fixed: Arc<[Weights]>,
+    /// What they were copied from where that is not the file, per parameter of the graph.
+    replaced: Vec<Option<Arc<Replaced>>>,
     /// The scores that are there, and the state that they were worked out for, whatever its method and amount.
     scores: Option<(State, DeviceScores)>,
     adapter: String,
@@ -75,18 +82,25 @@ pub(super) struct Found {
 }
 
 impl GpuWeights {
-    /// Copies every parameter that is no double to the device.
-    fn new(model: &Model, device: &ComputeDevice) -> Result<Self, EngineError> {
+    /// Copies every parameter that is no double to the device, as it was opened or replaced.
+    fn new(engine: &Engine, state: &State, device: &ComputeDevice) -> Result<Self, EngineError> {
+        let model = &engine.model;
         let (mut parameters, mut values) = (Vec::new(), Vec::new());
-        for (i, parameter) in model.graph.parameters.iter().enumerate() {
-            if let Some(Values::F32(narrow)) = model.file.floats(parameter.tensor)? {
-                parameters.push(ParameterId(i));
+        for id in (0..model.graph.parameters.len()).map(ParameterId) {
+            if let Some(Values::F32(narrow)) = engine.values(state, id)? {
+                parameters.push(id);
                 values.push(narrow);
             }
         }
         let weights = DeviceWeights::upload(values.iter().map(Vec::as_slice), &device.device)?;
         let fixed = vec![Weights::AsOpened; model.graph.parameters.len()].into();
-        Ok(Self { weights, parameters, fixed, scores: None, adapter: device.name.clone() })
+        let replaced = state.weights.iter().map(|weights| weights.replaced().cloned()).collect();
+        Ok(Self { weights, parameters, fixed, replaced, scores: None, adapter: device.name.clone() })
+    }
+
+    /// Whether the weights of `state` are those that were copied, but for what is zero in them.
+    fn holds(&self, state: &State) -> bool {
+        self.replaced.iter().zip(state.weights.iter()).all(|(known, weights)| known.as_ref() == weights.replaced())
     }
 
     /// Masks as `outcome` says, with the device's own cut.
@@ -94,12 +108,12 @@ impl GpuWeights {
         if self.fixed != state.weights {
             self.weights.unfix();
             let fixed: Vec<Masked> = state.weights.iter().map(|weights| weights.zeroed().clone()).collect();
-            self.mask(engine, &fixed)?;
+            self.mask(engine, state, &fixed)?;
             self.weights.fix()?;
             self.fixed = state.weights.clone();
         }
         self.weights.reset();
-        self.mask(engine, &state.kept)?;
+        self.mask(engine, state, &state.kept)?;
         let scope = state.recipe.scope(&engine.model.graph);
         let inside: Vec<bool> = self.parameters.iter().map(|id| scope.binary_search(id).is_ok()).collect();
         let wanted: Vec<u64> = self.parameters.iter().map(|id| outcome.masked[id.0] - state.kept[id.0].count()).collect();
@@ -157,7 +171,7 @@ impl GpuWeights {
             if scope.binary_search(id).is_err() {
                 return Ok(vec![0.0; parameter.elements]);
             }
-            let values = if is_by_score { engine.model.file.floats(parameter.tensor)? } else { None };
+            let values = if is_by_score { engine.values(state, *id)? } else { None };
             if let Some(values) = values {
                 let scores = recipe.score.of(parameter, *id, parameter.axes(graph.owner(*id).role), &values);
                 return Ok(scores.map_or_else(|| vec![0.0; parameter.elements], Values::into_f32));
@@ -173,7 +187,7 @@ impl GpuWeights {
 
     /// Masks these elements, one entry per parameter of the graph, on weights without a mask: where they are prefixes the device
     /// finds them itself.
-    fn mask(&mut self, engine: &Engine, masked: &[Masked]) -> Result<(), EngineError> {
+    fn mask(&mut self, engine: &Engine, state: &State, masked: &[Masked]) -> Result<(), EngineError> {
         let prefixes: Option<Vec<u64>> = self.parameters.iter().map(|id| masked[id.0].prefix()).collect();
         if let Some(prefixes) = prefixes {
             let all = vec![true; self.parameters.len()];
@@ -184,7 +198,7 @@ impl GpuWeights {
             let parameter = engine.model.graph.parameter(*id);
             let none = || vec![0; parameter.elements.div_ceil(64)];
             let Some(ranking) = engine.rankings[id.0].as_ref().filter(|_| !masked[id.0].is_nothing()) else { return Ok(none()) };
-            Ok(engine.model.file.floats(parameter.tensor)?.map_or_else(none, |v| masked[id.0].mask(&v, ranking).into_words()))
+            Ok(engine.values(state, *id)?.map_or_else(none, |v| masked[id.0].mask(&v, ranking).into_words()))
         };
         let masks = self.parameters.iter().map(one).collect::<Result<Vec<_>, _>>()?;
         Ok(self.weights.set_masks(&masks)?)
@@ -200,7 +214,7 @@ impl GpuWeights {
             let (Some(ranking), true) = (engine.rankings[id.0].as_ref(), wanted) else { continue };
             let elements = graph.parameter(*id).elements;
             let zeroed = state.weights[id.0].zeroed();
-            let values = if zeroed.is_nothing() { None } else { engine.model.file.floats(graph.parameter(*id).tensor)? };
+            let values = if zeroed.is_nothing() { None } else { engine.values(state, *id)? };
             let fixed = values.map_or_else(|| Mask::from_words(Vec::new(), elements), |v| zeroed.mask(&v, ranking));
             masks.insert(*id, ParameterMasks { fixed, mask: Mask::from_words(words, elements) });
         }

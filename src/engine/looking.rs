@@ -26,7 +26,7 @@ impl Engine {
         let mut looked = lock(&self.looked);
         if looked.as_ref().is_none_or(|known| known.id != id || known.weights != *weights) {
             let parameter = self.model.graph.parameter(id);
-            let Some(mut values) = self.model.file.floats(parameter.tensor)? else { return Ok(None) };
+            let Some(mut values) = self.values(state, id)? else { return Ok(None) };
             let Some(ranking) = self.rankings[id.0].as_ref() else { return Ok(None) };
             weights.zeroed().mask(&values, ranking).apply(&mut values);
             *looked = Some(Looked { id, weights: weights.clone(), subject: Subject::new(parameter, values) });
@@ -40,7 +40,7 @@ impl Engine {
         if *state.weights[id.0].zeroed() == Masked::Nothing {
             return Ok(self.parameter_masks(state, id, values, masked)?.map(|masks| masks.mask));
         }
-        let Some(originals) = self.model.file.floats(self.model.graph.parameter(id).tensor)? else { return Ok(None) };
+        let Some(originals) = self.values(state, id)? else { return Ok(None) };
         Ok(self.parameter_masks(state, id, &originals, masked)?.map(|masks| masks.mask))
     }
 }

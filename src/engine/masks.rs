@@ -9,7 +9,7 @@ use crate::export::{Masks, ParameterMasks};
 use crate::graph::ParameterId;
 use crate::measure::Loss;
 use crate::onnx::{OpenError, Values};
-use crate::prune::{self, Masked, PruneError, State, Weights};
+use crate::prune::{self, Masked, PruneError, Replaced, State, Weights};
 use crate::watch::Watch;
 
 impl Engine {
@@ -35,7 +35,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::outcome`]; an empty scope is no error when something was pruned before.
     pub fn host_masks(&self, state: &State) -> Result<Masks, EngineError> {
-        Ok(self.host_each(state, |id, _, masks| (id, masks))?.into_iter().collect())
+        Ok(self.host_each(state, |id, _, masks| Ok((id, masks)))?.into_iter().collect())
     }
 
     /// What pruning takes from every parameter that is in the scope or changed in `state`.
@@ -45,9 +45,14 @@ impl Engine {
     pub fn losses(&self, state: &State, watch: &dyn Watch) -> Result<Vec<Loss>, EngineError> {
         let graph = &self.model.graph;
         let one = |id: ParameterId, values: Values, masks: ParameterMasks| {
-            (!watch.is_cancelled()).then(|| Loss::new(id, graph.parameter(id), &values, &masks.zeroed()))
+            if watch.is_cancelled() {
+                return Err(EngineError::Cancelled);
+            }
+            // What was taken is told of what was opened, whatever became of the rest.
+            let opened = if state.weights[id.0].replaced().is_some() { self.model.file.floats(graph.parameter(id).tensor)? } else { None };
+            Ok(Loss::new(id, graph.parameter(id), opened.as_ref().unwrap_or(&values), &masks.zeroed()))
         };
-        self.host_each(state, one)?.into_iter().collect::<Option<Vec<Loss>>>().ok_or(EngineError::Cancelled)
+        self.host_each(state, one)
     }
 
     /// Weights of all parameters in the scope or changed, as pruned in `state`, with what is zero in them.
@@ -61,10 +66,10 @@ impl Engine {
             (id, zeroed, values)
         };
         if self.gpu_for(state).is_none() {
-            return self.host_each(state, |id, values, masks| prune(id, values, &masks));
+            return self.host_each(state, |id, values, masks| Ok(prune(id, values, &masks)));
         }
         let one = |(id, masks): (ParameterId, ParameterMasks)| -> Result<_, EngineError> {
-            Ok(self.model.file.floats(self.model.graph.parameter(id).tensor)?.map(|values| prune(id, values, &masks)))
+            Ok(self.values(state, id)?.map(|values| prune(id, values, &masks)))
         };
         self.masks(state)?.into_iter().filter_map(|pair| one(pair).transpose()).collect()
     }
@@ -89,6 +94,18 @@ impl Engine {
         Ok(state.after(self.masked(state)?, state.weights.clone(), false))
     }
 
+    /// The [`Engine::values`] of a parameter, and what was fixed in them; `None` where it has no float elements.
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub fn fixed(&self, state: &State, id: ParameterId) -> Result<Option<(Values, prune::Mask)>, OpenError> {
+        let Some(ranking) = self.rankings[id.0].as_ref() else { return Ok(None) };
+        Ok(self.values(state, id)?.map(|values| {
+            let mask = state.weights[id.0].zeroed().mask(&values, ranking);
+            (values, mask)
+        }))
+    }
+
     /// `state` with its mask made permanent, as `prune.remove` does on every parameter.
     ///
     /// # Errors
@@ -97,14 +114,20 @@ impl Engine {
         let masked = self.masked(state)?;
         let one = |i: usize| -> Result<Weights, EngineError> {
             let (mask, weights) = (&masked[i], &state.weights[i]);
+            if mask.is_nothing() {
+                return Ok(weights.clone());
+            }
             let zeroed = match (mask.prefix(), weights.zeroed().prefix()) {
                 (Some(masked), Some(fixed)) => Masked::first(masked.max(fixed)),
                 _ => {
                     let id = ParameterId(i);
-                    let values = self.model.file.floats(self.model.graph.parameter(id).tensor)?;
+                    let values = self.values(state, id)?;
                     let (Some(values), Some(ranking)) = (values, self.rankings[i].as_ref()) else { return Ok(weights.clone()) };
                     let mut both = weights.zeroed().mask(&values, ranking);
                     both.join(&mask.mask(&values, ranking));
+                    if weights.replaced().is_some() {
+                        return Ok(Weights::Replaced(Arc::new(Replaced::new(values, both))));
+                    }
                     Masked::Bits(Arc::new(both))
                 }
             };
@@ -126,14 +149,14 @@ impl Engine {
             if count == state.kept[i].count() {
                 return Ok(state.kept[i].clone());
             }
-            let Some(values) = self.model.file.floats(self.model.graph.parameter(id).tensor)? else { return Ok(state.kept[i].clone()) };
+            let Some(values) = self.values(state, id)? else { return Ok(state.kept[i].clone()) };
             let masks = self.parameter_masks(state, id, &values, count)?;
             Ok(masks.map_or_else(|| state.kept[i].clone(), |masks| Masked::Bits(Arc::new(masks.mask))))
         };
         (0..outcome.masked.len()).map(one).collect()
     }
 
-    /// Fixed elements and mask of one parameter with these values as opened, when `masked` of its elements are.
+    /// Fixed elements and mask of one parameter with these [`Engine::values`], when `masked` of its elements are.
     pub(super) fn parameter_masks(
         &self,
         state: &State,
@@ -164,11 +187,11 @@ impl Engine {
         Ok(Some(ParameterMasks { fixed, mask }))
     }
 
-    /// What `make` makes of every parameter that is in the scope or changed in `state`, of its values as opened and its masks.
+    /// What `make` makes of every parameter that is in the scope or changed in `state`, of its [`Engine::values`] and its masks.
     pub(super) fn host_each<T: Send>(
         &self,
         state: &State,
-        make: impl Fn(ParameterId, Values, ParameterMasks) -> T + Sync,
+        make: impl Fn(ParameterId, Values, ParameterMasks) -> Result<T, EngineError> + Sync,
     ) -> Result<Vec<T>, EngineError> {
         let scope = state.recipe.scope(&self.model.graph);
         let masked = match self.outcome(state) {
@@ -181,8 +204,8 @@ impl Engine {
             .filter(|id| scope.binary_search(id).is_ok() || masked[id.0] > 0 || state.has_changed(id.0))
             .collect();
         let one = |&id: &ParameterId| -> Result<Option<T>, EngineError> {
-            let Some(values) = self.model.file.floats(self.model.graph.parameter(id).tensor)? else { return Ok(None) };
-            Ok(self.parameter_masks(state, id, &values, masked[id.0])?.map(|masks| make(id, values, masks)))
+            let Some(values) = self.values(state, id)? else { return Ok(None) };
+            self.parameter_masks(state, id, &values, masked[id.0])?.map(|masks| make(id, values, masks)).transpose()
         };
         let mut made = Vec::with_capacity(wanted.len());
         for batch in self.model.batches(&wanted) {

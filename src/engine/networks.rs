@@ -40,6 +40,10 @@ impl Engine {
     /// As [`Engine::forward`].
     pub fn pruned_network(&self, state: &State) -> Result<Network, EngineError> {
         let mut network = self.dense_network()?;
+        for (&id, values) in state.statistics.iter() {
+            let data = TensorData::new(values.as_ref().clone().into_f32(), [values.len()]);
+            network.set_statistic(id, Tensor::from_data(data, network.device()));
+        }
         let outcome = match self.outcome(state) {
             Ok(outcome) => Some(outcome),
             Err(PruneError::EmptyScope) => None,

@@ -7,15 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn_import::{LoadStrategy, ModelGen};
 use burn_pack::{Bytes, DType, Reader, Tensor, Writer};
 
-use super::tensors::{Convention, Entry, Masks, entries, verify};
+use super::tensors::{Changes, Convention, Entry, entries, verify};
 use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::graph::Graph;
-use crate::onnx::{self, Dtype, OnnxFile, OpenError, Zeros};
+use crate::onnx::{self, Dtype, Edit, OnnxFile, OpenError};
 use crate::panics;
 
-pub(super) fn save_pack(file: &OnnxFile, graph: &Graph, masks: &Masks, path: &Path, overwrite: Overwrite) -> Result<Report, ExportError> {
-    let entries = entries(file, graph, masks, Convention::Burn);
+pub(super) fn save_pack(
+    file: &OnnxFile,
+    graph: &Graph,
+    changes: &Changes,
+    path: &Path,
+    overwrite: Overwrite,
+) -> Result<Report, ExportError> {
+    let entries = entries(file, graph, changes, Convention::Burn);
     // The writer asks for one tensor after the other; its own errors are text.
     let failure: Arc<Mutex<Option<OpenError>>> = Arc::default();
     let tensor = |(i, entry): (usize, &Entry)| {
@@ -50,7 +56,7 @@ pub(super) fn save_pack(file: &OnnxFile, graph: &Graph, masks: &Masks, path: &Pa
 pub(super) fn save_source(
     file: &OnnxFile,
     graph: &Graph,
-    zeros: &[Zeros],
+    edits: &[Edit],
     path: &Path,
     overwrite: Overwrite,
 ) -> Result<Report, ExportError> {
@@ -64,7 +70,7 @@ pub(super) fn save_source(
     let folder = tempfile::tempdir().map_err(io)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let input = folder.path().join(format!("{stem}.onnx"));
-    let saved = onnx::write(file, zeros, &input, Overwrite::Refuse)?;
+    let saved = onnx::write(file, edits, &input, Overwrite::Refuse)?;
     generate(&input, folder.path())?;
     let source = std::fs::read_to_string(input.with_extension("rs")).map_err(io)?;
     // The importer writes down where it ran; the weights lie beside the source.

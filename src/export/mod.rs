@@ -5,15 +5,16 @@ mod safetensors;
 mod table;
 mod tensors;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use table::optional;
 pub use table::{amount_field, csv, effect_fields, effects, table};
-pub use tensors::{Form, Masks, ParameterMasks};
+pub use tensors::{Changes, Form, Masks, ParameterMasks};
 
 use crate::atomic::{Overwrite, WriteError};
 use crate::graph::Graph;
-use crate::onnx::{self, OnnxFile, OpenError, SaveError, Saved, Zeros};
+use crate::onnx::{self, Change, Edit, OnnxFile, OpenError, SaveError, Saved, TensorId};
 
 /// A file format to save as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,35 +130,46 @@ impl From<WriteError> for ExportError {
     }
 }
 
-/// Saves `file` with `masks` to `path`.
+/// Saves `file` with `changes` to `path`.
 ///
 /// # Errors
 /// [`ExportError`]; a file that was there before is whole.
 pub fn save(
     file: &OnnxFile,
     graph: &Graph,
-    masks: &Masks,
+    changes: &Changes,
     format: Format,
     path: &Path,
     overwrite: Overwrite,
 ) -> Result<Report, ExportError> {
     let report = match format {
         Format::Onnx => {
-            let saved = onnx::write(file, &zeros(graph, masks), path, overwrite)?;
+            let saved = onnx::write(file, &edits(file, graph, changes), path, overwrite)?;
             let zeros = zeros_of(graph, &saved);
             Report { files: saved.files, bytes: saved.bytes, zeros, elements: graph.elements() as u64, left: Vec::new() }
         }
-        Format::Safetensors(form) => safetensors::save(file, graph, masks, form, path, overwrite)?,
-        Format::Burnpack => burn::save_pack(file, graph, masks, path, overwrite)?,
-        Format::RustSource => burn::save_source(file, graph, &zeros(graph, masks), path, overwrite)?,
+        Format::Safetensors(form) => safetensors::save(file, graph, changes, form, path, overwrite)?,
+        Format::Burnpack => burn::save_pack(file, graph, changes, path, overwrite)?,
+        Format::RustSource => burn::save_source(file, graph, &edits(file, graph, changes), path, overwrite)?,
     };
     let faulty = file.tensors.iter().filter_map(|tensor| Some(format!("“{}”: {}", tensor.name, tensor.fault.as_ref()?)));
     Ok(Report { left: faulty.collect(), ..report })
 }
 
-/// What becomes zero in the file.
-fn zeros(graph: &Graph, masks: &Masks) -> Vec<Zeros> {
-    masks.iter().map(|(id, masks)| Zeros { tensor: graph.parameter(*id).tensor, words: masks.zeroed().into_words() }).collect()
+/// What becomes of the file's tensors.
+fn edits(file: &OnnxFile, graph: &Graph, changes: &Changes) -> Vec<Edit> {
+    let masks: BTreeMap<TensorId, &ParameterMasks> = changes.masks.iter().map(|(id, masks)| (graph.parameter(*id).tensor, masks)).collect();
+    let zeros = masks.iter().filter(|(id, _)| !changes.values.contains_key(id));
+    let zeros = zeros.map(|(&tensor, masks)| Edit { tensor, change: Change::Zeros(masks.zeroed().into_words()) });
+    let others = changes.values.iter().map(|(&id, values)| {
+        let dtype = file.tensor(id).dtype;
+        let mut bytes = values.to_bytes(dtype);
+        if let Some(masks) = masks.get(&id) {
+            masks.zeroed().apply_to_bytes(&mut bytes, dtype.size().unwrap_or(1));
+        }
+        Edit { tensor: id, change: Change::Bytes(bytes) }
+    });
+    zeros.chain(others).collect()
 }
 
 /// Zeros of the model's parameters in a copy.

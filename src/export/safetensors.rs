@@ -10,7 +10,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype as FileDtype, Metadata, TensorInfo};
 
-use super::tensors::{Convention, Entry, Form, Masks, entries, verify};
+use super::tensors::{Changes, Convention, Entry, Form, entries, verify};
 use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite};
 use crate::graph::Graph;
@@ -22,12 +22,12 @@ const MAX_HEADER: usize = 100_000_000;
 pub(super) fn save(
     file: &OnnxFile,
     graph: &Graph,
-    masks: &Masks,
+    changes: &Changes,
     form: Form,
     path: &Path,
     overwrite: Overwrite,
 ) -> Result<Report, ExportError> {
-    let mut entries = entries(file, graph, masks, Convention::Torch(form));
+    let mut entries = entries(file, graph, changes, Convention::Torch(form));
     // The widest types first, so that every tensor is aligned.
     entries.sort_by(|a, b| dtype(b.dtype).cmp(&dtype(a.dtype)).then_with(|| a.name.cmp(&b.name)));
     let header = header(&entries)?;

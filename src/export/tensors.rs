@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::ExportError;
 use crate::graph::{Graph, Layout, Parameter, ParameterId, Role};
-use crate::onnx::{Dtype, OnnxFile, OpenError, Stored, TensorId};
+use crate::onnx::{Dtype, OnnxFile, OpenError, Stored, TensorId, Values};
 use crate::prune::Mask;
 
 /// What happens to one parameter.
@@ -30,6 +31,15 @@ impl ParameterMasks {
 /// The masks of all parameters that have any, or that are in the scope.
 pub type Masks = BTreeMap<ParameterId, ParameterMasks>;
 
+/// What is written otherwise than it was opened.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// What is zero.
+    pub masks: Masks,
+    /// Tensors whose elements were replaced, before the masks.
+    pub values: BTreeMap<TensorId, Arc<Values>>,
+}
+
 /// Whether masks are multiplied in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -46,10 +56,33 @@ pub(super) struct Entry {
     pub(super) dtype: Dtype,
     /// As it is written.
     pub(super) shape: Vec<usize>,
-    content: Stored,
+    content: Content,
     what: What,
     /// Rows and columns in the file, where they change places.
     turned: Option<(usize, usize)>,
+}
+
+/// Where the elements of an entry come from.
+#[derive(Debug, Clone)]
+enum Content {
+    Opened(Stored),
+    Replaced(Arc<Values>, Dtype),
+}
+
+impl Content {
+    fn of(file: &OnnxFile, changes: &Changes, id: TensorId) -> Self {
+        match changes.values.get(&id) {
+            Some(values) => Self::Replaced(values.clone(), file.tensor(id).dtype),
+            None => Self::Opened(file.content(id)),
+        }
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, OpenError> {
+        match self {
+            Self::Opened(stored) => Ok(stored.float_bytes()?.unwrap_or_default()),
+            Self::Replaced(values, dtype) => Ok(values.to_bytes(*dtype)),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -88,7 +121,7 @@ impl Entry {
         let size = self.size();
         let mut bytes = match &self.what {
             What::Mask(mask) => one(self.dtype).repeat(mask.len()),
-            _ => self.content.float_bytes()?.unwrap_or_default(),
+            _ => self.content.bytes()?,
         };
         let mut zeros = 0;
         match &self.what {
@@ -140,7 +173,7 @@ pub(super) enum Convention {
 }
 
 /// All parameters, buffers and other float initializers of the model that can be read.
-pub(super) fn entries(file: &OnnxFile, graph: &Graph, masks: &Masks, convention: Convention) -> Vec<Entry> {
+pub(super) fn entries(file: &OnnxFile, graph: &Graph, changes: &Changes, convention: Convention) -> Vec<Entry> {
     let mut out = Vec::new();
     let is_readable = |id: TensorId| file.tensor(id).dtype.is_float() && file.tensor(id).fault.is_none();
     for (i, parameter) in graph.parameters.iter().enumerate().filter(|(_, p)| is_readable(p.tensor)) {
@@ -148,10 +181,10 @@ pub(super) fn entries(file: &OnnxFile, graph: &Graph, masks: &Masks, convention:
         let name = name(graph, id, convention);
         let turned = turn(parameter, graph, convention);
         let shape = turned.map_or_else(|| parameter.shape.clone(), |(rows, columns)| vec![columns, rows]);
-        let content = file.content(parameter.tensor);
+        let content = Content::of(file, changes, parameter.tensor);
         let entry =
             |name: String, what: What| Entry { name, dtype: parameter.dtype, shape: shape.clone(), content: content.clone(), what, turned };
-        match (masks.get(&id), convention) {
+        match (changes.masks.get(&id), convention) {
             (Some(masks), Convention::Torch(Form::Unfixed)) => {
                 let original = What::Parameter { zeroed: Some(masks.fixed.clone()), masked: Some(masks.mask.clone()) };
                 out.push(entry(format!("{name}_orig"), original));
@@ -169,7 +202,7 @@ pub(super) fn entries(file: &OnnxFile, graph: &Graph, masks: &Masks, convention:
     for (name, id) in buffers.chain(others).filter(|(_, id)| is_readable(*id)) {
         let tensor = file.tensor(id);
         if known.insert(name.clone()) {
-            let (dtype, shape, content) = (tensor.dtype, tensor.shape.clone(), file.content(id));
+            let (dtype, shape, content) = (tensor.dtype, tensor.shape.clone(), Content::of(file, changes, id));
             out.push(Entry { name, dtype, shape, content, what: What::Other, turned: None });
         }
     }

@@ -69,7 +69,7 @@ pub use pass::Pass;
 pub use work::Work;
 
 use crate::graph::{Graph, ParameterId};
-use crate::onnx::OnnxFile;
+use crate::onnx::{OnnxFile, TensorId};
 use crate::panics;
 use crate::watch::{Unwatched, Watch};
 use plan::Plan;
@@ -145,7 +145,7 @@ fn list(operators: &BTreeMap<String, usize>) -> String {
 /// It is cheap to clone: clones share the plan and, until [`Self::set_parameter`], the weights.
 #[derive(Module, Debug)]
 pub struct Network {
-    /// One per graph parameter, in graph order, flat; shaped where they are used.
+    /// One per graph parameter, in graph order, and behind them the running statistics; flat, shaped where they are used.
     parameters: Vec<Param<Tensor<1>>>,
     #[module(skip)]
     plan: Arc<Plan>,
@@ -206,6 +206,18 @@ impl Network {
         *parameter = Param::initialized(parameter.id, values);
     }
 
+    /// Replaces running statistics, by those of the pruned network for one. `values` is flat, on this network's device. Nothing happens
+    /// where the tensor holds none that this network reads.
+    ///
+    /// # Panics
+    /// Where the number of elements is another.
+    pub fn set_statistic(&mut self, id: TensorId, values: Tensor<1>) {
+        let Some(place) = self.plan.statistics.iter().position(|s| s.tensor == id) else { return };
+        let held = &mut self.parameters[self.plan.graph.parameters.len() + place];
+        assert_eq!(values.dims(), held.val().dims(), "statistics keep their number");
+        *held = Param::initialized(held.id, values);
+    }
+
     /// Runs the network on `inputs`, in any order, and returns all outputs of the graph, in the graph's order.
     ///
     /// The batch and every other open dimension may be of any size.
@@ -223,7 +235,7 @@ impl Network {
     /// Where `id` is not of this network's graph.
     #[must_use]
     pub fn first_use(&self, id: ParameterId) -> Option<usize> {
-        assert!(id.0 < self.parameters.len(), "a parameter of this network");
+        assert!(id.0 < self.plan.graph.parameters.len(), "a parameter of this network");
         self.plan.first_use(id)
     }
 

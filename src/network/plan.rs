@@ -40,8 +40,10 @@ pub(super) struct Plan {
     pub(super) device: Device,
     /// Values known beforehand, less the parameters.
     constants: HashMap<ValueId, Value>,
-    /// Values that are parameters.
-    parameters: HashMap<ValueId, ParameterId>,
+    /// Values that are parameters or running statistics, by their place among the network's tensors.
+    parameters: HashMap<ValueId, usize>,
+    /// Running statistics in the order in which they stand behind the parameters.
+    pub(super) statistics: Vec<Statistic>,
     /// Elements of both.
     elements: u64,
     /// Elements that may still be worked out beforehand.
@@ -52,7 +54,28 @@ pub(super) struct Plan {
     pub(super) bodies: Vec<Block>,
 }
 
-/// The weights of a graph on the device, flat, in graph order.
+/// A tensor of running statistics.
+#[derive(Debug)]
+pub(super) struct Statistic {
+    pub(super) tensor: TensorId,
+    shape: Vec<usize>,
+    dtype: Dtype,
+}
+
+/// The running statistics that a network can be given anew.
+fn statistics(graph: &Graph, file: &OnnxFile) -> Vec<Statistic> {
+    let one = |id| {
+        let tensor = file.tensor(id);
+        (tensor.dtype.is_float() && tensor.fault.is_none() && tensor.elements > 0).then(|| Statistic {
+            tensor: id,
+            shape: tensor.shape.clone(),
+            dtype: tensor.dtype,
+        })
+    };
+    graph.buffers().into_iter().filter_map(one).collect()
+}
+
+/// The weights of a graph on the device, flat, in graph order, and behind them its running statistics.
 pub(super) fn parameters(graph: &Graph, file: &OnnxFile, device: &Device) -> Result<Vec<Param<Tensor<1>>>, NetworkError> {
     let load = |id: TensorId| -> Checked<Tensor<1>> {
         let values = match file.floats(id).map_err(unreadable)? {
@@ -69,7 +92,11 @@ pub(super) fn parameters(graph: &Graph, file: &OnnxFile, device: &Device) -> Res
         Ok(tensor) => Ok(Param::initialized(ParamId::new(), tensor)),
         Err(fault) => Err(NetworkError::Tensor { tensor: p.name.clone(), reason: fault.0 }),
     };
-    graph.parameters.iter().map(parameter).collect()
+    let statistic = |s: Statistic| match load(s.tensor) {
+        Ok(tensor) => Ok(Param::initialized(ParamId::new(), tensor)),
+        Err(fault) => Err(NetworkError::Tensor { tensor: file.tensor(s.tensor).name.clone(), reason: fault.0 }),
+    };
+    graph.parameters.iter().map(parameter).chain(statistics(graph, file).into_iter().map(statistic)).collect()
 }
 
 impl Plan {
@@ -79,6 +106,7 @@ impl Plan {
             device: device.clone(),
             constants: HashMap::new(),
             parameters: HashMap::new(),
+            statistics: statistics(&graph, file),
             elements: graph.parameters.iter().map(|p| p.elements as u64).sum(),
             budget: MAX_FOLDED,
             main: Block::default(),
@@ -96,7 +124,10 @@ impl Plan {
             let Some(tensor) = graph.constants.get(value.0).copied().flatten() else { continue };
             match owners.get(&tensor) {
                 // What is never pruned never changes.
-                Some(&parameter) if graph.parameter(parameter).obstacle().is_none() => drop(plan.parameters.insert(value, parameter)),
+                Some(&parameter) if graph.parameter(parameter).obstacle().is_none() => drop(plan.parameters.insert(value, parameter.0)),
+                None if let Some(i) = plan.statistics.iter().position(|s| s.tensor == tensor) => {
+                    plan.parameters.insert(value, graph.parameters.len() + i);
+                }
                 _ => drop(plan.constants.insert(value, constant(file, tensor, device)?)),
             }
         }
@@ -169,12 +200,12 @@ impl Plan {
 
     pub(super) fn constant(&self, parameters: &[Param<Tensor<1>>], value: ValueId) -> Option<Value> {
         if let Some(&id) = self.parameters.get(&value) {
-            let parameter = self.graph.parameter(id);
-            let shape = parameter.shape.clone();
-            return Some(match parameter.elements {
-                0 => Floats::empty(shape, parameter.dtype).into(),
-                _ => Floats::on_device(shape, parameter.dtype, parameters.get(id.0)?.val().into_dispatch()).into(),
-            });
+            let (shape, dtype) = match self.graph.parameters.get(id) {
+                Some(parameter) if parameter.elements == 0 => return Some(Floats::empty(parameter.shape.clone(), parameter.dtype).into()),
+                Some(parameter) => (&parameter.shape, parameter.dtype),
+                None => self.statistics.get(id - self.graph.parameters.len()).map(|s| (&s.shape, s.dtype))?,
+            };
+            return Some(Floats::on_device(shape.clone(), dtype, parameters.get(id)?.val().into_dispatch()).into());
         }
         self.constants.get(&value).cloned()
     }
@@ -223,7 +254,7 @@ impl Plan {
 
     /// Index of the first node that reads this parameter, or the number of nodes where only an output does.
     pub(super) fn first_use(&self, id: ParameterId) -> Option<usize> {
-        let reads = |value: &ValueId| self.parameters.get(value) == Some(&id);
+        let reads = |value: &ValueId| self.parameters.get(value) == Some(&id.0);
         let uses = self.graph.nodes.iter().enumerate().filter(|(_, node)| self.graph.all_reads(node).iter().any(reads));
         // What follows a convolution is carried out with it.
         let node = uses.map(|(n, _)| self.main.steps[n].first.unwrap_or(n)).min();

@@ -1,4 +1,4 @@
-//! A copy of an opened file with some elements zeroed, made piece by piece, and compared with what was meant.
+//! A copy of an opened file with some elements changed, made piece by piece, and compared with what was meant.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -28,7 +28,7 @@ impl Content<'_> {
         }
     }
 
-    fn read(self, range: Range<usize>, out: &mut Vec<u8>) -> Result<(), OpenError> {
+    pub(super) fn read(self, range: Range<usize>, out: &mut Vec<u8>) -> Result<(), OpenError> {
         out.clear();
         match self {
             Self::Memory(bytes) => out.extend_from_slice(&bytes[range]),
@@ -152,6 +152,7 @@ mod tests {
     use super::super::patch::Part;
     use super::super::sources::Source;
     use super::super::wire::Span;
+    use super::super::write::Change;
     use super::super::{Dtype, TensorId};
     use super::*;
 
@@ -173,8 +174,8 @@ mod tests {
         }
     }
 
-    fn patch<'a>(tensor: &Tensor, words: &'a [u64]) -> Vec<Patch<'a>> {
-        Part::all_of(tensor).into_iter().map(|part| Patch { part, words }).collect()
+    fn patch<'a>(tensor: &Tensor, change: &'a Change) -> Vec<Patch<'a>> {
+        Part::all_of(tensor).into_iter().map(|part| Patch { part, change }).collect()
     }
 
     fn copied(segments: &[Segment]) -> Vec<u8> {
@@ -193,7 +194,8 @@ mod tests {
     fn shared_bytes_are_patched_by_both() {
         let bytes = [9, 9, 8, 8, 7, 7, 6, 6];
         let tensor = tensor(Dtype::F16, 2, 4);
-        let patches = [patch(&tensor, &[0b01]), patch(&tensor, &[0b10])].concat();
+        let (first, second) = (Change::Zeros(vec![0b01]), Change::Zeros(vec![0b10]));
+        let patches = [patch(&tensor, &first), patch(&tensor, &second)].concat();
         assert_eq!(copied(&[Segment::new(Content::Memory(&bytes), 0..8, patches, 0)]), [9, 9, 0, 0, 0, 0, 6, 6]);
     }
 
@@ -201,7 +203,8 @@ mod tests {
     fn segments_lie_where_they_should() {
         let bytes = [1, 2, 3, 4, 5, 6];
         let whole = Segment::new(Content::Memory(&bytes), 0..6, Vec::new(), 0);
-        let again = Segment::new(Content::Memory(&bytes), 2..6, patch(&tensor(Dtype::F16, 2, 4), &[0b10]), 8);
+        let change = Change::Zeros(vec![0b10]);
+        let again = Segment::new(Content::Memory(&bytes), 2..6, patch(&tensor(Dtype::F16, 2, 4), &change), 8);
         assert_eq!(copied(&[whole, again]), [1, 2, 3, 4, 5, 6, 0, 0, 3, 4, 0, 0]);
     }
 
@@ -211,7 +214,8 @@ mod tests {
         let bytes: Vec<u8> = (0..2 * PIECE + 100).map(|i| (i % 251 + 1) as u8).collect();
         let tensor = tensor(Dtype::F64, 3, (bytes.len() - 3) / 8 * 8);
         let words = vec![0x9249_2492_4924_9249; tensor.elements.div_ceil(64)];
-        let segments = [Segment::new(Content::Memory(&bytes), 0..bytes.len(), patch(&tensor, &words), 0)];
+        let change = Change::Zeros(words.clone());
+        let segments = [Segment::new(Content::Memory(&bytes), 0..bytes.len(), patch(&tensor, &change), 0)];
         let mut wanted = bytes.clone();
         let chosen = |e: &usize| words[e / 64] >> (e % 64) & 1 == 1;
         for e in (0..tensor.elements).filter(chosen) {

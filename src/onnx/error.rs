@@ -123,6 +123,15 @@ pub enum SaveError {
         /// Name of the tensor.
         tensor: String,
     },
+    /// Elements of a tensor were to become others that take more bytes than there are.
+    #[error(
+        "the weights “{tensor}” are stored as numbers of variable length, and what they have become takes more bytes than the file has for \
+         them; convert the model so that its weights are raw data, or save as .safetensors"
+    )]
+    NoRoom {
+        /// Name of the tensor.
+        tensor: String,
+    },
     /// The name is that of a data file of the opened model.
     #[error("this file holds weights of the opened model; choose another name: {}", path.display())]
     OverData {

@@ -35,7 +35,7 @@ pub(crate) use tensor::Stored;
 pub use tensor::{Tensor, TensorId};
 pub use values::Values;
 pub(crate) use way::{Turn, Way, holder, within};
-pub use write::{Saved, Zeros, write};
+pub use write::{Change, Edit, Saved, write};
 
 use body::Body;
 use external::External;

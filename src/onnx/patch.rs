@@ -1,8 +1,9 @@
-//! Elements of a tensor in the bytes of a file that passes by piece by piece: set to zero, and counted.
+//! Elements of a tensor in the bytes of a file that passes by piece by piece: set to zero or to others, and counted.
 
 use std::ops::Range;
 
 use super::wire::{self, Span};
+use super::write::Change;
 use super::{Tensor, TensorId};
 
 /// Consecutive elements of a tensor in one run of bytes.
@@ -51,6 +52,23 @@ impl Part {
         self.start..self.end
     }
 
+    /// Whether its elements are numbers of variable length.
+    pub(super) fn is_of_varints(&self) -> bool {
+        self.stride.is_none()
+    }
+
+    /// Whether the elements of `new`, the tensor's bytes, fit where those of `bytes`, the varints of this part, are.
+    pub(super) fn has_room(&self, bytes: &[u8], new: &[u8]) -> bool {
+        let (mut at, mut element) = (0, self.first);
+        while let Ok((_, next)) = wire::varint(bytes, at, bytes.len()) {
+            if half_at(new, element).is_some_and(|value| varint_length(value) > next - at) {
+                return false;
+            }
+            (at, element) = (next, element + 1);
+        }
+        true
+    }
+
     /// The bytes of `piece`, which starts at `start`, that belong to these elements: where they start and end in the file.
     fn within(&self, piece: &[u8], start: usize) -> Option<(usize, usize)> {
         let (from, to) = (self.start.max(start), self.end.min(start + piece.len()));
@@ -58,28 +76,40 @@ impl Part {
     }
 }
 
-/// Elements of one tensor that become zero.
+/// Elements of one tensor that become others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patch<'a> {
     pub(super) part: Part,
-    /// Bit `i % 64` of word `i / 64` is set where the tensor's element `i` becomes +0.0.
-    pub(super) words: &'a [u64],
+    pub(super) change: &'a Change,
 }
 
 impl Patch<'_> {
     /// Whether the whole of it must lie in one piece.
     pub(super) fn is_indivisible(&self) -> bool {
-        self.part.stride.is_none()
+        self.part.is_of_varints()
     }
 
-    /// Zeros the chosen elements in `piece`, the bytes of the file from `start` on.
+    /// Changes the elements in `piece`, the bytes of the file from `start` on.
     pub(super) fn apply(&self, piece: &mut [u8], start: usize) {
         let Some((from, to)) = self.part.within(piece, start) else { return };
         let Part { start: origin, stride, size, first, .. } = self.part;
-        let Some(stride) = stride else { return zero_varints(&mut piece[from - start..to - start], self.words, first) };
+        let Some(stride) = stride else { return write_varints(&mut piece[from - start..to - start], self.change, first) };
         let touched = first + (from - origin) / stride..first + (to - origin).div_ceil(stride);
-        for w in touched.start / 64..touched.end.div_ceil(64).min(self.words.len()) {
-            let mut rest = self.words[w];
+        let words = match self.change {
+            Change::Zeros(words) => words,
+            Change::Bytes(new) => {
+                for element in touched {
+                    let at = origin + (element - first) * stride;
+                    let (a, b) = (at.max(from), (at + size).min(to));
+                    if a < b && (element + 1) * size <= new.len() {
+                        piece[a - start..b - start].copy_from_slice(&new[element * size + a - at..element * size + b - at]);
+                    }
+                }
+                return;
+            }
+        };
+        for w in touched.start / 64..touched.end.div_ceil(64).min(words.len()) {
+            let mut rest = words[w];
             while rest != 0 {
                 let element = w * 64 + rest.trailing_zeros() as usize;
                 rest &= rest - 1;
@@ -97,15 +127,36 @@ impl Patch<'_> {
     }
 }
 
-/// A variable-length zero of the same length: 0x80 … 0x80 0x00, which every reader takes for 0.
-fn zero_varints(bytes: &mut [u8], words: &[u64], first: usize) {
+/// Variable-length numbers of the same length as those that are there: 0x80 … 0x80 0x00 is a zero to every reader.
+fn write_varints(bytes: &mut [u8], change: &Change, first: usize) {
     let (mut at, mut element) = (0, first);
     while let Ok((_, next)) = wire::varint(bytes, at, bytes.len()) {
-        if words.get(element / 64).is_some_and(|w| w >> (element % 64) & 1 == 1) {
-            bytes[at..next - 1].fill(0x80);
-            bytes[next - 1] = 0;
+        let value = match change {
+            Change::Zeros(words) => words.get(element / 64).filter(|w| **w >> (element % 64) & 1 == 1).map(|_| 0),
+            Change::Bytes(new) => half_at(new, element),
+        };
+        if let Some(mut value) = value {
+            for byte in &mut bytes[at..next - 1] {
+                *byte = 0x80 | (value & 0x7f) as u8;
+                value >>= 7;
+            }
+            bytes[next - 1] = (value & 0x7f) as u8;
         }
         (at, element) = (next, element + 1);
+    }
+}
+
+/// Element of a tensor of 16-bit floats: numbers of variable length stand for no other.
+fn half_at(bytes: &[u8], element: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(element * 2..element * 2 + 2)?.try_into().ok()?))
+}
+
+/// Bytes of a number of variable length.
+fn varint_length(value: u16) -> usize {
+    match value {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        _ => 3,
     }
 }
 
@@ -141,7 +192,7 @@ impl ZeroCount {
 }
 
 /// Whether bytes of a little-endian number are zero, but for the sign where they are its last.
-fn is_zero(bytes: &[u8], has_sign: bool) -> bool {
+pub(super) fn is_zero(bytes: &[u8], has_sign: bool) -> bool {
     match bytes.split_last() {
         Some((last, rest)) if has_sign => last.trailing_zeros() >= 7 && rest.iter().all(|&b| b == 0),
         _ => bytes.iter().all(|&b| b == 0),
@@ -197,17 +248,29 @@ mod tests {
     fn varints_become_zeros_of_the_same_length() {
         // 0x3c00 (1.0 in float16), 5, 0x4000.
         let mut bytes = vec![0x80, 0x78, 0x05, 0x80, 0x80, 0x01];
-        zero_varints(&mut bytes, &[0b1010_0000], 5);
+        write_varints(&mut bytes, &Change::Zeros(vec![0b1010_0000]), 5);
         assert_eq!(bytes, [0x80, 0x00, 0x05, 0x80, 0x80, 0x00]);
+        // Others, as long as there is room: 0x4000 has none where 5 is.
+        let (mut bytes, new) = (vec![0x80, 0x78, 0x05, 0x80, 0x80, 0x01], [0x12_u16, 7, 0xbc00].map(u16::to_le_bytes).concat());
+        assert!(part(0, 6, None, 2, 0).has_room(&bytes, &new));
+        write_varints(&mut bytes, &Change::Bytes(new), 0);
+        assert_eq!(bytes, [0x92, 0x00, 0x07, 0x80, 0xf8, 0x02]);
+        assert!(!part(0, 6, None, 2, 0).has_room(&bytes, &[0_u16, 0x4000, 0].map(u16::to_le_bytes).concat()));
     }
 
     #[test]
     fn strided_elements_keep_their_tags() {
         let mut bytes = vec![1, 2, 3, 4, 0x25, 5, 6, 7, 8];
         // The first two elements lie elsewhere.
-        let patch = Patch { part: part(0, 9, Some(5), 4, 2), words: &[0b1011] };
-        patch.apply(&mut bytes, 0);
+        let zeros = Change::Zeros(vec![0b1011]);
+        Patch { part: part(0, 9, Some(5), 4, 2), change: &zeros }.apply(&mut bytes, 0);
         assert_eq!(bytes, [1, 2, 3, 4, 0x25, 0, 0, 0, 0]);
+        // Others, of which the last two lie here, piece by piece.
+        let others = Change::Bytes((10..26).collect());
+        for at in 0..9 {
+            Patch { part: part(0, 9, Some(5), 4, 2), change: &others }.apply(&mut bytes[at..=at], at);
+        }
+        assert_eq!(bytes, [18, 19, 20, 21, 0x25, 22, 23, 24, 25]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Tensors that use the same bytes of a data file. Where one becomes zero and another does not, they cannot go on doing so.
+//! Tensors that use the same bytes of a data file. Where one changes and another does not, they cannot go on doing so.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -6,13 +6,14 @@ use std::ops::Range;
 use super::sources::Source;
 use super::tensor::Decoded;
 use super::wire::Span;
+use super::write::Change;
 use super::{OnnxFile, TensorId};
 
-/// The elements of a tensor that become zero, by number; none for one that stays as it is.
-pub(super) type Words<'a> = dyn Fn(TensorId) -> Option<&'a [u64]> + 'a;
+/// What becomes of a tensor; none for one that stays as it is.
+pub(super) type Changes<'a> = dyn Fn(TensorId) -> Option<&'a Change> + 'a;
 
-/// Tensors of data file `number` that need bytes of their own once `words` are zero.
-pub(super) fn parted(file: &OnnxFile, number: usize, words: &Words) -> HashSet<TensorId> {
+/// Tensors of data file `number` that need bytes of their own once `changes` are made.
+pub(super) fn parted(file: &OnnxFile, number: usize, changes: &Changes) -> HashSet<TensorId> {
     let mut tensors: Vec<(Range<usize>, usize, TensorId)> = Vec::new();
     for (i, tensor) in file.tensors.iter().enumerate() {
         let tensor = match &tensor.decoded {
@@ -38,9 +39,9 @@ pub(super) fn parted(file: &OnnxFile, number: usize, words: &Words) -> HashSet<T
                 continue;
             }
             // The one that changes the other goes.
-            if spoils(a, b, words) {
+            if spoils(a, b, changes) {
                 parted.insert(a.2);
-            } else if spoils(b, a, words) {
+            } else if spoils(b, a, changes) {
                 parted.insert(b.2);
             }
         }
@@ -49,10 +50,16 @@ pub(super) fn parted(file: &OnnxFile, number: usize, words: &Words) -> HashSet<T
     parted
 }
 
-/// Whether an element of `a` that becomes zero takes bytes of an element of `b` that does not.
-fn spoils(a: &(Range<usize>, usize, TensorId), b: &(Range<usize>, usize, TensorId), words: &Words) -> bool {
-    let Some(zeros) = words(a.2) else { return false };
-    let others = words(b.2);
+/// Whether an element of `a` that changes takes bytes of an element of `b` that does not become the same.
+fn spoils(a: &(Range<usize>, usize, TensorId), b: &(Range<usize>, usize, TensorId), changes: &Changes) -> bool {
+    let (zeros, others) = match (changes(a.2), changes(b.2)) {
+        (None, _) => return false,
+        (Some(Change::Zeros(zeros)), None) => (zeros, None),
+        (Some(Change::Zeros(zeros)), Some(Change::Zeros(others))) => (zeros, Some(others)),
+        // What is there is not known here: new bytes are never the old ones.
+        (Some(change), Some(other)) => return a.0 != b.0 || a.1 != b.1 || change != other,
+        (Some(_), None) => return true,
+    };
     let is_zero = |element: usize| others.is_some_and(|words| words.get(element / 64).is_some_and(|w| w >> (element % 64) & 1 == 1));
     let shared = a.0.start.max(b.0.start)..a.0.end.min(b.0.end);
     let first = (shared.start - a.0.start) / a.1;

@@ -129,14 +129,7 @@ impl Tensor {
         if let Some(raw) = self.raw(sources)? {
             return Ok(Some(raw.into_owned()));
         }
-        Ok(self.floats(sources)?.map(|values| match values {
-            Values::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Values::F32(v) => match self.dtype {
-                Dtype::F16 => v.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
-                Dtype::Bf16 => v.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
-                _ => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            },
-        }))
+        Ok(self.floats(sources)?.map(|values| values.to_bytes(self.dtype)))
     }
 
     /// See [`crate::onnx::OnnxFile::floats`].

@@ -1,10 +1,10 @@
-//! Saving a pruned model: the opened file with the pruned elements' bytes set to zero and nothing else changed.
+//! Saving a pruned model: the opened file with the bytes of changed elements replaced, and nothing else changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::copy::{self, Content, Segment};
-use super::patch::{Part, Patch, Tallies};
+use super::patch::{Part, Patch, Tallies, is_zero};
 use super::places::Places;
 use super::sharing;
 use super::sources::Source;
@@ -16,13 +16,36 @@ use crate::atomic::{self, Overwrite, WriteError};
 /// Where a tensor begins that gets bytes of its own in a data file: what maps the file into memory wants whole pages.
 const ALIGNMENT: usize = 4096;
 
-/// The elements of one tensor that become zero.
+/// What becomes of one tensor.
 #[derive(Debug, Clone)]
-pub struct Zeros {
+pub struct Edit {
     /// Which tensor.
     pub tensor: TensorId,
-    /// Bit `i % 64` of word `i / 64` is set where element `i` becomes +0.0.
-    pub words: Vec<u64>,
+    /// What changes in it.
+    pub change: Change,
+}
+
+/// How the elements of a tensor change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Bit `i % 64` of word `i / 64` is set where element `i` becomes +0.0; all others stay as they are.
+    Zeros(Vec<u64>),
+    /// All elements, in the tensor's own type, little-endian.
+    Bytes(Vec<u8>),
+}
+
+impl Change {
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Zeros(words) if words.iter().all(|&word| word == 0))
+    }
+
+    /// Whether element `e`, which is `value`, is zero afterwards, in a tensor of elements of `size` bytes.
+    fn leaves_zero(&self, e: usize, value: f32, size: usize) -> bool {
+        match self {
+            Self::Zeros(words) => value == 0.0 || words.get(e / 64).is_some_and(|w| w >> (e % 64) & 1 == 1),
+            Self::Bytes(bytes) => bytes.get(e * size..(e + 1) * size).is_some_and(|bytes| is_zero(bytes, true)),
+        }
+    }
 }
 
 /// What was written, as read back from disk.
@@ -36,18 +59,18 @@ pub struct Saved {
     pub zeros: Vec<u64>,
 }
 
-/// Writes `file` with `zeros` to `target`, with its external data beside it. What was written is read back and compared before it
+/// Writes `file` with `edits` to `target`, with its external data beside it. What was written is read back and compared before it
 /// takes the place of anything.
 ///
 /// External data is named after the target, and no data file is replaced that another model may use, see [`Places`].
 ///
 /// # Errors
 /// [`SaveError`]; what was there before is there.
-pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwrite) -> Result<Saved, SaveError> {
-    let words: HashMap<TensorId, &[u64]> = zeros.iter().map(|z| (z.tensor, z.words.as_slice())).collect();
-    let has_no_place = |z: &&Zeros| z.words.iter().any(|&w| w != 0) && Part::all_of(file.tensor(z.tensor)).is_empty();
-    if let Some(z) = zeros.iter().find(has_no_place) {
-        return Err(SaveError::NotInPlace { tensor: file.tensor(z.tensor).name.clone() });
+pub fn write(file: &OnnxFile, edits: &[Edit], target: &Path, overwrite: Overwrite) -> Result<Saved, SaveError> {
+    let edits: BTreeMap<TensorId, &Change> =
+        edits.iter().filter(|edit| !edit.change.is_nothing()).map(|edit| (edit.tensor, &edit.change)).collect();
+    for (&id, change) in &edits {
+        fits(file, id, change)?;
     }
     if overwrite == Overwrite::Refuse && target.exists() {
         return Err(WriteError::Exists { path: target.to_owned() }.into());
@@ -58,10 +81,10 @@ pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwri
     }
     let is_changed = |number: usize| {
         let is_there = |id: TensorId| file.tensor(id).source == Source::External(number);
-        words.iter().any(|(&id, words)| is_there(id) && words.iter().any(|&w| w != 0))
+        edits.keys().any(|&id| is_there(id))
     };
     let places = Places::choose(file, target, overwrite, is_changed);
-    let mut copies = Copies { file, words: &words, moved: HashMap::new(), counted: vec![0; file.tensors.len()] };
+    let mut copies = Copies { file, edits: &edits, moved: HashMap::new(), counted: vec![0; file.tensors.len()] };
     let mut staged = Vec::new();
     for (i, place) in places.paths.iter().enumerate() {
         match place {
@@ -77,10 +100,29 @@ pub fn write(file: &OnnxFile, zeros: &[Zeros], target: &Path, overwrite: Overwri
     Ok(Saved { files, bytes, zeros })
 }
 
+/// Refuses what cannot be written where the tensor lies.
+fn fits(file: &OnnxFile, id: TensorId, change: &Change) -> Result<(), SaveError> {
+    let tensor = file.tensor(id);
+    let parts = Part::all_of(tensor);
+    if parts.is_empty() {
+        return Err(SaveError::NotInPlace { tensor: tensor.name.clone() });
+    }
+    let Change::Bytes(new) = change else { return Ok(()) };
+    let content = file.sources.body.content();
+    for part in parts.iter().filter(|part| part.is_of_varints()) {
+        let mut bytes = Vec::new();
+        content.read(part.range(), &mut bytes).map_err(SaveError::Source)?;
+        if !part.has_room(&bytes, new) {
+            return Err(SaveError::NoRoom { tensor: tensor.name.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// Makes the copies of the opened files.
 struct Copies<'a> {
     file: &'a OnnxFile,
-    words: &'a HashMap<TensorId, &'a [u64]>,
+    edits: &'a BTreeMap<TensorId, &'a Change>,
     /// New offsets of tensors in the copies of their data files.
     moved: HashMap<TensorId, u64>,
     /// Zeros, by tensor.
@@ -95,7 +137,7 @@ impl<'a> Copies<'a> {
     }
 
     fn patch(&self, id: TensorId, part: Part) -> Option<Patch<'a>> {
-        self.words.get(&id).map(|words| Patch { part, words })
+        self.edits.get(&id).map(|change| Patch { part, change })
     }
 
     fn count(&mut self, tallies: &Tallies) {
@@ -107,7 +149,7 @@ impl<'a> Copies<'a> {
     /// A data file. A tensor whose bytes another one needs as they are gets its own at the end.
     fn data(&mut self, number: usize, path: &Path, overwrite: Overwrite) -> Result<atomic::Staged, SaveError> {
         let content = Content::Disk(&self.file.sources.external[number]);
-        let parted = sharing::parted(self.file, number, &|id| self.words.get(&id).copied());
+        let parted = sharing::parted(self.file, number, &|id| self.edits.get(&id).copied());
         let (away, there): (Vec<_>, Vec<_>) = self.parts(Source::External(number)).partition(|(id, _)| parted.contains(id));
         let patches = there.iter().filter_map(|&(id, part)| self.patch(id, part)).collect();
         let mut segments = vec![Segment::new(content, 0..content.len(), patches, 0)];
@@ -178,9 +220,10 @@ impl<'a> Copies<'a> {
                 self.counted[i] = tensor.floats(&self.file.sources)?.map_or(0, |values| values.zeros());
             }
             let Some(Decoded::Floats(values)) = &tensor.decoded else { continue };
-            let words = self.words.get(&TensorId(i));
-            let becomes_zero = |e: usize| words.is_some_and(|words| words.get(e / 64).is_some_and(|w| w >> (e % 64) & 1 == 1));
-            self.counted[i] = values.iter().enumerate().filter(|&(e, &v)| v == 0.0 || becomes_zero(e)).count() as u64;
+            let change = self.edits.get(&TensorId(i));
+            let size = tensor.dtype.size().unwrap_or(1);
+            let is_zero = |&(e, value): &(usize, &f32)| change.map_or(*value == 0.0, |change| change.leaves_zero(e, *value, size));
+            self.counted[i] = values.iter().enumerate().filter(is_zero).count() as u64;
         }
         Ok(())
     }

@@ -1,10 +1,13 @@
 //! Undo and redo: a state is mostly a few numbers per parameter and shares what it has in common with others, so all are kept.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::masked::{Masked, Weights};
 use super::method::Method;
 use super::recipe::Recipe;
+use crate::onnx::{TensorId, Values};
 
 /// A step that is behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +16,39 @@ pub struct Earlier {
     pub recipe: Recipe,
     /// Whether they were fixed then, and not only kept.
     pub is_fixed: bool,
+    /// How what was left was repaired then.
+    pub repair: Option<Arc<Repair>>,
 }
+
+/// How a network was repaired.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    /// Where the images that calibrated are; `None` for noise.
+    pub images: Option<PathBuf>,
+    /// How many calibrated.
+    pub calibration_images: usize,
+    /// What was repaired, in graph order.
+    pub layers: Vec<RepairedLayer>,
+    /// What was left as it was, with the reason.
+    pub left: Vec<(String, String)>,
+}
+
+/// What repair did to one layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RepairedLayer {
+    /// The module.
+    pub name: String,
+    /// Relative error of its output: ‖dense − pruned‖ / ‖dense‖ over the images that calibrated, both networks from the image on.
+    pub error_before: Option<f64>,
+    /// The same afterwards.
+    pub error_after: Option<f64>,
+    /// Strength of the pull towards the dense weights, relative to the mean square of an input; infinite where nothing was fitted, `None`
+    /// where nothing was to be.
+    pub lambda: Option<f64>,
+}
+
+/// Running statistics that are no longer those of the file, by tensor.
+pub type Statistics = BTreeMap<TensorId, Arc<Values>>;
 
 /// Everything that a step can change.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +61,8 @@ pub struct State {
     pub kept: Arc<[Masked]>,
     /// Per parameter: what became of its weights.
     pub weights: Arc<[Weights]>,
+    /// What became of running statistics.
+    pub statistics: Arc<Statistics>,
 }
 
 impl State {
@@ -33,7 +70,7 @@ impl State {
     #[must_use]
     pub fn new(recipe: Recipe, parameters: usize) -> Self {
         let kept = vec![Masked::Nothing; parameters].into();
-        Self { recipe, earlier: Arc::default(), kept, weights: vec![Weights::AsOpened; parameters].into() }
+        Self { recipe, earlier: Arc::default(), kept, weights: vec![Weights::AsOpened; parameters].into(), statistics: Arc::default() }
     }
 
     /// The same masks and weights under another recipe.
@@ -51,9 +88,20 @@ impl State {
     /// The state after its own step: what comes next starts from these masks and weights, with nothing pruned yet.
     #[must_use]
     pub fn after(&self, kept: Arc<[Masked]>, weights: Arc<[Weights]>, is_fixed: bool) -> Self {
-        let step = Earlier { recipe: self.recipe.clone(), is_fixed };
+        let step = Earlier { recipe: self.recipe.clone(), is_fixed, repair: None };
         let earlier = self.earlier.iter().cloned().chain([step]).collect();
-        Self { recipe: self.recipe.without_amount(), earlier, kept, weights }
+        Self { recipe: self.recipe.without_amount(), earlier, kept, weights, statistics: self.statistics.clone() }
+    }
+
+    /// The state whose last step is this one with its masks made permanent, once what was left is repaired.
+    #[must_use]
+    pub fn repaired(&self, weights: Arc<[Weights]>, statistics: Arc<Statistics>, repair: Arc<Repair>) -> Self {
+        let mut earlier = self.earlier.to_vec();
+        match earlier.last_mut() {
+            Some(step) if step.repair.is_none() => step.repair = Some(repair),
+            _ => earlier.push(Earlier { recipe: self.recipe.without_amount(), is_fixed: true, repair: Some(repair) }),
+        }
+        Self { earlier: earlier.into(), weights, statistics, ..self.clone() }
     }
 
     /// Whether an earlier step masked or fixed elements of the parameter of this number.
@@ -68,10 +116,10 @@ impl State {
         self.kept.iter().any(|masked| !masked.is_nothing())
     }
 
-    /// Whether any weight was fixed.
+    /// Whether any weight was fixed, or anything was repaired.
     #[must_use]
     pub fn has_fixed(&self) -> bool {
-        self.weights.iter().any(|weights| *weights != Weights::AsOpened)
+        !self.statistics.is_empty() || self.weights.iter().any(|weights| *weights != Weights::AsOpened)
     }
 }
 
@@ -98,6 +146,8 @@ pub enum Step {
     Apply,
     /// Masks made permanent.
     Fix,
+    /// Weights, biases or statistics repaired.
+    Repair,
     /// Back to the start.
     Reset,
     /// A recipe was opened.
@@ -119,6 +169,7 @@ impl Step {
             Self::Biases => "biases",
             Self::Apply => "keep masks",
             Self::Fix => "fix weights",
+            Self::Repair => "repair",
             Self::Reset => "reset",
             Self::Recipe => "recipe",
         }

@@ -71,7 +71,41 @@ pub enum Weights {
     AsOpened,
     /// These elements are zero for good, the others as opened.
     Zeroed(Masked),
+    /// They are others, some of them zero for good.
+    Replaced(Arc<Replaced>),
 }
+
+/// What a parameter holds in place of what was opened.
+#[derive(Debug, Clone)]
+pub struct Replaced {
+    values: Arc<Values>,
+    /// Always as bits: no ranking of what was opened says anything of these.
+    zeroed: Masked,
+}
+
+impl Replaced {
+    /// These values, as numbers of the parameter's type, of which those of `zeroed` are or become +0.0.
+    #[must_use]
+    pub fn new(mut values: Values, zeroed: Mask) -> Self {
+        zeroed.apply(&mut values);
+        Self { values: Arc::new(values), zeroed: Masked::Bits(Arc::new(zeroed)) }
+    }
+
+    /// The elements as they are.
+    #[must_use]
+    pub fn values(&self) -> &Arc<Values> {
+        &self.values
+    }
+}
+
+impl PartialEq for Replaced {
+    fn eq(&self, other: &Self) -> bool {
+        self.zeroed == other.zeroed && self.values.is_same(&other.values)
+    }
+}
+
+/// Equal bits are equal, so that two that are one and the same are so without a look at them.
+impl Eq for Replaced {}
 
 impl Weights {
     /// Elements that were fixed to zero.
@@ -80,6 +114,16 @@ impl Weights {
         match self {
             Self::AsOpened => &Masked::Nothing,
             Self::Zeroed(masked) => masked,
+            Self::Replaced(replaced) => &replaced.zeroed,
+        }
+    }
+
+    /// What it holds in place of what was opened.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&Arc<Replaced>> {
+        match self {
+            Self::Replaced(replaced) => Some(replaced),
+            _ => None,
         }
     }
 }

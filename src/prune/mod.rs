@@ -19,10 +19,10 @@ mod select;
 mod shares;
 
 pub use amount::{Amount, AmountError};
-pub use history::{Earlier, History, State, Step};
+pub use history::{Earlier, History, Repair, RepairedLayer, State, Statistics, Step};
 pub use keys::{narrow_key, wide_key};
 pub use mask::{Mask, first_zeros, smallest, smallest_left};
-pub use masked::{Masked, Standing, Weights};
+pub use masked::{Masked, Replaced, Standing, Weights};
 pub use method::{Method, PerMethod};
 pub use order::{Order, Unordered};
 pub use pattern::{Dimension, LARGEST_GROUP, Pattern, PatternError, SliceNorm};

@@ -8,6 +8,7 @@ mod images;
 mod inspect;
 mod prune;
 mod pruning;
+mod repair;
 mod rows;
 mod run;
 mod sensitivity;
@@ -28,6 +29,7 @@ use cost::Cost;
 use evaluate::Evaluate;
 use inspect::Inspect;
 use prune::Prune;
+use repair::RepairCommand;
 use run::Run;
 use sensitivity::SensitivityCommand;
 use sweep::Sweep;
@@ -60,6 +62,8 @@ enum Command {
     Cost(Box<Cost>),
     /// Show images to a model, dense and pruned, and compare the answers
     Evaluate(Box<Evaluate>),
+    /// Prune a model and repair what is left on images without labels; save it with -o
+    Repair(Box<RepairCommand>),
     /// Show images to a model pruned by one amount after the other
     Sweep(Box<Sweep>),
     /// Show images to a model with one parameter pruned at a time
@@ -159,6 +163,7 @@ pub fn run(command: Headless, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Run(run) => run.run(out),
         Command::Cost(cost) => cost.run(out),
         Command::Evaluate(evaluate) => evaluate.run(out),
+        Command::Repair(repair) => repair.run(out),
         Command::Sweep(sweep) => sweep.run(out),
         Command::Sensitivity(sensitivity) => sensitivity.run(out),
     }

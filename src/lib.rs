@@ -51,6 +51,7 @@ pub mod onnx;
 mod panics;
 pub mod prune;
 pub mod recipes;
+pub mod repair;
 pub mod session;
 pub mod watch;
 pub mod worker;

@@ -7,8 +7,10 @@ use clap::Args;
 
 use super::images::{ImageArguments, Measured};
 use super::pruning::Pruning;
+use super::repair::{CalibrationArguments, repaired};
 use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
+use crate::repair::RepairError;
 use crate::watch::Part;
 
 #[derive(Debug, Args)]
@@ -17,6 +19,11 @@ pub(super) struct Evaluate {
     images: ImageArguments,
     #[command(flatten)]
     pruning: Pruning,
+    /// Repair the pruned model on some of the images, and measure it again on the others
+    #[arg(long)]
+    repair: bool,
+    #[command(flatten)]
+    calibration: CalibrationArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -26,15 +33,23 @@ impl Evaluate {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
         let watch = Terminal::new();
-        let mut measured =
-            self.images.open(&watch, |session, norms| self.pruning.apply(session, norms).context("cannot prune the model").map(drop))?;
+        anyhow::ensure!(prunes || !self.repair, RepairError::Unpruned);
+        let mut measured = self.images.open_with(self.repair.then_some(&self.calibration), &watch, |session, norms| {
+            self.pruning.apply(session, norms).context("cannot prune the model").map(drop)
+        })?;
         let parts = if prunes { 2.0 } else { 1.0 };
         let progress = |part: f32| Part { whole: &watch, what: "Evaluating", before: part / parts, share: 1.0 / parts };
         let mut rows = vec![Row::of("dense", None, &measured.dense(progress(0.0))?)];
         if prunes {
+            let (_, repair) = repaired(&mut measured, &progress(1.0))?;
             let Measured { evaluator, state, .. } = &mut measured;
-            let effect = evaluator.effect(state, None, &progress(1.0)).context("cannot measure the pruned model")?;
-            rows.push(Row::of(state.recipe.method.name(), Some(state.recipe.amount), &effect));
+            match repair {
+                Some(repair) => rows.extend(repair.rows()),
+                None => {
+                    let effect = evaluator.effect(state, None, &progress(1.0)).context("cannot measure the pruned model")?;
+                    rows.push(Row::of(state.recipe.method.name(), Some(state.recipe.amount), &effect));
+                }
+            }
         }
         watch.clear();
         self.output.put_rows(out, &Report { shown: measured.finish(), rows })

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::DeviceArgument;
 use super::pruning::MeasureInputs;
+use super::repair::CalibrationArguments;
 use super::terminal::{Terminal, open_device};
 use crate::engine::Engine;
 use crate::escaped::escaped;
@@ -19,6 +20,7 @@ use crate::images::{ChannelOrder, Channels, ClassOrder, Filter, ImageSet, Images
 use crate::measure::Effect;
 use crate::prune::{InputNorms, State};
 use crate::recipes::RecipeError;
+use crate::repair::{Repairer, split, spread};
 use crate::session::Session;
 use crate::watch::Part;
 
@@ -71,10 +73,19 @@ impl Default for PictureArguments {
 impl PictureArguments {
     /// The pictures of a set as questions to a model, with what they become.
     fn questions(&self, graph: &Graph, file: &Path, set: Arc<ImageSet>) -> anyhow::Result<(Questions, PreprocessReport)> {
+        self.limited(graph, file, set, self.limit.map(|n| n as usize))
+    }
+
+    fn limited(
+        &self,
+        graph: &Graph,
+        file: &Path,
+        set: Arc<ImageSet>,
+        limit: Option<usize>,
+    ) -> anyhow::Result<(Questions, PreprocessReport)> {
         let (preprocess, from) = self.preprocess.apply(Preprocess::for_model(graph, file));
         preprocess.check().context("cannot use the images")?;
         let report = PreprocessReport::of(&preprocess, &from);
-        let limit = self.limit.map(|n| n as usize);
         let questions = Questions::images(graph, set, preprocess, limit, self.batch as usize);
         Ok((questions.context("cannot use the images")?, report))
     }
@@ -276,6 +287,8 @@ pub(super) struct Measured {
     pub(super) evaluator: Evaluator,
     /// What was done to the model.
     pub(super) state: State,
+    /// Where the model is to be repaired.
+    pub(super) repairer: Option<Repairer>,
     shown: ImagesReport,
     set: Option<Arc<ImageSet>>,
 }
@@ -285,6 +298,17 @@ impl ImageArguments {
     /// worked out on the images of another folder, or on these.
     pub(super) fn open(
         &self,
+        watch: &Terminal,
+        prepare: impl FnOnce(&mut Session, &mut MeasureInputs) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Measured> {
+        self.open_with(None, watch, prepare)
+    }
+
+    /// As [`Self::open`]. Where the model is to be repaired some of the images calibrate, or those of another folder, and the others are
+    /// measured on.
+    pub(super) fn open_with(
+        &self,
+        calibrating: Option<&CalibrationArguments>,
         watch: &Terminal,
         prepare: impl FnOnce(&mut Session, &mut MeasureInputs) -> anyhow::Result<()>,
     ) -> anyhow::Result<Measured> {
@@ -299,6 +323,19 @@ impl ImageArguments {
             self.pictures.norms(session, images, watch)
         })?;
         let graph = session.model().graph.clone();
+        let folder = set.as_ref().map(FolderReport::of);
+        let (calibrating_set, set) = match (calibrating, set) {
+            (Some(arguments @ CalibrationArguments { calibration: Some(path), .. }), set) => {
+                (Some(Self::calibration_set(path, arguments.most())?), set)
+            }
+            (Some(arguments), Some(set)) => {
+                let (calibration, judged) =
+                    split(&set, arguments.calibration_images.map(|n| n as usize)).context("cannot use the images")?;
+                (Some(calibration), Some(judged))
+            }
+            (_, set) => (None, set),
+        };
+        let repairer = calibrating.map(|arguments| self.repairer(&session, arguments, calibrating_set)).transpose()?;
         let set = set.map(Arc::new);
         let (questions, preprocessing) = match &set {
             None => (Questions::noise(&graph, 0).context("cannot make noise")?, None),
@@ -316,17 +353,35 @@ impl ImageArguments {
             broken: Vec::new(),
             output: None,
             batch: self.pictures.batch as usize,
-            folder: set.as_deref().map(FolderReport::of),
+            folder,
         };
         let state = session.state().clone();
         let classes = set.as_ref().filter(|set| set.is_labelled()).map(|set| set.classes.len());
         let mut evaluator = Evaluator::new(session.engine().clone(), questions, classes);
         evaluator.choose_output(self.output.as_deref())?;
-        Ok(Measured { evaluator, state, shown, set })
+        Ok(Measured { evaluator, state, repairer, shown, set })
     }
 }
 
 impl ImageArguments {
+    /// The images of a folder that calibrate.
+    fn calibration_set(path: &Path, most: usize) -> anyhow::Result<ImageSet> {
+        let set = ImageSet::open(path, None).context("cannot use the images that calibrate")?;
+        Ok(spread(&set, most.min(set.images.len())))
+    }
+
+    /// Calibrates on these images, or on noise.
+    fn repairer(&self, session: &Session, calibrating: &CalibrationArguments, set: Option<ImageSet>) -> anyhow::Result<Repairer> {
+        let graph = &session.model().graph;
+        let images = self.images.as_deref().filter(|_| set.is_some());
+        let questions = match set {
+            Some(set) => self.pictures.limited(graph, &self.file, Arc::new(set), None)?.0,
+            // Other noise than what is measured on.
+            None => Questions::noise(graph, 1).context("cannot make noise")?,
+        };
+        Ok(Repairer::new(session.engine().clone(), questions, calibrating.options(images)))
+    }
+
     /// The images at `path`; what a person is to know of them is told on standard error.
     fn set(&self, path: &Path) -> Result<ImageSet, ImagesError> {
         let set = ImageSet::open(path, self.labels.as_deref())?;

@@ -30,10 +30,13 @@ pub(super) struct OutputArguments {
 }
 
 /// What one state of the network costs. Shares are 0..=1; what cannot be measured is null.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Row {
     pub(super) method: &'static str,
     pub(super) amount: Option<Amount>,
+    /// Of a network that was repaired: whether that did good, so that it would be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) repaired: Option<bool>,
     top1: Option<f64>,
     top5: Option<f64>,
     agreement: Option<f64>,
@@ -49,11 +52,22 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Of what became of the network by repair; whether that did good.
+    pub(super) fn repaired(self, applied: bool) -> Self {
+        Self { repaired: Some(applied), ..self }
+    }
+
+    /// Under another title.
+    pub(super) fn titled(&self, method: &'static str) -> Self {
+        Self { method, ..self.clone() }
+    }
+
     pub(super) fn of(method: &'static str, amount: Option<Amount>, effect: &Effect) -> Self {
         let classifies = effect.agreement.is_some();
         Self {
             method,
             amount,
+            repaired: None,
             top1: effect.top1,
             top5: effect.top5,
             agreement: effect.agreement,
@@ -95,8 +109,15 @@ impl OutputArguments {
 
     /// Writes rows of methods and amounts as was asked for.
     pub(super) fn put_rows(&self, out: &mut dyn Write, report: &Report<Row>) -> anyhow::Result<()> {
-        let rows = report.rows.iter().map(|r| (vec![r.method.to_owned(), typed(r.amount)], r.fields.clone()));
-        let csv = export::effects(&["method", "amount"], rows);
+        // A column of its own only where something was repaired.
+        let is_repaired = report.rows.iter().any(|r| r.repaired.is_some());
+        let repaired = |r: &Row| is_repaired.then(|| r.repaired.map_or("no", |_| "yes").to_owned());
+        let rows = report.rows.iter().map(|r| {
+            let names = [r.method.to_owned(), typed(r.amount)].into_iter().chain(repaired(r)).collect();
+            (names, r.fields.clone())
+        });
+        let names: &[&str] = if is_repaired { &["method", "amount", "repaired"] } else { &["method", "amount"] };
+        let csv = export::effects(names, rows);
         self.put(out, report, &csv, |out| {
             for line in report.shown.lines() {
                 writeln!(out, "{line}")?;
@@ -143,7 +164,7 @@ pub(super) fn print(out: &mut dyn Write, rows: &[Row]) -> anyhow::Result<()> {
         writeln!(
             out,
             "{:<10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10}",
-            row.method,
+            if row.repaired.is_some() { "repaired" } else { row.method },
             amount,
             percent(row.top1),
             percent(row.top5),

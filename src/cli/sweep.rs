@@ -6,8 +6,9 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::amounts::Amounts;
-use super::images::{ImageArguments, Measured};
+use super::images::ImageArguments;
 use super::pruning::{ChoiceArguments, ScopeArguments};
+use super::repair::{CalibrationArguments, repaired};
 use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
 use crate::prune::{Method, Recipe, Step};
@@ -30,6 +31,11 @@ pub(super) struct Sweep {
     scope: ScopeArguments,
     #[command(flatten)]
     choice: ChoiceArguments,
+    /// Repair every pruned model on some of the images, and measure it again on the others
+    #[arg(long)]
+    repair: bool,
+    #[command(flatten)]
+    calibration: CalibrationArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -52,7 +58,7 @@ impl Sweep {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         self.output.check()?;
         let watch = Terminal::new();
-        let mut measured = self.images.open(&watch, |session, norms| {
+        let mut measured = self.images.open_with(self.repair.then_some(&self.calibration), &watch, |session, norms| {
             self.choice.apply(session, norms).context("cannot prune the model")?;
             let mut recipe = session.state().recipe.clone();
             self.scope.apply(&session.model().graph, &mut recipe).context("cannot prune the model")?;
@@ -64,11 +70,15 @@ impl Sweep {
         let progress = |case: usize| Part { whole: &watch, what: "Evaluating", before: case as f32 * share, share };
         // The dense network first: what its labels cannot be is told before anything is pruned.
         measured.dense(progress(0))?;
-        let Measured { evaluator, state, .. } = &mut measured;
+        let opened = measured.state.clone();
         let mut rows = Vec::with_capacity(cases.len());
         for (i, (method, amount)) in cases.into_iter().enumerate() {
-            let recipe = Recipe { method, amount, ..state.recipe.clone() };
-            let effect = evaluator.effect_at(state, recipe, &progress(i + 1));
+            measured.state = opened.with(Recipe { method, amount, ..opened.recipe.clone() });
+            if let (_, Some(repair)) = repaired(&mut measured, &progress(i + 1))? {
+                rows.extend(repair.rows());
+                continue;
+            }
+            let effect = measured.evaluator.effect(&measured.state, None, &progress(i + 1));
             rows.push(Row::of(method.name(), Some(amount), &effect.context("cannot measure the pruned model")?));
         }
         watch.clear();

@@ -189,6 +189,24 @@ impl Evaluator {
         self.effect(&state.with(recipe), None, watch)
     }
 
+    /// All images that can be used, as the network takes them.
+    ///
+    /// # Errors
+    /// [`EngineError::Cancelled`] when it was stopped; [`EvaluateError::NoImages`]; a network that cannot be run.
+    pub fn batches(&mut self, watch: &dyn Watch) -> Result<Vec<Arc<Batch>>, EvaluateError> {
+        self.settle(watch)?;
+        let mut batches = Vec::new();
+        self.questions.each::<EvaluateError>(&|_| watch.is_cancelled(), &mut |_, batch| {
+            batches.push(batch.clone());
+            Ok(())
+        })?;
+        if watch.is_cancelled() {
+            return Err(EngineError::Cancelled.into());
+        }
+        self.refuse_nothing(!batches.is_empty())?;
+        Ok(batches)
+    }
+
     /// What the dense network answers, compared with itself: it runs where its answers are not known yet.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ impl Batching {
 
 impl Batch {
     /// Of a value inside the network the rows that are not of filling, where its rows are the batch's.
-    pub(super) fn own_rows(&self, value: Array) -> Array {
+    pub(crate) fn own_rows(&self, value: Array) -> Array {
         let all = self.images.len() + self.filling;
         match value.shape.first() {
             Some(&rows) if self.filling > 0 && rows.is_multiple_of(all) => value.rows(0..rows / all * self.images.len()).unwrap_or(value),

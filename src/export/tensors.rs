@@ -65,7 +65,7 @@ pub(super) struct Entry {
 /// Where the elements of an entry come from.
 #[derive(Debug, Clone)]
 enum Content {
-    Opened(Stored),
+    Opened(Box<Stored>),
     Replaced(Arc<Values>, Dtype),
 }
 
@@ -73,7 +73,7 @@ impl Content {
     fn of(file: &OnnxFile, changes: &Changes, id: TensorId) -> Self {
         match changes.values.get(&id) {
             Some(values) => Self::Replaced(values.clone(), file.tensor(id).dtype),
-            None => Self::Opened(file.content(id)),
+            None => Self::Opened(Box::new(file.content(id))),
         }
     }
 

@@ -153,6 +153,12 @@ impl ImageSet {
         self
     }
 
+    /// These of its images, by number; all else as it is.
+    #[must_use]
+    pub fn of(&self, images: &[usize]) -> Self {
+        Self { images: images.iter().map(|&i| self.images[i].clone()).collect(), ..self.clone() }
+    }
+
     /// Whether the names of the classes are numbered and nothing tells whether they are sorted as text or as numbers.
     #[must_use]
     pub fn is_order_in_doubt(&self) -> bool {

@@ -66,6 +66,7 @@ use burn::tensor::Device;
 
 pub use array::{Array, ArrayData};
 pub use pass::Pass;
+pub(crate) use window::{Window, windows};
 pub use work::Work;
 
 use crate::graph::{Graph, ParameterId};

@@ -1,17 +1,18 @@
 //! Windows that slide over a value's spatial dimensions, as convolutions and pools have them.
 
 use super::call::Call;
-use super::fault::{Checked, fault};
+use super::fault::{Checked, Fault, fault};
 use super::setup::Setup;
+use crate::graph::Node;
 
 /// Where a window lies along one axis.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
-    pub(super) kernel: usize,
-    pub(super) stride: usize,
-    pub(super) dilation: usize,
+pub(crate) struct Window {
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) dilation: usize,
     /// Elements added before and after.
-    pub(super) pads: (usize, usize),
+    pub(crate) pads: (usize, usize),
 }
 
 impl Window {
@@ -97,6 +98,12 @@ impl Sliding {
         };
         Ok((0..n).map(window).collect())
     }
+}
+
+/// The windows of a convolution over a value with these spatial dimensions; `None` where its settings do not fit them.
+pub(crate) fn windows(node: &Node, kernel: &[usize], spatial: &[usize]) -> Option<Vec<Window>> {
+    let none = |_| Err(Fault("a convolution's settings are no tensors".into()));
+    Sliding::of(&Setup::new(node, &none)).ok()?.over(kernel, spatial).ok()
 }
 
 /// Elements of a result, with less patience where pads make most of it.

@@ -108,8 +108,9 @@ impl Patch<'_> {
                 return;
             }
         };
-        for w in touched.start / 64..touched.end.div_ceil(64).min(words.len()) {
-            let mut rest = words[w];
+        let last = touched.end.div_ceil(64);
+        for (w, &word) in words.iter().enumerate().take(last).skip(touched.start / 64) {
+            let mut rest = word;
             while rest != 0 {
                 let element = w * 64 + rest.trailing_zeros() as usize;
                 rest &= rest - 1;

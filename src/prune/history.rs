@@ -27,6 +27,8 @@ pub struct Repair {
     pub images: Option<PathBuf>,
     /// How many calibrated.
     pub calibration_images: usize,
+    /// Whether kept weights were fitted too.
+    pub is_thorough: bool,
     /// What was repaired, in graph order.
     pub layers: Vec<RepairedLayer>,
     /// What was left as it was, with the reason.
@@ -40,7 +42,7 @@ pub struct RepairedLayer {
     pub name: String,
     /// Relative error of its output: ‖dense − pruned‖ / ‖dense‖ over the images that calibrated, both networks from the image on.
     pub error_before: Option<f64>,
-    /// The same afterwards.
+    /// The same afterwards. Where statistics were estimated anew, those of the dense network are so too in what it is compared with.
     pub error_after: Option<f64>,
     /// Strength of the pull towards the dense weights, relative to the mean square of an input; infinite where nothing was fitted, `None`
     /// where nothing was to be.

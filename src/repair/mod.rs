@@ -1,0 +1,390 @@
+//! Repair: what is left of a pruned network made to answer as the dense one did, from images without labels and without training.
+//!
+//! A [`Repairer`] goes through both networks side by side, layer after layer in graph order, the pruned network's own activations as
+//! inputs, the dense network's outputs as targets. Where batch normalisation was kept, its running statistics become those of what it
+//! reads in the pruned network. Every other layer, and every affine part of a normalisation, is scaled and shifted per output channel,
+//! so that its mean and deviation over the images are the dense network's. What is pruned stays exactly zero.
+//!
+//! A thorough repair fits the kept weights first, see `squares`.
+//!
+//! [`Repairer::judged`] compares both networks' answers to images that did not calibrate, before and after: a repair that lowers their
+//! agreement does not count. What is measured is left to [`crate::evaluate`], what runs to [`crate::network`].
+
+mod moments;
+mod sites;
+mod split;
+mod squares;
+mod statistics;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::tensor::{Tensor, TensorData};
+
+use crate::engine::{Engine, EngineError};
+use crate::evaluate::{Criterion, EvaluateError, Evaluator, Questions};
+use crate::graph::{Graph, ParameterId};
+use crate::measure::Effect;
+use crate::network::{Network, NetworkError, windows};
+use crate::onnx::{OpenError, TensorId, Values};
+use crate::prune::{Mask, PruneError, Repair, RepairedLayer, Replaced, State, Statistics, Weights};
+use crate::watch::{Part, Watch};
+use moments::Moments;
+use sites::{Fit, Fix, Read, Site, Sites};
+pub use split::{NotEnough, USUAL_CALIBRATION, split, spread};
+use squares::{Reading, Sums};
+use walk::{Pair, Walk};
+
+/// What a walk through both networks may hold at once, in bytes, where nobody says otherwise: 1 GB.
+pub const USUAL_MEMORY: usize = 1_000_000_000;
+
+/// Why nothing was repaired. Nothing changes.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// The networks could not be run or measured.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// Nothing was pruned.
+    #[error("nothing to repair: nothing of this network is pruned")]
+    Unpruned,
+    /// No layer could be repaired.
+    #[error("nothing was repaired: {reason}")]
+    Nothing {
+        /// Why the first of them was left.
+        reason: String,
+    },
+}
+
+impl From<EngineError> for RepairError {
+    fn from(error: EngineError) -> Self {
+        Self::Evaluate(error.into())
+    }
+}
+
+impl From<NetworkError> for RepairError {
+    fn from(error: NetworkError) -> Self {
+        Self::Evaluate(error.into())
+    }
+}
+
+impl From<OpenError> for RepairError {
+    fn from(error: OpenError) -> Self {
+        EngineError::from(error).into()
+    }
+}
+
+/// How to repair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Fit the kept weights by least squares first.
+    pub is_thorough: bool,
+    /// Bytes that live activations of both networks may take together.
+    pub memory: usize,
+    /// Where the images that calibrate are, for the record; `None` for noise.
+    pub images: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { is_thorough: false, memory: USUAL_MEMORY, images: None }
+    }
+}
+
+/// A repair, judged on images that did not calibrate.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The network as repaired.
+    pub state: State,
+    /// What was done.
+    pub repair: Arc<Repair>,
+    /// What the pruned network answered before.
+    pub before: Effect,
+    /// What it answers now.
+    pub after: Effect,
+}
+
+impl Judged {
+    /// Whether it answers at least as much like the dense network as before. Otherwise the repair should not be kept.
+    #[must_use]
+    pub fn is_better(&self) -> bool {
+        let criterion = if self.before.agreement.is_some() { Criterion::Agreement } else { Criterion::Cosine };
+        let of = |effect: &Effect| criterion.of(effect).filter(|figure| !figure.is_nan());
+        match (of(&self.before), of(&self.after)) {
+            (Some(before), Some(after)) => after >= before,
+            // Answers that cannot be compared are none.
+            (before, after) => after.is_some() || before.is_none(),
+        }
+    }
+}
+
+/// Repairs pruned networks with the same images.
+#[derive(Debug)]
+pub struct Repairer {
+    calibration: Evaluator,
+    options: Options,
+}
+
+impl Repairer {
+    /// Calibrates on these images.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, calibration: Questions, options: Options) -> Self {
+        Self { calibration: Evaluator::new(engine, calibration, None), options }
+    }
+
+    /// How it repairs.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Repairs the network as pruned in `state`, and has `judge` compare it with the dense network before and after.
+    ///
+    /// # Errors
+    /// As [`Self::repair`], and what `judge` cannot measure.
+    pub fn judged(&mut self, judge: &mut Evaluator, state: &State, watch: &dyn Watch) -> Result<Judged, RepairError> {
+        let part = |before: f32, share: f32| Part { whole: watch, what: "Repairing", before, share };
+        let before = judge.effect(state, None, &part(0.0, 0.2))?;
+        let (state, repair) = self.repair(state, &part(0.2, 0.7))?;
+        let after = judge.effect(&state, None, &part(0.9, 0.1))?;
+        Ok(Judged { state, repair, before, after })
+    }
+
+    /// The network as pruned in `state`, its masks made permanent and what is left repaired, as one step. It is for the caller to judge
+    /// whether that was any good.
+    ///
+    /// # Errors
+    /// [`RepairError`]; [`EngineError::Cancelled`] when it was stopped.
+    pub fn repair(&mut self, state: &State, watch: &dyn Watch) -> Result<(State, Arc<Repair>), RepairError> {
+        let engine = self.calibration.engine().clone();
+        let fixed = match engine.fix(state) {
+            Ok(fixed) => fixed,
+            Err(EngineError::Prune(PruneError::EmptyScope)) if state.has_fixed() => state.clone(),
+            Err(EngineError::Prune(PruneError::EmptyScope)) => return Err(RepairError::Unpruned),
+            Err(error) => return Err(error.into()),
+        };
+        if !fixed.has_fixed() {
+            return Err(RepairError::Unpruned);
+        }
+        let batches = self.calibration.batches(watch)?;
+        let count = batches.iter().map(|batch| batch.images.len()).sum();
+        let walk = Walk::new(engine.dense_network()?, engine.pruned_network(&fixed)?, batches, self.options.memory)?;
+        let mut work = Work::new(&engine, &fixed, walk);
+        let sites = Sites::of(&engine.model().graph, &engine.model().file, &fixed);
+        work.left = sites.left;
+        let mut steps: Vec<At> = sites.list.iter().map(At::Site).collect();
+        if self.options.is_thorough {
+            steps.extend(sites.fits.iter().map(At::Fit));
+        }
+        // What is fitted is fitted first.
+        steps.sort_by_key(|step| (step.start(), matches!(step, At::Site(_))));
+        let total = steps.len().max(1) as f32;
+        for (i, step) in steps.iter().enumerate() {
+            let next = steps.get(i + 1).map_or(usize::MAX, At::start);
+            watch.progress(i as f32 / total, &format!("Repairing {}", step.name()));
+            match step {
+                At::Fit(fit) => work.fit(fit, next, count, watch)?,
+                At::Site(site) => work.site(site, next, watch)?,
+            }
+        }
+        if work.layers.is_empty() {
+            let reason = match work.left.first() {
+                Some((name, reason)) => format!("“{name}”: {reason}"),
+                None => "no layer behind what was pruned answers otherwise on these images".to_owned(),
+            };
+            return Err(RepairError::Nothing { reason });
+        }
+        let repair = Arc::new(Repair {
+            images: self.options.images.clone(),
+            calibration_images: count,
+            is_thorough: self.options.is_thorough,
+            layers: work.layers,
+            left: work.left,
+        });
+        Ok((fixed.repaired(work.weights.into(), Arc::new(work.statistics), repair.clone()), repair))
+    }
+}
+
+/// One step of a repair.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Fit(&'a Fit),
+    Site(&'a Site),
+}
+
+impl At<'_> {
+    fn start(&self) -> usize {
+        match self {
+            Self::Fit(fit) => fit.node,
+            Self::Site(site) => site.start,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Fit(fit) => &fit.name,
+            Self::Site(site) => &site.name,
+        }
+    }
+}
+
+/// A repair on its way.
+struct Work<'a> {
+    engine: &'a Engine,
+    /// What was pruned, for good.
+    fixed: &'a State,
+    walk: Walk,
+    weights: Vec<Weights>,
+    statistics: Statistics,
+    layers: Vec<RepairedLayer>,
+    left: Vec<(String, String)>,
+}
+
+/// What becomes of a parameter, and the elements that are zero for good.
+struct Held {
+    values: Vec<f64>,
+    zeroed: Mask,
+}
+
+impl<'a> Work<'a> {
+    fn new(engine: &'a Engine, fixed: &'a State, walk: Walk) -> Self {
+        let (weights, statistics) = (fixed.weights.to_vec(), (*fixed.statistics).clone());
+        Self { engine, fixed, walk, weights, statistics, layers: Vec::new(), left: Vec::new() }
+    }
+
+    fn graph(&self) -> &Graph {
+        &self.engine.model().graph
+    }
+
+    /// Measures what one site gives in both networks, and repairs it. `next` is where the next one begins.
+    fn site(&mut self, site: &Site, next: usize, watch: &dyn Watch) -> Result<(), RepairError> {
+        let mut moments = Moments::default();
+        let reads: Vec<Pair> = site.reads.iter().map(|&read| Pair { dense: read, pruned: read }).collect();
+        self.walk.measure((site.start, next), &reads, watch, &mut |dense, pruned, _| {
+            if let Some(axis) = site.channels.dimension(dense.shape.len()) {
+                moments.add(dense, pruned, axis);
+            }
+        })?;
+        if moments.is_empty() {
+            return self.leave(site, "its output is no float array with channels");
+        }
+        if !moments.is_finite() {
+            return self.leave(site, "on these images its output is not finite");
+        }
+        // Nothing before it was pruned, nor was it.
+        if moments.is_same() {
+            return Ok(());
+        }
+        let errors = match &site.fix {
+            Fix::Statistics(norm) => self.statistics(norm, &moments)?,
+            Fix::Rows(rows) => self.rows(rows, &moments)?,
+            Fix::Affine(affine) => self.affine(affine, &moments)?,
+        };
+        match errors {
+            Ok((error_before, error_after)) => {
+                let layer = RepairedLayer { name: site.name.clone(), error_before, error_after, lambda: None };
+                match self.layers.last_mut().filter(|last| last.name == site.name && last.lambda.is_some()) {
+                    // It was fitted just before.
+                    Some(fitted) => fitted.error_after = error_after,
+                    None => self.layers.push(layer),
+                }
+                Ok(())
+            }
+            Err(reason) => self.leave(site, &reason),
+        }
+    }
+
+    /// Fits the kept weights of a layer; its bias is left to what comes next.
+    fn fit(&mut self, fit: &Fit, next: usize, images: usize, watch: &dyn Watch) -> Result<(), RepairError> {
+        let Some(mut held) = self.held(fit.weight)? else { return Ok(()) };
+        let kept = 1.0 - held.zeroed.pruned() as f64 / held.values.len().max(1) as f64;
+        if !Sums::is_bearable(&fit.shape, kept) {
+            self.left.push((fit.name.clone(), "it is too large to be fitted".to_owned()));
+            return Ok(());
+        }
+        let mut sums = Sums::new(fit.shape.clone(), images);
+        let pair = Pair { dense: Read { before: fit.node + 1, value: fit.output }, pruned: Read { before: fit.node, value: fit.input } };
+        let engine = self.engine;
+        let node = &engine.model().graph.nodes[fit.node];
+        self.walk.measure((fit.node, next), &[pair], watch, &mut |y, x, images| {
+            let reading = match &fit.kernel {
+                None => Some(Reading::Rows),
+                Some(kernel) => x.shape.get(2..).and_then(|spatial| windows(node, kernel, spatial)).map(Reading::Windows),
+            };
+            if let Some(reading) = reading {
+                sums.add(x, y, &reading, images);
+            }
+        })?;
+        if watch.is_cancelled() {
+            return Err(EngineError::Cancelled.into());
+        }
+        let Some(fitted) = sums.fit(&held.values, &held.zeroed) else { return Ok(()) };
+        let (error_before, error_after) = fitted.errors;
+        if let Some(weights) = fitted.weights {
+            held.values = weights;
+            if !self.replace(vec![(fit.weight, held)]) {
+                return Ok(());
+            }
+        }
+        self.layers.push(RepairedLayer { name: fit.name.clone(), error_before, error_after, lambda: Some(fitted.lambda) });
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "ends what can fail")]
+    fn leave(&mut self, site: &Site, reason: &str) -> Result<(), RepairError> {
+        self.left.push((site.name.clone(), reason.to_owned()));
+        Ok(())
+    }
+
+    /// A parameter as it is by now, what was fixed in it being zero.
+    fn held(&self, id: ParameterId) -> Result<Option<Held>, RepairError> {
+        let Some((mut values, zeroed)) = self.engine.fixed(self.fixed, id)? else { return Ok(None) };
+        if let Some(replaced) = self.weights[id.0].replaced() {
+            values = replaced.values().as_ref().clone();
+        }
+        zeroed.apply(&mut values);
+        Ok(Some(Held { values: values.to_f64(), zeroed }))
+    }
+
+    /// Replaces a parameter, in the pruned network too; nothing where it would not be finite.
+    fn replace(&mut self, changed: Vec<(ParameterId, Held)>) -> bool {
+        let mut made = Vec::with_capacity(changed.len());
+        for (id, held) in changed {
+            let values = Values::rounded(&held.values, self.graph().parameter(id).dtype);
+            if !is_finite(&values) {
+                return false;
+            }
+            made.push((id, Replaced::new(values, held.zeroed)));
+        }
+        for (id, replaced) in made {
+            let network = &mut self.walk.pruned;
+            let data = TensorData::new(replaced.values().as_ref().clone().into_f32(), [replaced.values().len()]);
+            network.set_parameter(id, Tensor::from_data(data, network.device()));
+            self.weights[id.0] = Weights::Replaced(Arc::new(replaced));
+        }
+        true
+    }
+
+    /// Replaces running statistics, in the pruned network too; nothing where they would not be finite.
+    fn replace_statistics(&mut self, changed: [(TensorId, Vec<f64>); 2]) -> bool {
+        let file = &self.engine.model().file;
+        let made = changed.map(|(id, values)| (id, Values::rounded(&values, file.tensor(id).dtype)));
+        if !made.iter().all(|(_, values)| is_finite(values)) {
+            return false;
+        }
+        for (id, values) in made {
+            let network: &mut Network = &mut self.walk.pruned;
+            let data = TensorData::new(values.clone().into_f32(), [values.len()]);
+            network.set_statistic(id, Tensor::from_data(data, network.device()));
+            self.statistics.insert(id, Arc::new(values));
+        }
+        true
+    }
+}
+
+fn is_finite(values: &Values) -> bool {
+    match values {
+        Values::F32(v) => v.iter().all(|x| x.is_finite()),
+        Values::F64(v) => v.iter().all(|x| x.is_finite()),
+    }
+}

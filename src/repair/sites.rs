@@ -1,0 +1,413 @@
+//! Where a network can be repaired: batch normalisations, layers with a bias, and the affine parts of other normalisations.
+
+use std::collections::HashMap;
+
+use super::squares::Shape;
+use crate::graph::{Channels, Graph, Kind, Layer, Node, ParameterId, Role, ValueId};
+use crate::onnx::{OnnxFile, TensorId};
+use crate::prune::State;
+
+/// A place where something can be repaired.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Site {
+    /// The module.
+    pub(super) name: String,
+    /// The first node that reads what changes.
+    pub(super) start: usize,
+    /// What tells how to change it; several where weights are shared.
+    pub(super) reads: Vec<Read>,
+    /// Where the channels of these values lie.
+    pub(super) channels: Channels,
+    pub(super) fix: Fix,
+}
+
+/// A value to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read {
+    /// It is there when a pass stands before this node.
+    pub(super) before: usize,
+    pub(super) value: ValueId,
+}
+
+/// What changes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Fix {
+    Statistics(Norm),
+    Rows(Rows),
+    Affine(Affine),
+}
+
+/// A batch normalisation with stored statistics.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Norm {
+    pub(super) mean: TensorId,
+    pub(super) variance: TensorId,
+    pub(super) scale: Option<ParameterId>,
+    pub(super) shift: Option<ParameterId>,
+    pub(super) epsilon: f64,
+}
+
+/// A layer with its bias.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rows {
+    pub(super) weight: ParameterId,
+    pub(super) bias: ParameterId,
+    pub(super) order: Order,
+    /// What the bias is multiplied by.
+    pub(super) beta: f64,
+    /// The last linear layer is shifted and not scaled.
+    pub(super) is_last: bool,
+}
+
+/// Where the outputs of a weight lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// First: convolutions, rows of a matrix.
+    First,
+    /// Last: columns of a matrix.
+    Last,
+    /// Second, within one of so many groups of inputs: transposed convolutions.
+    Second(usize),
+}
+
+impl Order {
+    /// The output that element `i` of a weight of this shape belongs to.
+    pub(super) fn output(self, shape: &[usize], i: usize) -> usize {
+        match self {
+            Self::First => i / shape[1..].iter().product::<usize>(),
+            Self::Last => i % shape[shape.len() - 1],
+            Self::Second(groups) => {
+                let inner: usize = shape[2..].iter().product();
+                let input = i / (shape[1] * inner);
+                input / (shape[0] / groups) * shape[1] + i / inner % shape[1]
+            }
+        }
+    }
+}
+
+/// Scale and shift of a normalisation, one number per channel.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Affine {
+    pub(super) scale: ParameterId,
+    /// `None` where it only scales.
+    pub(super) shift: Option<ParameterId>,
+}
+
+/// A layer whose kept weights can be fitted.
+#[derive(Debug, Clone)]
+pub(super) struct Fit {
+    /// The module.
+    pub(super) name: String,
+    pub(super) node: usize,
+    pub(super) weight: ParameterId,
+    pub(super) input: ValueId,
+    pub(super) output: ValueId,
+    pub(super) shape: Shape,
+    /// Sizes of the windows of a convolution.
+    pub(super) kernel: Option<Vec<usize>>,
+}
+
+/// All of them in the order in which they are come to, and the layers that are none, with the reason.
+#[derive(Debug, Default)]
+pub(super) struct Sites {
+    pub(super) list: Vec<Site>,
+    pub(super) fits: Vec<Fit>,
+    pub(super) left: Vec<(String, String)>,
+}
+
+impl Sites {
+    pub(super) fn of(graph: &Graph, file: &OnnxFile, state: &State) -> Self {
+        let finder = Finder::new(graph, file);
+        let mut sites = Self::default();
+        let mut refused: Vec<(ParameterId, String)> = Vec::new();
+        let layers = graph.layers();
+        let last = layers.last().filter(|layer| matches!(graph.owner(layer.weight).role, Role::Head | Role::Linear)).map(|l| l.weight);
+        for (n, node) in graph.nodes.iter().enumerate() {
+            sites.add(finder.norm(n, node));
+        }
+        for layer in &layers {
+            if state.has_changed(layer.weight.0) {
+                sites.fits.extend(finder.fit(layer));
+            }
+            match finder.layer(layer, last == Some(layer.weight)) {
+                Ok(site) => sites.add(site),
+                Err(reason) => refused.push((layer.weight, reason)),
+            }
+        }
+        // Estimated anew, batch normalisation gives its own scale to what follows, which the dense network's need not be: layers without it are
+        // then left as they are.
+        if sites.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_))) {
+            for site in sites.list.extract_if(.., |site| matches!(site.fix, Fix::Rows(_))) {
+                if let Fix::Rows(Rows { weight, is_last: false, .. }) = site.fix {
+                    refused.push((weight, "no batch normalisation follows it".to_owned()));
+                }
+            }
+        }
+        sites.list.sort_by_key(|site| site.start);
+        // What was pruned and is in none of them is told.
+        for (i, parameter) in graph.parameters.iter().enumerate() {
+            let id = ParameterId(i);
+            if parameter.kind != Kind::Weight || parameter.shape.len() < 2 || !state.has_changed(i) {
+                continue;
+            }
+            let told = refused.iter().find(|(weight, _)| *weight == id).map(|(_, reason)| reason.clone());
+            let is_known = layers.iter().any(|layer| layer.weight == id);
+            if let Some(reason) = told.or_else(|| (!is_known).then(|| "no convolution or product of matrices reads it as it is".to_owned()))
+            {
+                sites.left.push((graph.owner(id).name.clone(), reason));
+            }
+        }
+        sites
+    }
+
+    /// Adds a place; one that changes the same as an earlier one is another use of it.
+    fn add(&mut self, site: Option<Site>) {
+        let Some(site) = site else { return };
+        match self.list.iter_mut().find(|known| known.fix == site.fix) {
+            Some(known) => known.reads.extend(site.reads),
+            None => self.list.push(site),
+        }
+    }
+}
+
+struct Finder<'a> {
+    graph: &'a Graph,
+    parameters: HashMap<TensorId, ParameterId>,
+    /// Nodes of the main graph that read a value; one that a graph within a node reads, or that is an output, is read by nobody known.
+    readers: HashMap<ValueId, Vec<usize>>,
+    /// Nodes that read a tensor, and whether all of them stand in the main graph.
+    users: HashMap<TensorId, (Vec<usize>, bool)>,
+    file: &'a OnnxFile,
+}
+
+impl<'a> Finder<'a> {
+    fn new(graph: &'a Graph, file: &'a OnnxFile) -> Self {
+        let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+        let mut users: HashMap<TensorId, (Vec<usize>, bool)> = HashMap::new();
+        let tensor = |value: ValueId| graph.constants.get(value.0).copied().flatten();
+        for (n, node) in graph.nodes.iter().enumerate() {
+            for value in graph.all_reads(node) {
+                // Twice by one node is no sole reader either.
+                readers.entry(value).or_default().push(n);
+            }
+            for id in node.inputs.iter().flatten().filter_map(|&value| tensor(value)) {
+                users.entry(id).or_insert((Vec::new(), true)).0.push(n);
+            }
+            let inside = graph.all_reads(node).into_iter().skip(node.inputs.iter().flatten().count());
+            for id in inside.filter_map(tensor) {
+                users.entry(id).or_insert((Vec::new(), true)).1 = false;
+            }
+        }
+        for (_, value) in &graph.outputs {
+            readers.entry(*value).or_default().push(usize::MAX);
+        }
+        let parameters = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
+        Self { graph, parameters, readers, users, file }
+    }
+
+    fn tensor(&self, node: &Node, input: usize) -> Option<TensorId> {
+        self.graph.constants.get(node.input(input)?.0).copied().flatten()
+    }
+
+    /// The parameter that a node reads there as it is.
+    fn parameter(&self, node: &Node, input: usize) -> Option<ParameterId> {
+        self.parameters.get(&self.tensor(node, input)?).copied()
+    }
+
+    /// The one node that reads a value.
+    fn reader(&self, value: ValueId) -> Option<(usize, &'a Node)> {
+        let [n] = self.readers.get(&value)?[..] else { return None };
+        Some((n, self.graph.nodes.get(n)?))
+    }
+
+    /// Nodes that read a tensor; nothing where one of them stands in a graph that a node holds.
+    fn users(&self, tensor: TensorId) -> Option<&[usize]> {
+        self.users.get(&tensor).filter(|(_, is_whole)| *is_whole).map(|(users, _)| users.as_slice())
+    }
+
+    /// Name of the module that owns a tensor, or that uses this node.
+    fn module_name(&self, n: usize) -> String {
+        let module = self.graph.modules.iter().find(|module| module.nodes.contains(&n));
+        module.map_or_else(|| self.graph.nodes[n].shown_name(n), |module| module.name.clone())
+    }
+
+    /// A normalisation whose statistics are stored, or that has an affine part.
+    fn norm(&self, n: usize, node: &Node) -> Option<Site> {
+        let op = node.op.as_str();
+        let is_batch = node.is("BatchNormalization") && node.attributes.int("training_mode").unwrap_or(0) == 0;
+        if is_batch {
+            let (mean, variance) = (self.tensor(node, 3)?, self.tensor(node, 4)?);
+            let is_own = |id: TensorId| {
+                let tensor = self.file.tensor(id);
+                tensor.dtype.is_float() && tensor.fault.is_none() && !tensor.is_sparse() && !self.parameters.contains_key(&id)
+            };
+            let uses = self.users(mean)?;
+            // One vector can stand for several statistics that were equal when the file was made.
+            let is_pair =
+                |&n: &usize| self.tensor(&self.graph.nodes[n], 3) == Some(mean) && self.tensor(&self.graph.nodes[n], 4) == Some(variance);
+            if mean == variance || !is_own(mean) || !is_own(variance) || !uses.iter().all(is_pair) || self.users(variance)? != uses {
+                return None;
+            }
+            return Some(Site {
+                name: self.module_name(n),
+                start: n,
+                reads: vec![Read { before: n, value: node.input(0)? }],
+                channels: Channels::Second,
+                fix: Fix::Statistics(Norm {
+                    mean,
+                    variance,
+                    scale: self.parameter(node, 1),
+                    shift: self.parameter(node, 2),
+                    epsilon: f64::from(node.attributes.float("epsilon").unwrap_or(1e-5)),
+                }),
+            });
+        }
+        let channels = match op {
+            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization" => Channels::Last,
+            "GroupNormalization" | "InstanceNormalization" => Channels::Second,
+            _ => return None,
+        };
+        let scale = self.parameter(node, 1)?;
+        let shift = self.parameter(node, 2);
+        let parameters = || std::iter::once(scale).chain(shift);
+        let is_usable = |id: ParameterId| self.is_changeable(id) && self.graph.parameter(id).shape.len() == 1;
+        let users = |id: ParameterId| self.users(self.graph.parameter(id).tensor);
+        if !parameters().all(is_usable) || !parameters().all(|id| users(id).is_some_and(|users| users.iter().all(|u| self.is_norm(*u)))) {
+            return None;
+        }
+        if shift.is_some_and(|shift| shift == scale || users(shift) != users(scale)) || (op == "LayerNormalization" && shift.is_none()) {
+            return None;
+        }
+        Some(Site {
+            name: self.module_name(n),
+            start: *users(scale)?.iter().min()?,
+            reads: vec![Read { before: n + 1, value: node.output(0)? }],
+            channels,
+            fix: Fix::Affine(Affine { scale, shift }),
+        })
+    }
+
+    fn is_norm(&self, n: usize) -> bool {
+        self.graph.nodes[n].op.ends_with("Normalization")
+    }
+
+    fn is_changeable(&self, id: ParameterId) -> bool {
+        self.graph.parameter(id).obstacle().is_none()
+    }
+
+    /// A layer whose weights can be fitted: one that is used once.
+    fn fit(&self, layer: &Layer) -> Option<Fit> {
+        let (node, parameter) = (&self.graph.nodes[layer.node], self.graph.parameter(layer.weight));
+        if !self.is_changeable(layer.weight) || self.users(parameter.tensor)?.len() != 1 || self.tensor(node, 1) != Some(parameter.tensor) {
+            return None;
+        }
+        let (shape, kernel) = match (node.op.as_str(), &parameter.shape[..]) {
+            ("Conv", [filters, inputs, kernel @ ..]) if node.is_standard() => {
+                let groups = usize::try_from(node.attributes.int("group").unwrap_or(1)).ok().filter(|&g| g > 0)?;
+                let inputs = inputs * kernel.iter().product::<usize>();
+                if !filters.is_multiple_of(groups) {
+                    return None;
+                }
+                (Shape { groups, inputs, outputs: filters / groups, order: Order::First }, Some(kernel.to_vec()))
+            }
+            ("Gemm" | "MatMul", &[first, second]) if node.is_standard() => {
+                let is_set = |name| node.op == "Gemm" && node.attributes.int(name).unwrap_or(0) != 0;
+                let is_scaled = node.op == "Gemm" && node.attributes.float("alpha").unwrap_or(1.0) != 1.0;
+                if is_set("transA") || is_scaled {
+                    return None;
+                }
+                let is_turned = is_set("transB");
+                let (inputs, outputs) = if is_turned { (second, first) } else { (first, second) };
+                (Shape { groups: 1, inputs, outputs, order: if is_turned { Order::First } else { Order::Last } }, None)
+            }
+            _ => return None,
+        };
+        let name = self.graph.owner(layer.weight).name.clone();
+        let (weight, input, output) = (layer.weight, layer.input, node.output(0)?);
+        Some(Fit { name, node: layer.node, weight, input, output, shape, kernel })
+    }
+
+    /// A layer with a bias; nothing where what follows it is repaired instead.
+    fn layer(&self, layer: &Layer, is_last: bool) -> Result<Option<Site>, String> {
+        let (n, node) = (layer.node, &self.graph.nodes[layer.node]);
+        let parameter = self.graph.parameter(layer.weight);
+        let refuse = |reason: &str| Err(reason.to_owned());
+        let is_left = self.tensor(node, 0) == Some(parameter.tensor);
+        let (order, channels) = match node.op.as_str() {
+            "Conv" if node.is_standard() => (Order::First, Channels::Second),
+            "ConvTranspose" if node.is_standard() => {
+                let groups = usize::try_from(node.attributes.int("group").unwrap_or(1)).unwrap_or(0);
+                if groups == 0 || !parameter.shape[0].is_multiple_of(groups) {
+                    return refuse("its groups do not divide its inputs");
+                }
+                (Order::Second(groups), Channels::Second)
+            }
+            "Gemm" | "MatMul" if node.is_standard() && !is_left && parameter.shape.len() == 2 => {
+                let is_turned = node.op == "Gemm" && node.attributes.int("transB").unwrap_or(0) != 0;
+                (if is_turned { Order::First } else { Order::Last }, Channels::Last)
+            }
+            "Gemm" | "MatMul" if is_left => return refuse("it multiplies from the left"),
+            op => return Err(format!("{op} cannot be repaired")),
+        };
+        let output = node.output(0).ok_or("nobody reads it")?;
+        let follower = self.reader(output);
+        if let Some((next, after)) = follower
+            && after.input(0) == Some(output)
+            && self.norm(next, after).is_some_and(|site| matches!(site.fix, Fix::Statistics(_)))
+        {
+            return Ok(None);
+        }
+        let (bias, end, value) = match node.op.as_str() {
+            "MatMul" => match follower {
+                Some((next, add)) if add.is("Add") => {
+                    let other = usize::from(add.input(0) == Some(output));
+                    (self.parameter(add, other), next, add.output(0).ok_or("nobody reads it")?)
+                }
+                _ => (None, n, output),
+            },
+            _ => (self.parameter(node, 2), n, output),
+        };
+        let Some(bias) = bias else {
+            if let Some((next, after)) = follower
+                && after.input(0) == Some(output)
+                && self.norm(next, after).is_some()
+            {
+                return Ok(None);
+            }
+            return refuse("it has no bias, and no normalisation follows it");
+        };
+        let outputs = match order {
+            Order::First => parameter.shape[0],
+            Order::Last => parameter.shape[1],
+            Order::Second(groups) => parameter.shape[1] * groups,
+        };
+        let known = self.graph.parameter(bias);
+        if known.elements != outputs || known.shape.last() != Some(&outputs) {
+            return refuse("its bias is not one number per output");
+        }
+        if !self.is_changeable(layer.weight) || !self.is_changeable(bias) {
+            return Err(self.graph.parameter(layer.weight).obstacle().or(known.obstacle()).unwrap_or_default());
+        }
+        let beta = if node.op == "Gemm" { f64::from(node.attributes.float("beta").unwrap_or(1.0)) } else { 1.0 };
+        if beta == 0.0 {
+            return refuse("its bias does not count");
+        }
+        let (Some(uses), Some(biases)) = (self.users(parameter.tensor), self.users(known.tensor)) else {
+            return refuse("a graph that a node holds uses it too");
+        };
+        let is_alike = |&user: &usize| {
+            let other = &self.graph.nodes[user];
+            other.op == node.op && self.tensor(other, 1) == Some(parameter.tensor)
+        };
+        if !uses.iter().all(is_alike) || uses.len() != biases.len() || (node.op != "MatMul" && uses != biases) {
+            return refuse("its weight or its bias is used elsewhere too");
+        }
+        Ok(Some(Site {
+            name: self.graph.owner(layer.weight).name.clone(),
+            start: n.min(biases.iter().copied().min().unwrap_or(n)),
+            reads: vec![Read { before: end + 1, value }],
+            channels,
+            fix: Fix::Rows(Rows { weight: layer.weight, bias, order, beta, is_last }),
+        }))
+    }
+}

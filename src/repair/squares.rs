@@ -1,0 +1,414 @@
+//! Least squares: the kept weights of a layer that, on what the pruned network gives it, come closest to the dense network's output.
+//!
+//! Per row ‖Y − w·X‖² + λ · s · ‖w − w₀‖² is smallest, over the elements that are not pruned, where w₀ are the weights as they are and s is
+//! the mean square of an input about its mean. Inputs and outputs are taken about their means: the bias is left to what follows. λ is
+//! chosen per layer by the error on a quarter of the images that was held back.
+
+use faer::linalg::matmul::matmul;
+use faer::linalg::solvers::{Llt, Solve};
+use faer::{Accum, Mat, MatRef, Par, Side};
+use rayon::prelude::*;
+
+use super::sites::Order;
+use crate::network::{Array, Window};
+use crate::prune::Mask;
+
+/// What λ is chosen from; infinite, the weights stay as they are, comes on top.
+const LAMBDAS: [f64; 5] = [10.0, 1.0, 0.1, 0.01, 0.001];
+
+/// λ is chosen by so many rows of a layer.
+const TRIED_ROWS: usize = 32;
+
+/// One image of so many is held back.
+const HELD_BACK: usize = 4;
+
+/// Places that an output is looked at, for every input and at least.
+const PLACES_PER_INPUT: usize = 48;
+const LEAST_PLACES: usize = 32_768;
+
+/// Columns of a Gram matrix that are worked out together.
+const COLUMNS: usize = 64;
+
+/// More multiplications than this are not spent on one layer.
+const MOST_WORK: f64 = 1e12;
+
+/// How a layer reads its input.
+#[derive(Debug, Clone)]
+pub(super) enum Reading {
+    /// Rows of numbers, the inputs last.
+    Rows,
+    /// Windows over images.
+    Windows(Vec<Window>),
+}
+
+/// The shape of a layer.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub(super) groups: usize,
+    /// Of one group, elements of the kernel included.
+    pub(super) inputs: usize,
+    /// Of one group.
+    pub(super) outputs: usize,
+    pub(super) order: Order,
+}
+
+impl Shape {
+    /// The element of the weight that joins an input and an output of a group.
+    fn element(&self, group: usize, output: usize, input: usize) -> usize {
+        match self.order {
+            Order::Last => input * self.outputs + output,
+            _ => (group * self.outputs + output) * self.inputs + input,
+        }
+    }
+}
+
+/// Sums over places of one group of inputs and outputs; lower triangles.
+#[derive(Debug, Clone)]
+pub(super) struct Gram {
+    count: f64,
+    inputs: Mat<f64>,
+    across: Mat<f64>,
+    outputs: Vec<f64>,
+    input_sums: Vec<f64>,
+    output_sums: Vec<f64>,
+}
+
+impl Gram {
+    pub(super) fn new(inputs: usize, outputs: usize) -> Self {
+        Self {
+            count: 0.0,
+            inputs: Mat::zeros(inputs, inputs),
+            across: Mat::zeros(inputs, outputs),
+            outputs: vec![0.0; outputs],
+            input_sums: vec![0.0; inputs],
+            output_sums: vec![0.0; outputs],
+        }
+    }
+
+    /// Adds places, one per row. Every sum goes over them in one order, whatever the number of threads.
+    pub(super) fn add(&mut self, x: MatRef<f64>, y: MatRef<f64>) {
+        self.count += x.nrows() as f64;
+        let (inputs, outputs) = (self.inputs.nrows(), self.across.ncols());
+        let blocks =
+            |columns: usize| (0..columns.div_ceil(COLUMNS)).into_par_iter().map(move |b| (b * COLUMNS, COLUMNS.min(columns - b * COLUMNS)));
+        let made: Vec<_> = blocks(inputs)
+            .map(|(first, width)| {
+                let mut block = Mat::zeros(inputs - first, width);
+                let left = x.subcols(first, inputs - first).transpose();
+                matmul(block.as_mut(), Accum::Replace, left, x.subcols(first, width), 1.0, Par::Seq);
+                (first, block)
+            })
+            .collect();
+        for (first, block) in made {
+            let (rows, columns) = (block.nrows(), block.ncols());
+            let mut into = self.inputs.as_mut().submatrix_mut(first, first, rows, columns);
+            into += &block;
+        }
+        let made: Vec<_> = blocks(outputs)
+            .map(|(first, width)| {
+                let mut block = Mat::zeros(inputs, width);
+                matmul(block.as_mut(), Accum::Replace, x.transpose(), y.subcols(first, width), 1.0, Par::Seq);
+                (first, block)
+            })
+            .collect();
+        for (first, block) in made {
+            let columns = block.ncols();
+            let mut into = self.across.as_mut().subcols_mut(first, columns);
+            into += &block;
+        }
+        for (k, sum) in self.input_sums.iter_mut().enumerate() {
+            *sum += x.col(k).iter().sum::<f64>();
+        }
+        for (o, (sum, square)) in self.output_sums.iter_mut().zip(&mut self.outputs).enumerate() {
+            *sum += y.col(o).iter().sum::<f64>();
+            *square += y.col(o).iter().map(|y| y * y).sum::<f64>();
+        }
+    }
+
+    /// Both together.
+    fn joined(&self, other: &Self) -> Self {
+        let sum = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a + b).collect();
+        Self {
+            count: self.count + other.count,
+            inputs: &self.inputs + &other.inputs,
+            across: &self.across + &other.across,
+            outputs: sum(&self.outputs, &other.outputs),
+            input_sums: sum(&self.input_sums, &other.input_sums),
+            output_sums: sum(&self.output_sums, &other.output_sums),
+        }
+    }
+
+    /// About the means.
+    fn centred(mut self) -> Self {
+        let n = self.count.max(1.0);
+        let (x, y) = (self.input_sums.clone(), self.output_sums.clone());
+        for j in 0..x.len() {
+            for i in j..x.len() {
+                let value = self.inputs[(i, j)] - x[i] * x[j] / n;
+                self.inputs[(i, j)] = value;
+                self.inputs[(j, i)] = value;
+            }
+        }
+        for (o, y) in y.into_iter().enumerate() {
+            for (across, x) in self.across.col_as_slice_mut(o).iter_mut().zip(&x) {
+                *across -= x * y / n;
+            }
+            self.outputs[o] = (self.outputs[o] - y * y / n).max(0.0);
+        }
+        self
+    }
+
+    fn is_finite(&self) -> bool {
+        (0..self.inputs.ncols()).all(|j| self.inputs.col(j).iter().all(|x| x.is_finite()))
+            && (0..self.across.ncols()).all(|j| self.across.col(j).iter().all(|x| x.is_finite()))
+    }
+
+    /// Mean square of an input about its mean, over all places.
+    fn scale(&self) -> f64 {
+        let n = self.inputs.nrows().max(1);
+        (0..self.inputs.nrows()).map(|i| self.inputs[(i, i)]).sum::<f64>() / n as f64
+    }
+
+    /// ‖Y − w·X‖² of one row.
+    fn error(&self, output: usize, weights: &[f64]) -> f64 {
+        let kept: Vec<usize> = (0..weights.len()).filter(|&k| weights[k] != 0.0).collect();
+        let mut error = self.outputs[output];
+        for &k in &kept {
+            let column = self.inputs.col(k);
+            let product: f64 = kept.iter().map(|&j| column[j] * weights[j]).sum();
+            error += weights[k] * (product - 2.0 * self.across[(k, output)]);
+        }
+        error.max(0.0)
+    }
+
+    /// The weights of one row that are best, over the elements of `kept`; the others as they are. `None` where there is no such.
+    pub(super) fn solve(&self, output: usize, weights: &[f64], kept: &[usize], lambda: f64) -> Option<Vec<f64>> {
+        let pull = lambda * self.scale();
+        if kept.is_empty() || !pull.is_finite() || pull <= 0.0 {
+            return None;
+        }
+        let n = kept.len();
+        let matrix = Mat::from_fn(n, n, |i, j| self.inputs[(kept[i], kept[j])] + if i == j { pull } else { 0.0 });
+        let rest = |i: usize| {
+            let column = self.inputs.col(kept[i]);
+            self.across[(kept[i], output)] - kept.iter().map(|&k| column[k] * weights[k]).sum::<f64>()
+        };
+        let change = Llt::new(matrix.as_ref(), Side::Lower).ok()?.solve(Mat::from_fn(n, 1, |i, _| rest(i)));
+        let mut found = weights.to_vec();
+        for (i, &k) in kept.iter().enumerate() {
+            found[k] += change[(i, 0)];
+        }
+        found.iter().all(|w| w.is_finite()).then_some(found)
+    }
+}
+
+/// Sums of one layer: per group of those that fit, and of those that were held back.
+pub(super) struct Sums {
+    shape: Shape,
+    groups: Vec<[Gram; 2]>,
+    /// Places of one image that are looked at.
+    places: usize,
+    /// Images so far.
+    seen: usize,
+}
+
+/// What was found for a layer.
+pub(super) struct Fitted {
+    /// All elements of the weight; `None` where nothing was better than they are.
+    pub(super) weights: Option<Vec<f64>>,
+    pub(super) lambda: f64,
+    /// Relative errors about the means, before and after.
+    pub(super) errors: (Option<f64>, Option<f64>),
+}
+
+impl Sums {
+    /// Of so many images in all.
+    pub(super) fn new(shape: Shape, images: usize) -> Self {
+        let gram = || Gram::new(shape.inputs, shape.outputs);
+        let groups = (0..shape.groups).map(|_| [gram(), gram()]).collect();
+        let places = (PLACES_PER_INPUT * shape.inputs).max(LEAST_PLACES).div_ceil(images.max(1));
+        Self { shape, groups, places, seen: 0 }
+    }
+
+    /// Whether a layer is small enough to be worked out, where so many elements of every row stay.
+    pub(super) fn is_bearable(shape: &Shape, kept: f64) -> bool {
+        let row = (shape.inputs as f64 * kept).powi(3) / 3.0;
+        (shape.inputs as f64).powi(2) * ((PLACES_PER_INPUT * shape.inputs).max(LEAST_PLACES) as f64) < MOST_WORK
+            && row * (shape.outputs * shape.groups) as f64 <= MOST_WORK
+    }
+
+    /// Adds images: what the layer reads in the pruned network, and what it gives in the dense one.
+    pub(super) fn add(&mut self, x: &Array, y: &Array, reading: &Reading, images: usize) {
+        let (Some(xs), Some(ys)) = (x.as_f32(), y.as_f32()) else { return };
+        if images == 0 || !xs.len().is_multiple_of(images) || !ys.len().is_multiple_of(images) {
+            return;
+        }
+        let (x_size, y_size) = (xs.len() / images, ys.len() / images);
+        let held: [Vec<usize>; 2] =
+            [false, true].map(|is_held| (0..images).filter(|i| ((self.seen + i) % HELD_BACK == HELD_BACK - 1) == is_held).collect());
+        let first = self.seen;
+        self.seen += images;
+        let Shape { groups, inputs, outputs, .. } = self.shape;
+        let channels = groups * outputs;
+        let positions = y_size / channels.max(1);
+        if positions == 0 || y_size != positions * channels {
+            return;
+        }
+        let looked = positions.min(self.places);
+        let step = stride(positions);
+        let place = |image: usize, i: usize| if looked == positions { i } else { ((first + image) * 7 + i * step) % positions };
+        let windows = match reading {
+            Reading::Rows => None,
+            Reading::Windows(windows) => Some(Offsets::new(windows, &x.shape[2..], &y.shape[2..])),
+        };
+        let x_channels = windows.as_ref().map_or(inputs, |offsets| inputs / offsets.kernel) * groups;
+        if windows.as_ref().is_some_and(|offsets| x_size != x_channels * offsets.plane) {
+            return;
+        }
+        let fill = |group: usize, images: &[usize]| {
+            let rows = images.len() * looked;
+            let mut x = Mat::zeros(rows, inputs);
+            let mut y = Mat::zeros(rows, outputs);
+            let at = |row: usize| (images[row / looked], place(images[row / looked], row % looked));
+            for k in 0..inputs {
+                let column = x.col_as_slice_mut(k);
+                for (row, value) in column.iter_mut().enumerate() {
+                    let (image, place) = at(row);
+                    let offset = match &windows {
+                        None => Some(place * inputs + k),
+                        Some(offsets) => offsets
+                            .of(place, k % offsets.kernel)
+                            .map(|inside| (group * (inputs / offsets.kernel) + k / offsets.kernel) * offsets.plane + inside),
+                    };
+                    *value = offset.map_or(0.0, |offset| f64::from(xs[image * x_size + offset]));
+                }
+            }
+            for o in 0..outputs {
+                let column = y.col_as_slice_mut(o);
+                for (row, value) in column.iter_mut().enumerate() {
+                    let (image, place) = at(row);
+                    let offset = if windows.is_some() { (group * outputs + o) * positions + place } else { place * channels + o };
+                    *value = f64::from(ys[image * y_size + offset]);
+                }
+            }
+            (x, y)
+        };
+        self.groups.par_iter_mut().enumerate().for_each(|(group, grams)| {
+            for (gram, images) in grams.iter_mut().zip(&held) {
+                if !images.is_empty() {
+                    let (x, y) = fill(group, images);
+                    gram.add(x.as_ref(), y.as_ref());
+                }
+            }
+        });
+    }
+
+    /// The best weights; `weights` are those that are there, `zeroed` those that stay zero. Nothing where the sums are not finite or nobody
+    /// was seen.
+    pub(super) fn fit(self, weights: &[f64], zeroed: &Mask) -> Option<Fitted> {
+        let Self { shape, groups, .. } = self;
+        if groups.iter().any(|[fit, held]| fit.count == 0.0 || held.count == 0.0) {
+            return None;
+        }
+        let groups: Vec<[Gram; 3]> =
+            groups.into_par_iter().map(|[fit, held]| [fit.joined(&held).centred(), fit.centred(), held.centred()]).collect();
+        if !groups.iter().flatten().all(Gram::is_finite) {
+            return None;
+        }
+        let all: Vec<(usize, usize)> = (0..shape.groups).flat_map(|g| (0..shape.outputs).map(move |o| (g, o))).collect();
+        let row = |&(g, o): &(usize, usize)| -> (Vec<f64>, Vec<usize>) {
+            let elements = (0..shape.inputs).map(|k| shape.element(g, o, k));
+            let kept = elements.clone().enumerate().filter(|(_, e)| !zeroed.is_pruned(*e)).map(|(k, _)| k).collect();
+            (elements.map(|e| weights[e]).collect(), kept)
+        };
+        let tried: Vec<(usize, usize)> = all.iter().copied().step_by(all.len().div_ceil(TRIED_ROWS).max(1)).collect();
+        let held_error = |lambda: Option<f64>| -> f64 {
+            let one = |at: &(usize, usize)| {
+                let (weights, kept) = row(at);
+                let [_, fit, held] = &groups[at.0];
+                let found = lambda.and_then(|lambda| fit.solve(at.1, &weights, &kept, lambda));
+                held.error(at.1, found.as_deref().unwrap_or(&weights))
+            };
+            tried.par_iter().with_max_len(1).map(one).collect::<Vec<_>>().into_iter().sum()
+        };
+        let (mut lambda, mut best) = (f64::INFINITY, held_error(None));
+        for tried in LAMBDAS {
+            let error = held_error(Some(tried));
+            if error < best {
+                (lambda, best) = (tried, error);
+            } else if lambda.is_finite() {
+                // Beyond the best it only gets worse.
+                break;
+            }
+        }
+        let solve = |at: &(usize, usize)| {
+            let (weights, kept) = row(at);
+            let whole = &groups[at.0][0];
+            let found = if lambda.is_finite() { whole.solve(at.1, &weights, &kept, lambda) } else { None };
+            let errors = (whole.error(at.1, &weights), whole.error(at.1, found.as_deref().unwrap_or(&weights)), whole.outputs[at.1]);
+            (found, errors)
+        };
+        let solved: Vec<_> = all.par_iter().with_max_len(1).map(solve).collect();
+        let mut out = weights.to_vec();
+        let (mut before, mut after, mut norm) = (0.0, 0.0, 0.0);
+        for (&(g, o), (found, errors)) in all.iter().zip(&solved) {
+            before += errors.0;
+            after += errors.1;
+            norm += errors.2;
+            for (k, &value) in found.iter().flatten().enumerate() {
+                out[shape.element(g, o, k)] = value;
+            }
+        }
+        let relative = |error: f64| Some((error / norm).sqrt()).filter(|e| e.is_finite());
+        Some(Fitted { weights: lambda.is_finite().then_some(out), lambda, errors: (relative(before), relative(after)) })
+    }
+}
+
+/// A step through so many places that comes to each once, far ones after one another.
+fn stride(places: usize) -> usize {
+    let gcd = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let mut step = (places as f64 * 0.618_034) as usize;
+    while step > 1 && gcd(step, places) != 1 {
+        step -= 1;
+    }
+    step.max(1)
+}
+
+/// Where the elements of windows lie in a channel of an image.
+struct Offsets {
+    kernel: usize,
+    plane: usize,
+    /// Per axis, place and element of the kernel.
+    axes: Vec<(usize, usize, Vec<Option<usize>>)>,
+}
+
+impl Offsets {
+    fn new(windows: &[Window], spatial: &[usize], out: &[usize]) -> Self {
+        let plane: usize = spatial.iter().product();
+        let mut step = plane;
+        let mut axes = Vec::with_capacity(windows.len());
+        for ((window, &length), &places) in windows.iter().zip(spatial).zip(out) {
+            step /= length.max(1);
+            let inside = |at: usize| (at / window.kernel * window.stride + at % window.kernel * window.dilation).checked_sub(window.pads.0);
+            let offsets = (0..places * window.kernel).map(|at| inside(at).filter(|&at| at < length).map(|at| at * step)).collect();
+            axes.push((places, window.kernel, offsets));
+        }
+        Self { kernel: windows.iter().map(|w| w.kernel).product(), plane, axes }
+    }
+
+    /// The element of the channel under element `k` of the kernel at a place; `None` in the padding.
+    fn of(&self, mut place: usize, mut k: usize) -> Option<usize> {
+        let mut at = 0;
+        for (places, kernel, offsets) in self.axes.iter().rev() {
+            at += offsets[place % places * kernel + k % kernel]?;
+            place /= places;
+            k /= kernel;
+        }
+        Some(at)
+    }
+}

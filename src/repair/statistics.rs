@@ -1,0 +1,157 @@
+//! Means and deviations of the dense network, given back to the pruned one.
+
+use super::moments::{Line, Moments};
+use super::sites::{Affine, Norm, Rows};
+use super::{RepairError, Work};
+use crate::graph::ParameterId;
+
+/// A row is multiplied by no less and no more than this.
+const SCALES: std::ops::RangeInclusive<f64> = 0.2..=5.0;
+
+/// A deviation is about 0 below so much, and below so much of the largest of its layer.
+const ABOUT_ZERO: f64 = 1e-6;
+
+/// Relative errors before and after, or why nothing was changed.
+pub(super) type Outcome = Result<(Option<f64>, Option<f64>), String>;
+
+/// What brings every channel's mean and deviation to the dense network's.
+fn lines(moments: &Moments, can_scale: bool, can_shift: impl Fn(usize) -> bool) -> Vec<Line> {
+    let channels = 0..moments.channels.len();
+    let largest = channels.clone().map(|c| moments.dense_deviation(c)).fold(0.0, f64::max);
+    let about_zero = ABOUT_ZERO * largest.min(1.0);
+    let line = |c: usize| {
+        if !can_shift(c) {
+            return Line::IDENTITY;
+        }
+        let (dense, pruned) = (moments.dense_deviation(c), moments.pruned_deviation(c));
+        let scale = if !can_scale || dense <= about_zero || pruned <= about_zero {
+            1.0
+        } else {
+            (dense / pruned).clamp(*SCALES.start(), *SCALES.end())
+        };
+        let known = &moments.channels[c];
+        Line { scale, shift: known.dense_mean - scale * known.pruned_mean }
+    };
+    channels.map(line).collect()
+}
+
+impl Work<'_> {
+    /// A layer: rows are scaled, and the bias is scaled and shifted. A pruned bias stays zero, and so its row as it is.
+    pub(super) fn rows(&mut self, rows: &Rows, moments: &Moments) -> Result<Outcome, RepairError> {
+        let (Some(mut weight), Some(mut bias)) = (self.held(rows.weight)?, self.held(rows.bias)?) else {
+            return Ok(Err("its elements cannot be read".into()));
+        };
+        if bias.values.len() != moments.channels.len() {
+            return Ok(Err("its outputs are no channels of what it gives".into()));
+        }
+        let lines = lines(moments, !rows.is_last, |c| !bias.zeroed.is_pruned(c));
+        let shape = self.graph().parameter(rows.weight).shape.clone();
+        for (i, value) in weight.values.iter_mut().enumerate() {
+            *value *= lines[rows.order.output(&shape, i)].scale;
+        }
+        for (value, line) in bias.values.iter_mut().zip(&lines) {
+            *value = *value * line.scale + line.shift / rows.beta;
+        }
+        let errors = errors(moments, &lines);
+        if self.replace(vec![(rows.weight, weight), (rows.bias, bias)]) {
+            Ok(Ok(errors))
+        } else {
+            Ok(Err("what it would become is not finite in its type".into()))
+        }
+    }
+
+    /// Scale and shift of a normalisation.
+    pub(super) fn affine(&mut self, affine: &Affine, moments: &Moments) -> Result<Outcome, RepairError> {
+        let Some(mut scale) = self.held(affine.scale)? else { return Ok(Err("its elements cannot be read".into())) };
+        let shift = affine.shift.map(|id| self.held(id)).transpose()?.flatten();
+        if scale.values.len() != moments.channels.len() || affine.shift.is_some() != shift.is_some() {
+            return Ok(Err("it does not scale every channel by itself".into()));
+        }
+        let mut lines = match &shift {
+            Some(shift) => lines(moments, true, |c| !shift.zeroed.is_pruned(c)),
+            None => lines(moments, true, |_| true),
+        };
+        let mut changed = Vec::new();
+        if let (Some(id), Some(mut shift)) = (affine.shift, shift) {
+            for (value, line) in shift.values.iter_mut().zip(&lines) {
+                *value = *value * line.scale + line.shift;
+            }
+            changed.push((id, shift));
+        } else {
+            for line in &mut lines {
+                line.shift = 0.0;
+            }
+        }
+        for (value, line) in scale.values.iter_mut().zip(&lines) {
+            *value *= line.scale;
+        }
+        changed.push((affine.scale, scale));
+        let errors = errors(moments, &lines);
+        Ok(if self.replace(changed) { Ok(errors) } else { Err("what it would become is not finite in its type".into()) })
+    }
+
+    /// Running mean and variance of what a batch normalisation reads; the variance without bias, as training keeps it.
+    pub(super) fn statistics(&mut self, norm: &Norm, moments: &Moments) -> Result<Outcome, RepairError> {
+        let (opened, present) = (self.running(norm, false)?, self.running(norm, true)?);
+        let (Some(opened), Some(present)) = (opened, present) else { return Ok(Err("its statistics cannot be read".into())) };
+        let channels = moments.channels.len();
+        if present.mean.len() != channels || present.variance.len() != channels {
+            return Ok(Err("its statistics do not fit what it reads".into()));
+        }
+        if moments.count() < 2.0 {
+            return Ok(Err("one number has no variance: more images are needed".into()));
+        }
+        let unbiased = moments.count() / (moments.count() - 1.0);
+        let mean: Vec<f64> = moments.channels.iter().map(|c| c.pruned_mean).collect();
+        // A channel that is constant has no deviation to go by.
+        let variance = |c: usize| match moments.pruned_variance(c) * unbiased {
+            0.0 => present.variance[c],
+            variance => variance,
+        };
+        let after = Running { mean, variance: (0..channels).map(variance).collect() };
+        let affine = |id: Option<ParameterId>, other: f64| -> Result<(Vec<f64>, Vec<f64>), RepairError> {
+            let Some(id) = id else { return Ok((vec![other; channels], vec![other; channels])) };
+            let dense = self.engine.model().file.floats(self.graph().parameter(id).tensor)?;
+            let pruned = self.held(id)?;
+            Ok((dense.map_or_else(Vec::new, |v| v.to_f64()), pruned.map_or_else(Vec::new, |held| held.values)))
+        };
+        let (scale, shift) = (affine(norm.scale, 1.0)?, affine(norm.shift, 0.0)?);
+        let line = |scale: &[f64], shift: &[f64], running: &Running, c: usize| {
+            let by = scale.get(c).copied().unwrap_or(1.0) / (running.variance[c] + norm.epsilon).sqrt();
+            Line { scale: by, shift: shift.get(c).copied().unwrap_or(0.0) - running.mean[c] * by }
+        };
+        let error = |dense: &Running, pruned: &Running| {
+            moments.relative_error(|c| (line(&scale.0, &shift.0, dense, c), line(&scale.1, &shift.1, pruned, c)))
+        };
+        // On these images too: what training kept may be of another scale.
+        let dense = Running {
+            mean: moments.channels.iter().map(|c| c.dense_mean).collect(),
+            variance: (0..channels).map(|c| moments.dense_deviation(c).powi(2) * unbiased).collect(),
+        };
+        let errors = (error(&opened, &present), error(&dense, &after));
+        let changed = [(norm.mean, after.mean), (norm.variance, after.variance)];
+        Ok(if self.replace_statistics(changed) { Ok(errors) } else { Err("its statistics are not finite in their type".into()) })
+    }
+
+    /// Statistics as opened, or at present.
+    fn running(&self, norm: &Norm, is_present: bool) -> Result<Option<Running>, RepairError> {
+        let read = |id| -> Result<Option<Vec<f64>>, RepairError> {
+            match self.statistics.get(&id).filter(|_| is_present) {
+                Some(values) => Ok(Some(values.to_f64())),
+                None => Ok(self.engine.model().file.floats(id)?.map(|values| values.to_f64())),
+            }
+        };
+        let pair = read(norm.mean)?.zip(read(norm.variance)?);
+        Ok(pair.map(|(mean, variance)| Running { mean, variance }))
+    }
+}
+
+struct Running {
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+}
+
+fn errors(moments: &Moments, lines: &[Line]) -> (Option<f64>, Option<f64>) {
+    let error = |line: &dyn Fn(usize) -> Line| moments.relative_error(|c| (Line::IDENTITY, line(c)));
+    (error(&|_| Line::IDENTITY), error(&|c| lines[c]))
+}

@@ -1,0 +1,81 @@
+//! Two networks gone through side by side, all images of one layer before the next layer, within a limit of memory.
+
+use std::sync::Arc;
+
+use super::RepairError;
+use super::sites::Read;
+use crate::evaluate::Batch;
+use crate::network::{Array, Network, Pass};
+use crate::watch::Watch;
+
+/// Some images on their way through both networks.
+struct Chunk {
+    batch: Arc<Batch>,
+    dense: Pass,
+    pruned: Pass,
+    bytes: usize,
+}
+
+/// What is looked at in both networks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pair {
+    pub(super) dense: Read,
+    pub(super) pruned: Read,
+}
+
+/// Both networks, and where the images stand in them. Images whose activations exceed the memory stay where they stood last, and go from
+/// there again.
+pub(super) struct Walk {
+    dense: Network,
+    /// As repaired so far.
+    pub(super) pruned: Network,
+    chunks: Vec<Chunk>,
+    /// Bytes that all chunks may hold.
+    memory: usize,
+    held: usize,
+}
+
+impl Walk {
+    pub(super) fn new(dense: Network, pruned: Network, batches: Vec<Arc<Batch>>, memory: usize) -> Result<Self, RepairError> {
+        let chunk = |batch: Arc<Batch>| -> Result<Chunk, RepairError> {
+            let (dense, pruned) = (dense.begin_one_by_one(&batch.inputs)?, pruned.begin_one_by_one(&batch.inputs)?);
+            let bytes = dense.bytes() + pruned.bytes();
+            Ok(Chunk { batch, dense, pruned, bytes })
+        };
+        let chunks = batches.into_iter().map(chunk).collect::<Result<Vec<_>, _>>()?;
+        let held = chunks.iter().map(|chunk| chunk.bytes).sum();
+        Ok(Self { dense, pruned, chunks, memory, held })
+    }
+
+    /// Hands values of the dense and of the pruned network to `see`, with the number of images that they are of, images in their order.
+    /// Afterwards the pruned network stands before `start`, and what it reads from there on may change. `next` is where the next change
+    /// begins.
+    pub(super) fn measure(
+        &mut self,
+        (start, next): (usize, usize),
+        reads: &[Pair],
+        watch: &dyn Watch,
+        see: &mut dyn FnMut(&Array, &Array, usize),
+    ) -> Result<(), RepairError> {
+        let first_read = reads.iter().map(|pair| pair.dense.before).min().unwrap_or(start);
+        for chunk in &mut self.chunks {
+            let (mut dense, mut pruned) = (chunk.dense.clone(), chunk.pruned.clone());
+            // What never changes need not be gone through again.
+            self.dense.advance(&mut dense, first_read.min(next).max(start), watch)?;
+            self.pruned.advance(&mut pruned, start, watch)?;
+            let bytes = dense.bytes() + pruned.bytes();
+            if self.held - chunk.bytes + bytes <= self.memory {
+                self.held = self.held - chunk.bytes + bytes;
+                (chunk.dense, chunk.pruned, chunk.bytes) = (dense.clone(), pruned.clone(), bytes);
+            }
+            for pair in reads {
+                self.dense.advance(&mut dense, pair.dense.before, watch)?;
+                self.pruned.advance(&mut pruned, pair.pruned.before, watch)?;
+                let (d, p) = (self.dense.value(&dense, pair.dense.value)?, self.pruned.value(&pruned, pair.pruned.value)?);
+                let (Some(d), Some(p)) = (d, p) else { continue };
+                see(&chunk.batch.own_rows(d), &chunk.batch.own_rows(p), chunk.batch.images.len());
+            }
+        }
+        Ok(())
+    }
+}

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::images::{ImageArguments, Measured};
 use super::pruning::Pruning;
-use super::repair::{CalibrationArguments, repaired};
+use super::repair::{RepairArguments, repaired};
 use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
 use crate::repair::RepairError;
@@ -19,11 +19,8 @@ pub(super) struct Evaluate {
     images: ImageArguments,
     #[command(flatten)]
     pruning: Pruning,
-    /// Repair the pruned model on some of the images, and measure it again on the others
-    #[arg(long)]
-    repair: bool,
     #[command(flatten)]
-    calibration: CalibrationArguments,
+    repair: RepairArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -33,8 +30,8 @@ impl Evaluate {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
         let watch = Terminal::new();
-        anyhow::ensure!(prunes || !self.repair, RepairError::Unpruned);
-        let mut measured = self.images.open_with(self.repair.then_some(&self.calibration), &watch, |session, norms| {
+        anyhow::ensure!(prunes || self.repair.asked().is_none(), RepairError::Unpruned);
+        let mut measured = self.images.open_with(self.repair.asked(), &watch, |session, norms| {
             self.pruning.apply(session, norms).context("cannot prune the model").map(drop)
         })?;
         let parts = if prunes { 2.0 } else { 1.0 };

@@ -20,7 +20,7 @@ use crate::images::{ChannelOrder, Channels, ClassOrder, Filter, ImageSet, Images
 use crate::measure::Effect;
 use crate::prune::{InputNorms, State};
 use crate::recipes::RecipeError;
-use crate::repair::{Repairer, split, spread};
+use crate::repair::Repairer;
 use crate::session::Session;
 use crate::watch::Part;
 
@@ -88,6 +88,23 @@ impl PictureArguments {
         let report = PreprocessReport::of(&preprocess, &from);
         let questions = Questions::images(graph, set, preprocess, limit, self.batch as usize);
         Ok((questions.context("cannot use the images")?, report))
+    }
+
+    /// What repairs a session's model on some of the images of a folder, or on those of another, and what judges it on the others.
+    pub(super) fn clinic(
+        &self,
+        session: &Session,
+        images: &Path,
+        calibrating: &CalibrationArguments,
+    ) -> anyhow::Result<(Repairer, Evaluator)> {
+        let set = ImageSet::open(images, None).context("cannot use the images")?;
+        let (calibration, judged) = calibrating.divide(set)?;
+        let (model, engine) = (session.model(), session.engine());
+        let (questions, _) = self.limited(&model.graph, &model.file.path, Arc::new(calibration), None)?;
+        let repairer = Repairer::new(engine.clone(), questions, calibrating.options(Some(images)));
+        let classes = judged.is_labelled().then_some(judged.classes.len());
+        let (questions, _) = self.questions(&model.graph, &model.file.path, Arc::new(judged))?;
+        Ok((repairer, Evaluator::new(engine.clone(), questions, classes)))
     }
 
     /// How large the inputs of the layers of a session's model are on the images of a folder.
@@ -325,12 +342,8 @@ impl ImageArguments {
         let graph = session.model().graph.clone();
         let folder = set.as_ref().map(FolderReport::of);
         let (calibrating_set, set) = match (calibrating, set) {
-            (Some(arguments @ CalibrationArguments { calibration: Some(path), .. }), set) => {
-                (Some(Self::calibration_set(path, arguments.most())?), set)
-            }
             (Some(arguments), Some(set)) => {
-                let (calibration, judged) =
-                    split(&set, arguments.calibration_images.map(|n| n as usize)).context("cannot use the images")?;
+                let (calibration, judged) = arguments.divide(set)?;
                 (Some(calibration), Some(judged))
             }
             (_, set) => (None, set),
@@ -364,12 +377,6 @@ impl ImageArguments {
 }
 
 impl ImageArguments {
-    /// The images of a folder that calibrate.
-    fn calibration_set(path: &Path, most: usize) -> anyhow::Result<ImageSet> {
-        let set = ImageSet::open(path, None).context("cannot use the images that calibrate")?;
-        Ok(spread(&set, most.min(set.images.len())))
-    }
-
     /// Calibrates on these images, or on noise.
     fn repairer(&self, session: &Session, calibrating: &CalibrationArguments, set: Option<ImageSet>) -> anyhow::Result<Repairer> {
         let graph = &session.model().graph;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context;
 use clap::{ArgGroup, Args};
@@ -9,13 +10,14 @@ use serde::Serialize;
 
 use super::images::PictureArguments;
 use super::pruning::Pruning;
+use super::repair::{RepairArguments, RepairReport};
 use super::terminal::{Terminal, open_device};
 use super::{DeviceArgument, print_json};
 use crate::atomic::Overwrite;
 use crate::engine::{Engine, Model};
 use crate::escaped::escaped;
 use crate::export::{Form, Format};
-use crate::prune::{Amount, Method};
+use crate::prune::{Amount, Method, Step};
 use crate::recipes::{RecipeError, RecipeFile};
 use crate::session::Session;
 use crate::watch::Watch;
@@ -23,6 +25,7 @@ use crate::watch::Watch;
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("written").args(["output", "save_recipe"]).multiple(true)),
+    mut_arg("repair", |a| a.requires("images")),
     mut_arg("method", |a| a.required_unless_present_any(["recipe", "pattern", "score"])),
     mut_arg("amount", |a| a.required_unless_present_any(["recipe", "pattern", "score"]))
 )]
@@ -36,6 +39,8 @@ pub(super) struct Prune {
     images: Option<PathBuf>,
     #[command(flatten)]
     pictures: PictureArguments,
+    #[command(flatten)]
+    repair: RepairArguments,
     /// Where to prune
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
@@ -82,6 +87,8 @@ struct PruneReport<'a> {
     left_out: Vec<LeftOutRow<'a>>,
     /// Names in the recipe, or in the file of scores, that the model does not have.
     missing: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<RepairReport>,
     saved: Option<SavedReport>,
 }
 
@@ -126,6 +133,8 @@ impl Prune {
             let file = RecipeFile::of(session.state(), &session.model().graph);
             file.write(path, overwrite).context("cannot save the recipe")?;
         }
+        let pruned = session.state().clone();
+        let repair = self.repaired(&mut session, &watch)?;
         let saved = match (&self.output, format) {
             (Some(path), Some(format)) => {
                 watch.progress(0.0, "Saving");
@@ -135,7 +144,7 @@ impl Prune {
         };
         watch.clear();
         let graph = &session.model().graph;
-        let state = session.state();
+        let state = &pruned;
         let scope = state.recipe.scope(graph);
         let share = |zeros: u64, elements: u64| if elements == 0 { 0.0 } else { zeros as f64 / elements as f64 };
         let scope_elements = scope.iter().map(|&id| graph.parameter(id).elements as u64).sum();
@@ -173,6 +182,7 @@ impl Prune {
                 .map(|(id, reason)| LeftOutRow { name: &graph.parameter(id).name, reason: reason.to_string() })
                 .collect(),
             missing,
+            repair,
             saved: saved.map(|s| SavedReport {
                 path: s.files[0].display().to_string(),
                 files: s.files.iter().map(|f| f.display().to_string()).collect(),
@@ -182,6 +192,19 @@ impl Prune {
             }),
         };
         if self.json { print_json(out, &report) } else { report.print(out, session.model()) }
+    }
+
+    /// Repairs the pruned model where that was asked for; one that gets worse stays as it was.
+    fn repaired(&self, session: &mut Session, watch: &Terminal) -> anyhow::Result<Option<RepairReport>> {
+        let (Some(images), Some(calibrating)) = (&self.images, self.repair.asked()) else { return Ok(None) };
+        let (mut repairer, mut judge) = self.pictures.clinic(session, images, calibrating)?;
+        let start = Instant::now();
+        let judged = repairer.judged(&mut judge, session.state(), watch).context("cannot repair the model")?;
+        let report = RepairReport::of(&judged, session.state(), start.elapsed().as_secs_f64());
+        if judged.is_better() {
+            session.go_to(judged.state, Step::Repair)?;
+        }
+        Ok(Some(report))
     }
 
     fn format(&self) -> anyhow::Result<Option<Format>> {
@@ -226,6 +249,10 @@ impl PruneReport<'_> {
         }
         if !self.emptied.is_empty() {
             writeln!(out, "Emptied: {}", escaped(&self.emptied.join(", ")))?;
+        }
+        if let Some(repair) = &self.repair {
+            repair.print_rows(out)?;
+            repair.print(out)?;
         }
         if let Some(saved) = &self.saved {
             writeln!(

@@ -16,8 +16,9 @@ use super::terminal::Terminal;
 use crate::atomic::Overwrite;
 use crate::escaped::escaped;
 use crate::export::Format;
+use crate::images::ImageSet;
 use crate::prune::{Repair, State};
-use crate::repair::{Judged, Options, RepairError, USUAL_CALIBRATION, USUAL_MEMORY};
+use crate::repair::{Judged, Options, RepairError, USUAL_CALIBRATION, split, spread};
 use crate::watch::Watch;
 
 /// Which images calibrate, and what they may take.
@@ -26,28 +27,43 @@ use crate::watch::Watch;
 pub(super) struct CalibrationArguments {
     /// Folder of images that calibrate, without labels; otherwise a third of --images does, and at most 256, and the others judge
     #[arg(long, value_name = "DIR")]
-    pub(super) calibration: Option<PathBuf>,
+    calibration: Option<PathBuf>,
     /// Fit the kept weights by least squares too: better where much is gone, and slower
     #[arg(long)]
     thorough: bool,
     /// So many images calibrate
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub(super) calibration_images: Option<u32>,
+    calibration_images: Option<u32>,
     /// What both networks' activations may take together: 500MB, 2GB
     #[arg(long, value_name = "SIZE", default_value = "1GB", value_parser = memory)]
     memory: usize,
 }
 
-impl Default for CalibrationArguments {
-    fn default() -> Self {
-        Self { calibration: None, thorough: false, calibration_images: None, memory: USUAL_MEMORY }
+/// Whether other commands repair, and how.
+#[derive(Debug, Args)]
+pub(super) struct RepairArguments {
+    /// Repair what is left on some of the images, and judge it on the others
+    #[arg(long)]
+    repair: bool,
+    #[command(flatten)]
+    calibration: CalibrationArguments,
+}
+
+impl RepairArguments {
+    /// How, where they do.
+    pub(super) fn asked(&self) -> Option<&CalibrationArguments> {
+        self.repair.then_some(&self.calibration)
     }
 }
 
 impl CalibrationArguments {
-    /// So many images of a folder of its own.
-    pub(super) fn most(&self) -> usize {
-        self.calibration_images.map_or(USUAL_CALIBRATION, |n| n as usize)
+    /// The images that calibrate, and those that judge.
+    pub(super) fn divide(&self, set: ImageSet) -> anyhow::Result<(ImageSet, ImageSet)> {
+        let number = self.calibration_images.map(|n| n as usize);
+        let Some(path) = &self.calibration else { return split(&set, number).context("cannot use the images") };
+        let calibration = ImageSet::open(path, None).context("cannot use the images that calibrate")?;
+        let number = number.unwrap_or(USUAL_CALIBRATION).min(calibration.images.len());
+        Ok((spread(&calibration, number), set))
     }
 
     /// How to repair, on the images there.
@@ -101,8 +117,8 @@ pub(super) struct RepairCommand {
 /// What a repair did, as JSON.
 #[derive(Serialize)]
 pub(super) struct RepairReport {
-    pub(super) before: Row,
-    pub(super) after: Row,
+    before: Row,
+    after: Row,
     layers: Vec<LayerRow>,
     /// What was left as it was.
     left: Vec<LeftRow>,
@@ -120,7 +136,16 @@ struct LayerRow {
     name: String,
     error_before: Option<f64>,
     error_after: Option<f64>,
-    lambda: Option<f64>,
+    /// `null` where nothing was fitted, “inf” where the weights stay.
+    lambda: Option<Lambda>,
+}
+
+/// JSON has no infinity.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Lambda {
+    Finite(f64),
+    Infinite(&'static str),
 }
 
 #[derive(Serialize)]
@@ -138,7 +163,7 @@ impl RepairReport {
             name: layer.name.clone(),
             error_before: layer.error_before,
             error_after: layer.error_after,
-            lambda: layer.lambda,
+            lambda: layer.lambda.map(|lambda| if lambda.is_finite() { Lambda::Finite(lambda) } else { Lambda::Infinite("inf") }),
         };
         Self {
             before: Row::of(recipe.method.name(), Some(recipe.amount), before),
@@ -156,6 +181,11 @@ impl RepairReport {
     /// The network as pruned, and as repaired.
     pub(super) fn rows(self) -> [Row; 2] {
         [self.before, self.after.repaired(self.applied)]
+    }
+
+    /// Both as a table.
+    pub(super) fn print_rows(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        print(out, &[self.before.titled("before"), self.after.titled("after")])
     }
 
     /// Lines for a person.
@@ -219,7 +249,7 @@ impl RepairCommand {
         for line in shown.lines() {
             writeln!(out, "{line}")?;
         }
-        print(out, &[report.before.titled("before"), report.after.titled("after")])?;
+        report.print_rows(out)?;
         report.print(out)
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::amounts::Amounts;
 use super::images::ImageArguments;
 use super::pruning::{ChoiceArguments, ScopeArguments};
-use super::repair::{CalibrationArguments, repaired};
+use super::repair::{RepairArguments, repaired};
 use super::rows::{OutputArguments, Report, Row};
 use super::terminal::Terminal;
 use crate::prune::{Method, Recipe, Step};
@@ -31,11 +31,8 @@ pub(super) struct Sweep {
     scope: ScopeArguments,
     #[command(flatten)]
     choice: ChoiceArguments,
-    /// Repair every pruned model on some of the images, and measure it again on the others
-    #[arg(long)]
-    repair: bool,
     #[command(flatten)]
-    calibration: CalibrationArguments,
+    repair: RepairArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -58,7 +55,7 @@ impl Sweep {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         self.output.check()?;
         let watch = Terminal::new();
-        let mut measured = self.images.open_with(self.repair.then_some(&self.calibration), &watch, |session, norms| {
+        let mut measured = self.images.open_with(self.repair.asked(), &watch, |session, norms| {
             self.choice.apply(session, norms).context("cannot prune the model")?;
             let mut recipe = session.state().recipe.clone();
             self.scope.apply(&session.model().graph, &mut recipe).context("cannot prune the model")?;

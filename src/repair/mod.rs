@@ -23,7 +23,7 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::engine::{Engine, EngineError};
-use crate::evaluate::{Criterion, EvaluateError, Evaluator, Questions};
+use crate::evaluate::{EvaluateError, Evaluator, Questions};
 use crate::graph::{Graph, ParameterId};
 use crate::measure::Effect;
 use crate::network::{Network, NetworkError, windows};
@@ -33,7 +33,7 @@ use crate::watch::{Part, Watch};
 use moments::Moments;
 use sites::{Fit, Fix, Read, Site, Sites};
 pub use split::{NotEnough, USUAL_CALIBRATION, split, spread};
-use squares::{Reading, Sums};
+use squares::{About, Reading, Sums};
 use walk::{Pair, Walk};
 
 /// What a walk through both networks may hold at once, in bytes, where nobody says otherwise: 1 GB.
@@ -108,8 +108,12 @@ impl Judged {
     /// Whether it answers at least as much like the dense network as before. Otherwise the repair should not be kept.
     #[must_use]
     pub fn is_better(&self) -> bool {
-        let criterion = if self.before.agreement.is_some() { Criterion::Agreement } else { Criterion::Cosine };
-        let of = |effect: &Effect| criterion.of(effect).filter(|figure| !figure.is_nan());
+        // The first that there is: agreement, or how far its outputs are off.
+        let of = |effect: &Effect| {
+            let errors = &effect.relative_errors;
+            let error = (!errors.is_empty()).then(|| errors.iter().map(|(_, error)| error).sum::<f64>() / errors.len() as f64);
+            effect.agreement.or(error.map(|error| -error)).filter(|figure| !figure.is_nan())
+        };
         match (of(&self.before), of(&self.after)) {
             (Some(before), Some(after)) => after >= before,
             // Answers that cannot be compared are none.
@@ -215,7 +219,7 @@ enum At<'a> {
 impl At<'_> {
     fn start(&self) -> usize {
         match self {
-            Self::Fit(fit) => fit.node,
+            Self::Fit(fit) => fit.start,
             Self::Site(site) => site.start,
         }
     }
@@ -306,7 +310,7 @@ impl<'a> Work<'a> {
         let pair = Pair { dense: Read { before: fit.node + 1, value: fit.output }, pruned: Read { before: fit.node, value: fit.input } };
         let engine = self.engine;
         let node = &engine.model().graph.nodes[fit.node];
-        self.walk.measure((fit.node, next), &[pair], watch, &mut |y, x, images| {
+        self.walk.measure((fit.start, next), &[pair], watch, &mut |y, x, images| {
             let reading = match &fit.kernel {
                 None => Some(Reading::Rows),
                 Some(kernel) => x.shape.get(2..).and_then(|spatial| windows(node, kernel, spatial)).map(Reading::Windows),
@@ -318,7 +322,9 @@ impl<'a> Work<'a> {
         if watch.is_cancelled() {
             return Err(EngineError::Cancelled.into());
         }
-        let Some(fitted) = sums.fit(&held.values, &held.zeroed) else { return Ok(()) };
+        let bias = fit.bias.map(|id| self.held(id)).transpose()?.flatten().map(|held| held.values);
+        let about = if fit.is_about_means { About::Means } else { About::Bias(bias) };
+        let Some(fitted) = sums.fit(&held.values, &held.zeroed, &about) else { return Ok(()) };
         let (error_before, error_after) = fitted.errors;
         if let Some(weights) = fitted.weights {
             held.values = weights;

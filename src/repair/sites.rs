@@ -99,12 +99,18 @@ pub(super) struct Fit {
     /// The module.
     pub(super) name: String,
     pub(super) node: usize,
+    /// The first node that reads the weight.
+    pub(super) start: usize,
     pub(super) weight: ParameterId,
+    /// What is added to its output in the same node.
+    pub(super) bias: Option<ParameterId>,
     pub(super) input: ValueId,
     pub(super) output: ValueId,
     pub(super) shape: Shape,
     /// Sizes of the windows of a convolution.
     pub(super) kernel: Option<Vec<usize>>,
+    /// Whether what comes next sees to the means of its output.
+    pub(super) is_about_means: bool,
 }
 
 /// All of them in the order in which they are come to, and the layers that are none, with the reason.
@@ -120,7 +126,7 @@ impl Sites {
         let finder = Finder::new(graph, file);
         let mut sites = Self::default();
         let mut refused: Vec<(ParameterId, String)> = Vec::new();
-        let layers = graph.layers();
+        let layers = finder.layers();
         let last = layers.last().filter(|layer| matches!(graph.owner(layer.weight).role, Role::Head | Role::Linear)).map(|l| l.weight);
         for (n, node) in graph.nodes.iter().enumerate() {
             sites.add(finder.norm(n, node));
@@ -144,6 +150,11 @@ impl Sites {
             }
         }
         sites.list.sort_by_key(|site| site.start);
+        // A fit about the means leaves them to what comes next.
+        for fit in &mut sites.fits {
+            let is_row = |site: &Site| matches!(&site.fix, Fix::Rows(rows) if rows.weight == fit.weight);
+            fit.is_about_means = finder.is_normalised(fit.output) || sites.list.iter().any(is_row);
+        }
         // What was pruned and is in none of them is told.
         for (i, parameter) in graph.parameters.iter().enumerate() {
             let id = ParameterId(i);
@@ -170,6 +181,17 @@ impl Sites {
     }
 }
 
+/// A layer of a network, and how its weight comes to it.
+#[derive(Debug, Clone, Copy)]
+struct Reached {
+    node: usize,
+    weight: ParameterId,
+    input: ValueId,
+    /// The first node that reads the weight: the layer itself, or one that turns it round for it alone.
+    first: usize,
+    is_turned: bool,
+}
+
 struct Finder<'a> {
     graph: &'a Graph,
     parameters: HashMap<TensorId, ParameterId>,
@@ -177,6 +199,8 @@ struct Finder<'a> {
     readers: HashMap<ValueId, Vec<usize>>,
     /// Nodes that read a tensor, and whether all of them stand in the main graph.
     users: HashMap<TensorId, (Vec<usize>, bool)>,
+    /// Who writes a value.
+    writers: HashMap<ValueId, usize>,
     file: &'a OnnxFile,
 }
 
@@ -202,7 +226,9 @@ impl<'a> Finder<'a> {
             readers.entry(*value).or_default().push(usize::MAX);
         }
         let parameters = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
-        Self { graph, parameters, readers, users, file }
+        let written = |(n, node): (usize, &Node)| node.outputs.iter().flatten().map(|&value| (value, n)).collect::<Vec<_>>();
+        let writers = graph.nodes.iter().enumerate().flat_map(written).collect();
+        Self { graph, parameters, readers, users, writers, file }
     }
 
     fn tensor(&self, node: &Node, input: usize) -> Option<TensorId> {
@@ -212,6 +238,46 @@ impl<'a> Finder<'a> {
     /// The parameter that a node reads there as it is.
     fn parameter(&self, node: &Node, input: usize) -> Option<ParameterId> {
         self.parameters.get(&self.tensor(node, input)?).copied()
+    }
+
+    /// Layers of the main graph in its order, those too whose weight is turned round on its way to them.
+    fn layers(&self) -> Vec<Reached> {
+        let plain =
+            |layer: Layer| Reached { node: layer.node, weight: layer.weight, input: layer.input, first: layer.node, is_turned: false };
+        let mut layers: Vec<Reached> = self.graph.layers().into_iter().map(plain).collect();
+        for (node, held) in self.graph.nodes.iter().enumerate() {
+            if held.is("MatMul") || held.is("Gemm") {
+                layers.extend(self.turned(node, held).filter(|found| !layers.iter().any(|known| known.node == found.node)));
+            }
+        }
+        layers.sort_by_key(|layer| layer.node);
+        layers
+    }
+
+    /// A product with a matrix that other nodes hand on, or turn round, for it alone.
+    fn turned(&self, node: usize, held: &Node) -> Option<Reached> {
+        let (mut value, mut first, mut is_turned) = (held.input(1)?, node, false);
+        while self.graph.constants.get(value.0).copied().flatten().is_none() {
+            self.reader(value)?;
+            let writer = *self.writers.get(&value)?;
+            let by = &self.graph.nodes[writer];
+            is_turned ^= match by.op.as_str() {
+                "Transpose" if by.is_standard() && matches!(by.attributes.ints("perm"), None | Some([1, 0])) => true,
+                "Identity" if by.is_standard() => false,
+                _ => return None,
+            };
+            first = first.min(writer);
+            value = by.input(0)?;
+        }
+        let tensor = self.graph.constants.get(value.0).copied().flatten()?;
+        let weight = *self.parameters.get(&tensor)?;
+        let is_alone = self.users(tensor)?.len() == 1 && self.graph.parameter(weight).shape.len() == 2;
+        is_alone.then_some(Reached { node, weight, input: held.input(0)?, first, is_turned })
+    }
+
+    /// Whether a normalisation takes a value, and nobody else.
+    fn is_normalised(&self, value: ValueId) -> bool {
+        self.reader(value).is_some_and(|(next, after)| after.input(0) == Some(value) && self.norm(next, after).is_some())
     }
 
     /// The one node that reads a value.
@@ -296,9 +362,10 @@ impl<'a> Finder<'a> {
     }
 
     /// A layer whose weights can be fitted: one that is used once.
-    fn fit(&self, layer: &Layer) -> Option<Fit> {
+    fn fit(&self, layer: &Reached) -> Option<Fit> {
         let (node, parameter) = (&self.graph.nodes[layer.node], self.graph.parameter(layer.weight));
-        if !self.is_changeable(layer.weight) || self.users(parameter.tensor)?.len() != 1 || self.tensor(node, 1) != Some(parameter.tensor) {
+        let is_left = self.tensor(node, 0) == Some(parameter.tensor);
+        if !self.is_changeable(layer.weight) || self.users(parameter.tensor)?.len() != 1 || is_left {
             return None;
         }
         let (shape, kernel) = match (node.op.as_str(), &parameter.shape[..]) {
@@ -313,10 +380,11 @@ impl<'a> Finder<'a> {
             ("Gemm" | "MatMul", &[first, second]) if node.is_standard() => {
                 let is_set = |name| node.op == "Gemm" && node.attributes.int(name).unwrap_or(0) != 0;
                 let is_scaled = node.op == "Gemm" && node.attributes.float("alpha").unwrap_or(1.0) != 1.0;
+                let is_scaled = is_scaled || (node.op == "Gemm" && node.attributes.float("beta").unwrap_or(1.0) != 1.0);
                 if is_set("transA") || is_scaled {
                     return None;
                 }
-                let is_turned = is_set("transB");
+                let is_turned = is_set("transB") != layer.is_turned;
                 let (inputs, outputs) = if is_turned { (second, first) } else { (first, second) };
                 (Shape { groups: 1, inputs, outputs, order: if is_turned { Order::First } else { Order::Last } }, None)
             }
@@ -324,11 +392,12 @@ impl<'a> Finder<'a> {
         };
         let name = self.graph.owner(layer.weight).name.clone();
         let (weight, input, output) = (layer.weight, layer.input, node.output(0)?);
-        Some(Fit { name, node: layer.node, weight, input, output, shape, kernel })
+        let bias = self.parameter(node, 2).filter(|_| node.op != "MatMul");
+        Some(Fit { name, node: layer.node, start: layer.first, weight, bias, input, output, shape, kernel, is_about_means: false })
     }
 
     /// A layer with a bias; nothing where what follows it is repaired instead.
-    fn layer(&self, layer: &Layer, is_last: bool) -> Result<Option<Site>, String> {
+    fn layer(&self, layer: &Reached, is_last: bool) -> Result<Option<Site>, String> {
         let (n, node) = (layer.node, &self.graph.nodes[layer.node]);
         let parameter = self.graph.parameter(layer.weight);
         let refuse = |reason: &str| Err(reason.to_owned());
@@ -343,7 +412,7 @@ impl<'a> Finder<'a> {
                 (Order::Second(groups), Channels::Second)
             }
             "Gemm" | "MatMul" if node.is_standard() && !is_left && parameter.shape.len() == 2 => {
-                let is_turned = node.op == "Gemm" && node.attributes.int("transB").unwrap_or(0) != 0;
+                let is_turned = (node.op == "Gemm" && node.attributes.int("transB").unwrap_or(0) != 0) != layer.is_turned;
                 (if is_turned { Order::First } else { Order::Last }, Channels::Last)
             }
             "Gemm" | "MatMul" if is_left => return refuse("it multiplies from the left"),
@@ -368,10 +437,7 @@ impl<'a> Finder<'a> {
             _ => (self.parameter(node, 2), n, output),
         };
         let Some(bias) = bias else {
-            if let Some((next, after)) = follower
-                && after.input(0) == Some(output)
-                && self.norm(next, after).is_some()
-            {
+            if self.is_normalised(output) {
                 return Ok(None);
             }
             return refuse("it has no bias, and no normalisation follows it");
@@ -396,15 +462,18 @@ impl<'a> Finder<'a> {
             return refuse("a graph that a node holds uses it too");
         };
         let is_alike = |&user: &usize| {
+            if user == layer.first {
+                return true;
+            }
             let other = &self.graph.nodes[user];
             other.op == node.op && self.tensor(other, 1) == Some(parameter.tensor)
         };
-        if !uses.iter().all(is_alike) || uses.len() != biases.len() || (node.op != "MatMul" && uses != biases) {
+        if !uses.iter().all(is_alike) || uses.len() != biases.len() || (node.op != "MatMul" && layer.first == n && uses != biases) {
             return refuse("its weight or its bias is used elsewhere too");
         }
         Ok(Some(Site {
             name: self.graph.owner(layer.weight).name.clone(),
-            start: n.min(biases.iter().copied().min().unwrap_or(n)),
+            start: layer.first.min(biases.iter().copied().min().unwrap_or(n)),
             reads: vec![Read { before: end + 1, value }],
             channels,
             fix: Fix::Rows(Rows { weight: layer.weight, bias, order, beta, is_last }),

@@ -1,7 +1,7 @@
 //! Least squares: the kept weights of a layer that, on what the pruned network gives it, come closest to the dense network's output.
 //!
 //! Per row ‖Y − w·X‖² + λ · s · ‖w − w₀‖² is smallest, over the elements that are not pruned, where w₀ are the weights as they are and s is
-//! the mean square of an input about its mean. Inputs and outputs are taken about their means: the bias is left to what follows. λ is
+//! the mean square of an input. Inputs and outputs are taken about their means where what follows sees to those, else as they are. λ is
 //! chosen per layer by the error on a quarter of the images that was held back.
 
 use faer::linalg::matmul::matmul;
@@ -60,6 +60,15 @@ impl Shape {
             _ => (group * self.outputs + output) * self.inputs + input,
         }
     }
+}
+
+/// What inputs and outputs are taken about.
+#[derive(Debug, Clone)]
+pub(super) enum About {
+    /// Their means, which are left to what follows.
+    Means,
+    /// Nothing, but for a bias that stays as it is.
+    Bias(Option<Vec<f64>>),
 }
 
 /// Sums over places of one group of inputs and outputs; lower triangles.
@@ -138,7 +147,27 @@ impl Gram {
         }
     }
 
-    /// About the means.
+    /// About something: whole, not only the lower triangle.
+    fn about(mut self, about: &About, group: usize) -> Self {
+        let outputs = self.outputs.len();
+        let bias = match about {
+            About::Means => return self.centred(),
+            About::Bias(bias) => bias.as_ref().and_then(|bias| bias.get(group * outputs..(group + 1) * outputs)),
+        };
+        for j in 0..self.inputs.ncols() {
+            for i in j..self.inputs.nrows() {
+                self.inputs[(j, i)] = self.inputs[(i, j)];
+            }
+        }
+        for (o, &b) in bias.into_iter().flatten().enumerate() {
+            for (across, x) in self.across.col_as_slice_mut(o).iter_mut().zip(&self.input_sums) {
+                *across -= x * b;
+            }
+            self.outputs[o] = (self.outputs[o] - 2.0 * b * self.output_sums[o] + b * b * self.count).max(0.0);
+        }
+        self
+    }
+
     fn centred(mut self) -> Self {
         let n = self.count.max(1.0);
         let (x, y) = (self.input_sums.clone(), self.output_sums.clone());
@@ -163,7 +192,7 @@ impl Gram {
             && (0..self.across.ncols()).all(|j| self.across.col(j).iter().all(|x| x.is_finite()))
     }
 
-    /// Mean square of an input about its mean, over all places.
+    /// Sum of squares of an input over all places, the mean of all inputs.
     fn scale(&self) -> f64 {
         let n = self.inputs.nrows().max(1);
         (0..self.inputs.nrows()).map(|i| self.inputs[(i, i)]).sum::<f64>() / n as f64
@@ -217,7 +246,7 @@ pub(super) struct Fitted {
     /// All elements of the weight; `None` where nothing was better than they are.
     pub(super) weights: Option<Vec<f64>>,
     pub(super) lambda: f64,
-    /// Relative errors about the means, before and after.
+    /// Relative errors before and after.
     pub(super) errors: (Option<f64>, Option<f64>),
 }
 
@@ -305,13 +334,16 @@ impl Sums {
 
     /// The best weights; `weights` are those that are there, `zeroed` those that stay zero. Nothing where the sums are not finite or nobody
     /// was seen.
-    pub(super) fn fit(self, weights: &[f64], zeroed: &Mask) -> Option<Fitted> {
+    pub(super) fn fit(self, weights: &[f64], zeroed: &Mask, about: &About) -> Option<Fitted> {
         let Self { shape, groups, .. } = self;
         if groups.iter().any(|[fit, held]| fit.count == 0.0 || held.count == 0.0) {
             return None;
         }
-        let groups: Vec<[Gram; 3]> =
-            groups.into_par_iter().map(|[fit, held]| [fit.joined(&held).centred(), fit.centred(), held.centred()]).collect();
+        let groups: Vec<[Gram; 3]> = groups
+            .into_par_iter()
+            .enumerate()
+            .map(|(group, [fit, held])| [fit.joined(&held), fit, held].map(|gram| gram.about(about, group)))
+            .collect();
         if !groups.iter().flatten().all(Gram::is_finite) {
             return None;
         }

@@ -1,17 +1,25 @@
 //! Repair, beside what PyTorch makes of the same networks and images.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use secateur::arrays;
+use secateur::atomic::Overwrite;
 use secateur::device::{ComputeDevice, DeviceChoice};
-use secateur::engine::Engine;
-use secateur::evaluate::{Evaluator, Questions};
+use secateur::engine::{Engine, EngineError};
+use secateur::evaluate::{EvaluateError, Evaluator, Questions};
+use secateur::export::{Form, Format};
+use secateur::graph::ParameterId;
 use secateur::images::{ImageSet, Preprocess};
 use secateur::measure::Effect;
-use secateur::prune::{Amount, Method, Recipe, State};
-use secateur::repair::{Options, Repairer};
-use secateur::watch::Unwatched;
+use secateur::prune::{Amount, Method, Recipe, State, Step};
+use secateur::repair::{Options, RepairError, Repairer, split};
+use secateur::session::Session;
+use secateur::watch::{Unwatched, Watch};
 use serde_json::Value;
 
 const KEPT: &str = "assets/mobilenetv4_digits.onnx";
@@ -86,4 +94,184 @@ fn agree(what: &str, wanted: &Value, found: &Effect) {
     } else {
         assert!(images < 10.5, "{what}: {found:?}, and {wanted}");
     }
+}
+
+/// A network of a few layers, repaired on all of its images: every tensor that changed, by name.
+fn small(name: &str, options: Options) -> HashMap<String, Vec<f32>> {
+    let engine = Arc::new(Engine::open(Path::new(&format!("tests/repair/{name}.onnx")), &Unwatched).unwrap());
+    let opened = engine.opened();
+    let state = opened.with(Recipe { method: Method::LayerWise, amount: Amount::Fraction(0.5), biases: false, ..opened.recipe.clone() });
+    let (model, graph) = (engine.model(), &engine.model().graph);
+    let set = ImageSet::open(Path::new("tests/repair/images.npy"), None).unwrap();
+    let (preprocess, _) = Preprocess::for_model(graph, &model.file.path);
+    let questions = Questions::images(graph, Arc::new(set), preprocess, None, 10).unwrap();
+    let (state, repair) = Repairer::new(engine.clone(), questions, options).repair(&state, &Unwatched).unwrap();
+    assert!(repair.left.is_empty() && repair.calibration_images == 24, "{name}: {:?}", repair.left);
+    let parameters = (0..graph.parameters.len()).filter(|&i| state.weights[i].replaced().is_some()).map(ParameterId);
+    let parameters = parameters.map(|id| (graph.parameter(id).name.clone(), engine.values(&state, id).unwrap().unwrap()));
+    let statistics = state.statistics.iter().map(|(&id, values)| (model.file.tensor(id).name.clone(), (**values).clone()));
+    parameters.chain(statistics).map(|(name, values)| (name, values.into_f32())).collect()
+}
+
+#[test]
+fn every_kind_of_layer_becomes_what_float64_says() {
+    let expected = arrays::read(Path::new("tests/repair/repaired.npz")).unwrap();
+    let mut seen = 0;
+    for name in ["dense", "grouped", "depthwise", "transposed", "shared", "normalised", "gemm", "matmul"] {
+        let found = small(name, Options::default());
+        for (tensor, wanted) in expected.iter().filter_map(|(key, array)| Some((key.strip_prefix(&format!("{name}/"))?, array))) {
+            // What is pruned and not repaired is no other tensor.
+            let Some(found) = found.get(tensor) else {
+                assert!(name == "normalised" && tensor.ends_with(".weight"), "{name}: {tensor} was not repaired");
+                continue;
+            };
+            for (i, (found, wanted)) in found.iter().zip(wanted.as_f32().unwrap()).enumerate() {
+                assert!((found - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{name}: {tensor}[{i}] is {found}, and {wanted} in float64");
+                assert!(*wanted != 0.0 || found.to_bits() == 0, "{name}: {tensor}[{i}]");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen >= 30, "{seen} tensors");
+}
+
+#[test]
+fn fitting_comes_closer_than_statistics_alone() {
+    let mut clinic = Clinic::new(KEPT, Options { is_thorough: true, ..Options::default() });
+    let state = clinic.pruned(Method::Lamp, 0.95);
+    let judged = clinic.repairer.judged(&mut clinic.judge, &state, &Unwatched).unwrap();
+    // Statistics alone give 20 %.
+    assert!(judged.is_better() && judged.after.top1.unwrap() > 0.9, "{:?}", judged.after);
+    let fitted: Vec<_> = judged.repair.layers.iter().filter(|layer| layer.lambda.is_some_and(f64::is_finite)).collect();
+    assert!(fitted.len() > 40, "{} layers", fitted.len());
+    assert!(fitted.iter().all(|layer| layer.error_after <= layer.error_before), "{fitted:?}");
+}
+
+#[test]
+fn a_repair_is_the_same_whatever_the_threads_and_the_memory() {
+    for is_thorough in [false, true] {
+        let with = |threads: usize, memory: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut clinic = Clinic::new(FOLDED, Options { is_thorough, memory, ..Options::default() });
+                let state = clinic.pruned(Method::Lamp, 0.8);
+                let (state, _) = clinic.repairer.repair(&state, &Unwatched).unwrap();
+                state.weights
+            })
+        };
+        let wanted = with(1, usize::MAX);
+        assert!(with(2, usize::MAX) == wanted, "threads");
+        assert!(with(2, 6_000_000) == wanted, "memory");
+    }
+}
+
+#[test]
+fn zeros_stay_undo_gives_everything_back_and_what_is_repaired_goes_on() {
+    for model in [KEPT, FOLDED] {
+        let mut clinic = Clinic::new(model, Options::default());
+        let mut session = Session::new(Engine::open(Path::new(model), &Unwatched).unwrap());
+        let state = clinic.pruned(Method::Global, 0.6);
+        let opened = session.state().clone();
+        let (repaired, repair) = clinic.repairer.repair(&state, &Unwatched).unwrap();
+        assert_eq!(repaired.earlier.last().unwrap().repair, Some(repair));
+        let engine = clinic.engine.clone();
+        for (id, masks) in engine.host_masks(&state).unwrap() {
+            let (values, zeroed) = (engine.values(&repaired, id).unwrap().unwrap(), engine.fixed(&repaired, id).unwrap().unwrap().1);
+            assert_eq!(zeroed, masks.zeroed());
+            let mut zeros = values.clone();
+            zeroed.apply(&mut zeros);
+            assert!(repaired.weights[id.0].replaced().is_none() || values.is_same(&zeros), "{model}: pruned elements are +0.0");
+        }
+        // A file that answers the same, and opened again is what was saved.
+        let folder = tempfile::tempdir().unwrap();
+        session.go_to(repaired.clone(), Step::Repair).unwrap();
+        assert!(session.is_unsaved());
+        let [onnx, tensors] = ["repaired.onnx", "repaired.safetensors"].map(|name| folder.path().join(name));
+        session.save(&onnx, Format::Onnx, Overwrite::Refuse).unwrap();
+        session.save(&tensors, Format::Safetensors(Form::Fixed), Overwrite::Refuse).unwrap();
+        assert!(!session.is_unsaved());
+        let again = Engine::open(&onnx, &Unwatched).unwrap();
+        let bytes = std::fs::read(&tensors).unwrap();
+        let named = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        for id in (0..repaired.weights.len()).map(ParameterId) {
+            let (_, _, wanted) =
+                engine.pruned_weights(&repaired).unwrap().into_iter().find(|(found, ..)| *found == id).unwrap_or_else(|| {
+                    let values = engine.values(&repaired, id).unwrap().unwrap();
+                    (id, engine.fixed(&repaired, id).unwrap().unwrap().1, values)
+                });
+            assert!(again.values(&again.opened(), id).unwrap().unwrap().is_same(&wanted), "{model}");
+            let saved = named.tensor(&engine.model().graph.torch_name(id)).unwrap();
+            assert!(saved.data() == wanted.to_bytes(engine.model().graph.parameter(id).dtype), "{model}");
+        }
+        for (&id, values) in repaired.statistics.iter() {
+            assert!(again.model().file.floats(id).unwrap().unwrap().is_same(values), "{model}");
+        }
+        let x = clinic.judge.batches(&Unwatched).unwrap()[0].inputs.clone();
+        let (here, there) = (engine.forward(&repaired, &x).unwrap(), again.forward(&again.opened(), &x).unwrap());
+        let pairs = here[0].1.as_f32().unwrap().iter().zip(there[0].1.as_f32().unwrap());
+        assert!(pairs.clone().all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + b.abs())), "{model}");
+        // Undone to the first byte.
+        session.undo().unwrap();
+        assert_eq!(session.state(), &opened);
+        session.save(&folder.path().join("undone.onnx"), Format::Onnx, Overwrite::Refuse).unwrap();
+        if model == KEPT {
+            assert!(std::fs::read(folder.path().join("undone.onnx")).unwrap() == std::fs::read(model).unwrap());
+        }
+        // Pruned further, and repaired again.
+        let more = repaired.with(Recipe { method: Method::Global, amount: Amount::Fraction(0.75), ..state.recipe.clone() });
+        let zeros = |state: &State| engine.pruned_weights(state).unwrap().iter().map(|(_, zeroed, _)| zeroed.pruned()).sum::<u64>();
+        let scope: u64 =
+            state.recipe.scope(&engine.model().graph).iter().map(|&id| engine.model().graph.parameter(id).elements as u64).sum();
+        assert_eq!(zeros(&more), (0.75 * scope as f64).round_ties_even() as u64);
+        let judged = clinic.repairer.judged(&mut clinic.judge, &more, &Unwatched).unwrap();
+        assert!(judged.is_better() && zeros(&judged.state) == zeros(&more), "{:?}", judged.after);
+    }
+}
+
+#[test]
+fn nothing_pruned_is_nothing_to_repair() {
+    let mut clinic = Clinic::new(KEPT, Options::default());
+    let opened = clinic.engine.opened();
+    assert!(matches!(clinic.repairer.repair(&opened, &Unwatched), Err(RepairError::Unpruned)));
+}
+
+/// Cancels at the first report of a layer.
+struct Impatient {
+    seen: AtomicUsize,
+}
+
+impl Watch for Impatient {
+    fn progress(&self, _: f32, what: &str) {
+        if what.starts_with("Repairing") {
+            self.seen.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) > 3
+    }
+}
+
+#[test]
+fn a_repair_stops_when_asked() {
+    let mut clinic = Clinic::new(FOLDED, Options { is_thorough: true, ..Options::default() });
+    let state = clinic.pruned(Method::Lamp, 0.8);
+    let start = Instant::now();
+    let watch = Impatient { seen: AtomicUsize::new(0) };
+    let stopped = clinic.repairer.repair(&state, &watch);
+    assert!(matches!(stopped, Err(RepairError::Evaluate(EvaluateError::Engine(EngineError::Cancelled)))));
+    assert!(watch.seen.load(Ordering::Relaxed) < 6 && start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_third_calibrates_and_the_others_judge() {
+    let set = ImageSet::open(Path::new(DIGITS), None).unwrap();
+    let (calibration, judged) = split(&set, None).unwrap();
+    assert_eq!((calibration.images.len(), judged.images.len()), (120, 240));
+    assert!(calibration.images.iter().all(|image| judged.images.iter().all(|other| other.name != image.name)));
+    let mut classes = [0; 10];
+    calibration.images.iter().for_each(|image| classes[image.class.unwrap()] += 1);
+    assert!(classes.iter().all(|n| (11..=13).contains(n)), "{classes:?}");
+    assert!(split(&set, Some(360)).is_err() && split(&set.of(&[0]), None).is_err());
+    assert_eq!(split(&set, Some(10)).unwrap().0.images.len(), 10);
 }

@@ -140,14 +140,10 @@ impl Sites {
                 Err(reason) => refused.push((layer.weight, reason)),
             }
         }
-        // Estimated anew, batch normalisation gives its own scale to what follows, which the dense network's need not be: layers without it are
-        // then left as they are.
+        // Estimated anew, batch normalisation gives its own scale to what follows, which need not be the dense network's. A layer that is
+        // scaled too takes that back; the last one, which is only shifted, would be off.
         if sites.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_))) {
-            for site in sites.list.extract_if(.., |site| matches!(site.fix, Fix::Rows(_))) {
-                if let Fix::Rows(Rows { weight, is_last: false, .. }) = site.fix {
-                    refused.push((weight, "no batch normalisation follows it".to_owned()));
-                }
-            }
+            sites.list.retain(|site| !matches!(site.fix, Fix::Rows(Rows { is_last: true, .. })));
         }
         sites.list.sort_by_key(|site| site.start);
         // A fit about the means leaves them to what comes next.

@@ -444,3 +444,69 @@ impl Offsets {
         Some(at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::arrays;
+
+    fn matrix(array: &Array) -> Mat<f64> {
+        let values = array.as_f32().unwrap();
+        Mat::from_fn(array.shape[0], array.shape[1], |i, j| f64::from(values[i * array.shape[1] + j]))
+    }
+
+    #[test]
+    fn rows_are_those_that_numpy_solves_for() {
+        let fit: HashMap<String, Array> = arrays::read(Path::new("tests/repair/fit.npz")).unwrap().into_iter().collect();
+        let (x, y) = (matrix(&fit["x"]), matrix(&fit["y"]));
+        let mut gram = Gram::new(12, 3);
+        // In parts, as images come.
+        gram.add(x.subrows(0, 70), y.subrows(0, 70));
+        gram.add(x.subrows(70, 130), y.subrows(70, 130));
+        let gram = gram.about(&About::Means, 0);
+        let keep = fit["keep"].as_i64().unwrap();
+        for lambda in [0.01, 1.0] {
+            let wanted = matrix(&fit[&format!("rows_{lambda:?}")]);
+            for output in 0..3 {
+                let weights: Vec<f64> = matrix(&fit["w"]).row(output).iter().copied().collect();
+                let kept: Vec<usize> = (0..12).filter(|&k| keep[output * 12 + k] == 1).collect();
+                let found = gram.solve(output, &weights, &kept, lambda);
+                assert_eq!(found.is_none(), output == 2, "a row without elements is left");
+                for (k, found) in found.unwrap_or(weights).into_iter().enumerate() {
+                    assert!((found - wanted[(output, k)]).abs() < 1e-6, "{lambda} {output} {k}: {found}, and {}", wanted[(output, k)]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_solved_is_left() {
+        let mut gram = Gram::new(2, 1);
+        let zeros = Mat::zeros(5, 2);
+        gram.add(zeros.as_ref(), Mat::from_fn(5, 1, |i, _| i as f64).as_ref());
+        assert_eq!(gram.clone().about(&About::Means, 0).solve(0, &[1.0, 2.0], &[0, 1], 0.1), None, "dead inputs");
+        // Two inputs that are one.
+        let mut gram = Gram::new(2, 1);
+        gram.add(Mat::from_fn(5, 2, |i, _| i as f64).as_ref(), Mat::from_fn(5, 1, |i, _| 2.0 * i as f64).as_ref());
+        let found = gram.clone().about(&About::Means, 0).solve(0, &[1.0, 0.0], &[0, 1], 1e-3).unwrap();
+        assert!((found[0] + found[1] - 2.0).abs() < 1e-2 && found.iter().all(|w| w.is_finite()), "{found:?}");
+        gram.add(Mat::full(1, 2, f64::NAN).as_ref(), Mat::zeros(1, 1).as_ref());
+        assert!(!gram.is_finite());
+    }
+
+    #[test]
+    fn windows_find_the_elements_under_them() {
+        // One axis of 5, a kernel of 3 in steps of 2, one element of padding on either side.
+        let window = Window { kernel: 3, stride: 2, dilation: 1, pads: (1, 1) };
+        let offsets = Offsets::new(&[window], &[5], &[3]);
+        let found: Vec<Vec<Option<usize>>> = (0..3).map(|place| (0..3).map(|k| offsets.of(place, k)).collect()).collect();
+        assert_eq!(found, [[None, Some(0), Some(1)], [Some(1), Some(2), Some(3)], [Some(3), Some(4), None]]);
+        // Two axes: rows of 4.
+        let window = Window { kernel: 2, stride: 1, dilation: 1, pads: (0, 0) };
+        let offsets = Offsets::new(&[window, window], &[3, 4], &[2, 3]);
+        assert_eq!((0..4).map(|k| offsets.of(4, k)).collect::<Vec<_>>(), [5, 6, 9, 10].map(Some));
+    }
+}

@@ -1,8 +1,11 @@
 //! Repair, beside what PyTorch makes of the same networks and images.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod adapter;
+
 use std::collections::HashMap;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +19,7 @@ use secateur::export::{Form, Format};
 use secateur::graph::ParameterId;
 use secateur::images::{ImageSet, Preprocess};
 use secateur::measure::Effect;
+use secateur::onnx::{self, Change, Edit, OnnxFile};
 use secateur::prune::{Amount, Method, Recipe, State, Step};
 use secateur::repair::{Options, RepairError, Repairer, split};
 use secateur::session::Session;
@@ -274,4 +278,115 @@ fn a_third_calibrates_and_the_others_judge() {
     assert!(classes.iter().all(|n| (11..=13).contains(n)), "{classes:?}");
     assert!(split(&set, Some(360)).is_err() && split(&set.of(&[0]), None).is_err());
     assert_eq!(split(&set, Some(10)).unwrap().0.images.len(), 10);
+}
+
+#[test]
+fn what_was_repaired_is_masked_and_run_on_a_gpu_as_on_the_host() {
+    let Some(device) = adapter::adapter() else { return };
+    let mut clinic = Clinic::new(FOLDED, Options::default());
+    let state = clinic.pruned(Method::Global, 0.6);
+    let (repaired, _) = clinic.repairer.repair(&state, &Unwatched).unwrap();
+    let engine = clinic.engine.on(device);
+    // The weights as opened are there first, and others after them.
+    for state in [&state, &repaired.with(Recipe { amount: Amount::Fraction(0.7), ..state.recipe.clone() }), &state] {
+        assert_eq!(engine.masks(state).unwrap(), clinic.engine.host_masks(state).unwrap());
+        let x: Vec<_> = clinic.judge.batches(&Unwatched).unwrap()[0].inputs.clone();
+        let x = vec![(x[0].0.clone(), x[0].1.rows(0..4).unwrap())];
+        let (there, here) = (engine.forward(state, &x).unwrap(), clinic.engine.forward(state, &x).unwrap());
+        let pairs = there[0].1.as_f32().unwrap().iter().zip(here[0].1.as_f32().unwrap());
+        assert!(pairs.clone().all(|(a, b)| (a - b).abs() <= 1e-3 * (1.0 + b.abs())), "{there:?} {here:?}");
+    }
+}
+
+/// An engine on a model of `tests/repair` in which one tensor was changed, and the state of it with half pruned.
+fn spoilt(name: &str, tensor: &str, values: &[f32]) -> (Arc<Engine>, State, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spoilt.onnx");
+    let file = OnnxFile::open(Path::new(&format!("tests/repair/{name}.onnx"))).unwrap();
+    let id = file.tensor_named(tensor).unwrap();
+    let mut all = file.floats(id).unwrap().unwrap().into_f32();
+    all[..values.len()].copy_from_slice(values);
+    let bytes = all.iter().flat_map(|v| v.to_le_bytes()).collect();
+    onnx::write(&file, &[Edit { tensor: id, change: Change::Bytes(bytes) }], &path, Overwrite::Refuse).unwrap();
+    let engine = Arc::new(Engine::open(&path, &Unwatched).unwrap());
+    let opened = engine.opened();
+    let state = opened.with(Recipe { method: Method::LayerWise, amount: Amount::Fraction(0.5), biases: false, ..opened.recipe.clone() });
+    (engine, state, folder)
+}
+
+#[test]
+fn nothing_that_is_not_finite_is_ever_written() {
+    let nothing: &[f32] = &[];
+    let cases = [
+        ("dense", "stem.bias", &[f32::NAN][..]),
+        ("dense", "conv.bias", &[f32::INFINITY]),
+        ("dense", "stem.weight", &[0.0; 12]),
+        ("dense", "conv.weight", &[1e38; 36]),
+        ("normalised", "conv.weight", &[f32::NAN]),
+        ("normalised", "conv.weight", &[0.0; 162]),
+        ("matmul", "ln.weight", &[0.0; 6]),
+        ("gemm", "one.weight", nothing),
+    ];
+    for (name, tensor, values) in cases {
+        let (engine, state, _folder) = spoilt(name, tensor, values);
+        let graph = &engine.model().graph;
+        for (images, is_thorough) in [(1, false), (1, true), (24, false), (24, true)] {
+            let set = ImageSet::open(Path::new("tests/repair/images.npy"), None).unwrap();
+            let (preprocess, _) = Preprocess::for_model(graph, &engine.model().file.path);
+            let questions = Questions::images(graph, Arc::new(set), preprocess, Some(images), 10).unwrap();
+            let repair = Repairer::new(engine.clone(), questions, Options { is_thorough, ..Options::default() }).repair(&state, &Unwatched);
+            let (state, repair) = match repair {
+                Ok(repaired) => repaired,
+                Err(RepairError::Nothing { .. }) => continue,
+                Err(error) => panic!("{name} {tensor}: {error}"),
+            };
+            assert!(!values.iter().any(|v| !v.is_finite()) || !repair.left.is_empty(), "{name} {tensor}: nothing is said of it");
+            let replaced = state.weights.iter().filter_map(|weights| Some(weights.replaced()?.values().to_f64()));
+            for values in replaced.chain(state.statistics.values().map(|values| values.to_f64())) {
+                assert!(values.iter().all(|v| v.is_finite()), "{name} {tensor}, {images} images, thorough {is_thorough}");
+            }
+        }
+    }
+}
+
+/// What the program prints as JSON.
+fn json(arguments: &str) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_secateur"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).args(arguments.split_whitespace());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_command_line_repairs_alone_and_with_other_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = ["one.onnx", "two.onnx"].map(|name| folder.path().join(name).display().to_string());
+    let pruned = format!("{KEPT} --images {DIGITS} --no-biases --method global --amount 0.8 --device cpu --json");
+    let report = json(&format!("repair {pruned} -o {one}"));
+    assert_eq!((&report["calibration_images"], &report["judged_images"], &report["applied"]), (&120.into(), &240.into(), &true.into()));
+    assert!(report["before"]["top1"].as_f64().unwrap() < 0.2 && report["after"]["top1"].as_f64().unwrap() > 0.99);
+    let layers = report["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 46);
+    let gained = layers.iter().filter(|layer| layer["error_after"].as_f64() < layer["error_before"].as_f64()).count();
+    assert!(gained > 23 && layers.iter().all(|layer| layer["lambda"].is_null()), "{gained} layers");
+    assert!(report["seconds"].as_f64().unwrap() > 0.0);
+    // Another way to the same file.
+    let report = json(&format!("prune {pruned} --repair -o {two}"));
+    assert!(report["repair"]["after"]["top1"].as_f64().unwrap() > 0.99);
+    assert!(std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap());
+    // Rows with and without.
+    let rows = json(&format!("evaluate {pruned} --repair"))["rows"].clone();
+    assert_eq!(rows.as_array().unwrap().len(), 3);
+    assert_eq!((&rows[2]["repaired"], &rows[1]["repaired"]), (&true.into(), &Value::Null));
+    let rows =
+        json(&format!("sweep {KEPT} --images {DIGITS} --no-biases --method global --amounts 0,0.8 --repair --device cpu --json"))["rows"]
+            .clone();
+    let found: Vec<_> = rows.as_array().unwrap().iter().map(|row| (row["amount"].as_f64().unwrap(), row["repaired"].as_bool())).collect();
+    assert_eq!(found, [(0.0, None), (0.8, None), (0.8, Some(true))]);
+    // A folder of its own, few images, nothing pruned, noise.
+    let report = json(&format!("repair {pruned} --calibration {DIGITS}/3 --calibration-images 7 --thorough --limit 20"));
+    assert_eq!((&report["calibration_images"], &report["judged_images"]), (&7.into(), &20.into()));
+    let report = json(&format!("repair {KEPT} --noise --no-biases --method global --amount 0.5 --device cpu --json"));
+    assert_eq!(report["calibration_images"], 8);
 }

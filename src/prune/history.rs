@@ -40,7 +40,8 @@ pub struct Repair {
 pub struct RepairedLayer {
     /// The module.
     pub name: String,
-    /// Relative error of its output: ‖dense − pruned‖ / ‖dense‖ over the images that calibrated, both networks from the image on.
+    /// Relative error of its output, ‖dense − pruned‖ / ‖dense‖ over the images that calibrated, where nothing is repaired; `None` where
+    /// there is nothing to compare with.
     pub error_before: Option<f64>,
     /// The same afterwards. Where statistics were estimated anew, those of the dense network are so too in what it is compared with.
     pub error_after: Option<f64>,

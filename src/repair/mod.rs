@@ -176,19 +176,20 @@ impl Repairer {
         let mut work = Work::new(&engine, &fixed, walk);
         let sites = Sites::of(&engine.model().graph, &engine.model().file, &fixed);
         work.left = sites.left;
-        let mut steps: Vec<At> = sites.list.iter().map(At::Site).collect();
+        let unrepaired = work.unrepaired(&sites.list, watch)?;
+        let mut steps: Vec<At> = sites.list.iter().zip(&unrepaired).map(|(site, before)| At::Site(site, before)).collect();
         if self.options.is_thorough {
             steps.extend(sites.fits.iter().map(At::Fit));
         }
         // What is fitted is fitted first.
-        steps.sort_by_key(|step| (step.start(), matches!(step, At::Site(_))));
+        steps.sort_by_key(|step| (step.start(), matches!(step, At::Site(..))));
         let total = steps.len().max(1) as f32;
         for (i, step) in steps.iter().enumerate() {
             let next = steps.get(i + 1).map_or(usize::MAX, At::start);
             watch.progress(i as f32 / total, &format!("Repairing {}", step.name()));
             match step {
                 At::Fit(fit) => work.fit(fit, next, count, watch)?,
-                At::Site(site) => work.site(site, next, watch)?,
+                At::Site(site, before) => work.site((site, before), next, watch)?,
             }
         }
         if work.layers.is_empty() {
@@ -213,21 +214,22 @@ impl Repairer {
 #[derive(Clone, Copy)]
 enum At<'a> {
     Fit(&'a Fit),
-    Site(&'a Site),
+    /// With what it gives in the network that is not repaired.
+    Site(&'a Site, &'a Moments),
 }
 
 impl At<'_> {
     fn start(&self) -> usize {
         match self {
             Self::Fit(fit) => fit.start,
-            Self::Site(site) => site.start,
+            Self::Site(site, _) => site.start,
         }
     }
 
     fn name(&self) -> &str {
         match self {
             Self::Fit(fit) => &fit.name,
-            Self::Site(site) => &site.name,
+            Self::Site(site, _) => &site.name,
         }
     }
 }
@@ -260,8 +262,23 @@ impl<'a> Work<'a> {
         &self.engine.model().graph
     }
 
+    /// What all sites give in the dense network and in the pruned one before anything is repaired.
+    fn unrepaired(&self, sites: &[Site], watch: &dyn Watch) -> Result<Vec<Moments>, RepairError> {
+        let mut moments = vec![Moments::default(); sites.len()];
+        let reads: Vec<(usize, Read)> =
+            sites.iter().enumerate().flat_map(|(i, site)| site.reads.iter().map(move |&read| (i, read))).collect();
+        let all: Vec<Read> = reads.iter().map(|(_, read)| *read).collect();
+        self.walk.look(&all, watch, &mut |i, dense, pruned| {
+            let site = reads[i].0;
+            if let Some(axis) = sites[site].channels.dimension(dense.shape.len()) {
+                moments[site].add(dense, pruned, axis);
+            }
+        })?;
+        Ok(moments)
+    }
+
     /// Measures what one site gives in both networks, and repairs it. `next` is where the next one begins.
-    fn site(&mut self, site: &Site, next: usize, watch: &dyn Watch) -> Result<(), RepairError> {
+    fn site(&mut self, (site, before): (&Site, &Moments), next: usize, watch: &dyn Watch) -> Result<(), RepairError> {
         let mut moments = Moments::default();
         let reads: Vec<Pair> = site.reads.iter().map(|&read| Pair { dense: read, pruned: read }).collect();
         self.walk.measure((site.start, next), &reads, watch, &mut |dense, pruned, _| {
@@ -280,16 +297,16 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let errors = match &site.fix {
-            Fix::Statistics(norm) => self.statistics(norm, &moments)?,
-            Fix::Rows(rows) => self.rows(rows, &moments)?,
-            Fix::Affine(affine) => self.affine(affine, &moments)?,
+            Fix::Statistics(norm) => self.statistics(norm, &moments, before)?,
+            Fix::Rows(rows) => self.rows(rows, &moments, before)?,
+            Fix::Affine(affine) => self.affine(affine, &moments, before)?,
         };
         match errors {
             Ok((error_before, error_after)) => {
                 let layer = RepairedLayer { name: site.name.clone(), error_before, error_after, lambda: None };
                 match self.layers.last_mut().filter(|last| last.name == site.name && last.lambda.is_some()) {
                     // It was fitted just before.
-                    Some(fitted) => fitted.error_after = error_after,
+                    Some(fitted) => (fitted.error_before, fitted.error_after) = (error_before, error_after),
                     None => self.layers.push(layer),
                 }
                 Ok(())

@@ -37,7 +37,7 @@ fn lines(moments: &Moments, can_scale: bool, can_shift: impl Fn(usize) -> bool) 
 
 impl Work<'_> {
     /// A layer: rows are scaled, and the bias is scaled and shifted. A pruned bias stays zero, and so its row as it is.
-    pub(super) fn rows(&mut self, rows: &Rows, moments: &Moments) -> Result<Outcome, RepairError> {
+    pub(super) fn rows(&mut self, rows: &Rows, moments: &Moments, before: &Moments) -> Result<Outcome, RepairError> {
         let (Some(mut weight), Some(mut bias)) = (self.held(rows.weight)?, self.held(rows.bias)?) else {
             return Ok(Err("its elements cannot be read".into()));
         };
@@ -52,7 +52,7 @@ impl Work<'_> {
         for (value, line) in bias.values.iter_mut().zip(&lines) {
             *value = *value * line.scale + line.shift / rows.beta;
         }
-        let errors = errors(moments, &lines);
+        let errors = errors(before, moments, &lines);
         if self.replace(vec![(rows.weight, weight), (rows.bias, bias)]) {
             Ok(Ok(errors))
         } else {
@@ -61,7 +61,7 @@ impl Work<'_> {
     }
 
     /// Scale and shift of a normalisation.
-    pub(super) fn affine(&mut self, affine: &Affine, moments: &Moments) -> Result<Outcome, RepairError> {
+    pub(super) fn affine(&mut self, affine: &Affine, moments: &Moments, before: &Moments) -> Result<Outcome, RepairError> {
         let Some(mut scale) = self.held(affine.scale)? else { return Ok(Err("its elements cannot be read".into())) };
         let shift = affine.shift.map(|id| self.held(id)).transpose()?.flatten();
         if scale.values.len() != moments.channels.len() || affine.shift.is_some() != shift.is_some() {
@@ -86,12 +86,12 @@ impl Work<'_> {
             *value *= line.scale;
         }
         changed.push((affine.scale, scale));
-        let errors = errors(moments, &lines);
+        let errors = errors(before, moments, &lines);
         Ok(if self.replace(changed) { Ok(errors) } else { Err("what it would become is not finite in its type".into()) })
     }
 
     /// Running mean and variance of what a batch normalisation reads; the variance without bias, as training keeps it.
-    pub(super) fn statistics(&mut self, norm: &Norm, moments: &Moments) -> Result<Outcome, RepairError> {
+    pub(super) fn statistics(&mut self, norm: &Norm, moments: &Moments, before: &Moments) -> Result<Outcome, RepairError> {
         let (opened, present) = (self.running(norm, false)?, self.running(norm, true)?);
         let (Some(opened), Some(present)) = (opened, present) else { return Ok(Err("its statistics cannot be read".into())) };
         let channels = moments.channels.len();
@@ -120,7 +120,7 @@ impl Work<'_> {
             let by = scale.get(c).copied().unwrap_or(1.0) / (running.variance[c] + norm.epsilon).sqrt();
             Line { scale: by, shift: shift.get(c).copied().unwrap_or(0.0) - running.mean[c] * by }
         };
-        let error = |dense: &Running, pruned: &Running| {
+        let error = |moments: &Moments, dense: &Running, pruned: &Running| {
             moments.relative_error(|c| (line(&scale.0, &shift.0, dense, c), line(&scale.1, &shift.1, pruned, c)))
         };
         // On these images too: what training kept may be of another scale.
@@ -128,7 +128,7 @@ impl Work<'_> {
             mean: moments.channels.iter().map(|c| c.dense_mean).collect(),
             variance: (0..channels).map(|c| moments.dense_deviation(c).powi(2) * unbiased).collect(),
         };
-        let errors = (error(&opened, &present), error(&dense, &after));
+        let errors = (error(before, &opened, &present), error(moments, &dense, &after));
         let changed = [(norm.mean, after.mean), (norm.variance, after.variance)];
         Ok(if self.replace_statistics(changed) { Ok(errors) } else { Err("its statistics are not finite in their type".into()) })
     }
@@ -151,7 +151,7 @@ struct Running {
     variance: Vec<f64>,
 }
 
-fn errors(moments: &Moments, lines: &[Line]) -> (Option<f64>, Option<f64>) {
-    let error = |line: &dyn Fn(usize) -> Line| moments.relative_error(|c| (Line::IDENTITY, line(c)));
-    (error(&|_| Line::IDENTITY), error(&|c| lines[c]))
+/// Relative errors of what a layer gave `before`, and of what it gives now through `lines`.
+fn errors(before: &Moments, now: &Moments, lines: &[Line]) -> (Option<f64>, Option<f64>) {
+    (before.relative_error(|_| (Line::IDENTITY, Line::IDENTITY)), now.relative_error(|c| (Line::IDENTITY, lines[c])))
 }

@@ -47,6 +47,24 @@ impl Walk {
         Ok(Self { dense, pruned, chunks, memory, held })
     }
 
+    /// Hands every one of `reads` to `see` as both networks give it from the image on, with its number; images in their order.
+    pub(super) fn look(&self, reads: &[Read], watch: &dyn Watch, see: &mut dyn FnMut(usize, &Array, &Array)) -> Result<(), RepairError> {
+        let mut order: Vec<usize> = (0..reads.len()).collect();
+        order.sort_by_key(|&i| reads[i].before);
+        for chunk in &self.chunks {
+            let (mut dense, mut pruned) = (chunk.dense.clone(), chunk.pruned.clone());
+            for &i in &order {
+                self.dense.advance(&mut dense, reads[i].before, watch)?;
+                self.pruned.advance(&mut pruned, reads[i].before, watch)?;
+                let (d, p) = (self.dense.value(&dense, reads[i].value)?, self.pruned.value(&pruned, reads[i].value)?);
+                if let (Some(d), Some(p)) = (d, p) {
+                    see(i, &chunk.batch.own_rows(d), &chunk.batch.own_rows(p));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Hands values of the dense and of the pruned network to `see`, with the number of images that they are of, images in their order.
     /// Afterwards the pruned network stands before `start`, and what it reads from there on may change. `next` is where the next change
     /// begins.

@@ -8,7 +8,7 @@ use onnx_ir::{Message, ModelProto, NodeProto, TensorProto};
 use secateur::atomic::Overwrite;
 use secateur::engine::EngineError;
 use secateur::export::Format;
-use secateur::onnx::{OnnxFile, TensorId, Values};
+use secateur::onnx::{self, Change, Edit, OnnxFile, SaveError, TensorId, Values};
 
 use super::{differences, half, names, open, reload, tiny, written};
 
@@ -233,4 +233,38 @@ fn sparse_tensors_are_read_whole() {
     };
     assert_eq!(read("flat"), (vec![4, 3], vec![1.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 4.0]));
     assert_eq!(read("pairs"), (vec![3, 3], vec![0.0, 7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0]));
+}
+
+#[test]
+fn every_type_and_encoding_is_replaced_in_place() {
+    // As many bytes as there were, or fewer, but for the last in the second.
+    let fits = [-0.5, 0.03, 2.5, -3.0, -0.25, 0.001, 0.0, 1.0];
+    let grows = [-0.5, -0.03, 2.5, -3.0, -0.25, 0.0, 0.0, 1.0];
+    for data_type in [tiny::FLOAT, F16, BF16, F64] {
+        for encoding in [Encoding::Raw, Encoding::Field, Encoding::Unpacked] {
+            for values in [fits, grows] {
+                let what = format!("type {data_type}, {encoding:?}, {values:?}");
+                let model = tiny::model(vec![tiny::gemm(&["x", "fc.weight"], "y")], vec![encoded(data_type, encoding)]);
+                let (folder, path) = written(&model);
+                let file = OnnxFile::open(&path).unwrap();
+                let tensor = file.tensor_named("fc.weight").unwrap();
+                let dtype = file.tensor(tensor).dtype;
+                let bytes = Values::rounded(&values, dtype).to_bytes(dtype);
+                let out = folder.path().join("out.onnx");
+                let edits = [Edit { tensor, change: Change::Bytes(bytes.clone()) }];
+                let result = onnx::write(&file, &edits, &out, Overwrite::Refuse);
+                // −0.03 takes three bytes where 0.0625 took two.
+                if values == grows && matches!(data_type, F16 | BF16) && !matches!(encoding, Encoding::Raw) {
+                    assert!(matches!(&result, Err(SaveError::NoRoom { tensor }) if tensor == "fc.weight"), "{what}: {result:?}");
+                    assert!(!out.exists());
+                    continue;
+                }
+                assert_eq!(result.unwrap().zeros[tensor.0], values.iter().filter(|v| **v == 0.0).count() as u64, "{what}");
+                let saved = OnnxFile::open(&out).unwrap();
+                assert!(saved.float_bytes(tensor).unwrap().unwrap() == bytes, "{what}");
+                let (before, after) = (std::fs::read(&path).unwrap(), std::fs::read(&out).unwrap());
+                assert!(differences(&before, &after) <= 8 * size(data_type).max(3), "{what}");
+            }
+        }
+    }
 }

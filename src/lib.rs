@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! file → onnx → graph → network → prune → measure → export
-//!                              images → evaluate ↗
+//!                              images → evaluate → repair ↗
 //!        app, cli → worker, measurer → evaluate, recipes, session → engine → the rest
 //! ```
 //!
@@ -22,7 +22,8 @@
 //!
 //! What pruning costs is measured beside it: [`images`] makes a person's pictures (or [`arrays`]) into a network's input as Pillow
 //! does, [`evaluate`] asks the dense and the pruned network the same questions, and [`measurer`] is the thread that does so for the
-//! window whenever the slider rests. Long work is watched and stopped in one way: [`watch::Watch`].
+//! window whenever the slider rests. [`repair`] gives back what pruning broke: it walks through both networks and changes what is
+//! left. Long work is watched and stopped in one way: [`watch::Watch`].
 //!
 //! # Why most masks are numbers
 //!

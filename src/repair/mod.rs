@@ -341,7 +341,11 @@ impl<'a> Work<'a> {
         }
         let bias = fit.bias.map(|id| self.held(id)).transpose()?.flatten().map(|held| held.values);
         let about = if fit.is_about_means { About::Means } else { About::Bias(bias) };
-        let Some(fitted) = sums.fit(&held.values, &held.zeroed, &about) else { return Ok(()) };
+        let fitted = sums.fit(&held.values, &held.zeroed, &about, watch);
+        if watch.is_cancelled() {
+            return Err(EngineError::Cancelled.into());
+        }
+        let Some(fitted) = fitted else { return Ok(()) };
         let (error_before, error_after) = fitted.errors;
         if let Some(weights) = fitted.weights {
             held.values = weights;

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::sites::Order;
 use crate::network::{Array, Window};
 use crate::prune::Mask;
+use crate::watch::Watch;
 
 /// What λ is chosen from; infinite, the weights stay as they are, comes on top.
 const LAMBDAS: [f64; 5] = [10.0, 1.0, 0.1, 0.01, 0.001];
@@ -334,7 +335,7 @@ impl Sums {
 
     /// The best weights; `weights` are those that are there, `zeroed` those that stay zero. Nothing where the sums are not finite or nobody
     /// was seen.
-    pub(super) fn fit(self, weights: &[f64], zeroed: &Mask, about: &About) -> Option<Fitted> {
+    pub(super) fn fit(self, weights: &[f64], zeroed: &Mask, about: &About, watch: &dyn Watch) -> Option<Fitted> {
         let Self { shape, groups, .. } = self;
         if groups.iter().any(|[fit, held]| fit.count == 0.0 || held.count == 0.0) {
             return None;
@@ -356,6 +357,10 @@ impl Sums {
         let tried: Vec<(usize, usize)> = all.iter().copied().step_by(all.len().div_ceil(TRIED_ROWS).max(1)).collect();
         let held_error = |lambda: Option<f64>| -> f64 {
             let one = |at: &(usize, usize)| {
+                // What was found so far is not asked for any more.
+                if watch.is_cancelled() {
+                    return 0.0;
+                }
                 let (weights, kept) = row(at);
                 let [_, fit, held] = &groups[at.0];
                 let found = lambda.and_then(|lambda| fit.solve(at.1, &weights, &kept, lambda));
@@ -376,7 +381,7 @@ impl Sums {
         let solve = |at: &(usize, usize)| {
             let (weights, kept) = row(at);
             let whole = &groups[at.0][0];
-            let found = if lambda.is_finite() { whole.solve(at.1, &weights, &kept, lambda) } else { None };
+            let found = if lambda.is_finite() && !watch.is_cancelled() { whole.solve(at.1, &weights, &kept, lambda) } else { None };
             let errors = (whole.error(at.1, &weights), whole.error(at.1, found.as_deref().unwrap_or(&weights)), whole.outputs[at.1]);
             (found, errors)
         };
@@ -480,6 +485,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The shape that `benches/compare_squares.py` times.
+    #[test]
+    #[ignore = "tells a time"]
+    fn one_layer_of_mobilenet_v2() {
+        let mut seed = 1_u64;
+        let mut number = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
+        };
+        let (x, y) = (Mat::from_fn(6272, 960, |_, _| number()), Mat::from_fn(6272, 160, |_, _| number()));
+        let weights: Vec<f64> = (0..960).map(|_| number()).collect();
+        let kept: Vec<Vec<usize>> = (0..160).map(|_| (0..960).filter(|_| number() < -0.8).collect()).collect();
+        let start = std::time::Instant::now();
+        let mut gram = Gram::new(960, 160);
+        gram.add(x.as_ref(), y.as_ref());
+        let gram = gram.about(&About::Means, 0);
+        let sums = start.elapsed();
+        let start = std::time::Instant::now();
+        let solved: Vec<_> = (0..160).into_par_iter().map(|o| gram.solve(o, &weights, &kept[o], 0.1).unwrap()).collect();
+        assert_eq!(solved.len(), 160);
+        println!("sums {} ms, rows {} ms", sums.as_millis(), start.elapsed().as_millis());
     }
 
     #[test]

@@ -71,8 +71,17 @@ pub(super) fn changes(before: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path) -> Vec
 }
 
 /// Every folder of models below `tests` and the demo's, with what lies beside and below them.
-const FOLDERS: [&str; 8] =
-    ["assets", "tests/answering", "tests/cases", "tests/folders", "tests/kinds", "tests/models", "tests/networks", "tests/operators"];
+const FOLDERS: [&str; 9] = [
+    "assets",
+    "tests/answering",
+    "tests/cases",
+    "tests/folders",
+    "tests/kinds",
+    "tests/models",
+    "tests/networks",
+    "tests/operators",
+    "tests/repair",
+];
 
 const FORMATS: [Format; 5] =
     [Format::Onnx, Format::Safetensors(Form::Fixed), Format::Safetensors(Form::Unfixed), Format::Burnpack, Format::RustSource];

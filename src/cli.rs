@@ -12,6 +12,7 @@ mod repair;
 mod rows;
 mod run;
 mod sensitivity;
+mod shrink;
 mod sweep;
 mod terminal;
 
@@ -32,6 +33,7 @@ use prune::Prune;
 use repair::RepairCommand;
 use run::Run;
 use sensitivity::SensitivityCommand;
+use shrink::Shrink;
 use sweep::Sweep;
 
 /// Exit code for wrong usage, as in BSD's sysexits.
@@ -64,6 +66,8 @@ enum Command {
     Evaluate(Box<Evaluate>),
     /// Prune a model and repair what is left on images without labels; save it with -o
     Repair(Box<RepairCommand>),
+    /// Remove whole channels: a smaller and faster model; save it with -o
+    Shrink(Box<Shrink>),
     /// Show images to a model pruned by one amount after the other
     Sweep(Box<Sweep>),
     /// Show images to a model with one parameter pruned at a time
@@ -164,6 +168,7 @@ pub fn run(command: Headless, out: &mut dyn Write) -> anyhow::Result<()> {
         Command::Cost(cost) => cost.run(out),
         Command::Evaluate(evaluate) => evaluate.run(out),
         Command::Repair(repair) => repair.run(out),
+        Command::Shrink(shrink) => shrink.run(out),
         Command::Sweep(sweep) => sweep.run(out),
         Command::Sensitivity(sensitivity) => sensitivity.run(out),
     }

@@ -4,6 +4,7 @@
 //! was done to the model is a [`State`], which every call takes. So one engine serves the window, the measurer and the commands at
 //! once, and its weights go up to a GPU once.
 
+mod channels;
 mod cost;
 mod gpu;
 mod looking;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 
 use crate::atomic::Overwrite;
+use crate::channels::RemoveError;
 use crate::device::ComputeDevice;
 use crate::export::{self, Changes, ExportError, Format, ParameterMasks, Report};
 use crate::graph::ParameterId;
@@ -51,6 +53,9 @@ pub enum EngineError {
     /// The network could not be run.
     #[error("{0}")]
     Network(NetworkError),
+    /// Channels could not be removed.
+    #[error(transparent)]
+    Remove(RemoveError),
     /// A compressor failed.
     #[error("cannot compress “{name}”: {source}")]
     Weigh {

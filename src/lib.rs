@@ -37,6 +37,7 @@
 pub mod app;
 pub mod arrays;
 pub mod atomic;
+pub mod channels;
 pub mod cli;
 pub mod device;
 pub mod engine;

@@ -232,7 +232,7 @@ fn rows(graph: &Graph, sizes: &[ParameterSize], work: Option<&Work>) -> Vec<Row>
     sizes.iter().enumerate().map(row).collect()
 }
 
-fn share(part: u64, whole: u64) -> String {
+pub(super) fn share(part: u64, whole: u64) -> String {
     format!("{:.1} %", part as f64 / whole.max(1) as f64 * 100.0)
 }
 

@@ -311,6 +311,11 @@ pub(super) struct Measured {
 }
 
 impl ImageArguments {
+    /// Whether images are named, and not noise.
+    pub(super) fn has_images(&self) -> bool {
+        self.images.is_some()
+    }
+
     /// Opens model and images. `prepare` prunes, or sets the scope, before anything is measured; with what it is given, the score `wanda` is
     /// worked out on the images of another folder, or on these.
     pub(super) fn open(

@@ -178,6 +178,11 @@ impl RepairReport {
         }
     }
 
+    /// The network as it is kept: repaired, where that did good.
+    pub(super) fn kept(&self) -> Row {
+        if self.applied { self.after.clone() } else { self.before.clone() }
+    }
+
     /// The network as pruned, and as repaired.
     pub(super) fn rows(self) -> [Row; 2] {
         [self.before, self.after.repaired(self.applied)]

@@ -48,10 +48,21 @@ impl Model {
     /// # Errors
     /// [`OpenError`]
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = OnnxFile::open(path)?;
+        Ok(Self::of(OnnxFile::open(path)?))
+    }
+
+    /// A model in memory, as if it had been opened at `path`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, OpenError> {
+        Ok(Self::of(OnnxFile::of_bytes(path, bytes)?))
+    }
+
+    fn of(file: OnnxFile) -> Self {
         let graph = Arc::new(graph::build(&file));
         let unsupported = Network::unsupported(&graph, &file);
-        Ok(Self { file, graph, unsupported })
+        Self { file, graph, unsupported }
     }
 
     /// What a person should know about the file before pruning it.

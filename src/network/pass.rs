@@ -19,6 +19,8 @@ pub struct Pass {
     pub(super) spare: Spare,
     /// Carry every node out by itself, so that every value is there.
     pub(super) is_one_by_one: bool,
+    /// Shapes of all values so far, where somebody wants them.
+    pub(super) shapes: Option<Vec<Option<Vec<usize>>>>,
     /// How often every element of each parameter was multiplied so far, where somebody counts.
     pub(super) uses: Option<Vec<u64>>,
     /// What may still be made from little.

@@ -89,7 +89,12 @@ impl Runner<'_> {
         let mut outputs = outputs.into_iter();
         for (i, output) in node.outputs.iter().enumerate() {
             match (outputs.next(), output) {
-                (Some(value), Some(id)) => pass.values[id.0] = Some(value),
+                (Some(value), Some(id)) => {
+                    if let Some(shapes) = &mut pass.shapes {
+                        shapes[id.0] = Some(value.shape().to_vec());
+                    }
+                    pass.values[id.0] = Some(value);
+                }
                 (None, Some(_)) => return Err(failed(Fault(format!("its output {i} is not worked out by this program")))),
                 _ => {}
             }

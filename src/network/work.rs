@@ -6,7 +6,7 @@ use burn::module::Param;
 use super::plan::Plan;
 use super::step;
 use super::{Array, Network, NetworkError, guarded};
-use crate::graph::ParameterId;
+use crate::graph::{ParameterId, ValueId};
 use crate::watch::Watch;
 
 /// Multiply-accumulates of one forward pass, for inputs of these shapes.
@@ -39,21 +39,36 @@ impl Network {
     /// # Errors
     /// As [`Self::forward`]; [`NetworkError::Cancelled`] as soon as `watch` says so, which is asked before every node.
     pub fn work(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<Work, NetworkError> {
-        let uses = guarded("the forward pass", || self.plan.uses(&self.parameters, inputs, watch))?;
+        self.work_and_shapes(inputs, watch).map(|(work, _)| work)
+    }
+
+    /// As [`Self::work`], with the shapes of all values of that pass; `None` for those that it does not come to.
+    ///
+    /// # Errors
+    /// As [`Self::work`].
+    pub fn work_and_shapes(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<(Work, Vec<Option<Vec<usize>>>), NetworkError> {
+        let (uses, shapes) = guarded("the forward pass", || self.plan.uses(&self.parameters, inputs, watch))?;
         let inputs = inputs.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect();
         let work = Work { inputs, uses, total: 0 };
         let total = work.of(|id| self.plan.graph.parameter(id).elements as u64);
-        Ok(Work { total, ..work })
+        Ok((Work { total, ..work }, shapes))
     }
 }
 
+type UsesAndShapes = (Vec<u64>, Vec<Option<Vec<usize>>>);
+
 impl Plan {
-    fn uses(&self, parameters: &[Param<Tensor<1>>], inputs: &[(String, Array)], watch: &dyn Watch) -> Result<Vec<u64>, NetworkError> {
+    fn uses(&self, parameters: &[Param<Tensor<1>>], inputs: &[(String, Array)], watch: &dyn Watch) -> Result<UsesAndShapes, NetworkError> {
         let mut pass = self.begin(inputs)?;
         // What a fused convolution puts out is never there.
         pass.is_one_by_one = true;
         pass.uses = Some(vec![0; self.graph.parameters.len()]);
+        let known = |i: usize| -> Option<Vec<usize>> {
+            let held = pass.values[i].clone().or_else(|| self.constant(parameters, ValueId(i)));
+            held.map(|value| value.shape().to_vec())
+        };
+        pass.shapes = Some((0..self.graph.values.len()).map(known).collect());
         step::advance(self, parameters, &mut pass, usize::MAX, watch)?;
-        Ok(pass.uses.unwrap_or_default())
+        Ok((pass.uses.unwrap_or_default(), pass.shapes.unwrap_or_default()))
     }
 }

@@ -151,6 +151,29 @@ impl OnnxFile {
         self.by_way.get(way).copied()
     }
 
+    /// The model as it is in the file, with the tensors that it holds.
+    pub(crate) fn whole_model(&self) -> Result<ModelProto, OpenError> {
+        let not_onnx = |reason: String| OpenError::NotOnnx { reason, path: self.path.clone() };
+        let bytes = self.sources.body.range(0, self.sources.body.len())?;
+        let merged = wire::merged(&bytes).map_err(|_| not_onnx("its structure is broken".into()))?;
+        let bytes = merged.map_or_else(|| Bytes::copy_from_slice(&bytes), Bytes::from);
+        ModelProto::parse_from_tokio_bytes(&bytes).map_err(|error| not_onnx(error.to_string()))
+    }
+
+    /// Where every tensor stands that is found by its way.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = (&Way, TensorId)> {
+        self.by_way.iter().map(|(way, &id)| (way, id))
+    }
+
+    /// A model in memory, as if it had been opened at `path`. It names no data files.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, OpenError> {
+        let bytes = Bytes::from(bytes);
+        Self::parse(path, &bytes, Body::Memory(bytes.clone()))
+    }
+
     /// The model as parsed, without its tensors.
     pub(crate) fn model(&self) -> &ModelProto {
         &self.model

@@ -1,0 +1,284 @@
+//! Which units go: how they are ranked, how the amount is spread over the groups, and what counts as the amount.
+
+use std::collections::BTreeMap;
+
+use super::{Channels, Group, Member, OUTPUTS, Removed, Size, Unit, slice_sums};
+use crate::graph::{Kind, ParameterId};
+use crate::onnx::{OpenError, TensorId, Values};
+
+/// Shares that are tried where every group loses the same.
+const STEPS: usize = 4096;
+
+/// What units are ranked by: for every member of a group that is a weight, the norm of its slices relative to the mean over the group's
+/// units, and of those the mean over the members. So units of different groups compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ranking {
+    /// Sums of magnitudes.
+    L1,
+    /// Roots of sums of squares.
+    #[default]
+    L2,
+    /// Magnitudes of the scales of normalisations alone, as in Liu et al. 2017; groups without any are ranked by L2.
+    Scale,
+    /// Chance, of this seed.
+    Random(u64),
+}
+
+/// How the amount is spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spread {
+    /// One ranking over all groups.
+    #[default]
+    Global,
+    /// The same share of each group.
+    Each,
+}
+
+/// What the amount is a share of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Of {
+    /// Units of all groups.
+    Channels,
+    /// Elements of all parameters.
+    Parameters,
+    /// Multiply-accumulates of one pass.
+    #[default]
+    Macs,
+}
+
+/// How much goes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Amount {
+    /// The share, 0..=1.
+    pub share: f64,
+    /// Of what.
+    pub of: Of,
+}
+
+/// What a group may be left with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granularity {
+    /// A group that loses any keeps a multiple of so many channels: others make most runtimes slower.
+    pub multiple: usize,
+    /// The least number of channels of a group; one stays whatever this says.
+    pub least: usize,
+}
+
+impl Default for Granularity {
+    fn default() -> Self {
+        Self { multiple: 8, least: 1 }
+    }
+}
+
+/// What decides which units go.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Choice {
+    /// How much.
+    pub amount: Amount,
+    /// How it is spread.
+    pub spread: Spread,
+    /// What a group may be left with.
+    pub granularity: Granularity,
+    /// Per group: it stays as it is. Groups beyond its end are not locked.
+    pub locked: Vec<bool>,
+    /// Per group that has one: a share of its units that goes, 0..=1, whatever the amount.
+    pub own: BTreeMap<usize, f64>,
+}
+
+/// Scores of all units, the smallest going first.
+pub(super) fn rank(
+    channels: &Channels,
+    ranking: Ranking,
+    read: impl Fn(ParameterId) -> Result<Option<Values>, OpenError> + Sync,
+) -> Result<Vec<f64>, OpenError> {
+    let graph = &channels.graph;
+    let mut scores = vec![0.0; channels.units()];
+    if let Ranking::Random(seed) = ranking {
+        for (unit, score) in scores.iter_mut().enumerate() {
+            *score = chance(seed, unit);
+        }
+        return Ok(scores);
+    }
+    // What every slice of every weight weighs.
+    let mut weights: BTreeMap<(TensorId, usize), Vec<f64>> = BTreeMap::new();
+    for (i, parameter) in graph.parameters.iter().enumerate() {
+        let (Some(uses), Kind::Weight) = (channels.uses.get(&parameter.tensor), parameter.kind) else { continue };
+        let axes: Vec<usize> = (0..parameter.shape.len()).filter(|&axis| uses.iter().any(|value| channels.tensors[value][axis].is_some())).collect();
+        if axes.is_empty() {
+            continue;
+        }
+        let Some(values) = read(ParameterId(i))? else { continue };
+        for axis in axes {
+            let sums = match ranking {
+                Ranking::L1 => slice_sums(&values, &parameter.shape, axis, f64::abs),
+                _ => slice_sums(&values, &parameter.shape, axis, |x| x * x),
+            };
+            weights.insert((parameter.tensor, axis), sums);
+        }
+    }
+    for group in &channels.groups {
+        let is_scaled = ranking == Ranking::Scale && group.members.iter().any(|member| member.side == "scale");
+        let members = group.members.iter().filter(|member| !is_scaled || member.side == "scale");
+        let norms: Vec<Vec<f64>> = members.filter_map(|member| norms(channels, group, member, &weights, ranking)).collect();
+        for (place, &unit) in group.units.iter().enumerate() {
+            scores[unit] = norms.iter().map(|norms| norms[place]).sum::<f64>() / norms.len().max(1) as f64;
+        }
+    }
+    Ok(scores)
+}
+
+/// Norms of the slices of one member, by unit of the group, relative to their mean.
+fn norms(
+    channels: &Channels,
+    group: &Group,
+    member: &Member,
+    weights: &BTreeMap<(TensorId, usize), Vec<f64>>,
+    ranking: Ranking,
+) -> Option<Vec<f64>> {
+    let sums = weights.get(&(member.tensor, member.axis))?;
+    let places = channels.tensors.get(&member.value)?[member.axis].as_ref()?;
+    let mut by_unit = vec![0.0; group.units.len()];
+    let number: std::collections::HashMap<Unit, usize> = group.units.iter().enumerate().map(|(place, &unit)| (unit, place)).collect();
+    for (place, sum) in places.iter().zip(sums) {
+        for place in place.iter().filter_map(|&unit| number.get(&(unit as usize))) {
+            by_unit[*place] += sum;
+        }
+    }
+    if ranking != Ranking::L1 {
+        for norm in &mut by_unit {
+            *norm = norm.sqrt();
+        }
+    }
+    let mean = by_unit.iter().sum::<f64>() / by_unit.len().max(1) as f64;
+    (mean > 0.0 && mean.is_finite()).then(|| by_unit.into_iter().map(|norm| norm / mean).collect())
+}
+
+/// A number that a seed and a unit decide, 0..1.
+fn chance(seed: u64, unit: Unit) -> f64 {
+    // SplitMix64 (Steele, Lea and Flood, 2014).
+    let mut z = seed.wrapping_add((unit as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// The units of all groups in the order in which they go.
+struct Plan<'a> {
+    channels: &'a Channels,
+    choice: &'a Choice,
+    /// Per group.
+    orders: Vec<Vec<Unit>>,
+    /// Groups of the units that the amount decides, in the order of one ranking.
+    merged: Vec<usize>,
+}
+
+impl Plan<'_> {
+    /// How many of a group's units go when so many are asked for.
+    fn rounded(&self, group: usize, asked: usize) -> usize {
+        let units = self.orders[group].len();
+        let Granularity { multiple, least } = self.choice.granularity;
+        let per_unit = self.channels.groups[group].members.iter().filter(|m| m.side == OUTPUTS).map(|m| m.slices).min().unwrap_or(1);
+        let step = (multiple.max(1) / gcd(multiple.max(1), per_unit)).max(1);
+        let least = least.div_ceil(per_unit).clamp(1, units.max(1));
+        let kept = units.saturating_sub(asked).max(least).div_ceil(step) * step;
+        units.saturating_sub(kept)
+    }
+
+    /// Which units go at a position of the search.
+    fn at(&self, position: usize) -> Removed {
+        let mut asked = vec![0; self.orders.len()];
+        match self.choice.spread {
+            Spread::Global => {
+                for &group in &self.merged[..position] {
+                    asked[group] += 1;
+                }
+            }
+            Spread::Each => {
+                for (group, asked) in asked.iter_mut().enumerate() {
+                    *asked = (self.orders[group].len() as f64 * position as f64 / STEPS as f64).round() as usize;
+                }
+            }
+        }
+        let mut removed = self.channels.nothing();
+        for (group, order) in self.orders.iter().enumerate() {
+            let is_locked = self.choice.locked.get(group).copied().unwrap_or(false);
+            let asked = match self.choice.own.get(&group) {
+                Some(share) => (order.len() as f64 * share).round() as usize,
+                None => asked[group],
+            };
+            let count = if is_locked { 0 } else { self.rounded(group, asked) };
+            for &unit in &order[..count] {
+                removed.0[unit] = true;
+            }
+        }
+        removed
+    }
+
+    fn positions(&self) -> usize {
+        if self.choice.spread == Spread::Global { self.merged.len() } else { STEPS }
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+impl Size {
+    /// The part of `whole` that is gone.
+    #[must_use]
+    pub fn gone(&self, whole: &Self, of: Of) -> f64 {
+        let (left, all) = match of {
+            Of::Channels => (self.channels, whole.channels),
+            Of::Parameters => (self.parameters, whole.parameters),
+            Of::Macs => (self.macs, whole.macs),
+        };
+        if all == 0 { 0.0 } else { 1.0 - left as f64 / all as f64 }
+    }
+}
+
+impl Channels {
+    /// The units that go: of all positions that rounding allows, the one whose share is nearest to the amount. `scores` are those of
+    /// [`Channels::rank`].
+    #[must_use]
+    pub fn choose(&self, scores: &[f64], choice: &Choice) -> Removed {
+        let order = |units: &[Unit]| {
+            let mut order = units.to_vec();
+            order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
+            order
+        };
+        let orders: Vec<Vec<Unit>> = self.groups.iter().map(|group| order(&group.units)).collect();
+        let is_free = |group: usize| !choice.locked.get(group).copied().unwrap_or(false) && !choice.own.contains_key(&group);
+        let free: Vec<Unit> = (0..self.units()).filter(|&unit| is_free(self.group_of[unit])).collect();
+        let merged = order(&free).into_iter().map(|unit| self.group_of[unit]).collect();
+        let plan = Plan { channels: self, choice, orders, merged };
+        let whole = self.size(&self.nothing());
+        let gone = |position: usize| self.size(&plan.at(position)).gone(&whole, choice.amount.of);
+        // The first position that reaches the amount, or the one before.
+        let (mut low, mut high) = (0, plan.positions());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if gone(middle) < choice.amount.share { low = middle + 1 } else { high = middle }
+        }
+        // Most positions round to the same: before it stands the last of another share.
+        let before = low.saturating_sub(1);
+        let off = |position: usize| (gone(position) - choice.amount.share).abs();
+        let position = if off(before) <= off(low) { before } else { low };
+        self.whole(plan.at(position), scores)
+    }
+
+    /// Takes units back until something is left of every dimension: where places hang on two units, each of which leaves some.
+    fn whole(&self, mut removed: Removed, scores: &[f64]) -> Removed {
+        let dims = || self.tensors.values().chain(self.values.values()).flatten().flatten();
+        while let Some(places) = dims().find(|places| super::left(places, &removed) == 0) {
+            let score = |place: &[u32]| place.iter().map(|&unit| scores[unit as usize]).sum::<f64>();
+            let Some(best) = places.iter().max_by(|a, b| score(a).total_cmp(&score(b))) else { break };
+            for &unit in best {
+                removed.0[unit as usize] = false;
+            }
+        }
+        removed
+    }
+}

@@ -1,0 +1,412 @@
+//! Channels that can really be removed: which slices of which parameters fall together, which of them go, and the smaller model.
+//!
+//! [`Channels::find`] follows the places of every dimension through the graph, operator by operator. A *unit* is what goes at once: a
+//! channel of one layer with all that falls with it. Units with the same slices of the same parameters make a [`Group`].
+//!
+//! [`Channels::choose`] decides which units go, [`Channels::masks`] are the masks of the network in which they are zero, its masked
+//! twin, and [`Channels::smaller`] is the model without them, which answers as the twin does.
+
+mod atoms;
+mod choice;
+mod follow;
+mod ints;
+mod remove;
+mod reshape;
+mod rules;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::graph::{Graph, Kind, Layout, ParameterId, ValueId};
+use crate::network::Work;
+use crate::onnx::{OnnxFile, OpenError, TensorId, Values};
+use crate::prune::Mask;
+use atoms::Label;
+pub use choice::{Amount, Choice, Granularity, Of, Ranking, Spread};
+use follow::Follow;
+pub use remove::RemoveError;
+
+/// Number of a unit.
+pub type Unit = usize;
+
+/// What the places along a dimension hang on: a place is gone as soon as one of its units is.
+type Places = Arc<[Vec<u32>]>;
+
+/// Units with the same slices of the same parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The module whose outputs they are, with a number where it has several groups.
+    pub name: String,
+    /// What goes with each of them.
+    pub members: Vec<Member>,
+    /// Its units, in the order of the module's outputs.
+    pub units: Vec<Unit>,
+}
+
+/// Slices that go with every unit of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The tensor.
+    pub tensor: TensorId,
+    /// The value that it is there.
+    value: ValueId,
+    /// The module that owns it, or the tensor's own name.
+    pub name: String,
+    /// Along which of its dimensions.
+    pub axis: usize,
+    /// How many slices go with one unit.
+    pub slices: usize,
+    /// What these slices are.
+    pub side: &'static str,
+}
+
+/// Channels of a layer that stay, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frozen {
+    /// The module.
+    pub name: String,
+    /// So many of its outputs.
+    pub channels: usize,
+    /// Of so many.
+    pub of: usize,
+    /// Why.
+    pub reason: String,
+    /// Whether they are what the network answers, and so are no channels that anybody would remove.
+    pub is_answer: bool,
+}
+
+/// What a model holds and does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Size {
+    /// Elements of all parameters.
+    pub parameters: u64,
+    /// Multiply-accumulates of one pass, counted as [`Work`] does.
+    pub macs: u64,
+    /// Outputs of all layers that can lose some.
+    pub channels: u64,
+}
+
+/// The channels of one network.
+#[derive(Debug)]
+pub struct Channels {
+    graph: Arc<Graph>,
+    /// Groups in graph order.
+    pub groups: Vec<Group>,
+    /// What stays.
+    pub frozen: Vec<Frozen>,
+    /// Channels, those that fall together counted once, less what the network answers with.
+    channels: usize,
+    /// Those of them that stay.
+    staying: usize,
+    /// Group of every unit.
+    group_of: Vec<usize>,
+    /// Dimensions of the file's tensors that can become shorter.
+    tensors: BTreeMap<ValueId, Vec<Option<Places>>>,
+    /// Those of values.
+    values: HashMap<ValueId, Vec<Option<Places>>>,
+    shapes: Vec<Option<Vec<usize>>>,
+    work: Work,
+    uses: HashMap<TensorId, Vec<ValueId>>,
+}
+
+/// Which units go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed(Vec<bool>);
+
+impl Removed {
+    /// Whether this one goes.
+    #[must_use]
+    pub fn contains(&self, unit: Unit) -> bool {
+        self.0[unit]
+    }
+
+    /// How many go.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.iter().filter(|&&gone| gone).count()
+    }
+}
+
+fn is_gone(place: &[u32], removed: &Removed) -> bool {
+    place.iter().any(|&unit| removed.0[unit as usize])
+}
+
+/// How many places of a dimension are left.
+fn left(places: &Places, removed: &Removed) -> usize {
+    places.iter().filter(|place| !is_gone(place, removed)).count()
+}
+
+impl Channels {
+    /// Finds what falls together. `shapes` are those of all values in one pass, see [`crate::network::Network::shapes`]; `work` is what the
+    /// same pass does.
+    #[must_use]
+    pub fn find(graph: &Arc<Graph>, file: &OnnxFile, shapes: Vec<Option<Vec<usize>>>, work: Work) -> Self {
+        let graph = Arc::new(follow::apart(graph, file));
+        let mut follow = Follow::new(&graph, file, &shapes);
+        follow.run();
+        follow.freeze_last();
+        let layers = layers(&mut follow);
+        let mut numbers: HashMap<u32, u32> = HashMap::new();
+        let tensors = follow.tensors.clone();
+        let mut known: HashMap<*const Label, Places> = HashMap::new();
+        let mut numbered = |follow: &mut Follow, dim: &reshape::Dim| -> Option<Places> {
+            let labels = dim.as_ref()?;
+            if let Some(places) = known.get(&labels.as_ptr()).filter(|places| places.len() == labels.len()) {
+                return places.iter().any(|place| !place.is_empty()).then(|| places.clone());
+            }
+            let mut of = |label: &Label| -> Vec<u32> {
+                let resolved = follow.atoms.resolve(*label);
+                let number = |&atom: &u32| {
+                    let next = numbers.len() as u32;
+                    *numbers.entry(atom).or_insert(next)
+                };
+                resolved.atoms().iter().map(number).collect()
+            };
+            let places: Places = labels.iter().map(&mut of).collect();
+            known.insert(labels.as_ptr(), places.clone());
+            places.iter().any(|place| !place.is_empty()).then_some(places)
+        };
+        // Outputs of layers first, in graph order, so that units are numbered as they are met.
+        for (tensor, axis) in &layers.outputs {
+            let dim = tensors[tensor][*axis].clone();
+            let _ = numbered(&mut follow, &dim);
+        }
+        let tensors: BTreeMap<ValueId, Vec<Option<Places>>> =
+            tensors.iter().map(|(&id, dims)| (id, dims.iter().map(|dim| numbered(&mut follow, dim)).collect())).collect();
+        let values = follow.take_values();
+        let values = values.iter().map(|(&id, dims)| (id, dims.iter().map(|dim| numbered(&mut follow, dim)).collect())).collect();
+        let (groups, group_of) = groups(&graph, file, &tensors, numbers.len());
+        let Layers { frozen, channels, staying, .. } = layers;
+        let uses = uses(&graph, &tensors);
+        Self { graph, groups, frozen, channels, staying, group_of, tensors, values, shapes, work, uses }
+    }
+
+    /// How many units there are.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.group_of.len()
+    }
+
+    /// Nothing removed.
+    #[must_use]
+    pub fn nothing(&self) -> Removed {
+        Removed(vec![false; self.units()])
+    }
+
+    /// Channels that stay, less what the network answers with, as a share of all, those that fall together counted once, 0..=1.
+    #[must_use]
+    pub fn frozen_share(&self) -> f64 {
+        self.staying as f64 / self.channels.max(1) as f64
+    }
+
+    /// The number of elements that a parameter has left; of one that is stored once for several uses, those of all that are left of it.
+    fn elements(&self, id: ParameterId, removed: &Removed) -> u64 {
+        let parameter = self.graph.parameter(id);
+        let Some(values) = self.uses.get(&parameter.tensor) else { return parameter.elements as u64 };
+        if let [value] = values[..] {
+            let dims = &self.tensors[&value];
+            let length = |(axis, &size): (usize, &usize)| dims[axis].as_ref().map_or(size, |places| left(places, removed)) as u64;
+            return parameter.shape.iter().enumerate().map(length).product();
+        }
+        let kept = |value: &ValueId| -> Vec<bool> {
+            let places = self.tensors[value].iter().flatten().next();
+            places.map_or_else(Vec::new, |places| places.iter().map(|place| !is_gone(place, removed)).collect())
+        };
+        let different: std::collections::BTreeSet<Vec<bool>> = values.iter().map(kept).collect();
+        let count = |kept: &Vec<bool>| if kept.is_empty() { parameter.elements } else { kept.iter().filter(|&&kept| kept).count() };
+        different.iter().map(count).sum::<usize>() as u64
+    }
+
+    /// What is left of the network.
+    #[must_use]
+    pub fn size(&self, removed: &Removed) -> Size {
+        let elements: Vec<u64> = (0..self.graph.parameters.len()).map(|i| self.elements(ParameterId(i), removed)).collect();
+        let channels = self.groups.iter().map(|group| group.units.iter().filter(|&&unit| !removed.0[unit]).count() as u64).sum();
+        Size { parameters: elements.iter().sum(), macs: self.work.of(|id| elements[id.0]), channels }
+    }
+
+    /// Masks of the masked twin: every slice that goes, of every parameter.
+    #[must_use]
+    pub fn masks(&self, removed: &Removed) -> BTreeMap<ParameterId, Mask> {
+        let one = |i: usize| -> Option<(ParameterId, Mask)> {
+            let parameter = &self.graph.parameters[i];
+            // What several layers hold in common is not masked: what they feed is.
+            let [value] = self.uses.get(&parameter.tensor)?[..] else { return None };
+            let dims = &self.tensors[&value];
+            let gone: Vec<Option<Vec<bool>>> =
+                dims.iter().map(|dim| dim.as_ref().map(|places| places.iter().map(|place| is_gone(place, removed)).collect())).collect();
+            if !gone.iter().flatten().flatten().any(|&gone| gone) {
+                return None;
+            }
+            let mut words = vec![0_u64; parameter.elements.div_ceil(64)];
+            for (axis, gone) in gone.iter().enumerate().filter_map(|(axis, gone)| Some((axis, gone.as_ref()?))) {
+                let step: usize = parameter.shape[axis + 1..].iter().product();
+                for (run, _) in (0..parameter.elements / step).zip(0..).filter(|(run, _)| gone[run % gone.len()]) {
+                    for i in run * step..(run + 1) * step {
+                        words[i / 64] |= 1 << (i % 64);
+                    }
+                }
+            }
+            Some((ParameterId(i), Mask::from_words(words, parameter.elements)))
+        };
+        (0..self.graph.parameters.len()).into_par_iter().filter_map(one).collect()
+    }
+}
+
+/// The values that every tensor is.
+fn uses(graph: &Graph, tensors: &BTreeMap<ValueId, Vec<Option<Places>>>) -> HashMap<TensorId, Vec<ValueId>> {
+    let mut uses: HashMap<TensorId, Vec<ValueId>> = HashMap::new();
+    for &value in tensors.keys() {
+        if let Some(id) = graph.constants[value.0] {
+            uses.entry(id).or_default().push(value);
+        }
+    }
+    uses
+}
+
+/// Outputs of layers.
+struct Layers {
+    outputs: Vec<(ValueId, usize)>,
+    frozen: Vec<Frozen>,
+    channels: usize,
+    staying: usize,
+}
+
+/// The dimension of a weight along which its outputs lie.
+fn output_axis(graph: &Graph, id: ParameterId) -> Option<usize> {
+    let parameter = graph.parameter(id);
+    let is_layer = parameter.kind == Kind::Weight && parameter.shape.len() > 1;
+    is_layer.then(|| match parameter.layout {
+        Layout::OutFirst => 0,
+        Layout::InFirst if graph.owner(id).kind.starts_with("ConvTranspose") => 1,
+        Layout::InFirst => parameter.shape.len() - 1,
+    })
+}
+
+/// All layers, and those whose outputs stay.
+fn layers(follow: &mut Follow) -> Layers {
+    let graph = follow.graph;
+    let mut found = Layers { outputs: Vec::new(), frozen: Vec::new(), channels: 0, staying: 0 };
+    let mut counted = std::collections::HashSet::new();
+    for id in (0..graph.parameters.len()).map(ParameterId) {
+        let Some(axis) = output_axis(graph, id) else { continue };
+        let parameter = graph.parameter(id);
+        let of = parameter.shape[axis];
+        let held = follow.tensors.iter().find(|(value, _)| graph.constants[value.0] == Some(parameter.tensor));
+        let Some((value, labels)) = held.and_then(|(&value, dims)| Some((value, dims[axis].clone()?))) else { continue };
+        found.outputs.push((value, axis));
+        let staying: Vec<Label> = labels.iter().copied().filter(|&label| follow.atoms.resolve(label).stays()).collect();
+        let reason = staying.first().and_then(|label| label.atoms().first().copied()).and_then(|atom| follow.atoms.why_stays(atom));
+        let reason = reason.unwrap_or_else(|| "nothing tells why".to_owned());
+        let is_answer = reason == follow::ANSWERS;
+        if is_answer {
+            let free = of - staying.len();
+            found.channels += free;
+        } else {
+            for label in labels.iter() {
+                let Some(&atom) = label.atoms().first() else { continue };
+                let stays = follow.atoms.resolve(*label).stays();
+                let twin = follow.atoms.twin(atom);
+                if counted.insert(twin) {
+                    found.channels += 1;
+                    found.staying += usize::from(stays);
+                }
+            }
+        }
+        if !staying.is_empty() {
+            found.frozen.push(Frozen { name: graph.owner(id).name.clone(), channels: staying.len(), of, reason, is_answer });
+        }
+    }
+    found
+}
+
+/// Units with the same slices of the same tensors.
+fn groups(graph: &Graph, file: &OnnxFile, tensors: &BTreeMap<ValueId, Vec<Option<Places>>>, units: usize) -> (Vec<Group>, Vec<usize>) {
+    let mut slices: Vec<BTreeMap<(ValueId, usize), usize>> = vec![BTreeMap::new(); units];
+    for (&id, dims) in tensors {
+        for (axis, places) in dims.iter().enumerate().filter_map(|(axis, dim)| Some((axis, dim.as_ref()?))) {
+            for &unit in places.iter().flatten() {
+                *slices[unit as usize].entry((id, axis)).or_default() += 1;
+            }
+        }
+    }
+    let owners: HashMap<TensorId, ParameterId> = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
+    let mut numbers: HashMap<&BTreeMap<(ValueId, usize), usize>, usize> = HashMap::new();
+    let (mut groups, mut group_of): (Vec<Group>, Vec<usize>) = (Vec::new(), Vec::new());
+    for (unit, slices) in slices.iter().enumerate() {
+        let next = groups.len();
+        let number = *numbers.entry(slices).or_insert(next);
+        if number == next {
+            let mut members: Vec<Member> = slices.iter().map(|(&(id, axis), &slices)| member(graph, file, &owners, id, axis, slices)).collect();
+            members.sort_by_key(|member| owners.get(&member.tensor).map_or(usize::MAX, |id| id.0));
+            let maker = members.iter().find(|member| member.side == OUTPUTS).or_else(|| members.first());
+            let name = maker.map_or_else(String::new, |member| member.name.clone());
+            groups.push(Group { name, members, units: Vec::new() });
+        }
+        groups[number].units.push(unit);
+        group_of.push(number);
+    }
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for group in &mut groups {
+        let count = seen.entry(group.name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            group.name = format!("{} #{count}", group.name);
+        }
+    }
+    (groups, group_of)
+}
+
+/// What slices of a weight along its outputs are.
+const OUTPUTS: &str = "outputs";
+
+fn member(graph: &Graph, file: &OnnxFile, owners: &HashMap<TensorId, ParameterId>, value: ValueId, axis: usize, slices: usize) -> Member {
+    let tensor = graph.constants[value.0].unwrap_or(TensorId(0));
+    let Some(&id) = owners.get(&tensor) else {
+        let buffer = graph.modules.iter().find(|module| module.buffers.iter().any(|(_, id)| *id == tensor));
+        let name = buffer.map_or_else(|| file.tensor(tensor).name.clone(), |module| module.name.clone());
+        return Member { tensor, value, name, axis, slices, side: if buffer.is_some() { "statistics" } else { "constant" } };
+    };
+    let parameter = graph.parameter(id);
+    let side = match output_axis(graph, id) {
+        Some(output) if output == axis => OUTPUTS,
+        Some(_) => "inputs",
+        None if parameter.kind == Kind::Bias => "bias",
+        None => "scale",
+    };
+    Member { tensor, value, name: graph.owner(id).name.clone(), axis, slices, side }
+}
+
+/// What the slices of a tensor along a dimension weigh.
+pub(crate) fn slice_sums(values: &Values, shape: &[usize], axis: usize, weigh: impl Fn(f64) -> f64 + Sync) -> Vec<f64> {
+    let (size, step) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+    let one = |place: usize| -> f64 {
+        let mut sum = 0.0;
+        let mut start = place * step;
+        while start < values.len() {
+            sum += match values {
+                Values::F32(v) => v[start..start + step].iter().map(|&x| weigh(f64::from(x))).sum::<f64>(),
+                Values::F64(v) => v[start..start + step].iter().map(|&x| weigh(x)).sum::<f64>(),
+            };
+            start += step * size;
+        }
+        sum
+    };
+    (0..size).into_par_iter().map(one).collect()
+}
+
+impl Channels {
+    /// Elements of every parameter that has a slice in some group, to be weighed.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn rank(
+        &self,
+        ranking: Ranking,
+        read: impl Fn(ParameterId) -> Result<Option<Values>, OpenError> + Sync,
+    ) -> Result<Vec<f64>, OpenError> {
+        choice::rank(self, ranking, read)
+    }
+}

@@ -1,0 +1,108 @@
+//! Channels of the network that an engine holds: found, masked, removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Engine, EngineError, Model};
+use crate::channels::{Channels, Ranking, RemoveError, Removed};
+use crate::graph::ParameterId;
+use crate::network::Array;
+use crate::onnx::{TensorId, Values};
+use crate::prune::{Masked, PruneError, State, Weights};
+use crate::watch::Watch;
+
+impl Engine {
+    /// The channels of the network, from one pass of these inputs.
+    ///
+    /// # Errors
+    /// A network that cannot be run.
+    pub fn channels(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<Channels, EngineError> {
+        let (work, shapes) = self.dense_network()?.work_and_shapes(inputs, watch)?;
+        Ok(Channels::find(&self.model.graph, &self.model.file, shapes, work))
+    }
+
+    /// Scores of all units of `channels` in `state`.
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub fn channel_scores(&self, state: &State, channels: &Channels, ranking: Ranking) -> Result<Vec<f64>, EngineError> {
+        Ok(channels.rank(ranking, |id| Ok(self.fixed(state, id)?.map(|(mut values, zeroed)| {
+            zeroed.apply(&mut values);
+            values
+        })))?)
+    }
+
+    /// The masked twin: `state` with every slice of what is removed masked too.
+    ///
+    /// # Errors
+    /// External data that can no longer be read.
+    pub fn twin(&self, state: &State, channels: &Channels, removed: &Removed) -> Result<State, EngineError> {
+        let masks = channels.masks(removed);
+        let mut kept = state.kept.to_vec();
+        for (id, mut mask) in masks {
+            let Some(ranking) = self.rankings[id.0].as_ref() else { continue };
+            if !kept[id.0].is_nothing()
+                && let Some(values) = self.values(state, id)?
+            {
+                mask.join(&kept[id.0].mask(&values, ranking));
+            }
+            kept[id.0] = Masked::Bits(Arc::new(mask));
+        }
+        Ok(State { kept: kept.into(), ..state.clone() })
+    }
+
+    /// Bytes of the model as pruned in `state`, without what is removed.
+    ///
+    /// # Errors
+    /// [`EngineError::Remove`]; as [`Engine::masks`].
+    pub fn smaller_bytes(&self, state: &State, channels: &Channels, removed: &Removed) -> Result<Vec<u8>, EngineError> {
+        let graph = &self.model.graph;
+        let masks = match self.host_masks(state) {
+            Ok(masks) => masks,
+            Err(EngineError::Prune(PruneError::EmptyScope)) => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
+        let parameters: BTreeMap<TensorId, ParameterId> =
+            graph.parameters.iter().enumerate().map(|(i, parameter)| (parameter.tensor, ParameterId(i))).collect();
+        let read = |id: TensorId| {
+            let dtype = self.model.file.tensor(id).dtype;
+            let parameter = parameters.get(&id);
+            let mask = parameter.and_then(|id| masks.get(id)).filter(|masks| !masks.zeroed().is_clear());
+            let replaced = parameter.is_some_and(|id| matches!(state.weights[id.0], Weights::Replaced(_)));
+            let values: Option<Values> = match (parameter, state.statistics.get(&id)) {
+                (_, Some(values)) => Some(values.as_ref().clone()),
+                (Some(&id), None) if replaced => self.values(state, id)?,
+                _ => None,
+            };
+            let bytes = match values {
+                Some(values) => Some(values.to_bytes(dtype)),
+                None if mask.is_some() => self.model.file.bytes(id)?,
+                None => None,
+            };
+            Ok(bytes.map(|mut bytes| {
+                if let Some(masks) = mask {
+                    masks.zeroed().apply_to_bytes(&mut bytes, dtype.size().unwrap_or(1));
+                }
+                bytes
+            }))
+        };
+        channels.smaller(&self.model.file, removed, &read).map_err(|error| match error {
+            RemoveError::Source(error) => error.into(),
+            error => EngineError::Remove(error),
+        })
+    }
+
+    /// An engine of a model in memory, as if it had been opened where this one's was, on the same device.
+    ///
+    /// # Errors
+    /// Bytes that are no model.
+    pub fn of_bytes(&self, bytes: Vec<u8>, watch: &dyn Watch) -> Result<Self, EngineError> {
+        let model = Arc::new(Model::of_bytes(&self.model.file.path, bytes)?);
+        let rankings = model.rank(watch)?;
+        let engine = Self::new(model, rankings);
+        Ok(match &self.device {
+            Some(device) => engine.on(device.clone()),
+            None => engine,
+        })
+    }
+}

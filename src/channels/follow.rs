@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::atoms::{Atoms, Label};
+use super::ints::Lists;
 use super::reshape::{Dim, split};
 use super::rules;
 use crate::graph::{Graph, Node, ParameterId, ValueId};
@@ -89,8 +90,10 @@ impl<'a> Follow<'a> {
             self.stuck.insert(id, why);
         }
         // What a function stands for is not in the file's own graph.
-        let initializers: HashSet<TensorId> = (0..self.file.tensors.len()).map(TensorId).filter(|&id| self.file.is_initializer(id)).collect();
-        self.stuck.retain(|id, _| initializers.contains(id) || !self.file.tensor(*id).dtype.is_float() || self.file.tensor(*id).fault.is_some());
+        let initializers: HashSet<TensorId> =
+            (0..self.file.tensors.len()).map(TensorId).filter(|&id| self.file.is_initializer(id)).collect();
+        self.stuck
+            .retain(|id, _| initializers.contains(id) || !self.file.tensor(*id).dtype.is_float() || self.file.tensor(*id).fault.is_some());
     }
 
     /// Goes through the whole graph.
@@ -161,7 +164,12 @@ impl<'a> Follow<'a> {
 
     /// Numbers of an integer constant.
     pub(super) fn ints(&self, value: Option<ValueId>) -> Option<Vec<i64>> {
-        self.file.ints(self.tensor(value?)?).ok().flatten()
+        self.lists().numbers(value?)
+    }
+
+    /// Lists of numbers in the graph.
+    pub(super) fn lists(&self) -> Lists<'_> {
+        Lists { graph: self.graph, file: self.file, writers: &self.writers, shapes: self.shapes }
     }
 
     /// The one number of a float constant.
@@ -346,7 +354,10 @@ pub(super) fn apart(graph: &Graph, file: &OnnxFile) -> Graph {
     let mut graph = graph.clone();
     let is_vector = |id: TensorId| {
         let tensor = file.tensor(id);
-        tensor.dtype.is_float() && tensor.fault.is_none() && tensor.elements > 1 && tensor.shape.iter().filter(|&&size| size > 1).count() == 1
+        tensor.dtype.is_float()
+            && tensor.fault.is_none()
+            && tensor.elements > 1
+            && tensor.shape.iter().filter(|&&size| size > 1).count() == 1
     };
     let Graph { nodes, values, constants, .. } = &mut graph;
     for input in nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().flatten()) {

@@ -339,7 +339,8 @@ fn groups(graph: &Graph, file: &OnnxFile, tensors: &BTreeMap<ValueId, Vec<Option
         let next = groups.len();
         let number = *numbers.entry(slices).or_insert(next);
         if number == next {
-            let mut members: Vec<Member> = slices.iter().map(|(&(id, axis), &slices)| member(graph, file, &owners, id, axis, slices)).collect();
+            let mut members: Vec<Member> =
+                slices.iter().map(|(&(id, axis), &slices)| member(graph, file, &owners, id, axis, slices)).collect();
             members.sort_by_key(|member| owners.get(&member.tensor).map_or(usize::MAX, |id| id.0));
             let maker = members.iter().find(|member| member.side == OUTPUTS).or_else(|| members.first());
             let name = maker.map_or_else(String::new, |member| member.name.clone());

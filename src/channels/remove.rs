@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use onnx_ir::{AttributeProto, GraphProto, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
-use super::ints::{Element, element};
+use super::ints::{Element, Lists, hands_on};
 use super::{Channels, Places, Removed, is_gone, left, rules};
 use crate::graph::{Node, ValueId};
 use crate::onnx::{Dtype, OnnxFile, OpenError, TensorId, Turn};
@@ -172,8 +172,10 @@ struct Numbers<'a> {
     file: &'a OnnxFile,
     removed: &'a Removed,
     writers: HashMap<ValueId, usize>,
-    /// New numbers, by the node that reads them and its input.
-    lists: BTreeMap<(usize, usize), (Option<TensorId>, Vec<i64>)>,
+    /// New numbers, by the node that reads them and its input, with the places that were set one by one.
+    numbers: BTreeMap<(usize, usize), (Option<TensorId>, Vec<i64>, Vec<usize>)>,
+    /// Those of them that are no lists.
+    scalars: HashSet<(usize, usize)>,
     /// New settings of nodes.
     settings: Vec<(usize, &'static str, Vec<i64>)>,
     /// Settings of nodes that no longer hold.
@@ -184,7 +186,16 @@ impl<'a> Numbers<'a> {
     fn new(channels: &'a Channels, file: &'a OnnxFile, removed: &'a Removed) -> Self {
         let nodes = channels.graph.nodes.iter().enumerate();
         let writers = nodes.flat_map(|(n, node)| node.outputs.iter().flatten().map(move |&value| (value, n))).collect();
-        Self { channels, file, removed, writers, lists: BTreeMap::new(), settings: Vec::new(), dropped: Vec::new() }
+        Self {
+            channels,
+            file,
+            removed,
+            writers,
+            numbers: BTreeMap::new(),
+            scalars: HashSet::new(),
+            settings: Vec::new(),
+            dropped: Vec::new(),
+        }
     }
 
     fn tensor(&self, value: ValueId) -> Option<TensorId> {
@@ -214,7 +225,7 @@ impl<'a> Numbers<'a> {
     }
 
     fn ints(&self, value: Option<ValueId>) -> Option<Vec<i64>> {
-        self.file.ints(self.tensor(value?)?).ok().flatten()
+        self.lists().numbers(value?)
     }
 
     /// Puts all of them right.
@@ -222,6 +233,7 @@ impl<'a> Numbers<'a> {
         let graph = self.channels.graph.clone();
         for (n, node) in graph.nodes.iter().enumerate() {
             self.node(n, node)?;
+            self.keep_lengths(n, node)?;
         }
         let Some(proto) = model.graph.as_mut() else { return Ok(()) };
         // The nodes of the file by what they write.
@@ -241,7 +253,7 @@ impl<'a> Numbers<'a> {
         }
         let mut reads: HashMap<String, usize> = HashMap::new();
         count_reads(proto, &mut reads);
-        for ((n, input), (id, numbers)) in std::mem::take(&mut self.lists) {
+        for ((n, input), (id, numbers, _)) in std::mem::take(&mut self.numbers) {
             let i = place(n)?;
             let old = id.map(|id| self.file.tensor(id));
             let code = if old.is_some_and(|old| old.dtype == Dtype::from_code(INT32)) { INT32 } else { INT64 };
@@ -249,7 +261,8 @@ impl<'a> Numbers<'a> {
                 let wide = number.to_le_bytes();
                 wide.into_iter().take(if code == INT32 { 4 } else { 8 })
             });
-            let dims = if old.is_some_and(|old| old.shape.is_empty()) { Vec::new() } else { vec![numbers.len() as i64] };
+            let is_scalar = old.is_some_and(|old| old.shape.is_empty()) || self.scalars.contains(&(n, input));
+            let dims = if is_scalar { Vec::new() } else { vec![numbers.len() as i64] };
             let mut list = TensorProto { dims, data_type: code, ..TensorProto::new() };
             set_bytes(&mut list, bytes.collect());
             // Others may read it too, for another purpose.
@@ -260,8 +273,13 @@ impl<'a> Numbers<'a> {
                 *known = list;
                 continue;
             }
-            let base = old.map_or_else(|| graph.values[graph.nodes[n].outputs[0].map_or(0, |value| value.0)].clone(), |old| old.own_name().to_owned());
-            let is_free = |name: &String| !reads.contains_key(name) && !by_output.contains_key(name) && !proto.initializer.iter().any(|t| t.name == *name);
+            let base = old.map_or_else(
+                || graph.values[graph.nodes[n].outputs[0].map_or(0, |value| value.0)].clone(),
+                |old| old.own_name().to_owned(),
+            );
+            let is_free = |name: &String| {
+                !reads.contains_key(name) && !by_output.contains_key(name) && !proto.initializer.iter().any(|t| t.name == *name)
+            };
             let name = (1..).map(|k| format!("{base}_{k}")).find(is_free).unwrap_or_default();
             list.name.clone_from(&name);
             proto.initializer.push(list);
@@ -285,8 +303,11 @@ impl<'a> Numbers<'a> {
         count_reads(proto, &mut reads);
         for (n, node) in graph.nodes.iter().enumerate() {
             for (input, value) in node.inputs.iter().enumerate().filter_map(|(input, value)| Some((input, (*value)?))) {
-                let Some(id) = self.tensor(value).filter(|id| self.channels.uses.get(id).is_some_and(|uses| uses.len() > 1)) else { continue };
-                let Some(dims) = self.channels.tensors.get(&value).filter(|_| (0..self.shape(value).len()).any(|a| self.length(value, a).is_some()))
+                let Some(id) = self.tensor(value).filter(|id| self.channels.uses.get(id).is_some_and(|uses| uses.len() > 1)) else {
+                    continue;
+                };
+                let Some(dims) =
+                    self.channels.tensors.get(&value).filter(|_| (0..self.shape(value).len()).any(|a| self.length(value, a).is_some()))
                 else {
                     continue;
                 };
@@ -297,7 +318,8 @@ impl<'a> Numbers<'a> {
                         let tensor = self.file.tensor(id);
                         let whole = proto.initializer.iter().find(|proto| proto.name == tensor.own_name()).cloned();
                         let Some(mut copy) = whole else { return Err(RemoveError::NotFound(tensor.name.clone())) };
-                        let bytes = if copy.raw_data.is_empty() { self.file.bytes(id)?.unwrap_or_default() } else { copy.raw_data.to_vec() };
+                        let bytes =
+                            if copy.raw_data.is_empty() { self.file.bytes(id)?.unwrap_or_default() } else { copy.raw_data.to_vec() };
                         copy.dims = shape(&tensor.shape, dims, self.removed).into_iter().map(|size| size as i64).collect();
                         set_bytes(&mut copy, sliced(bytes, &tensor.shape, dims, self.removed, tensor.dtype.size().unwrap_or(1)));
                         let is_free = |name: &String| !taken.contains(name) && !reads.contains_key(name);
@@ -320,21 +342,80 @@ impl<'a> Numbers<'a> {
         Ok(())
     }
 
+    fn lists(&self) -> Lists<'_> {
+        Lists { graph: &self.channels.graph, file: self.file, writers: &self.writers, shapes: &self.channels.shapes }
+    }
+
+    /// A new list for an input of a node, with one number of it set.
+    fn set_number(
+        &mut self,
+        reader: (usize, usize),
+        (tensor, numbers): (Option<TensorId>, Vec<i64>),
+        (index, number): (usize, i64),
+    ) -> Result<(), RemoveError> {
+        let (_, list, set) = self.numbers.entry(reader).or_insert((tensor, numbers, Vec::new()));
+        // Two nodes that read one list may need it otherwise.
+        if set.contains(&index) && list[index] != number {
+            return Err(RemoveError::NotFound(self.channels.graph.nodes[reader.0].shown_name(reader.0)));
+        }
+        list[index] = number;
+        set.push(index);
+        Ok(())
+    }
+
     /// A number that says how long a dimension of a node's output is.
     fn set_length(&mut self, (n, input): (usize, usize), list: ValueId, i: usize, length: usize, node: &Node) -> Result<(), RemoveError> {
-        let graph = self.channels.graph.clone();
-        let size = |value: ValueId| self.shape(value).iter().product();
-        match element((&graph, self.file), &self.writers, &size, (list, i)) {
-            // The second is taken from what is read, or worked out from the rest.
-            Element::Length(_) | Element::Constant { number: ..=0, .. } => Ok(()),
-            Element::Constant { reader, tensor, index, .. } => {
-                let old = self.file.ints(tensor)?.unwrap_or_default();
-                let (_, numbers) = self.lists.entry(reader.unwrap_or((n, input))).or_insert((Some(tensor), old));
-                numbers[index] = length as i64;
-                Ok(())
+        match self.lists().element(list, i) {
+            Element::Length { of: Some((value, axis)), piece } => {
+                let whole = self.shape(value).get(axis).copied();
+                if self.length(value, axis).or(whole) == Some(length) {
+                    return Ok(());
+                }
+                // It was the length of something that was as long and no longer is.
+                let piece = piece.ok_or_else(|| RemoveError::NotFound(node.shown_name(n)))?;
+                self.set_number(piece, (None, vec![0]), (0, length as i64))
+            }
+            Element::Length { of: None, .. } => Ok(()),
+            // Taken from what is read, or worked out from the rest.
+            Element::Constant { numbers, index, .. } if numbers[index] <= 0 => Ok(()),
+            Element::Constant { reader, tensor, numbers, index } => {
+                self.set_number(reader.unwrap_or((n, input)), (tensor, numbers), (index, length as i64))
             }
             Element::Unknown => Err(RemoveError::NotFound(node.shown_name(n))),
         }
+    }
+
+    /// Lengths that a node calculates with, the scale of attention for one, stay what they were.
+    fn keep_lengths(&mut self, n: usize, node: &Node) -> Result<(), RemoveError> {
+        for (input, value) in node.inputs.iter().enumerate().filter_map(|(input, value)| Some((input, (*value)?))) {
+            let is_shape =
+                matches!((node.op.as_str(), input), ("Reshape" | "Expand", 1) | ("ConstantOfShape", 0) | ("Resize", 3) | ("Slice", 1..));
+            let writer = self.writers.get(&value).map(|&n| &self.channels.graph.nodes[n]);
+            if is_shape || hands_on(node, input) || !writer.is_some_and(|writer| hands_on(writer, 0)) {
+                continue;
+            }
+            let shape = self.shape(value);
+            if shape.len() > 1 {
+                continue;
+            }
+            let of = |i: usize| match self.lists().element(value, i) {
+                Element::Length { of, .. } => of,
+                _ => None,
+            };
+            let lengths: Vec<Option<(ValueId, usize)>> = (0..shape.iter().product()).map(of).collect();
+            if !lengths.iter().flatten().any(|&(value, axis)| self.length(value, axis).is_some()) {
+                continue;
+            }
+            let number = |of: &Option<(ValueId, usize)>| of.filter(|&(value, axis)| self.length(value, axis).is_some());
+            let numbers: Option<Vec<i64>> =
+                lengths.iter().map(|of| number(of).map(|(value, axis)| self.shape(value)[axis] as i64)).collect();
+            let numbers = numbers.ok_or_else(|| RemoveError::NotFound(node.shown_name(n)))?;
+            if shape.is_empty() {
+                self.scalars.insert((n, input));
+            }
+            self.numbers.insert((n, input), (None, numbers, Vec::new()));
+        }
+        Ok(())
     }
 
     fn node(&mut self, n: usize, node: &Node) -> Result<(), RemoveError> {
@@ -375,7 +456,8 @@ impl<'a> Numbers<'a> {
                 let axis = node.attributes.int("axis").unwrap_or(0);
                 let axis = if axis < 0 { axis + rank } else { axis } as usize;
                 let (Some(places), Some(indices)) = (self.places(x, axis), node.input(1)) else { return Ok(()) };
-                let (Some(chosen), Some(id)) = (self.ints(Some(indices)), self.tensor(indices)) else { return Ok(()) };
+                let Some(chosen) = self.ints(Some(indices)) else { return Ok(()) };
+                let id = self.tensor(indices);
                 if left(places, self.removed) < places.len() {
                     let (size, rank) = (places.len() as i64, self.shape(indices).len());
                     let kept = |&i: &i64| {
@@ -384,7 +466,7 @@ impl<'a> Numbers<'a> {
                     };
                     if rank == 1 {
                         let numbers = chosen.iter().filter_map(kept).collect();
-                        self.lists.insert((n, 1), (Some(id), numbers));
+                        self.numbers.insert((n, 1), (id, numbers, Vec::new()));
                     }
                 }
             }
@@ -431,13 +513,13 @@ impl<'a> Numbers<'a> {
         }
         let size = |&value: &ValueId| self.length(value, axis).unwrap_or_else(|| self.shape(value).get(axis).copied().unwrap_or(0)) as i64;
         let sizes: Vec<i64> = node.outputs.iter().flatten().map(size).collect();
-        match node.input(1).and_then(|list| self.tensor(list)) {
-            Some(id) => drop(self.lists.insert((n, 1), (Some(id), sizes))),
+        match node.input(1) {
+            Some(list) => drop(self.numbers.insert((n, 1), (self.tensor(list), sizes, Vec::new()))),
             // Equal parts need no numbers.
             None if node.attributes.ints("split").is_none() && sizes.windows(2).all(|pair| pair[0] == pair[1]) => {}
             None if node.opset < 13 => self.settings.push((n, "split", sizes)),
             None => {
-                self.lists.insert((n, 1), (None, sizes));
+                self.numbers.insert((n, 1), (None, sizes, Vec::new()));
                 self.dropped.push((n, "num_outputs"));
             }
         }
@@ -465,10 +547,10 @@ impl<'a> Numbers<'a> {
                 }
             }
         }
-        match (node.input(1).and_then(|v| self.tensor(v)), node.input(2).and_then(|v| self.tensor(v))) {
+        match (node.input(1), node.input(2)) {
             (Some(first), Some(second)) => {
-                self.lists.insert((n, 1), (Some(first), starts));
-                self.lists.insert((n, 2), (Some(second), ends));
+                self.numbers.insert((n, 1), (self.tensor(first), starts, Vec::new()));
+                self.numbers.insert((n, 2), (self.tensor(second), ends, Vec::new()));
             }
             _ => {
                 self.settings.push((n, "starts", starts));

@@ -87,7 +87,9 @@ pub(super) fn merged(atoms: &mut Atoms, dims: &[(usize, Dim)]) -> Option<Vec<Lab
         flat = match dim {
             None => flat.into_iter().flat_map(|label| std::iter::repeat_n(label, *size)).collect(),
             Some(labels) if flat.len() == 1 && flat[0].stays() => labels.to_vec(),
-            Some(labels) => flat.into_iter().flat_map(|outer| labels.iter().map(move |&inner| [outer, inner])).map(|both| atoms.union(&both)).collect(),
+            Some(labels) => {
+                flat.into_iter().flat_map(|outer| labels.iter().map(move |&inner| [outer, inner])).map(|both| atoms.union(&both)).collect()
+            }
         };
     }
     Some(flat)

@@ -4,7 +4,7 @@
 //! on has zeros there too. An operator without a rule keeps all that it reads as large as it is.
 
 use super::follow::Follow;
-use super::ints::{Element, element};
+use super::ints::Element;
 use super::reshape::{Dim, merged, reshape};
 use crate::graph::{Node, ValueId};
 
@@ -20,8 +20,15 @@ pub(super) fn follow(f: &mut Follow, n: usize, node: &Node) {
             "Einsum" => einsum(f, n, node),
             "BatchNormalization" | "InstanceNormalization" => per_channel(f, n, node),
             "GroupNormalization" => group_norm(f, n, node),
-            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization" | "Softmax" | "LogSoftmax" | "Hardmax"
-            | "LpNormalization" | "CumSum" | "LRN" => along(f, n, node),
+            "LayerNormalization"
+            | "RMSNormalization"
+            | "SimplifiedLayerNormalization"
+            | "Softmax"
+            | "LogSoftmax"
+            | "Hardmax"
+            | "LpNormalization"
+            | "CumSum"
+            | "LRN" => along(f, n, node),
             "MaxPool" | "AveragePool" | "LpPool" | "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" | "Resize" | "Upsample" => {
                 spatial(f, n, node)
             }
@@ -34,7 +41,7 @@ pub(super) fn follow(f: &mut Follow, n: usize, node: &Node) {
             "Pad" | "Tile" | "Expand" => extended(f, n, node),
             "DepthToSpace" | "SpaceToDepth" => blocks(f, n, node),
             "ConstantOfShape" => filled(f, n, node),
-            "Shape" | "Size" | "Constant" | "Range" | "EyeLike" | "RandomNormalLike" | "RandomUniformLike" => true,
+            "Shape" | "Constant" | "Range" | "EyeLike" | "RandomNormalLike" | "RandomUniformLike" => true,
             _ if op.starts_with("Reduce") || matches!(op, "ArgMax" | "ArgMin") => reduced(f, n, node),
             _ => elementwise(f, n, node),
         };
@@ -46,9 +53,40 @@ pub(super) fn follow(f: &mut Follow, n: usize, node: &Node) {
 
 /// Operators that work on every element by itself and give zero of zero.
 const KEEPS_ZERO: [&str; 34] = [
-    "Relu", "LeakyRelu", "Abs", "Neg", "Ceil", "Floor", "Round", "Sign", "Sqrt", "Tanh", "Erf", "Gelu", "HardSwish", "Mish", "Selu", "Elu",
-    "Celu", "Sin", "Tan", "Asin", "Atan", "Sinh", "Asinh", "Atanh", "ThresholdedRelu", "Softsign", "Identity", "Cast", "Dropout", "Swish",
-    "QuickGelu", "FastGelu", "CastLike", "Silu",
+    "Relu",
+    "LeakyRelu",
+    "Abs",
+    "Neg",
+    "Ceil",
+    "Floor",
+    "Round",
+    "Sign",
+    "Sqrt",
+    "Tanh",
+    "Erf",
+    "Gelu",
+    "HardSwish",
+    "Mish",
+    "Selu",
+    "Elu",
+    "Celu",
+    "Sin",
+    "Tan",
+    "Asin",
+    "Atan",
+    "Sinh",
+    "Asinh",
+    "Atanh",
+    "ThresholdedRelu",
+    "Softsign",
+    "Identity",
+    "Cast",
+    "Dropout",
+    "Swish",
+    "QuickGelu",
+    "FastGelu",
+    "CastLike",
+    "Silu",
 ];
 
 /// Those that give another number of zero.
@@ -56,8 +94,28 @@ const BREAKS_ZERO: [&str; 7] = ["Sigmoid", "HardSigmoid", "Exp", "Cos", "Cosh", 
 
 /// Those of several values that meet element by element.
 const TOGETHER: [&str; 22] = [
-    "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "PRelu", "And", "Or", "Xor", "Equal", "Less", "Greater",
-    "LessOrEqual", "GreaterOrEqual", "Mod", "BitwiseAnd", "BitwiseOr",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Max",
+    "Min",
+    "Sum",
+    "Mean",
+    "Where",
+    "PRelu",
+    "And",
+    "Or",
+    "Xor",
+    "Equal",
+    "Less",
+    "Greater",
+    "LessOrEqual",
+    "GreaterOrEqual",
+    "Mod",
+    "BitwiseAnd",
+    "BitwiseOr",
 ];
 
 fn elementwise(f: &mut Follow, n: usize, node: &Node) -> bool {
@@ -432,8 +490,7 @@ fn spatial(f: &mut Follow, n: usize, node: &Node) -> bool {
 
 /// Whether a number that says how long a dimension is can be put right, or comes right by itself.
 fn is_settled(f: &Follow, value: ValueId, i: usize) -> bool {
-    let length = |value: ValueId| f.shape(value).map_or(1, |shape| shape.iter().product());
-    element((f.graph, f.file), &f.writers, &length, (value, i)) != Element::Unknown
+    f.lists().element(value, i) != Element::Unknown
 }
 
 fn reduced(f: &mut Follow, n: usize, node: &Node) -> bool {
@@ -694,7 +751,8 @@ fn extended(f: &mut Follow, n: usize, node: &Node) -> bool {
         }
     }
     // Zeros are put around it, or the like; which is of no matter where it is multiplied by zeros.
-    let is_filled = node.op == "Pad" && (node.attributes.string("mode").is_some_and(|m| m != "constant") || f.scalar(node.input(2)) == Some(0.0));
+    let is_filled =
+        node.op == "Pad" && (node.attributes.string("mode").is_some_and(|m| m != "constant") || f.scalar(node.input(2)) == Some(0.0));
     let is_bare = node.op == "Pad" && node.input(2).is_none() && node.attributes.float("value").unwrap_or(0.0) == 0.0;
     let is_zero = f.is_zero(x) && (node.op != "Pad" || is_filled || is_bare);
     f.set(Some(y), dims, is_zero, why);
@@ -703,9 +761,8 @@ fn extended(f: &mut Follow, n: usize, node: &Node) -> bool {
 
 /// A dimension that is made as long as another one is: what goes there goes here.
 fn measured(f: &mut Follow, list: ValueId, i: usize) -> Dim {
-    let length = |value: ValueId| f.shape(value).map_or(1, |shape| shape.iter().product());
-    match element((f.graph, f.file), &f.writers, &length, (list, i)) {
-        Element::Length(Some((value, axis))) => f.own(value, axis),
+    match f.lists().element(list, i) {
+        Element::Length { of: Some((value, axis)), .. } => f.own(value, axis),
         _ => None,
     }
 }
@@ -742,7 +799,8 @@ fn blocks(f: &mut Follow, n: usize, node: &Node) -> bool {
             return false;
         }
         let is_last = node.attributes.string("mode").is_some_and(|mode| mode == "CRD");
-        let (sizes, allowed, place) = if is_last { ([channels / area, area], [true, false], 0) } else { ([area, channels / area], [false, true], 1) };
+        let (sizes, allowed, place) =
+            if is_last { ([channels / area, area], [true, false], 0) } else { ([area, channels / area], [false, true], 1) };
         let parts = f.split(&dim, &sizes, &allowed, why);
         parts[place].clone()
     };

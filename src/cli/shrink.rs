@@ -9,12 +9,12 @@ use clap::builder::Resettable;
 use clap::{Args, Id, ValueEnum};
 use serde::Serialize;
 
+use super::cost::share;
 use super::images::{ImageArguments, Measured};
+use super::print_json;
 use super::repair::{RepairArguments, RepairReport, repaired};
 use super::rows::{Row, print};
 use super::terminal::Terminal;
-use super::cost::share;
-use super::print_json;
 use crate::atomic::Overwrite;
 use crate::channels::{Amount, Channels, Choice, Granularity, Of, Ranking, Removed, Spread};
 use crate::engine::Engine;
@@ -317,7 +317,10 @@ fn difference(engine: &Engine, state: &State, smaller: &Engine, inputs: &[(Strin
         anyhow::ensure!(a.shape == b.shape, "the output “{name}” of the smaller network has another shape");
         let (Some(a), Some(b)) = (a.as_f32(), b.as_f32()) else { continue };
         let scale = a.iter().fold(0.0_f64, |m, &x| m.max(f64::from(x).abs())).max(f64::MIN_POSITIVE);
-        let off = a.iter().zip(b).fold(0.0_f64, |m, (&x, &y)| if x == y || (x.is_nan() && y.is_nan()) { m } else { m.max((f64::from(x) - f64::from(y)).abs()) });
+        let off = a
+            .iter()
+            .zip(b)
+            .fold(0.0_f64, |m, (&x, &y)| if x == y || (x.is_nan() && y.is_nan()) { m } else { m.max((f64::from(x) - f64::from(y)).abs()) });
         largest = if (off / scale).is_nan() { f64::NAN } else { largest.max(off / scale) };
     }
     Ok(largest)

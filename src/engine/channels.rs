@@ -26,10 +26,12 @@ impl Engine {
     /// # Errors
     /// External data that can no longer be read.
     pub fn channel_scores(&self, state: &State, channels: &Channels, ranking: Ranking) -> Result<Vec<f64>, EngineError> {
-        Ok(channels.rank(ranking, |id| Ok(self.fixed(state, id)?.map(|(mut values, zeroed)| {
-            zeroed.apply(&mut values);
-            values
-        })))?)
+        Ok(channels.rank(ranking, |id| {
+            Ok(self.fixed(state, id)?.map(|(mut values, zeroed)| {
+                zeroed.apply(&mut values);
+                values
+            }))
+        })?)
     }
 
     /// The masked twin: `state` with every slice of what is removed masked too.

@@ -238,7 +238,15 @@ impl Plan {
             return Err(NetworkError::MissingInput { name: missing.name.clone() });
         }
         let given = self.elements.saturating_add(inputs.iter().map(|(_, array)| array.shape.iter().product::<usize>() as u64).sum());
-        Ok(Pass { values, next: 0, spare: Spare::default(), is_one_by_one: false, shapes: None, uses: None, allowance: Allowance::new(given) })
+        Ok(Pass {
+            values,
+            next: 0,
+            spare: Spare::default(),
+            is_one_by_one: false,
+            shapes: None,
+            uses: None,
+            allowance: Allowance::new(given),
+        })
     }
 
     /// Reads the outputs of the graph from a pass that has no node before it.

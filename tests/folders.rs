@@ -110,16 +110,25 @@ fn other_numbers_ask_too() {
         folder
     };
     let with_name = |i: usize| format!("{}_{}", i + 1, names[i]);
-    for name in [&|i| format!("class {i}"), &with_name, &|i| (i * 50).to_string()] as [&dyn Fn(usize) -> String; 3] {
+    // Names among numbers: behind them, and before 1, where 0 is free.
+    let with_other = |i: usize| if i == 11 { "other".to_owned() } else { i.to_string() };
+    let with_background = |i: usize| if i == 0 { "background".to_owned() } else { i.to_string() };
+    let times_fifty = |i: usize| (i * 50).to_string();
+    let with_class = |i: usize| format!("class {i}");
+    for name in [&with_class, &with_name, &times_fifty, &with_other, &with_background] as [&dyn Fn(usize) -> String; 5] {
         let folder = renamed(name);
         let (code, _, told) = evaluate(folder.path(), "");
-        assert!(code == Some(2) && told.contains("numbered"), "{told}");
+        assert!(code == Some(2) && told.starts_with("12 classes, 36 images\nClasses are numbered"), "{told}");
+        assert!(told.contains("names of the 12 classes have numbers"), "{told}");
         assert_eq!(answers(folder.path(), "--class-order number").0, (36, 36), "{}", name(1));
         assert!(answers(folder.path(), "--class-order text").0.0 < 36, "{}", name(1));
     }
-    // Zeros in front leave one order only.
-    let (right, _, told) = answers(renamed(&|i| format!("{i:03}")).path(), "");
-    assert_eq!((right, told.as_str()), ((36, 36), ""));
+    // Zeros in front leave one order only, and so does a name behind numbers of one digit.
+    let with_letters = |i: usize| if i < 10 { i.to_string() } else { names[i].to_owned() };
+    for name in [&|i| format!("{i:03}"), &with_letters] as [&dyn Fn(usize) -> String; 2] {
+        let (right, _, told) = answers(renamed(name).path(), "");
+        assert_eq!((right, told.as_str()), ((36, 36), ""));
+    }
 }
 
 #[test]
@@ -311,6 +320,11 @@ fn an_order_is_chosen_for_tables_too() {
     assert_eq!(set.images[0].class, Some(0));
     let set = set.ordered(ClassOrder::Number);
     assert!(set.fits(2).is_ok() && set.images[0].class == Some(1) && set.classes == ["class 9", "class 10"]);
+    // Classes that are given up are still counted.
+    put(folder.path(), &["notes.txt"]);
+    let dropped = ImageSet::open(folder.path(), Some(&table)).unwrap().without_labels();
+    assert!(!dropped.is_labelled() && dropped.unused_classes() == 2);
+    assert_eq!(dropped.remarks()[0], "2 classes that are not used, 3 images");
     assert_eq!(number_of(&set, &Reason::Labels), 1);
 }
 

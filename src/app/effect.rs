@@ -145,7 +145,12 @@ fn images_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
             None => format!("Noise, {} inputs: drift, not accuracy", text::count(shown.images as u64)),
             Some(path) => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-                let classes = if shown.is_labelled { format!(" · {} classes", shown.classes.len()) } else { " · no labels".to_owned() };
+                let classes = match shown.unused_classes {
+                    _ if shown.is_labelled => format!(" · {} classes", shown.classes.len()),
+                    0 => " · no labels".to_owned(),
+                    1 => " · 1 class, not used".to_owned(),
+                    unused => format!(" · {unused} classes, not used"),
+                };
                 let how = shown.preprocess.as_ref().map_or(String::new(), |p| format!(" · {p} · {}", text::message(&shown.provenance)));
                 format!("{} · {} images{classes}{how}", text::name(&name), text::count(shown.images as u64))
             }

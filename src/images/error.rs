@@ -145,10 +145,12 @@ pub enum ImagesError {
     },
     /// Numbered classes that sort in two ways.
     #[error(
-        "the classes are numbered, and which output each is depends on how they were sorted for the training ({orders}); say which one (on the command line: --class-order text or --class-order number), or give a labels file that lists all classes in order: {}",
+        "names of the {classes} classes have numbers, and which output each is depends on how they were sorted for the training ({orders}); say which one (on the command line: --class-order text or --class-order number), or give a labels file that lists all classes in order: {}",
         path.display()
     )]
     Order {
+        /// Number of classes found.
+        classes: usize,
         /// The first names, in both orders.
         orders: String,
         /// The folder.

@@ -25,6 +25,8 @@ pub struct ImageSet {
     pub inventory: Inventory,
     order: OrderFrom,
     is_order_chosen: bool,
+    /// Classes that have images and cannot be used, see [`Self::without_labels`].
+    unused_classes: usize,
 }
 
 /// What put the classes in order.
@@ -64,7 +66,7 @@ pub enum Origin {
 }
 
 /// Why the order of numbered classes has to be chosen.
-const ORDER_IN_DOUBT: &str = "The classes are numbered, and their order as text is not that of their numbers";
+const ORDER_IN_DOUBT: &str = "Classes are numbered, and their order as text is not that of their numbers";
 /// Folders with these names hold parts of a data set; in small letters.
 const PARTS: [&str; 16] = [
     "train",
@@ -103,7 +105,8 @@ impl ImageSet {
         let labels = labels.map(|file| Ok((file, labels::read(file)?))).transpose()?;
         let root = if path.is_file() && is_picture(path) { path.parent().unwrap_or(Path::new("")) } else { path };
         let (images, classes, inventory) = (Vec::new(), Vec::new(), Inventory::default());
-        let mut set = Self { root: root.to_owned(), images, classes, inventory, order: OrderFrom::Given, is_order_chosen: false };
+        let order = OrderFrom::Given;
+        let mut set = Self { root: root.to_owned(), images, classes, inventory, order, is_order_chosen: false, unused_classes: 0 };
         if is_array(path) && !path.is_dir() {
             set.add_rows(path)?;
         } else if path.is_file() {
@@ -139,8 +142,7 @@ impl ImageSet {
         if self.order == OrderFrom::Given {
             return self;
         }
-        let mut by_name: Vec<usize> = (0..self.classes.len()).collect();
-        by_name.sort_by(|&a, &b| order.compare(&self.classes[a], &self.classes[b]));
+        let by_name = order.sorted(&self.classes);
         let mut place = vec![0; by_name.len()];
         for (new, &old) in by_name.iter().enumerate() {
             place[old] = new;
@@ -159,7 +161,7 @@ impl ImageSet {
         Self { images: images.iter().map(|&i| self.images[i].clone()).collect(), ..self.clone() }
     }
 
-    /// Whether the names of the classes are numbered and nothing tells whether they are sorted as text or as numbers.
+    /// Whether names of classes are numbered, all or some, and nothing tells whether they are sorted as text or as numbers.
     #[must_use]
     pub fn is_order_in_doubt(&self) -> bool {
         self.order != OrderFrom::Given && !self.is_order_chosen && order::is_in_doubt(&self.classes)
@@ -184,10 +186,12 @@ impl ImageSet {
             return lines;
         }
         let (images, classes) = (self.images.len(), self.class_sizes().len());
-        let what = match classes {
-            0 => "no classes".to_owned(),
-            1 => "1 class".to_owned(),
-            n => format!("{n} classes"),
+        let what = match (classes, self.unused_classes) {
+            (0, 0) => "no classes".to_owned(),
+            (0, 1) => "1 class that is not used".to_owned(),
+            (0, n) => format!("{n} classes that are not used"),
+            (1, _) => "1 class".to_owned(),
+            (n, _) => format!("{n} classes"),
         };
         let images = if images == 1 { "1 image".to_owned() } else { format!("{images} images") };
         std::iter::once(format!("{what}, {images}")).chain(lines).collect()
@@ -196,9 +200,7 @@ impl ImageSet {
     /// The first names in both orders.
     fn both_orders(&self) -> String {
         let of = |order: ClassOrder| {
-            let mut names = self.classes.clone();
-            names.sort_by(|a, b| order.compare(a, b));
-            listed(&names)
+            listed(&order.sorted(&self.classes).into_iter().map(|class| self.classes[class].clone()).collect::<Vec<_>>())
         };
         format!("as text {}; by number {}", of(ClassOrder::Text), of(ClassOrder::Number))
     }
@@ -235,16 +237,23 @@ impl ImageSet {
             ));
         }
         if self.is_order_in_doubt() {
-            return Err(ImagesError::Order { orders: self.both_orders(), path: self.root.clone() });
+            return Err(ImagesError::Order { classes, orders: self.both_orders(), path: self.root.clone() });
         }
         Ok(())
     }
 
-    /// The same pictures, of which nothing else is known.
+    /// The same pictures without their classes, of which it is still known how many there were.
     #[must_use]
     pub fn without_labels(&self) -> Self {
         let images = self.images.iter().map(|image| ImageRef { class: None, ..image.clone() }).collect();
-        Self { images, classes: Vec::new(), order: OrderFrom::Given, ..self.clone() }
+        let unused_classes = self.class_sizes().len();
+        Self { images, classes: Vec::new(), order: OrderFrom::Given, unused_classes, ..self.clone() }
+    }
+
+    /// Classes with images that [`Self::without_labels`] gave up.
+    #[must_use]
+    pub fn unused_classes(&self) -> usize {
+        self.unused_classes
     }
 
     fn add_rows(&mut self, path: &Path) -> Result<(), ImagesError> {

@@ -96,6 +96,8 @@ pub struct Shown {
     pub classes: Vec<String>,
     /// Whether classes are known.
     pub is_labelled: bool,
+    /// How many classes there are whose labels cannot be used; `remark` says why.
+    pub unused_classes: usize,
     /// How they are preprocessed; `None` for noise.
     pub preprocess: Option<Preprocess>,
     /// Where that comes from, in words.

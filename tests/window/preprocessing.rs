@@ -82,6 +82,7 @@ fn labels_that_do_not_fit_are_told_and_a_file_makes_them_fit() {
     window.button("Choose images…");
     window.wait("the effect", |s| is_measured(s, 3));
     assert!(window.says("The labels are not used: 3 classes and 10 outputs of the network do not go together"));
+    assert!(window.says("3 images · 3 classes, not used"));
     let cost = window.state().costs.cost.clone().unwrap();
     assert_eq!((cost.dense.top1, cost.dense.agreement), (None, Some(1.0)));
 
@@ -109,7 +110,8 @@ fn the_order_of_numbered_classes_is_chosen_and_what_is_left_out_is_told() {
     window.answer(&folder);
     window.button("Choose images…");
     window.wait("the effect", |s| is_measured(s, 10));
-    assert!(window.says("The labels are not used: the classes are numbered"));
+    assert!(window.says("The labels are not used: names of the 10 classes have numbers"));
+    assert!(window.says("10 classes that are not used, 10 images"));
     assert!(window.says("Left out: 1 .txt, no picture: notes.txt"));
     assert_eq!(window.state().costs.cost.as_ref().unwrap().dense.top1, None);
 

@@ -147,6 +147,39 @@ fn keys_walk_through_folders_and_complete_names() {
     window.wait("the model", opened(models.join("net.onnx")));
 }
 
+/// Tab and Enter come before the folder can have been read, in the very frame of the text as well.
+#[test]
+fn a_typed_path_survives_every_haste() {
+    let mut window = bare();
+    let models = lay_out(&window);
+    let key = |key| Event::Key { key, physical_key: None, pressed: true, repeat: false, modifiers: Modifiers::NONE };
+    ask(&mut window, |w| w.button("Open…"));
+    let beginning = window.path("mod");
+    let text = Event::Paste(beginning.to_str().unwrap().to_owned());
+    window.harness.input_mut().events.extend([text, key(Key::Tab)]);
+    window.wait_for("the completed path", |w| path(w) == format!("{}/", models.display()));
+    read(&mut window);
+
+    let whole = models.join("net.onnx");
+    let text = Event::Paste(whole.to_str().unwrap().to_owned());
+    window.harness.input_mut().events.extend([text, key(Key::Tab), key(Key::Enter)]);
+    window.wait("the model", opened(whole.clone()));
+    assert!(!is_open(&window));
+
+    // Nothing is left to complete: Tab stays, and goes on when it is pressed again.
+    ask(&mut window, |w| w.button("Open…"));
+    type_path(&mut window, &whole);
+    read(&mut window);
+    window.press(Modifiers::NONE, Key::Tab);
+    assert!(window.node(Role::TextInput, "Path").is_focused() && path(&window) == whole.to_str().unwrap());
+    window.press(Modifiers::NONE, Key::Tab);
+    assert!(!window.node(Role::TextInput, "Path").is_focused());
+    window.press(Modifiers { shift: true, ..Modifiers::NONE }, Key::Tab);
+    assert!(window.node(Role::TextInput, "Path").is_focused());
+    window.press(Modifiers { shift: true, ..Modifiers::NONE }, Key::Tab);
+    assert!(window.node(Role::Button, "Parent folder").is_focused());
+}
+
 #[test]
 fn the_pointer_does_it_all_as_well() {
     let mut window = bare();

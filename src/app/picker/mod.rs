@@ -76,6 +76,13 @@ enum Caret {
     Stem,
 }
 
+/// A key that came before the folder was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Accept,
+    Complete,
+}
+
 /// The dialog.
 #[derive(Debug)]
 pub(super) struct Picker {
@@ -96,8 +103,10 @@ pub(super) struct Picker {
     complaint: Option<String>,
     /// Whether it says why it is there.
     explains: bool,
-    /// Enter was pressed before the folder was read.
-    is_waiting: bool,
+    /// What is to be done once the folder is read.
+    waiting: Option<Waiting>,
+    /// Tab found nothing to write and nothing has been done since.
+    is_completed: bool,
     /// Another one whenever the program has written into the field.
     revision: u64,
     caret: Caret,
@@ -127,7 +136,8 @@ impl Picker {
             places: recent.iter().filter(|path| path.file_name().is_some()).map(place).collect(),
             complaint: None,
             explains,
-            is_waiting: false,
+            waiting: None,
+            is_completed: false,
             revision: stamp(),
             caret: Caret::End,
             moves: stamp(),
@@ -158,7 +168,7 @@ impl Picker {
         entries.get(*self.rows.get(row)?)
     }
 
-    /// Takes in what was found out. The effect is that of an Enter that came before it.
+    /// Takes in what was found out. The effect is that of an Enter or Tab that came before it.
     pub(super) fn take(&mut self, news: News) -> Effect {
         match news {
             News::Places(mut places) => {
@@ -179,8 +189,10 @@ impl Picker {
                 if is_first {
                     self.highlight_first();
                 }
-                if std::mem::take(&mut self.is_waiting) {
-                    return self.accept();
+                match self.waiting.take() {
+                    Some(Waiting::Accept) => return self.accept(),
+                    Some(Waiting::Complete) => return self.complete(),
+                    None => {}
                 }
             }
             News::Folder(..) => {}
@@ -191,16 +203,11 @@ impl Picker {
     /// Does what a person does.
     pub(super) fn act(&mut self, act: Act) -> Effect {
         self.complaint = None;
-        self.is_waiting = false;
+        self.waiting = None;
+        self.is_completed = false;
         match act {
             Act::Type(text) => return self.typed(&text),
-            Act::Complete => {
-                if let Some(text) = self.completion() {
-                    let effect = self.typed(&text);
-                    self.mark(Caret::End);
-                    return effect;
-                }
-            }
+            Act::Complete => return self.complete(),
             Act::Move(rows) => self.move_highlight(rows),
             Act::Highlight(row) => self.highlight(row),
             Act::Enter(row) => {
@@ -361,7 +368,7 @@ impl Picker {
         }
         let entries = match &self.contents {
             Contents::Reading => {
-                self.is_waiting = true;
+                self.waiting = Some(Waiting::Accept);
                 return Effect::None;
             }
             Contents::Failed { why, .. } => {
@@ -384,6 +391,27 @@ impl Picker {
     fn complain(&mut self, why: &str) -> Effect {
         self.complaint = Some(why.to_owned());
         Effect::None
+    }
+
+    /// What Tab does, at once or when the folder is read.
+    fn complete(&mut self) -> Effect {
+        if self.contents == Contents::Reading {
+            self.waiting = Some(Waiting::Complete);
+            return Effect::None;
+        }
+        let Some(text) = self.completion() else {
+            self.is_completed = true;
+            return Effect::None;
+        };
+        let effect = self.typed(&text);
+        self.mark(Caret::End);
+        effect
+    }
+
+    /// Whether Tab leaves the field, as in any other window: a typed name keeps it there until it is known to be complete, so that
+    /// Enter behind it takes that name and no button.
+    fn lets_tab_go(&self) -> bool {
+        self.contents != Contents::Reading && (self.name.is_empty() || self.is_completed)
     }
 
     /// What Tab would write.

@@ -46,6 +46,44 @@ fn a_name_narrows_the_list_and_its_beginning_counts_most() {
     assert_eq!((rows(&picker).len(), highlighted(&picker)), (4, None));
 }
 
+#[test]
+fn tab_waits_for_a_folder_that_is_still_read() {
+    let mut picker = picker(Purpose::Open, &["modern.onnx"]);
+    assert!(picker.lets_tab_go(), "nothing is typed");
+    assert_eq!(type_text(&mut picker, "/there/mod"), Effect::Read("/there".into()));
+    assert!(!picker.lets_tab_go());
+    assert_eq!(picker.act(Act::Complete), Effect::None);
+    assert_eq!((picker.text().as_str(), picker.lets_tab_go()), ("/there/mod", false));
+    assert_eq!(picker.take(holds("/here", &["modern.onnx"])), Effect::None);
+    assert_eq!(picker.take(holds("/there", &["models/", "net.onnx"])), Effect::Read("/there/models".into()));
+    assert_eq!(picker.text(), "/there/models/");
+    // Typing takes the Tab back, and an Enter behind it counts instead.
+    picker.act(Act::Complete);
+    assert_eq!(type_text(&mut picker, "/there/models/n"), Effect::None);
+    assert_eq!(picker.take(holds("/there/models", &["next.onnx"])), Effect::None);
+    assert_eq!(picker.text(), "/there/models/n");
+    type_text(&mut picker, "/there/net.onnx");
+    picker.act(Act::Complete);
+    assert_eq!(picker.act(Act::Accept), Effect::None);
+    assert_eq!(picker.take(holds("/there", &["net.onnx"])), Effect::Chosen("/there/net.onnx".into()));
+}
+
+/// Tab stays with a typed name once, though there is nothing to complete: Enter behind it is not a button's.
+#[test]
+fn tab_leaves_a_name_only_when_it_is_known_to_be_complete() {
+    for purpose in [Purpose::Open, Purpose::Table] {
+        let mut picker = picker(purpose, &["net.onnx", "net.csv"]);
+        for name in ["net.onnx", "other"] {
+            type_text(&mut picker, &format!("/here/{name}"));
+            assert!(!picker.lets_tab_go(), "{name}");
+            assert_eq!(picker.act(Act::Complete), Effect::None);
+            assert_eq!((picker.text(), picker.lets_tab_go()), (format!("/here/{name}"), true));
+            type_text(&mut picker, &format!("/here/{name}x"));
+            assert!(!picker.lets_tab_go(), "{name}x");
+        }
+    }
+}
+
 /// What is called exactly as typed is meant, before anything that merely begins so, and though it is not listed.
 #[test]
 fn enter_takes_what_is_called_as_typed() {

@@ -2,7 +2,8 @@
 
 use eframe::egui::text::{CCursor, CCursorRange};
 use eframe::egui::{
-    self, Align, Color32, CornerRadius, Id, Key, Layout, Modifiers, Rect, Role, Sense, Shape, Stroke, TextEdit, Ui, WidgetInfo, pos2, vec2,
+    self, Align, Color32, CornerRadius, Event, FocusDirection, Id, Key, Layout, Modifiers, Rect, Role, Sense, Shape, Stroke, TextEdit, Ui,
+    WidgetInfo, pos2, vec2,
 };
 
 use super::{Act, Caret, Contents, PAGE, Picker, Place, Wanted};
@@ -51,9 +52,7 @@ pub(in crate::app) fn show(ctx: &egui::Context, picker: &Picker, commands: &mut 
 fn path_ui(ui: &mut Ui, picker: &Picker, acts: &mut Vec<Act>) {
     let id = Id::unique("picker path");
     let has_keyboard = ui.memory(|m| m.focused().is_none_or(|focused| focused == id));
-    if has_keyboard {
-        keys(ui, picker, acts);
-    }
+    let pressed = if has_keyboard { keys(ui, picker) } else { Vec::new() };
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let above = egui::Button::new("").min_size(vec2(30.0, 28.0));
@@ -66,11 +65,7 @@ fn path_ui(ui: &mut Ui, picker: &Picker, acts: &mut Vec<Act>) {
             let before = picker.text();
             let mut text = before.clone();
             put_caret(ui, id, picker);
-            let field = TextEdit::singleline(&mut text)
-                .id(id)
-                .desired_width(ui.available_width())
-                .margin(vec2(8.0, 6.0))
-                .lock_focus(picker.completion().is_some());
+            let field = TextEdit::singleline(&mut text).id(id).desired_width(ui.available_width()).margin(vec2(8.0, 6.0)).lock_focus(true);
             let response = ui.add(field);
             response.widget_info(|| WidgetInfo { label: Some("Path".into()), ..WidgetInfo::text_edit(true, &before, &text, "") });
             if response.changed() {
@@ -79,15 +74,17 @@ fn path_ui(ui: &mut Ui, picker: &Picker, acts: &mut Vec<Act>) {
             if has_keyboard && !response.has_focus() {
                 response.request_focus();
             }
+            // Keys are about what was typed before them, in the same frame too.
+            acts.extend(pressed);
             response.on_hover_text("Type a path: Tab completes it, ↑ and ↓ choose from the list, Enter opens");
         });
     });
 }
 
 /// Keys that are the list's, taken before the field sees them.
-fn keys(ui: &Ui, picker: &Picker, acts: &mut Vec<Act>) {
-    let completes = picker.completion().is_some();
-    ui.input_mut(|i| {
+fn keys(ui: &Ui, picker: &Picker) -> Vec<Act> {
+    let mut acts = Vec::new();
+    let direction = ui.input_mut(|i| {
         if i.consume_key(Modifiers::ALT, Key::ArrowUp) {
             acts.push(Act::Up);
         }
@@ -97,13 +94,26 @@ fn keys(ui: &Ui, picker: &Picker, acts: &mut Vec<Act>) {
                 acts.push(Act::Move(rows * times));
             }
         }
-        if completes && i.consume_key(Modifiers::NONE, Key::Tab) {
-            acts.push(Act::Complete);
+        let mut direction = FocusDirection::None;
+        let is_typed = i.events.iter().any(|event| matches!(event, Event::Text(_) | Event::Paste(_) | Event::Ime(_)));
+        if i.consume_key(Modifiers::SHIFT, Key::Tab) {
+            direction = FocusDirection::Previous;
+        } else if i.consume_key(Modifiers::NONE, Key::Tab) {
+            if picker.lets_tab_go() && !is_typed {
+                direction = FocusDirection::Next;
+            } else {
+                acts.push(Act::Complete);
+            }
         }
         if i.consume_key(Modifiers::NONE, Key::Enter) {
             acts.push(Act::Accept);
         }
+        direction
     });
+    if direction != FocusDirection::None {
+        ui.memory_mut(|m| m.move_focus(direction));
+    }
+    acts
 }
 
 /// Puts the caret where the program wants it, once after it has written into the field.

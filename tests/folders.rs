@@ -1,7 +1,7 @@
 //! Folders of pictures as people have them: what is taken as classes, what is left out, and that both add up.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -352,51 +352,219 @@ fn file_name() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// All regular files below, by a walk of its own.
-fn regular_files(folder: &Path, into: &mut HashSet<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            regular_files(&entry.path(), into);
-        } else {
-            into.insert(entry.path());
+/// Where a link leads.
+#[derive(Debug, Clone)]
+enum Target {
+    /// One of the files, or of the folders, by a number beyond any.
+    File(usize),
+    Folder(usize),
+    /// The folder that it lies in, and the one above that.
+    Here,
+    Parent,
+    Root,
+    Nowhere,
+}
+
+fn link() -> impl Strategy<Value = (Vec<&'static str>, &'static str, Target)> {
+    let target = prop_oneof![
+        3 => (0..1000_usize).prop_map(Target::File),
+        4 => (0..1000_usize).prop_map(Target::Folder),
+        1 => Just(Target::Here),
+        1 => Just(Target::Parent),
+        1 => Just(Target::Root),
+        1 => Just(Target::Nowhere),
+    ];
+    let name = prop::sample::select(vec!["a", "train", "l", "m", "val", "7.png", "8.JPG", "9.txt", "e.gif", ".l", ".7.png"]);
+    (prop::collection::vec(folder_name(), 0..3), name, target)
+}
+
+/// Lays a link at `at`, where nothing lies yet and the system has such.
+fn lay(at: &Path, target: &Path) {
+    if at.symlink_metadata().is_err() {
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(target, at).unwrap();
+        #[cfg(not(unix))]
+        let _ = target;
+    }
+}
+
+/// What is to be found, by a walk of its own: what lies there itself, then what links lead to.
+#[derive(Debug, Default)]
+struct Expected {
+    pictures: Vec<PathBuf>,
+    left_out: BTreeMap<&'static str, usize>,
+    seen: HashSet<PathBuf>,
+    links: VecDeque<(PathBuf, PathBuf)>,
+}
+
+impl Expected {
+    fn of(root: &Path) -> Self {
+        let mut expected = Self::default();
+        expected.folder(root, Path::new(""), false);
+        expected.links.make_contiguous().sort_by(|a, b| a.1.cmp(&b.1));
+        while let Some((path, relative)) = expected.links.pop_front() {
+            let home = path.parent().unwrap().canonicalize().unwrap();
+            match path.canonicalize() {
+                Err(_) => expected.leave("link to nothing"),
+                Ok(real) if real.is_file() => expected.file(real, relative),
+                Ok(real) if home.starts_with(&real) || root.starts_with(&real) => expected.leave("link leads back up"),
+                Ok(real) if expected.seen.contains(&real) => expected.leave("link to what is counted"),
+                Ok(real) => expected.folder(&real, &relative, false),
+            }
+        }
+        expected
+    }
+
+    fn folder(&mut self, folder: &Path, relative: &Path, is_hidden: bool) {
+        if !is_hidden {
+            self.seen.insert(folder.to_owned());
+        }
+        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        for name in names {
+            let (path, relative) = (folder.join(&name), relative.join(&name));
+            let name = name.to_str().unwrap();
+            let is_hidden = is_hidden || name.starts_with('.') || ["__MACOSX", "@eaDir", "Thumbs.db"].contains(&name);
+            if path.is_dir() && !path.is_symlink() {
+                self.folder(&path, &relative, is_hidden);
+            } else if is_hidden {
+                self.leave("hidden or system");
+            } else if path.is_symlink() {
+                self.links.push_back((path, relative));
+            } else {
+                self.file(path, relative);
+            }
+        }
+    }
+
+    fn file(&mut self, real: PathBuf, relative: PathBuf) {
+        let extension = relative.extension().unwrap_or_default().to_str().unwrap().to_lowercase();
+        match extension.as_str() {
+            "gif" | "tiff" => self.leave("format not read"),
+            "png" | "jpg" | "jpeg" | "webp" | "bmp" => {
+                if self.seen.insert(real) {
+                    self.pictures.push(relative);
+                } else {
+                    self.leave("link to what is counted");
+                }
+            }
+            _ => self.leave("no picture"),
+        }
+    }
+
+    fn leave(&mut self, reason: &'static str) {
+        *self.left_out.entry(reason).or_default() += 1;
+    }
+
+    /// The folder that the classes are in, and how many pictures each of its folders holds.
+    fn classes(&self) -> (PathBuf, BTreeMap<String, usize>) {
+        let mut inside = PathBuf::new();
+        loop {
+            let (mut classes, mut deeper, mut direct) = (BTreeMap::<String, usize>::new(), HashSet::new(), 0);
+            for below in self.pictures.iter().map(|picture| picture.strip_prefix(&inside).unwrap()) {
+                let parts: Vec<&str> = below.iter().map(|part| part.to_str().unwrap()).collect();
+                if let [class, rest @ .., _] = &parts[..] {
+                    *classes.entry((*class).to_owned()).or_default() += 1;
+                    match rest.first() {
+                        Some(folder) => drop(deeper.insert((*folder).to_owned())),
+                        None => direct += 1,
+                    }
+                }
+            }
+            let in_folders: usize = classes.values().sum();
+            match classes.keys().next() {
+                Some(only) if classes.len() == 1 && in_folders == self.pictures.len() && (direct == 0 || deeper.len() > 1) => {
+                    inside.push(only);
+                }
+                _ => return (inside, classes),
+            }
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
+    /// Every file and every link is an image or left out for the reason that it has, and what cannot be used is refused for what it is.
     #[test]
     fn every_file_is_an_image_or_left_out(
         files in prop::collection::vec((prop::collection::vec(folder_name(), 0..4), file_name()), 0..40),
         folders in prop::collection::vec(prop::collection::vec(folder_name(), 1..4), 0..5),
+        links in prop::collection::vec(link(), 0..10),
     ) {
-        let root = tempfile::tempdir().unwrap();
-        for path in folders {
-            std::fs::create_dir_all(root.path().join(path.iter().collect::<PathBuf>())).unwrap();
-        }
-        for (path, name) in files {
-            let folder = root.path().join(path.iter().collect::<PathBuf>());
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap().join("images");
+        let at = |path: &[&str]| {
+            let folder = root.join(path.iter().collect::<PathBuf>());
             std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join(name), "x").unwrap();
+            folder
+        };
+        let mut all_folders: Vec<PathBuf> = folders.iter().map(|path| at(path)).chain([at(&[])]).collect();
+        let mut all_files = Vec::new();
+        for (path, name) in &files {
+            all_folders.push(at(path));
+            all_files.push(at(path).join(name));
+            std::fs::write(&all_files[all_files.len() - 1], "x").unwrap();
         }
-        let mut all = HashSet::new();
-        regular_files(root.path(), &mut all);
-        let set = match ImageSet::open(root.path(), None) {
+        for (path, name, target) in &links {
+            // A link that was laid before may stand where a folder would.
+            let home = root.join(path.iter().collect::<PathBuf>());
+            if std::fs::create_dir_all(&home).is_err() {
+                continue;
+            }
+            match target {
+                Target::File(_) if all_files.is_empty() => {}
+                Target::File(i) => lay(&home.join(name), &all_files[i % all_files.len()]),
+                Target::Folder(i) => lay(&home.join(name), &all_folders[i % all_folders.len()]),
+                Target::Here => lay(&home.join(name), Path::new(".")),
+                Target::Parent => lay(&home.join(name), Path::new("..")),
+                Target::Root => lay(&home.join(name), &root),
+                Target::Nowhere => lay(&home.join(name), Path::new("nowhere")),
+            }
+        }
+        let mut expected = Expected::of(&root);
+        let (inside, classes) = expected.classes();
+        let are_parts = classes.len() > 1 && classes.keys().all(|name| ["train", "val"].contains(&name.as_str()));
+        let set = match ImageSet::open(&root, None) {
             Ok(set) => set,
-            Err(ImagesError::Empty { .. } | ImagesError::Parts { .. }) => return Ok(()),
+            Err(ImagesError::Empty { path, left_out }) => {
+                prop_assert_eq!((&path, expected.pictures.len()), (&root, 0));
+                let told: usize = left_out.split("Left out: ").skip(1).map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
+                prop_assert_eq!(told, expected.left_out.values().sum::<usize>());
+                return Ok(());
+            }
+            Err(ImagesError::Parts { names, path }) => {
+                prop_assert_eq!((names, path, are_parts), ("train, val".to_owned(), root.join(&inside), true));
+                return Ok(());
+            }
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
         };
-        let left_out: usize = set.inventory.left_out.iter().map(|l| l.number).sum();
-        prop_assert_eq!(set.images.len() + left_out, all.len());
-        prop_assert_eq!(set.inventory.entries, all.len());
-        let names: HashSet<PathBuf> = set.images.iter().map(|i| root.path().join(&i.name)).collect();
-        prop_assert_eq!(names.len(), set.images.len());
-        prop_assert!(names.is_subset(&all));
-        // Every image in a class, or none; every class with an image.
-        prop_assert!(set.images.iter().all(|i| i.class.is_some() != set.classes.is_empty()));
-        prop_assert_eq!(set.class_sizes().len(), set.classes.len());
-        prop_assert_eq!(set.remarks().is_empty(), left_out == 0 && set.inventory.is_plain() && !set.is_order_in_doubt());
+        prop_assert!(!are_parts && !expected.pictures.is_empty());
+
+        let in_folders: usize = classes.values().sum();
+        let beside = expected.pictures.len() - in_folders;
+        let is_flat = classes.is_empty() || (classes.len() == 1 && beside > in_folders);
+        let (reason, number) = if is_flat { ("in a folder beside pictures", in_folders) } else { ("beside class folders", beside) };
+        if number > 0 {
+            expected.left_out.insert(reason, number);
+        }
+        let mut left_out = BTreeMap::new();
+        for left in &set.inventory.left_out {
+            *left_out.entry(left.reason.name()).or_default() += left.number;
+        }
+        prop_assert_eq!(&left_out, &expected.left_out);
+        prop_assert_eq!(set.images.len() + left_out.values().sum::<usize>(), set.inventory.entries);
+        // Every image once, in the class whose folder it is in.
+        let real: HashSet<PathBuf> = set.images.iter().map(|i| root.join(&i.name).canonicalize().unwrap()).collect();
+        prop_assert_eq!((real.len(), real.is_subset(&expected.seen)), (set.images.len(), true));
+        if is_flat {
+            prop_assert!(set.classes.is_empty() && set.images.iter().all(|i| i.class.is_none() && !i.name.contains('/')));
+        } else {
+            let sizes: BTreeMap<String, usize> = set.class_sizes().into_iter().map(|(name, images)| (name.to_owned(), images)).collect();
+            prop_assert_eq!((&sizes, set.classes.len()), (&classes, classes.len()));
+            let is_in_class = |i: &secateur::images::ImageRef| root.join(&i.name).starts_with(root.join(&inside).join(&set.classes[i.class.unwrap()]));
+            prop_assert!(set.images.iter().all(is_in_class));
+        }
+        prop_assert_eq!(set.remarks().is_empty(), left_out.is_empty() && set.inventory.is_plain() && !set.is_order_in_doubt());
     }
 }

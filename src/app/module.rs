@@ -230,7 +230,7 @@ enum Axes {
 impl Axes {
     fn of(parameter: &Parameter) -> Self {
         match parameter.shape.as_slice() {
-            [first, second, kernel @ ..] if parameter.elements > 0 => {
+            [first, second, kernel @ ..] if parameter.elements > 0 && parameter.layout != Layout::Mixed => {
                 let (outputs, inputs) = if parameter.layout == Layout::InFirst { (*second, *first) } else { (*first, *second) };
                 if parameter.elements == outputs { Self::Row(outputs) } else { Self::Matrix { outputs, inputs, kernel: kernel.to_vec() } }
             }

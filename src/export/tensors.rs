@@ -224,7 +224,7 @@ fn turn(parameter: &Parameter, graph: &Graph, convention: Convention) -> Option<
     let is_linear = matches!(graph.module(parameter.module).role, Role::Linear | Role::Head);
     let wanted = if convention == Convention::Burn { Layout::InFirst } else { Layout::OutFirst };
     match parameter.shape[..] {
-        [rows, columns] if is_linear && parameter.layout != wanted => Some((rows, columns)),
+        [rows, columns] if is_linear && parameter.layout != wanted && parameter.layout != Layout::Mixed => Some((rows, columns)),
         _ => None,
     }
 }

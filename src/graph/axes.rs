@@ -59,7 +59,8 @@ impl Axes {
 }
 
 impl Parameter {
-    /// Where outputs and inputs lie, in a module of this role; `None` for biases, vectors and what has no elements.
+    /// Where outputs and inputs lie, in a module of this role; `None` for biases, vectors, what has no elements, and where neither
+    /// has one dimension.
     #[must_use]
     pub fn axes(&self, role: Role) -> Option<Axes> {
         let dimensions = self.shape.len();
@@ -68,10 +69,11 @@ impl Parameter {
         }
         // A matrix lies in the last two dimensions, a convolution's filters in the first two.
         let batch = if matches!(role, Role::Linear | Role::Head | Role::Recurrent) { dimensions - 2 } else { 0 };
-        Some(match self.layout {
-            Layout::OutFirst => Axes { batch, outputs: batch, inputs: batch + 1 },
-            Layout::InFirst => Axes { batch, outputs: batch + 1, inputs: batch },
-        })
+        match self.layout {
+            Layout::OutFirst => Some(Axes { batch, outputs: batch, inputs: batch + 1 }),
+            Layout::InFirst => Some(Axes { batch, outputs: batch + 1, inputs: batch }),
+            Layout::Mixed => None,
+        }
     }
 }
 
@@ -94,6 +96,7 @@ mod tests {
         // A transposed convolution, and an LSTM with two directions.
         assert_eq!(lines(&[1, 2, 2], Layout::InFirst, Role::Dense), (vec![0, 0, 1, 1], vec![0; 4]));
         assert_eq!(lines(&[2, 2, 1], Layout::OutFirst, Role::Recurrent), (vec![0, 1, 2, 3], vec![0, 0, 1, 1]));
+        assert_eq!(Parameter::of_shape(&[4, 2, 3], Layout::Mixed, Dtype::F32).axes(Role::Linear), None);
         assert_eq!(Parameter::of_shape(&[4], Layout::OutFirst, Dtype::F32).axes(Role::Normalization), None);
     }
 }

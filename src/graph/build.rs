@@ -27,13 +27,21 @@ fn notes(file: &OnnxFile, graph: &Graph) -> Vec<String> {
         tensor.and_then(|id| file.ints(id).ok().flatten()).is_some_and(|mode| mode.iter().all(|&v| v == 0))
     };
     let trains = |node: &&Node| node.is("Dropout") && node.input(2).is_some_and(|mode| !is_off(mode));
-    match nodes.filter(trains).count() {
+    let mut notes = match nodes.clone().filter(trains).count() {
         0 => Vec::new(),
         count => vec![format!(
             "Dropout was exported in training mode ({count}). It is run as in inference, where nothing is dropped; other runtimes may drop \
              elements at random. Export with model.eval()."
         )],
+    };
+    let maps = nodes.filter(|node| node.op == "ZipMap" && node.domain == "ai.onnx.ml").count();
+    if maps > 0 {
+        notes.push(format!(
+            "ZipMap puts the numbers of an output under the names of their classes ({maps}). Here the numbers are given as they go in, a \
+             row for each image; saving changes nothing of it."
+        ));
     }
+    notes
 }
 
 /// Folded where more convolutions carry a folded normalisation than normalisations are left.

@@ -254,11 +254,19 @@ fn finish(file: &OnnxFile, graph: &mut Graph, owned: &HashMap<TensorId, Paramete
         graph.modules[last].role = Role::Head;
     }
     let buffers: HashSet<TensorId> = graph.modules.iter().flat_map(|m| m.buffers.iter().map(|(_, t)| *t)).collect();
+    // Numbers that nodes hold are settings as a rule: exponents, limits.
+    let held: HashSet<TensorId> = graph.constants.iter().copied().flatten().filter(|id| !file.is_initializer(*id)).collect();
+    let is_named = |id: TensorId| names::from_parameter(file.tensor(id).own_name()).is_some();
+    let is_weight = |id: TensorId| file.tensor(id).dtype.is_float() && (file.tensor(id).elements > 1 || is_named(id));
     graph.rest = (0..file.tensors.len())
         .map(TensorId)
-        .filter(|id| file.is_initializer(*id) && !owned.contains_key(id) && !buffers.contains(id))
+        .filter(|id| file.is_initializer(*id) || (held.contains(id) && is_weight(*id)))
+        .filter(|id| !owned.contains_key(id) && !buffers.contains(id))
         .collect();
-    let is_kept = |id: &TensorId| file.tensor(*id).dtype.is_float() && !names::is_made_up(file.tensor(*id).own_name());
+    let is_kept = |id: &TensorId| {
+        let tensor = file.tensor(*id);
+        tensor.dtype.is_float() && !names::is_made_up(tensor.own_name()) && (tensor.is_initializer || is_named(*id))
+    };
     graph.unowned = graph.rest.iter().copied().filter(is_kept).collect();
 }
 

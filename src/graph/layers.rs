@@ -1,6 +1,6 @@
 //! Nodes that multiply what they read by a weight: convolutions and products of matrices.
 
-use super::{Graph, Kind, Node, ParameterId, ValueId};
+use super::{Graph, Kind, Layout, Node, ParameterId, ValueId, einsum};
 
 /// A node that multiplies its input by a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,9 @@ impl Graph {
                 (1, if is_set("transB") { Channels::Last } else { Channels::LastButOne })
             }
             ("Attention", 1) if node.domain == "com.microsoft" => (0, Channels::Last),
+            ("Einsum", place @ 0..2) if parameter.shape.len() == 2 && parameter.layout != Layout::Mixed => {
+                einsum::multiplied(node.attributes.string("equation")?, place)?
+            }
             ("LSTM" | "GRU" | "RNN", 1) => (0, Channels::Last),
             _ => return None,
         };

@@ -5,6 +5,7 @@
 mod axes;
 mod build;
 mod discover;
+mod einsum;
 mod layers;
 mod module;
 mod names;
@@ -60,10 +61,11 @@ pub struct Graph {
     pub batch_norm: Option<BatchNorm>,
     /// What a person should know of how it is run.
     pub notes: Vec<String>,
-    /// Float initializers that no module owns, less the constants that an exporter made and numbered.
+    /// Those of `rest` that are floats, less the constants that an exporter made and numbered.
     pub unowned: Vec<TensorId>,
-    /// All initializers that are neither a parameter nor a buffer of a module, of any type, in the file's order. With the
-    /// elements of parameters and buffers theirs make the file's sum.
+    /// All initializers that are neither a parameter nor a buffer of a module, of any type, and the floats of Constant nodes that are
+    /// none either, less single numbers that are not named like a parameter; in the file's order. With the elements of parameters
+    /// and buffers theirs make the file's sum.
     pub rest: Vec<TensorId>,
     /// The nodes that use a parameter, or hold those that do, by index, for every parameter; more than one where it is shared.
     pub users: Vec<Vec<usize>>,

@@ -97,6 +97,8 @@ pub enum Layout {
     OutFirst,
     /// Inputs first: a `MatMul`, a `Gemm` without `transB`, or a `ConvTranspose`.
     InFirst,
+    /// Outputs or inputs lie along several dimensions or none, or not where the others have them: an `Einsum` of heads.
+    Mixed,
 }
 
 /// One tensor of a module.

@@ -1,6 +1,7 @@
 //! Which operators are modules, of what type, and which of their inputs they own.
 
 use super::discover::{Discovery, Part};
+use super::einsum::factor;
 use super::module::{Kind, Layout, Role};
 use super::sources::{Origin, Place, Weight, is_small};
 
@@ -25,6 +26,7 @@ impl Discovery<'_, '_> {
             "ConvInteger" => self.convolution(place, 1, None),
             "QLinearConv" => self.convolution(place, 3, Some(8)),
             "Gemm" | "MatMul" => self.linear(place),
+            "Einsum" => self.einsum(place),
             "MatMulInteger" => self.small_linear(place, 1, None),
             "QLinearMatMul" => self.small_linear(place, 3, None),
             "BatchNormalization" => self.norm(place, "BatchNorm2d", [1, 2]),
@@ -141,13 +143,7 @@ impl Discovery<'_, '_> {
             (None, Some(origin)) => (origin, true),
             _ => return,
         };
-        let shape = &self.file.tensor(origin.main().tensor).shape;
-        let is_matrix = match origin {
-            Origin::Plain(_) => shape.len() >= 2,
-            // A vector that was spread out is no weight.
-            Origin::WorkedOut(_) => shape.iter().filter(|&&d| d > 1).count() >= 2,
-        };
-        if !is_matrix {
+        if !self.is_matrix(&origin) {
             return;
         }
         let flag = |name: &str| node.op != "MatMul" && node.attributes.int(name).unwrap_or(0) != 0;
@@ -155,10 +151,44 @@ impl Discovery<'_, '_> {
         let turned = if left { !flag("transA") } else { flag("transB") };
         let weight = origin.main();
         let layout = if turned == weight.transposed { Layout::InFirst } else { Layout::OutFirst };
+        let shape = &self.file.tensor(weight.tensor).shape;
         let mut parts = Part::all("weight", &origin, layout);
-        let bias = if gemm { self.weight(place, 2) } else { self.added_bias(place, weight, layout) };
+        let outputs = match layout {
+            Layout::InFirst => shape.last(),
+            Layout::OutFirst | Layout::Mixed => shape.first(),
+        };
+        let outputs: Vec<usize> = outputs.copied().into_iter().collect();
+        let bias = if gemm { self.weight(place, 2) } else { self.added_bias(place, &outputs) };
         parts.extend(bias.map(Part::bias));
         self.add(place, "Linear", Role::Linear, parts);
+    }
+
+    fn is_matrix(&self, origin: &Origin) -> bool {
+        let shape = &self.file.tensor(origin.main().tensor).shape;
+        match origin {
+            Origin::Plain(_) => shape.len() >= 2,
+            // A vector that was spread out is no weight.
+            Origin::WorkedOut(_) => shape.iter().filter(|&&d| d > 1).count() >= 2,
+        }
+    }
+
+    /// Weights among the factors of a sum of products.
+    fn einsum(&mut self, place: Place) {
+        let node = self.node(place);
+        let origins: Vec<Option<Origin>> = (0..node.inputs.len()).map(|i| self.origin(place, i)).collect();
+        let Some(equation) = node.attributes.string("equation").filter(|_| origins.iter().any(Option::is_none)) else { return };
+        let (mut parts, mut bias) = (Vec::new(), None);
+        for (i, origin) in origins.iter().enumerate() {
+            let Some(origin) = origin.as_ref().filter(|origin| self.is_matrix(origin)) else { continue };
+            let Weight { tensor, transposed } = origin.main();
+            let Some(factor) = factor(equation, i, &self.file.tensor(tensor).shape, transposed) else { continue };
+            parts.extend(Part::all("weight", origin, factor.layout));
+            bias = bias.or_else(|| self.added_bias(place, &factor.outputs));
+        }
+        parts.extend(bias.map(Part::bias));
+        if parts.iter().any(|part| part.kind == Kind::Weight) {
+            self.add(place, "Linear", Role::Linear, parts);
+        }
     }
 
     /// A linear layer of small integers.
@@ -173,8 +203,8 @@ impl Discovery<'_, '_> {
         self.add(place, "Linear", Role::Linear, parts);
     }
 
-    /// The constant vector that the one reader of a `MatMul` adds to it.
-    fn added_bias(&self, place: Place, weight: Weight, layout: Layout) -> Option<Weight> {
+    /// What the one reader of a product adds to it, where that is a constant with an element for each of the `outputs`.
+    fn added_bias(&self, place: Place, outputs: &[usize]) -> Option<Weight> {
         let output = self.node(place).output(0)?;
         let [reader] = self.readers.get(&output)?.as_slice() else { return None };
         let add = self.node(*reader);
@@ -187,13 +217,9 @@ impl Discovery<'_, '_> {
             _ => return None,
         };
         let bias = self.weight(*reader, other)?;
-        let shape = &self.file.tensor(weight.tensor).shape;
-        let outputs = match layout {
-            Layout::InFirst => *shape.last()?,
-            Layout::OutFirst => *shape.first()?,
-        };
         let tensor = self.file.tensor(bias.tensor);
-        (tensor.elements == outputs && tensor.shape.last() == Some(&outputs)).then_some(bias)
+        let is_one_each = !outputs.is_empty() && outputs.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) == Some(tensor.elements);
+        (is_one_each && tensor.shape.last() == outputs.last()).then_some(bias)
     }
 
     fn norm(&mut self, place: Place, kind: &str, [scale, shift]: [usize; 2]) {

@@ -163,6 +163,9 @@ impl Writers<'_> {
         let main = *leaves.iter().min_by_key(|id| (std::cmp::Reverse(self.file.tensor(**id).elements), id.0))?;
         let how = How::of(&nodes, self.file.tensor(main).dtype)?;
         let mut others: Vec<TensorId> = leaves.into_iter().filter(|&id| id != main).collect();
+        if how == How::Norm {
+            others.extend(self.scalar_norms(&nodes));
+        }
         others.sort_unstable();
         others.dedup();
         let reason = how.reason(&nodes, |id| self.is_zero(id));
@@ -170,6 +173,20 @@ impl Writers<'_> {
         let transposed = nodes.iter().filter(|node| node.is("Transpose")).count() % 2 == 1;
         let is_moved = how == How::Moved;
         Some(WorkedOut { main: Weight { tensor: main, transposed }, others, reason, is_moved })
+    }
+
+    /// The norm of a whole weight, where it has one number for all: what a product, or a quotient from above, is made of.
+    fn scalar_norms(&self, nodes: &[&Node]) -> impl Iterator<Item = TensorId> {
+        let factors = nodes.iter().flat_map(|node| match node.op.as_str() {
+            "Mul" => &node.inputs[..],
+            "Div" => &node.inputs[..node.inputs.len().min(1)],
+            _ => &[],
+        });
+        let is_norm = |id: &TensorId| {
+            let tensor = self.file.tensor(*id);
+            tensor.is_initializer && tensor.elements == 1 && tensor.dtype.is_float()
+        };
+        factors.flatten().filter_map(|&value| Some(self.plain(value)?.tensor)).filter(is_norm)
     }
 
     /// A weight of few values: the file holds them in a vector, and for every element the number of its value.

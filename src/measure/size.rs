@@ -191,7 +191,7 @@ fn is_zero(element: &[u8], is_float: bool) -> bool {
 fn sides(parameter: &Parameter) -> Option<(usize, usize, bool)> {
     // Beside a dimension of 0, others may be any number.
     let [first, second, ..] = parameter.shape[..] else { return None };
-    if parameter.elements == 0 {
+    if parameter.elements == 0 || parameter.layout == Layout::Mixed {
         return None;
     }
     Some(if parameter.layout == Layout::InFirst { (second, first, true) } else { (first, second, false) })

@@ -85,6 +85,17 @@ impl Equation {
     }
 }
 
+/// Dimensions of the first of two factors that are summed over: from its start on, or from its end on where they are negative.
+pub(super) fn contracted(equation: &str) -> Option<Vec<isize>> {
+    let Equation { parts, result, .. } = Equation::of(equation);
+    let [first, second] = &parts[..] else { return None };
+    let is_put_out = |c: char| result.as_ref().map_or_else(|| first.matches(c).count() == 1 && !second.contains(c), |r| r.contains(c));
+    let (before, behind) = first.split_once("...").unwrap_or((first, ""));
+    let length = behind.chars().count() as isize;
+    let places = before.chars().zip(0..).chain(behind.chars().zip(-length..));
+    Some(places.filter(|(c, _)| !is_put_out(*c)).map(|(_, place)| place).collect())
+}
+
 pub(super) fn einsum(setup: &Setup) -> Checked<Run> {
     let equation = Equation::of(setup.string_or("equation", ""));
     one(move |call| summed_product(call, &equation))

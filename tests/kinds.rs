@@ -69,7 +69,7 @@ fn row(name: &str, kind: &str, parameters: &[(&str, bool)]) -> Listed {
     (name.to_owned(), kind.to_owned(), parameters.iter().map(|&(name, can)| (name.to_owned(), can)).collect())
 }
 
-const RUN: [&str; 40] = [
+const RUN: [&str; 47] = [
     "branches",
     "branches_else",
     "rounds",
@@ -110,6 +110,13 @@ const RUN: [&str; 40] = [
     "small_table",
     "put_together",
     "chosen",
+    "scanned_batch",
+    "products",
+    "norm_whole",
+    "half_bytes",
+    "half_bytes_typed",
+    "held",
+    "zip_map",
 ];
 
 #[test]
@@ -266,6 +273,11 @@ fn work_is_counted_where_it_is_done() {
     assert_eq!(nested["stem.weight"], 0);
     // Five steps of two rows.
     assert_eq!(work("scanned", true), BTreeMap::from([("Scan_end.body.inner".into(), 10), ("outer".into(), 10)]));
+    // Three elements of a batch, of three, five steps and one.
+    assert_eq!(work("scanned_batch", true), BTreeMap::from([("Scan_end.body.inner".into(), 9)]));
+    // Two rows, through every expert.
+    let products = work("products", true);
+    assert!(products.iter().all(|(name, &uses)| uses == if name.ends_with("weight") { 2 } else { 0 }), "{products:?}");
 }
 
 #[test]
@@ -305,6 +317,8 @@ fn a_weight_that_is_worked_out_is_a_module_with_what_it_owns_and_the_reason() {
     );
     assert_eq!(of("norm_spelled"), [row("conv", "Conv1d", &[norm[0], norm[1], ("bias", true)])]);
     assert_eq!(of("norm_transposed"), [row("up", "ConvTranspose2d", norm)]);
+    assert_eq!(of("norm_whole"), [row("fc", "Linear", &[norm[0], norm[1], ("bias", true)])]);
+    assert!(open(&path("norm_whole")).1.rest.is_empty(), "one number is owned like many");
     assert_eq!(of("standard_spelled"), [row("stem", "Conv2d", &[("weight", false)])]);
     assert_eq!(of("standard_layer").last().unwrap().0, "fc");
     assert!(of("standard_batch").contains(&conv(&[("weight", false), ("bias", true)])), "{:?}", of("standard_batch"));
@@ -400,6 +414,30 @@ fn what_is_pruned_behind_a_quantiser_is_zero_in_the_weight() {
     }
 }
 
+/// Every weight that a sum of products mixes is one that can be pruned; what only scales is none.
+#[test]
+fn weights_in_sums_of_products_are_modules() {
+    let (file, graph) = open(&path("products"));
+    let (weight, biased) = (&[("weight", true)], &[("weight", true), ("bias", true)]);
+    let names = [("up", &biased[..]), ("down", weight), ("experts", weight), ("query", biased), ("out", weight)];
+    assert_eq!(listed(&graph), names.map(|(name, parameters)| row(name, "Linear", parameters)));
+    let of = |name: &str| graph.parameters.iter().find(|p| p.name == format!("{name}.weight")).unwrap();
+    use graph::Layout::{InFirst, Mixed, OutFirst};
+    let layouts = ["up", "down", "experts", "query", "out"].map(|name| of(name).layout);
+    assert_eq!(layouts, [InFirst, OutFirst, InFirst, Mixed, Mixed]);
+    assert_eq!(graph.rest.iter().map(|&id| file.tensor(id).name.as_str()).collect::<Vec<_>>(), ["gain"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (saved, _) = pruned(folder.path(), "products");
+    let (file, after) = open(&saved);
+    let weights = || after.parameters.iter().filter(|p| p.kind == graph::Kind::Weight);
+    let zeros: u64 = weights().map(|p| file.floats(p.tensor).unwrap().unwrap().zeros()).sum();
+    assert_eq!((zeros, weights().map(|p| p.elements).sum()), (72, 144_usize));
+    let [inputs, wanted] = case("products");
+    let outputs = network(&saved).forward(&inputs).unwrap();
+    assert!(difference(&outputs[0].1, &wanted[0].1) > 1e-3, "it is run with what was saved");
+}
+
 #[test]
 fn fused_operators_are_modules() {
     let (_, graph) = open(Path::new("tests/operators/fused.onnx"));
@@ -423,6 +461,21 @@ fn dropout_in_training_mode_runs_as_in_inference_and_is_told() {
         assert!(text.contains("Dropout") && text.contains("training mode"), "{text}");
     }
     assert!(!secateur(&["inspect", path("scaled").to_str().unwrap()]).contains("training"));
+}
+
+/// What looks like a weight and is in no module is told, a setting is not.
+#[test]
+fn weights_that_nodes_hold_are_told_where_no_module_owns_them() {
+    let report = inspected(&path("held"));
+    assert_eq!((&report["elements"], &report["rest_elements"]), (&8.into(), &4.into()));
+    assert_eq!(report["rest"].as_array().unwrap().iter().map(|t| &t["name"]).collect::<Vec<_>>(), ["conv.b_0", "shift.b_0"]);
+}
+
+#[test]
+fn names_of_classes_that_numbers_are_put_under_are_passed_over_and_that_is_told() {
+    let (file, graph) = open(&path("zip_map"));
+    assert!(Network::unsupported(&graph, &file).is_empty() && graph.notes.len() == 1, "{:?}", graph.notes);
+    assert!(secateur(&["inspect", path("zip_map").to_str().unwrap()]).contains("ZipMap puts the numbers"));
 }
 
 #[test]

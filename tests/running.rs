@@ -248,6 +248,14 @@ fn all_that_cannot_be_run_is_told_at_once() {
     assert!(!Path::new(&folder.at("out.npy")).exists());
     let inspect = Command::new(env!("CARGO_BIN_EXE_secateur")).args(["inspect", &path]).output().unwrap();
     assert!(String::from_utf8(inspect.stdout).unwrap().contains(list), "inspect tells the same");
+    // Types that values cannot have, where no node reads them.
+    for (code, name) in [(25, "uint2"), (8, "string")] {
+        let path = folder.at("given.onnx");
+        std::fs::write(&path, tiny::model(vec![], vec![tiny::tensor("y", &[1], code, vec![0])]).write_to_bytes().unwrap()).unwrap();
+        let inspect = Command::new(env!("CARGO_BIN_EXE_secateur")).args(["inspect", &path]).output().unwrap();
+        let told = String::from_utf8(inspect.stdout).unwrap();
+        assert!(told.contains(&format!("output of {name} (1)")), "{told}");
+    }
     // The same mode, switched off, is nothing to stop for.
     let nodes = vec![tiny::node("Dropout", &["x", "", "mode"], "y")];
     let path = folder.at("off.onnx");

@@ -55,8 +55,8 @@ pub(super) struct Scan {
     scanned: usize,
     inputs: Sides,
     outputs: Sides,
-    /// Operator set 8 has a batch, and lengths before the states.
-    is_old: bool,
+    /// Operator set 8 has a batch before the axis that is gone over, and lengths before the states.
+    has_batch: bool,
 }
 
 /// Along which axis, and from which end; the first axis from its start where nothing is said.
@@ -66,6 +66,8 @@ struct Sides {
 }
 
 impl Sides {
+    const FIRST: Self = Self { axes: Vec::new(), reversed: Vec::new() };
+
     fn of(setup: &Setup, axes: &str, directions: &str) -> Self {
         let reversed = setup.ints(directions).unwrap_or_default().iter().map(|&d| d != 0).collect();
         Self { axes: setup.ints(axes).unwrap_or_default(), reversed }
@@ -83,8 +85,7 @@ pub(super) fn knows(node: &Node) -> bool {
         && match node.op.as_str() {
             "If" => has("then_branch") && has("else_branch"),
             "Loop" => has("body"),
-            // Operator set 8 has a batch, and lengths of its elements.
-            "Scan" => has("body") && node.opset >= 9,
+            "Scan" => has("body"),
             _ => false,
         }
 }
@@ -98,9 +99,9 @@ impl Control {
             _ => Self::Scan(Scan {
                 body: body("body")?,
                 scanned: usize::try_from(setup.int_or("num_scan_inputs", 0)).unwrap_or(0),
-                inputs: Sides::of(setup, "scan_input_axes", "scan_input_directions"),
+                inputs: Sides::of(setup, "scan_input_axes", if setup.opset < 9 { "directions" } else { "scan_input_directions" }),
                 outputs: Sides::of(setup, "scan_output_axes", "scan_output_directions"),
-                is_old: setup.opset < 9,
+                has_batch: setup.opset < 9,
             }),
         })
     }
@@ -178,8 +179,7 @@ fn repeated(
         collected.iter_mut().zip(out).for_each(|(all, value)| all.push(value));
         round += 1;
     }
-    let sides = Sides { axes: Vec::new(), reversed: Vec::new() };
-    let kept = stacked(holder, collected, &sides, pass).map_err(fail)?;
+    let kept = stacked(holder, collected, &Sides::FIRST, pass).map_err(fail)?;
     Ok(state.into_iter().chain(kept).collect())
 }
 
@@ -187,8 +187,8 @@ impl Scan {
     fn run(&self, holder: &dyn Holder, node: &Node, inputs: Vec<Option<Value>>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError> {
         let fail = |fault| holder.failed(node, fault);
         let missing = || fail(Fault("a value that it goes over is not given".into()));
-        if self.is_old {
-            return Err(fail(Fault("it has a batch of its own, as before operator set 9".into())));
+        if self.has_batch {
+            return self.run_each(holder, node, inputs, pass);
         }
         let mut state = inputs.into_iter().collect::<Option<Vec<Value>>>().ok_or_else(missing)?;
         let carried = state.len().checked_sub(self.scanned).filter(|_| self.scanned > 0).ok_or_else(missing)?;
@@ -202,15 +202,30 @@ impl Scan {
         if scanned.iter().zip(&places).any(|(value, (at, _))| value.shape()[*at] != rounds) {
             return Err(fail(Fault("the values that it goes over are of different lengths".into())));
         }
-        let outputs = holder.num_outputs(self.body);
+        let collected = self.rounds((holder, node), &mut state, (&scanned, &places), rounds, pass)?;
+        let kept = stacked(holder, collected, &self.outputs, pass).map_err(fail)?;
+        Ok(state.into_iter().chain(kept).collect())
+    }
+
+    /// Goes over `rounds` parts of every value, and gives what each round gave beside the state.
+    fn rounds(
+        &self,
+        (holder, node): (&dyn Holder, &Node),
+        state: &mut Vec<Value>,
+        (scanned, places): (&[Value], &[(usize, bool)]),
+        rounds: usize,
+        pass: &mut Pass,
+    ) -> Result<Vec<Vec<Value>>, NetworkError> {
+        let fail = |fault| holder.failed(node, fault);
+        let (outputs, carried) = (holder.num_outputs(self.body), state.len());
         let Some(kept) = outputs.checked_sub(carried) else {
             return Err(fail(Fault(format!("its body gives {outputs} values, and {carried} go from round to round"))));
         };
         let mut collected = vec![Vec::new(); kept];
         for round in 0..rounds {
             pass.allowance.spend(ROUND, &[]).map_err(fail)?;
-            let mut given: Vec<Value> = std::mem::take(&mut state);
-            for (value, &(at, is_reversed)) in scanned.iter().zip(&places) {
+            let mut given: Vec<Value> = std::mem::take(state);
+            for (value, &(at, is_reversed)) in scanned.iter().zip(places) {
                 let index = if is_reversed { rounds - 1 - round } else { round };
                 given.push(part(holder, value, at, index, pass).map_err(fail)?);
             }
@@ -218,8 +233,71 @@ impl Scan {
             state.extend(out.by_ref().take(carried));
             collected.iter_mut().zip(out).for_each(|(all, value)| all.push(value));
         }
-        let kept = stacked(holder, collected, &self.outputs, pass).map_err(fail)?;
-        Ok(state.into_iter().chain(kept).collect())
+        Ok(collected)
+    }
+
+    /// As in operator set 8: every element of the batch by itself, as far as its length; behind that stand zeros.
+    fn run_each(&self, holder: &dyn Holder, node: &Node, inputs: Vec<Option<Value>>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError> {
+        let fail = |fault| holder.failed(node, fault);
+        let missing = || fail(Fault("a value that it goes over is not given".into()));
+        let mut inputs = inputs.into_iter();
+        let lengths = inputs.next().flatten();
+        let mut states = inputs.collect::<Option<Vec<Value>>>().ok_or_else(missing)?;
+        let carried = states.len().checked_sub(self.scanned).filter(|_| self.scanned > 0).ok_or_else(missing)?;
+        let scanned = states.split_off(carried);
+        let [batch, longest, ..] = scanned[0].shape()[..] else {
+            return Err(fail(Fault(format!("it goes over a value of shape {:?}, which has no batch", scanned[0].shape()))));
+        };
+        let is_other = |value: &Value| value.shape().first() != Some(&batch);
+        if states.iter().any(is_other) || scanned.iter().any(|value| !value.shape().starts_with(&[batch, longest])) {
+            return Err(fail(Fault("the values that it goes over are of different lengths".into())));
+        }
+        let lengths = match lengths {
+            None => vec![longest; batch],
+            Some(Value::Int(v)) if v.data.len() == batch => {
+                let fits = |&length: &i64| usize::try_from(length).ok().filter(|&length| length <= longest);
+                let wrong = || fail(Fault(format!("lengths {:?} are not all from 0 to {longest}", v.data)));
+                v.data.iter().map(fits).collect::<Option<Vec<usize>>>().ok_or_else(wrong)?
+            }
+            Some(value) => return Err(fail(Fault(format!("its lengths are of shape {:?}", value.shape())))),
+        };
+        if batch == 0 {
+            let kept = vec![Vec::new(); holder.num_outputs(self.body).saturating_sub(carried)];
+            let kept = stacked(holder, kept, &Sides::FIRST, pass).map_err(fail)?;
+            return Ok(states.into_iter().chain(kept).collect());
+        }
+        let places: Vec<(usize, bool)> = (0..scanned.len()).map(|i| (0, self.inputs.get(i).1)).collect();
+        let (mut ends, mut series) = (vec![Vec::new(); carried], Vec::new());
+        for (i, &length) in lengths.iter().enumerate() {
+            pass.allowance.spend(ROUND, &[]).map_err(fail)?;
+            let of =
+                |values: &[Value], pass: &Pass| values.iter().map(|value| part(holder, value, 0, i, pass)).collect::<Checked<Vec<_>>>();
+            let (mut state, scanned) = (of(&states, pass).map_err(fail)?, of(&scanned, pass).map_err(fail)?);
+            series.push(self.rounds((holder, node), &mut state, (&scanned, &places), length, pass)?);
+            ends.iter_mut().zip(state).for_each(|(all, value)| all.push(value));
+        }
+        let zeros: Vec<Option<Value>> =
+            (0..series[0].len()).map(|k| series.iter().find_map(|kept| kept[k].first()).map(zeros_like)).collect();
+        let mut kept = vec![Vec::new(); zeros.len()];
+        for mut one in series {
+            for (values, zeros) in one.iter_mut().zip(&zeros) {
+                let Some(zeros) = zeros else { continue };
+                pass.allowance.spend((longest - values.len()) as u64, &[]).map_err(fail)?;
+                values.resize(longest, zeros.clone());
+            }
+            let one = stacked(holder, one, &Sides::FIRST, pass).map_err(fail)?;
+            kept.iter_mut().zip(one).for_each(|(all, value)| all.push(value));
+        }
+        ends.append(&mut kept);
+        stacked(holder, ends, &Sides::FIRST, pass).map_err(fail)
+    }
+}
+
+/// Zeros in the shape and type of a value.
+fn zeros_like(value: &Value) -> Value {
+    match value {
+        Value::Int(v) => Ints::typed(v.shape.clone(), v.dtype, vec![0; v.data.len()]).into(),
+        Value::Float(v) => Floats::host(v.shape.clone(), v.dtype, vec![0.0; v.elements()]).into(),
     }
 }
 

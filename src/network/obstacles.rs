@@ -12,6 +12,11 @@ pub(super) fn all(graph: &Graph, file: &OnnxFile) -> BTreeMap<String, usize> {
     let varying = graph.inputs.iter().map(|input| input.value).collect();
     let mut search = Search { graph, file, varying, found: BTreeMap::new() };
     search.nodes(&graph.nodes);
+    for (_, value) in &graph.outputs {
+        if let Some(dtype) = search.told(*value).filter(|&dtype| !is_value_type(dtype)) {
+            *search.found.entry(format!("output of {dtype}")).or_insert(0) += 1;
+        }
+    }
     search.found
 }
 
@@ -71,10 +76,14 @@ impl Search<'_> {
 
     /// A type of number that goes in and that values cannot have.
     fn wrong_input(&self, node: &Node) -> Option<Dtype> {
-        let told = |value: ValueId| match self.graph.constants.get(value.0) {
+        node.inputs.iter().flatten().filter_map(|&value| self.told(value)).find(|&dtype| !is_value_type(dtype))
+    }
+
+    /// The type of a tensor of the file, or as the file declares it of an input.
+    fn told(&self, value: ValueId) -> Option<Dtype> {
+        match self.graph.constants.get(value.0) {
             Some(Some(tensor)) => Some(self.file.tensor(*tensor).dtype),
             _ => self.graph.inputs.iter().find(|i| i.value == value).map(|i| i.dtype).filter(|&dtype| dtype != Dtype::Undefined),
-        };
-        node.inputs.iter().flatten().filter_map(|&value| told(value)).find(|&dtype| !is_value_type(dtype))
+        }
     }
 }

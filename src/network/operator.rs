@@ -51,6 +51,8 @@ pub(super) fn find(node: &Node) -> Option<Prepare> {
         "onnx.brevitas" | "qonnx.custom_op.general" | "finn.custom_op.general" => {
             matches!(node.op.as_str(), "Quant" | "IntQuant" | "BipolarQuant").then_some(integer::quant as Prepare)
         }
+        // Numbers under the names of their classes: the numbers alone.
+        "ai.onnx.ml" => (node.op == "ZipMap").then_some(shape::identity as Prepare),
         _ => None,
     }
 }

@@ -215,7 +215,10 @@ impl Index {
         shape(&proto.dims).map_err(bad)?;
         let (dtype, elements) = (tensor.dtype, tensor.elements);
         let too_large = || bad(format!("its shape {:?} is beyond any memory", proto.dims));
-        let wanted = dtype.size().map(|size| elements.checked_mul(size).ok_or_else(too_large)).transpose()?;
+        let wanted = match dtype {
+            Dtype::I4 | Dtype::U4 => Some(elements.div_ceil(2)),
+            _ => dtype.size().map(|size| elements.checked_mul(size).ok_or_else(too_large)).transpose()?,
+        };
         // Elements of no whole bytes are at most eight to a byte of the file.
         if wanted.is_none() && elements / 8 > self.length {
             return Err(too_large());
@@ -237,7 +240,7 @@ impl Index {
                 return Err(bad(format!("{wanted} bytes expected for its shape {:?}, {length} found", tensor.shape)));
             }
         } else {
-            let decoded = Decoded::of(proto, dtype);
+            let decoded = Decoded::of(proto, dtype, elements);
             let have = match (&decoded, &span) {
                 (Some(decoded), _) => decoded.len(),
                 (None, Some(Span::Runs(runs))) => runs.iter().map(|run| run.elements).sum::<usize>() / numbers(dtype),

@@ -52,12 +52,13 @@ pub(super) enum Decoded {
 
 impl Decoded {
     /// What the typed fields hold, where the data is not plain bytes.
-    pub(super) fn of(proto: &TensorProto, dtype: Dtype) -> Option<Self> {
+    pub(super) fn of(proto: &TensorProto, dtype: Dtype, elements: usize) -> Option<Self> {
         let ints = || proto.int32_data.iter().copied();
         match dtype {
             Dtype::I64 => Some(Self::Ints(proto.int64_data.as_slice().into())),
             Dtype::U32 | Dtype::U64 => Some(Self::Ints(proto.uint64_data.iter().map(|&v| v as i64).collect())),
             Dtype::I32 | Dtype::I8 | Dtype::U8 | Dtype::Bool | Dtype::U16 | Dtype::I16 => Some(Self::Ints(ints().map(i64::from).collect())),
+            Dtype::I4 | Dtype::U4 => Some(Self::Ints(halves(ints().map(|v| v as u8), dtype).take(elements).collect())),
             Dtype::F16 => Some(Self::Floats(ints().map(|v| half::f16::from_bits(v as u16).to_f32()).collect())),
             Dtype::Bf16 => Some(Self::Floats(ints().map(|v| half::bf16::from_bits(v as u16).to_f32()).collect())),
             _ => None,
@@ -189,6 +190,10 @@ impl Tensor {
         if self.elements == 0 {
             return Ok(Some(Vec::new()));
         }
+        if let (Dtype::I4 | Dtype::U4, Some(Span::Raw { offset, length })) = (self.dtype, &self.span) {
+            let bytes = sources.range(self.source, *offset, *length)?;
+            return Ok(Some(halves(bytes.iter().copied(), self.dtype).take(self.elements).collect()));
+        }
         let Some(bytes) = self.raw(sources)? else { return Ok(None) };
         Ok(Some(match self.dtype {
             Dtype::I64 => bytes.chunks_exact(8).map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
@@ -203,6 +208,12 @@ impl Tensor {
             _ => return Ok(None),
         }))
     }
+}
+
+/// The two numbers in each byte, the lower bits first.
+fn halves(bytes: impl Iterator<Item = u8>, dtype: Dtype) -> impl Iterator<Item = i64> {
+    let sign = if dtype == Dtype::I4 { 8 } else { 0 };
+    bytes.flat_map(move |byte| [byte & 15, byte >> 4].map(|half| (i64::from(half) ^ sign) - sign))
 }
 
 /// Elements at their places, zeros elsewhere.

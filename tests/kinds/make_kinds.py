@@ -456,6 +456,64 @@ def batch_training():
     return model(graph("b", nodes, [info("x", [2, 2, 4, 4])], [info("y")], [weight("conv.weight", 3, 2, 1, 1), weight("bn.weight", 3), weight("bn.bias", 3), weight("bn.mean", 3), constant("bn.var", np.ones(3, np.float32))]))
 
 
+def scanned_batch():
+    """As operator set 8 has it: a batch, each of its elements of a length of its own, from the end."""
+    nodes = [node("MatMul", "step inner", "a"), node("Add", "h a", "s"), node("Tanh", "s", "g"), node("Neg", "g", "o")]
+    body = graph("cell", nodes, [info("h", [3]), info("step", [4])], [info("g", [3]), info("o", [3])], [weight("inner", 4, 3)])
+    scan = node("Scan", "lengths start x", "end all", body=body, num_scan_inputs=1, directions=[1])
+    inputs = [info("lengths", [3], TensorProto.INT64), info("start", [3, 3]), info("x", [3, 5, 4])]
+    return model(graph("scanned_batch", [scan], inputs, [info("end", [3, 3]), info("all", [3, 5, 3])]), sets=(("", 8),))
+
+
+def products():
+    """Weights in sums of products: a linear layer either way round with its bias, experts, heads with theirs and back, a scale."""
+    def einsum(inputs, output, equation):
+        return node("Einsum", inputs, output, equation=equation)
+    nodes = [einsum("x up.weight", "a", "bti,ij->btj"), node("Add", "a up.bias", "h"), einsum("down.weight h", "d", "ij,...j->...i"),
+             einsum("d experts.weight", "e", "btd,edf->ebtf"), node("ReduceMean", "e", "m", axes=[0], keepdims=0), einsum("m query.weight", "q", "btd,dhk->bthk"),
+             node("Add", "q query.bias", "r"), einsum("r gain", "s", "bthk,hk->bthk"), einsum("s out.weight", "y", "bthk,hkd->btd")]
+    weights = [weight("up.weight", 4, 6), weight("up.bias", 6), weight("down.weight", 4, 6), weight("experts.weight", 3, 4, 4), weight("query.weight", 4, 2, 3), weight("query.bias", 2, 3), weight("gain", 2, 3), weight("out.weight", 2, 3, 4)]
+    return model(graph("products", nodes, [info("x", [1, 2, 4])], [info("y")], weights), sets=(("", 17),))
+
+
+def norm_whole():
+    """By the norm of the whole weight: one number in place of it, as `dim=None` has it."""
+    nodes = [node("ReduceL2", "fc.weight_v", "n", keepdims=0), node("Div", "fc.weight_v n", "u"), node("Mul", "fc.weight_g u", "w"), node("Gemm", "x w fc.bias", "y", transB=1)]
+    return model(graph("w", nodes, [info("x", [2, 4])], [info("y", [2, 3])], [weight("fc.weight_g"), weight("fc.weight_v", 3, 4), weight("fc.bias", 3)]))
+
+
+def half_bytes(typed):
+    """Weights of four bits, with and without a sign, an odd number of them; in bytes or in numbers of 32 bits."""
+    def packed(name, dtype, values):
+        tensor = helper.make_tensor(name, dtype, values.shape, values.flatten())
+        if not typed:
+            tensor.raw_data = bytes(tensor.int32_data)
+            tensor.ClearField("int32_data")
+        return tensor
+    signed, unsigned = RNG.integers(-8, 8, (5, 3)), RNG.integers(0, 16, (3, 3))
+    nodes = [node("DequantizeLinear", "first.weight fine", "a"), node("MatMul", "x a", "h"), node("DequantizeLinear", "second.weight fine middle", "b"), node("MatMul", "h b", "y")]
+    weights = [packed("first.weight", TensorProto.INT4, signed), packed("second.weight", TensorProto.UINT4, unsigned), helper.make_tensor("middle", TensorProto.UINT4, [], [7]), constant("fine", np.float32(0.125))]
+    return model(graph("half_bytes", nodes, [info("x", [2, 5])], [info("y", [2, 3])], weights), sets=(("", 21),))
+
+
+def zip_map():
+    """Probabilities under the names of their classes, as tools for classical models and image services export them."""
+    nodes = [node("MatMul", "x fc.weight", "h"), node("Softmax", "h", "p"), node("ZipMap", "p", "probabilities", domain="ai.onnx.ml", classlabels_strings=["ant", "bee", "cat"])]
+    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(FLOAT, [])))
+    output = helper.make_value_info("probabilities", kind)
+    return model(graph("zip_map", nodes, [info("x", [2, 4])], [output], [weight("fc.weight", 4, 3)]), sets=(("", 18), ("ai.onnx.ml", 1)))
+
+
+def held():
+    """Everything in nodes, as PaddlePaddle exports it: a weight, a bias that is given a shape and one of one number, and settings."""
+    def held_by(name, array):
+        return helper.make_node("Constant", [], [name], value=constant("", array))
+    nodes = [held_by("conv.w_0", normal(1, 2, 2, 2)), held_by("conv.b_0", normal(1)), held_by("shift.b_0", normal(3)), held_by("shape", np.array([1, 1, 1, 3])), held_by("two", np.float32(2)),
+             node("Conv", "x conv.w_0", "c"), node("Reshape", "conv.b_0 one", "b"), node("Add", "c b", "d"), node("Reshape", "shift.b_0 shape", "s"), node("Add", "d s", "e"), node("Pow", "e two", "y")]
+    nodes.insert(5, held_by("one", np.array([1, 1, 1, 1])))
+    return model(graph("held", nodes, [info("x", [1, 2, 4, 4])], [info("y")]))
+
+
 def main():
     yes, no = np.array(True), np.array(False)
     write("branches", branches(), {"flag": np.array([True]), "x": normal(2, 4)})
@@ -502,6 +560,15 @@ def main():
         ("chosen", chosen(), {"flag": no, "x": normal(2, 4)})]:
         write(name, made, inputs)
     write("blocked", blocked())
+    write("scanned_batch", scanned_batch(), {"lengths": np.array([3, 5, 1]), "start": normal(3, 3), "x": normal(3, 5, 4)})
+    write("products", products(), {"x": normal(1, 2, 4)})
+    write("norm_whole", norm_whole(), {"x": normal(2, 4)})
+    write("half_bytes", half_bytes(False), {"x": normal(2, 5)})
+    write("half_bytes_typed", half_bytes(True), {"x": normal(2, 5)})
+    write("held", held(), {"x": normal(1, 2, 4, 4)})
+    made, inputs = zip_map(), {"x": normal(2, 4)}
+    rows = run(made, inputs)["probabilities"]
+    write("zip_map", made, inputs, {"probabilities": np.array([[row[name] for name in ("ant", "bee", "cat")] for row in rows], np.float32)})
 
 
 if __name__ == "__main__":

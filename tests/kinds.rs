@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use secateur::arrays;
-use secateur::graph::{self, Graph};
+use secateur::graph::{self, Graph, Layout};
 use secateur::network::{Array, Network, NetworkError};
 use secateur::onnx::OnnxFile;
 use secateur::watch::Unwatched;
@@ -131,6 +131,27 @@ fn all_of_them_answer_as_onnx_runtime_does() {
             let error = difference(have, want);
             assert!(error < 2e-6, "{name}: {output} differs by {error}");
         }
+    }
+}
+
+/// Lengths that ONNX Runtime refuses: nothing at all, which is no round, and more than there is.
+#[test]
+fn a_batch_is_scanned_as_far_as_each_of_its_elements_goes() {
+    let (network, [mut inputs, wanted]) = (network(&path("scanned_batch")), case("scanned_batch"));
+    let at = inputs.iter().position(|(name, _)| name == "lengths").unwrap();
+    let start = inputs.iter().find(|(name, _)| name == "start").unwrap().1.as_f32().unwrap().to_vec();
+    let of = |outputs: &[(String, Array)], name: &str| outputs.iter().find(|(n, _)| n == name).unwrap().1.as_f32().unwrap().to_vec();
+    inputs[at].1 = Array::i64([3], vec![3, 5, 0]);
+    let outputs = network.forward(&inputs).unwrap();
+    assert_eq!(of(&outputs, "end")[6..], start[6..], "as it came");
+    assert!(of(&outputs, "all")[30..].iter().all(|&x| x == 0.0));
+    assert!(of(&outputs, "all")[..30].iter().zip(&of(&wanted, "all")).all(|(have, want)| (have - want).abs() < 2e-6));
+    inputs[at].1 = Array::i64([3], vec![0; 3]);
+    assert_eq!(of(&network.forward(&inputs).unwrap(), "end"), start);
+    for (lengths, why) in [(vec![3, 6, 1], "not all from 0 to 5"), (vec![3, -1, 1], "not all from 0 to 5")] {
+        inputs[at].1 = Array::i64([3], lengths);
+        let error = network.forward(&inputs).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
     }
 }
 
@@ -422,9 +443,8 @@ fn weights_in_sums_of_products_are_modules() {
     let names = [("up", &biased[..]), ("down", weight), ("experts", weight), ("query", biased), ("out", weight)];
     assert_eq!(listed(&graph), names.map(|(name, parameters)| row(name, "Linear", parameters)));
     let of = |name: &str| graph.parameters.iter().find(|p| p.name == format!("{name}.weight")).unwrap();
-    use graph::Layout::{InFirst, Mixed, OutFirst};
     let layouts = ["up", "down", "experts", "query", "out"].map(|name| of(name).layout);
-    assert_eq!(layouts, [InFirst, OutFirst, InFirst, Mixed, Mixed]);
+    assert_eq!(layouts, [Layout::InFirst, Layout::OutFirst, Layout::InFirst, Layout::Mixed, Layout::Mixed]);
     assert_eq!(graph.rest.iter().map(|&id| file.tensor(id).name.as_str()).collect::<Vec<_>>(), ["gain"]);
 
     let folder = tempfile::tempdir().unwrap();

@@ -132,7 +132,7 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, detail: &Arc<Detail>,
         widgets::figure_row(ui, "Infinite or NaN", &text::count(seen.not_finite));
     }
     let (outputs, inputs) = (detail.empty_outputs, detail.empty_inputs);
-    if parameter.shape.len() > 1 {
+    if parameter.shape.len() > 1 && parameter.layout != Layout::Mixed {
         widgets::figure_row(ui, "Empty filters · inputs", &format!("{} of {} · {} of {}", outputs.0, outputs.1, inputs.0, inputs.1));
     }
     ui.add_space(10.0);

@@ -278,11 +278,13 @@ struct Layers {
 fn output_axis(graph: &Graph, id: ParameterId) -> Option<usize> {
     let parameter = graph.parameter(id);
     let is_layer = parameter.kind == Kind::Weight && parameter.shape.len() > 1;
-    is_layer.then(|| match parameter.layout {
-        Layout::OutFirst => 0,
-        Layout::InFirst if graph.owner(id).kind.starts_with("ConvTranspose") => 1,
-        Layout::InFirst => parameter.shape.len() - 1,
-    })
+    is_layer.then_some(())?;
+    match parameter.layout {
+        Layout::OutFirst => Some(0),
+        Layout::InFirst if graph.owner(id).kind.starts_with("ConvTranspose") => Some(1),
+        Layout::InFirst => Some(parameter.shape.len() - 1),
+        Layout::Mixed => None,
+    }
 }
 
 /// All layers, and those whose outputs stay.

@@ -241,7 +241,7 @@ impl Shrink {
             );
             watch.progress(0.95, "Saving");
             let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
-            let saved = smaller.save(&smaller.opened(), path, format, overwrite).context("cannot save the model")?;
+            let saved = smaller.save_opened(path, format, overwrite).context("cannot save the model")?;
             report.bytes[1] = saved.bytes;
             report.saved = Some(path.display().to_string());
         }

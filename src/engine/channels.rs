@@ -1,10 +1,13 @@
 //! Channels of the network that an engine holds: found, masked, removed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Engine, EngineError, Model};
+use crate::atomic::Overwrite;
 use crate::channels::{Channels, Ranking, RemoveError, Removed};
+use crate::export::{self, Changes, Format, Report};
 use crate::graph::ParameterId;
 use crate::network::Array;
 use crate::onnx::{TensorId, Values};
@@ -92,6 +95,14 @@ impl Engine {
             RemoveError::Source(error) => error.into(),
             error => EngineError::Remove(error),
         })
+    }
+
+    /// Saves the model as it was opened.
+    ///
+    /// # Errors
+    /// [`EngineError::Export`]
+    pub fn save_opened(&self, path: &Path, format: Format, overwrite: Overwrite) -> Result<Report, EngineError> {
+        Ok(export::save(&self.model.file, &self.model.graph, &Changes::default(), format, path, overwrite)?)
     }
 
     /// An engine of a model in memory, as if it had been opened where this one's was, on the same device.

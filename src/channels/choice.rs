@@ -1,22 +1,23 @@
 //! Which units go: how they are ranked, how the amount is spread over the groups, and what counts as the amount.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::{Channels, Group, Member, OUTPUTS, Removed, Size, Unit, slice_sums};
-use crate::graph::{Kind, ParameterId};
+use super::{Channels, Group, Member, OUTPUTS, Removed, SCALE, Size, Unit, slice_sums};
+use crate::graph::{Kind, ParameterId, Role};
 use crate::onnx::{OpenError, TensorId, Values};
 
 /// Shares that are tried where every group loses the same.
 const STEPS: usize = 4096;
 
-/// What units are ranked by: for every member of a group that is a weight, the norm of its slices relative to the mean over the group's
-/// units, and of those the mean over the members. So units of different groups compare.
+/// What units are ranked by: what their slices weigh, the mean over the members of the group that are weights, relative to the mean over the
+/// group's units, so that units of different groups compare. That is the group magnitude of Fang et al. 2023, “DepGraph”, as Torch-Pruning
+/// works it out: biases do not count, nor do filters of depthwise convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ranking {
     /// Sums of magnitudes.
     L1,
-    /// Roots of sums of squares.
+    /// Sums of squares.
     #[default]
     L2,
     /// Magnitudes of the scales of normalisations alone, as in Liu et al. 2017; groups without any are ranked by L2.
@@ -120,41 +121,40 @@ pub(super) fn rank(
             weights.insert((parameter.tensor, axis), sums);
         }
     }
+    let is_depthwise = |member: &&Member| {
+        let parameter = graph.parameters.iter().position(|parameter| parameter.tensor == member.tensor);
+        parameter.is_some_and(|i| graph.owner(ParameterId(i)).role == Role::Depthwise)
+    };
     for group in &channels.groups {
-        let is_scaled = ranking == Ranking::Scale && group.members.iter().any(|member| member.side == "scale");
-        let members = group.members.iter().filter(|member| !is_scaled || member.side == "scale");
-        let norms: Vec<Vec<f64>> = members.filter_map(|member| norms(channels, group, member, &weights, ranking)).collect();
-        for (place, &unit) in group.units.iter().enumerate() {
-            scores[unit] = norms.iter().map(|norms| norms[place]).sum::<f64>() / norms.len().max(1) as f64;
+        let is_scaled = ranking == Ranking::Scale && group.members.iter().any(|member| member.side == SCALE);
+        let counted: Vec<&Member> =
+            group.members.iter().filter(|member| if is_scaled { member.side == SCALE } else { !is_depthwise(member) }).collect();
+        let mut sums = vec![0.0; group.units.len()];
+        for member in &counted {
+            for (sum, weight) in sums.iter_mut().zip(by_unit(channels, group, member, &weights).into_iter().flatten()) {
+                *sum += weight;
+            }
+        }
+        let mean = sums.iter().sum::<f64>() / sums.len().max(1) as f64;
+        for (&unit, sum) in group.units.iter().zip(sums) {
+            scores[unit] = if mean > 0.0 && mean.is_finite() { sum / mean } else { sum };
         }
     }
     Ok(scores)
 }
 
-/// Norms of the slices of one member, by unit of the group, relative to their mean.
-fn norms(
-    channels: &Channels,
-    group: &Group,
-    member: &Member,
-    weights: &BTreeMap<(TensorId, usize), Vec<f64>>,
-    ranking: Ranking,
-) -> Option<Vec<f64>> {
+/// What the slices of one member weigh, by unit of the group; `None` of what is no weight.
+fn by_unit(channels: &Channels, group: &Group, member: &Member, weights: &BTreeMap<(TensorId, usize), Vec<f64>>) -> Option<Vec<f64>> {
     let sums = weights.get(&(member.tensor, member.axis))?;
     let places = channels.tensors.get(&member.value)?[member.axis].as_ref()?;
     let mut by_unit = vec![0.0; group.units.len()];
-    let number: std::collections::HashMap<Unit, usize> = group.units.iter().enumerate().map(|(place, &unit)| (unit, place)).collect();
+    let number: HashMap<Unit, usize> = group.units.iter().enumerate().map(|(place, &unit)| (unit, place)).collect();
     for (place, sum) in places.iter().zip(sums) {
         for place in place.iter().filter_map(|&unit| number.get(&(unit as usize))) {
             by_unit[*place] += sum;
         }
     }
-    if ranking != Ranking::L1 {
-        for norm in &mut by_unit {
-            *norm = norm.sqrt();
-        }
-    }
-    let mean = by_unit.iter().sum::<f64>() / by_unit.len().max(1) as f64;
-    (mean > 0.0 && mean.is_finite()).then(|| by_unit.into_iter().map(|norm| norm / mean).collect())
+    Some(by_unit)
 }
 
 /// A number that a seed and a unit decide, 0..1.

@@ -365,6 +365,9 @@ fn groups(graph: &Graph, file: &OnnxFile, tensors: &BTreeMap<ValueId, Vec<Option
 /// What slices of a weight along its outputs are.
 const OUTPUTS: &str = "outputs";
 
+/// What a normalisation multiplies a channel by.
+const SCALE: &str = "scale";
+
 fn member(graph: &Graph, file: &OnnxFile, owners: &HashMap<TensorId, ParameterId>, value: ValueId, axis: usize, slices: usize) -> Member {
     let tensor = graph.constants[value.0].unwrap_or(TensorId(0));
     let Some(&id) = owners.get(&tensor) else {
@@ -377,7 +380,7 @@ fn member(graph: &Graph, file: &OnnxFile, owners: &HashMap<TensorId, ParameterId
         Some(output) if output == axis => OUTPUTS,
         Some(_) => "inputs",
         None if parameter.kind == Kind::Bias => "bias",
-        None => "scale",
+        None => SCALE,
     };
     Member { tensor, value, name: graph.owner(id).name.clone(), axis, slices, side }
 }

@@ -44,7 +44,7 @@ enum OfArgument {
 /// `--score`
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum ScoreArgument {
-    /// Roots of sums of squares, relative to the mean of the group
+    /// Sums of squares, relative to the mean of the group
     #[default]
     L2,
     /// Sums of magnitudes, relative to the mean of the group

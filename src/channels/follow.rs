@@ -8,16 +8,14 @@ use super::ints::Lists;
 use super::reshape::{Dim, split};
 use super::rules;
 use crate::graph::{Graph, Node, ParameterId, ValueId};
+use crate::network::Trace;
 use crate::onnx::{OnnxFile, TensorId};
-
-/// Shapes of all values of one pass; `None` where a value has none.
-pub(super) type Shapes = [Option<Vec<usize>>];
 
 /// What is known of the places of all dimensions.
 pub(super) struct Follow<'a> {
     pub(super) graph: &'a Graph,
     pub(super) file: &'a OnnxFile,
-    shapes: &'a Shapes,
+    trace: &'a Trace,
     pub(super) atoms: Atoms,
     /// Dimensions of values that nodes write.
     values: HashMap<ValueId, Vec<Dim>>,
@@ -41,13 +39,13 @@ pub(super) struct Follow<'a> {
 }
 
 impl<'a> Follow<'a> {
-    pub(super) fn new(graph: &'a Graph, file: &'a OnnxFile, shapes: &'a Shapes) -> Self {
+    pub(super) fn new(graph: &'a Graph, file: &'a OnnxFile, trace: &'a Trace) -> Self {
         let writers = graph.nodes.iter().enumerate().flat_map(|(n, node)| node.outputs.iter().flatten().map(move |&value| (value, n)));
         let named = file.model().graph.node.iter().flat_map(|node| node.output.iter().cloned()).collect();
         let mut follow = Self {
             graph,
             file,
-            shapes,
+            trace,
             atoms: Atoms::default(),
             values: HashMap::new(),
             tensors: BTreeMap::new(),
@@ -150,7 +148,7 @@ impl<'a> Follow<'a> {
     pub(super) fn shape(&self, value: ValueId) -> Option<&[usize]> {
         match self.tensor(value) {
             Some(id) => Some(&self.file.tensor(id).shape),
-            None => self.shapes.get(value.0)?.as_deref(),
+            None => self.trace.shapes.get(value.0)?.as_deref(),
         }
     }
 
@@ -162,14 +160,19 @@ impl<'a> Follow<'a> {
         self.shape(value).and_then(|shape| shape.get(axis)).copied().unwrap_or(1)
     }
 
-    /// Numbers of an integer constant.
+    /// Numbers of a list that is known beforehand.
     pub(super) fn ints(&self, value: Option<ValueId>) -> Option<Vec<i64>> {
         self.lists().numbers(value?)
     }
 
+    /// The same, or what a list was in the pass that was seen.
+    pub(super) fn seen(&self, value: Option<ValueId>) -> Option<Vec<i64>> {
+        self.lists().seen(value?)
+    }
+
     /// Lists of numbers in the graph.
     pub(super) fn lists(&self) -> Lists<'_> {
-        Lists { graph: self.graph, file: self.file, writers: &self.writers, shapes: self.shapes }
+        Lists { graph: self.graph, file: self.file, writers: &self.writers, trace: self.trace }
     }
 
     /// The one number of a float constant.

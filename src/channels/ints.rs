@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::graph::{Attribute, Graph, Node, ValueId};
+use crate::network::Trace;
 use crate::onnx::{OnnxFile, TensorId};
 
 /// Nodes that are gone through at most.
@@ -30,7 +31,10 @@ pub(super) enum Element {
         piece: Option<(usize, usize)>,
     },
     /// Worked out.
-    Unknown,
+    Unknown {
+        /// As of a length.
+        piece: Option<(usize, usize)>,
+    },
 }
 
 /// What is looked at.
@@ -40,8 +44,8 @@ pub(super) struct Lists<'a> {
     pub(super) file: &'a OnnxFile,
     /// Who writes a value.
     pub(super) writers: &'a HashMap<ValueId, usize>,
-    /// Shapes of values.
-    pub(super) shapes: &'a [Option<Vec<usize>>],
+    /// What one pass showed.
+    pub(super) trace: &'a Trace,
 }
 
 /// Whether a node hands numbers of a list on as they are: as its first input, or any where it joins them.
@@ -63,14 +67,14 @@ impl Lists<'_> {
     fn rank(&self, value: ValueId) -> Option<usize> {
         match self.tensor(value) {
             Some(id) => Some(self.file.tensor(id).shape.len()),
-            None => self.shapes.get(value.0)?.as_ref().map(Vec::len),
+            None => self.trace.shapes.get(value.0)?.as_ref().map(Vec::len),
         }
     }
 
     fn length(&self, value: ValueId) -> usize {
         match self.tensor(value) {
             Some(id) => self.file.tensor(id).elements,
-            None => self.shapes.get(value.0).and_then(Option::as_ref).map_or(1, |shape| shape.iter().product()),
+            None => self.trace.shapes.get(value.0).and_then(Option::as_ref).map_or(1, |shape| shape.iter().product()),
         }
     }
 
@@ -106,14 +110,23 @@ impl Lists<'_> {
         if hands_on(node, 0) { (0..self.length(value)).map(number).collect() } else { None }
     }
 
+    /// The same, or what a list was in the pass that was seen.
+    pub(super) fn seen(&self, value: ValueId) -> Option<Vec<i64>> {
+        self.numbers(value).or_else(|| self.trace.numbers.get(&value).cloned())
+    }
+
     /// Where number `i` of the list `value` comes from.
     pub(super) fn element(&self, value: ValueId, i: usize) -> Element {
         let (mut value, mut index, mut reader, mut piece) = (value, i, None, None);
         for _ in 0..MOST_STEPS {
             if let Some((tensor, numbers)) = self.constant(value) {
-                return if index < numbers.len() { Element::Constant { reader, tensor, numbers, index } } else { Element::Unknown };
+                return if index < numbers.len() {
+                    Element::Constant { reader, tensor, numbers, index }
+                } else {
+                    Element::Unknown { piece }
+                };
             }
-            let Some((n, node)) = self.writer(value).filter(|(_, node)| node.is_standard()) else { return Element::Unknown };
+            let Some((n, node)) = self.writer(value).filter(|(_, node)| node.is_standard()) else { return Element::Unknown { piece } };
             let (input, place) = match node.op.as_str() {
                 "Shape" => {
                     let rank = node.input(0).and_then(|of| self.rank(of)).unwrap_or(0);
@@ -134,7 +147,7 @@ impl Lists<'_> {
                         }
                         rest -= self.length(*input);
                     }
-                    let Some(found) = found else { return Element::Unknown };
+                    let Some(found) = found else { return Element::Unknown { piece } };
                     found
                 }
                 // From a list of lengths.
@@ -147,16 +160,16 @@ impl Lists<'_> {
                         _ if node.input(4).is_some_and(|steps| self.constant(steps).is_none_or(|(_, steps)| steps != [1])) => None,
                         _ => chosen.and_then(|numbers| first(numbers, 0)).map(|first| first + index),
                     };
-                    let Some(place) = place else { return Element::Unknown };
+                    let Some(place) = place else { return Element::Unknown { piece } };
                     (0, place)
                 }
-                _ => return Element::Unknown,
+                _ => return Element::Unknown { piece },
             };
-            let Some(next) = node.input(input) else { return Element::Unknown };
+            let Some(next) = node.input(input) else { return Element::Unknown { piece } };
             reader = Some((n, input));
             (value, index) = (next, place);
         }
-        Element::Unknown
+        Element::Unknown { piece }
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::graph::{Graph, Kind, Layout, ParameterId, ValueId};
-use crate::network::Work;
+use crate::network::{Trace, Work};
 use crate::onnx::{OnnxFile, OpenError, TensorId, Values};
 use crate::prune::Mask;
 use atoms::Label;
@@ -106,7 +106,7 @@ pub struct Channels {
     tensors: BTreeMap<ValueId, Vec<Option<Places>>>,
     /// Those of values.
     values: HashMap<ValueId, Vec<Option<Places>>>,
-    shapes: Vec<Option<Vec<usize>>>,
+    trace: Trace,
     work: Work,
     uses: HashMap<TensorId, Vec<ValueId>>,
 }
@@ -139,12 +139,13 @@ fn left(places: &Places, removed: &Removed) -> usize {
 }
 
 impl Channels {
-    /// Finds what falls together. `shapes` are those of all values in one pass, see [`crate::network::Network::shapes`]; `work` is what the
-    /// same pass does.
+    /// Finds what falls together. `trace` is what one pass showed, see [`crate::network::Network::work_and_trace`]; `work` is
+    /// what it did.
     #[must_use]
-    pub fn find(graph: &Arc<Graph>, file: &OnnxFile, shapes: Vec<Option<Vec<usize>>>, work: Work) -> Self {
+    pub fn find(graph: &Arc<Graph>, file: &OnnxFile, mut trace: Trace, work: Work) -> Self {
         let graph = Arc::new(follow::apart(graph, file));
-        let mut follow = Follow::new(&graph, file, &shapes);
+        trace.shapes.resize(graph.values.len(), None);
+        let mut follow = Follow::new(&graph, file, &trace);
         follow.run();
         follow.freeze_last();
         let layers = layers(&mut follow);
@@ -180,7 +181,7 @@ impl Channels {
         let (groups, group_of) = groups(&graph, file, &tensors, numbers.len());
         let Layers { frozen, channels, staying, .. } = layers;
         let uses = uses(&graph, &tensors);
-        Self { graph, groups, frozen, channels, staying, group_of, tensors, values, shapes, work, uses }
+        Self { graph, groups, frozen, channels, staying, group_of, tensors, values, trace, work, uses }
     }
 
     /// How many units there are.

@@ -213,7 +213,7 @@ impl<'a> Numbers<'a> {
     fn shape(&self, value: ValueId) -> Vec<usize> {
         match self.tensor(value) {
             Some(id) => self.file.tensor(id).shape.clone(),
-            None => self.channels.shapes.get(value.0).cloned().flatten().unwrap_or_default(),
+            None => self.channels.trace.shapes.get(value.0).cloned().flatten().unwrap_or_default(),
         }
     }
 
@@ -343,7 +343,7 @@ impl<'a> Numbers<'a> {
     }
 
     fn lists(&self) -> Lists<'_> {
-        Lists { graph: &self.channels.graph, file: self.file, writers: &self.writers, shapes: &self.channels.shapes }
+        Lists { graph: &self.channels.graph, file: self.file, writers: &self.writers, trace: &self.channels.trace }
     }
 
     /// A new list for an input of a node, with one number of it set.
@@ -381,7 +381,10 @@ impl<'a> Numbers<'a> {
             Element::Constant { reader, tensor, numbers, index } => {
                 self.set_number(reader.unwrap_or((n, input)), (tensor, numbers), (index, length as i64))
             }
-            Element::Unknown => Err(RemoveError::NotFound(node.shown_name(n))),
+            Element::Unknown { piece } => {
+                let piece = piece.ok_or_else(|| RemoveError::NotFound(node.shown_name(n)))?;
+                self.set_number(piece, (None, vec![0]), (0, length as i64))
+            }
         }
     }
 
@@ -511,8 +514,28 @@ impl<'a> Numbers<'a> {
         if self.length(x, axis).is_none() {
             return;
         }
-        let size = |&value: &ValueId| self.length(value, axis).unwrap_or_else(|| self.shape(value).get(axis).copied().unwrap_or(0)) as i64;
-        let sizes: Vec<i64> = node.outputs.iter().flatten().map(size).collect();
+        // What nobody reads takes the rest.
+        let size = |value: &Option<ValueId>| {
+            let value = (*value)?;
+            Some(self.length(value, axis).or_else(|| self.shape(value).get(axis).copied())? as i64)
+        };
+        let mut sizes: Vec<Option<i64>> = node.outputs.iter().map(size).collect();
+        let old = match node.input(1) {
+            Some(list) => self.ints(Some(list)),
+            None => node.attributes.ints("split").map(<[i64]>::to_vec),
+        };
+        let equal = self.shape(x)[axis].div_ceil(sizes.len().max(1)) as i64;
+        let mut start = 0;
+        for (i, size) in sizes.iter_mut().enumerate() {
+            let whole = old.as_ref().and_then(|old| old.get(i).copied()).unwrap_or(equal);
+            if size.is_none()
+                && let Some(places) = self.places(x, axis)
+            {
+                *size = Some((self.before(places, start + whole as usize) - self.before(places, start)) as i64);
+            }
+            start += whole as usize;
+        }
+        let sizes: Vec<i64> = sizes.into_iter().flatten().collect();
         match node.input(1) {
             Some(list) => drop(self.numbers.insert((n, 1), (self.tensor(list), sizes, Vec::new()))),
             // Equal parts need no numbers.
@@ -527,7 +550,7 @@ impl<'a> Numbers<'a> {
 
     fn slice(&mut self, n: usize, node: &Node, x: ValueId) {
         let rank = self.shape(x).len();
-        let Some(bounds) = rules::bounds(node, &|value| self.ints(value), rank) else { return };
+        let Some(bounds) = rules::bounds(node, &|value| self.lists().seen(value?), rank) else { return };
         let is_shorter = |&(axis, ..): &(usize, i64, i64, i64)| self.length(x, axis).is_some();
         if !bounds.iter().any(is_shorter) {
             return;

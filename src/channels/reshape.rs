@@ -98,11 +98,9 @@ pub(super) fn merged(atoms: &mut Atoms, dims: &[(usize, Dim)]) -> Option<Vec<Lab
 /// A dimension as a product of several, the last running fastest: a place of a factor is gone only as a whole. Factors that are not
 /// `allowed` stay.
 pub(super) fn split(atoms: &mut Atoms, known: &[Arc<[Label]>], flat: &[Label], sizes: &[usize], allowed: &[bool], why: u32) -> Vec<Dim> {
-    if let [size] = sizes
-        && allowed[0]
-        && *size == flat.len()
-    {
-        return vec![Some(flat.into())];
+    // Of one factor only.
+    if let Some(k) = sizes.iter().position(|&size| size == flat.len()).filter(|&k| allowed[k]) {
+        return (0..sizes.len()).map(|i| (i == k).then(|| flat.into())).collect();
     }
     let mut flat: Vec<Label> = flat.iter().map(|&label| atoms.resolve(label)).collect();
     let mut found = common(&flat, sizes, allowed);

@@ -451,11 +451,10 @@ fn along(f: &mut Follow, n: usize, node: &Node) -> bool {
     }
     let Some(axis) = axis_of(given.unwrap_or(default), rank) else { return false };
     let why = f.why(n, node, if node.op.contains("Norm") || node.op == "LRN" { "normalises over it" } else { "works along it" });
-    let mut dims = f.dims(x);
-    for (place, dim) in dims.iter_mut().enumerate() {
+    let dims = f.dims(x);
+    for (place, dim) in dims.iter().enumerate() {
         if place == axis || (is_tail && place > axis) {
-            f.freeze_dim(x, place, why);
-            *dim = None;
+            f.freeze(dim, why);
         }
     }
     for &other in node.inputs[1..].iter().flatten() {
@@ -490,7 +489,7 @@ fn spatial(f: &mut Follow, n: usize, node: &Node) -> bool {
 
 /// Whether a number that says how long a dimension is can be put right, or comes right by itself.
 fn is_settled(f: &Follow, value: ValueId, i: usize) -> bool {
-    f.lists().element(value, i) != Element::Unknown
+    f.lists().element(value, i) != Element::Unknown { piece: None }
 }
 
 fn reduced(f: &mut Follow, n: usize, node: &Node) -> bool {
@@ -608,28 +607,29 @@ fn joined(f: &mut Follow, n: usize, node: &Node) -> bool {
 fn parted(f: &mut Follow, n: usize, node: &Node) -> bool {
     let Some(x) = node.input(0) else { return false };
     let Some(axis) = axis_of(node.attributes.int("axis").unwrap_or(0), f.rank(x)) else { return false };
-    if node.input(1).is_some() && f.ints(node.input(1)).is_none() {
+    let given = match node.input(1) {
+        Some(list) => f.ints(Some(list)),
+        None => node.attributes.ints("split").map(<[i64]>::to_vec),
+    };
+    if node.input(1).is_some() && given.is_none() {
         return false;
     }
     let why = f.why(n, node, "has only one of it");
     let (dims, is_zero, whole) = (f.dims(x), f.is_zero(x), f.dim(x, axis));
+    let equal = f.size(x, axis).div_ceil(node.outputs.len().max(1));
     let mut start = 0;
-    for &output in &node.outputs {
-        // How long one is that nobody reads is not known.
-        let Some(output) = output else {
-            f.freeze(&whole, why);
-            return false;
-        };
-        let size = f.size(output, axis);
+    for (i, &output) in node.outputs.iter().enumerate() {
+        let told = given.as_ref().map_or(Some(equal), |sizes| usize::try_from(*sizes.get(i)?).ok());
+        let Some(size) = output.map(|output| f.size(output, axis)).or(told) else { return false };
         let mut dims = dims.clone();
         dims[axis] = whole.as_ref().and_then(|labels| labels.get(start..start + size)).map(Into::into);
         start += size;
-        f.set(Some(output), dims, is_zero, why);
+        f.set(output, dims, is_zero, why);
     }
     true
 }
 
-/// Starts, ends, axes and steps of a Slice that is known beforehand.
+/// Starts, ends, axes and steps of a Slice.
 pub(super) fn bounds(node: &Node, ints: &dyn Fn(Option<ValueId>) -> Option<Vec<i64>>, rank: usize) -> Option<Vec<(usize, i64, i64, i64)>> {
     let get = |i: usize, name: &str| match node.input(i) {
         Some(value) => ints(Some(value)).map(Some),
@@ -658,16 +658,18 @@ fn sliced(f: &mut Follow, n: usize, node: &Node) -> bool {
     if dims.iter().all(Option::is_none) {
         return true;
     }
-    let Some(bounds) = bounds(node, &|value| f.ints(value), f.rank(x)) else {
+    let Some(bounds) = bounds(node, &|value| f.seen(value), f.rank(x)) else {
         let why = f.why(n, node, "cuts at places that are worked out");
         f.freeze_value(x, why);
         return true;
     };
+    // Numbers that are worked out are put right together: none of them may depend on the size of what comes in.
+    let is_mixed = bounds.len() > 1 && self::bounds(node, &|value| f.ints(value), f.rank(x)).is_none();
     let why = f.why(n, node, "cuts it in steps, or down to one");
     for (axis, start, end, step) in bounds {
         let Some(labels) = &dims[axis] else { continue };
         let (first, count) = run((start, end), labels.len());
-        if step == 1 && count > 0 {
+        if step == 1 && count > 0 && !is_mixed {
             dims[axis] = Some(labels[first..first + count].into());
         } else {
             f.freeze_dim(x, axis, why);
@@ -711,7 +713,7 @@ fn gathered(f: &mut Follow, n: usize, node: &Node) -> bool {
         if place == axis {
             let inner = f.rank(indices);
             if inner == 1 { dims.push(picked.clone()) } else { dims.extend(std::iter::repeat_n(None, inner)) }
-        } else if is_table && f.graph.constants.get(indices.0).copied().flatten().is_none() {
+        } else if is_table {
             // A table of vectors.
             dims.push(f.own(x, place));
         } else {

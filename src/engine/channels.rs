@@ -20,8 +20,8 @@ impl Engine {
     /// # Errors
     /// A network that cannot be run.
     pub fn channels(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<Channels, EngineError> {
-        let (work, shapes) = self.dense_network()?.work_and_shapes(inputs, watch)?;
-        Ok(Channels::find(&self.model.graph, &self.model.file, shapes, work))
+        let (work, trace) = self.dense_network()?.work_and_trace(inputs, watch)?;
+        Ok(Channels::find(&self.model.graph, &self.model.file, trace, work))
     }
 
     /// Scores of all units of `channels` in `state`.

@@ -67,7 +67,7 @@ use burn::tensor::Device;
 pub use array::{Array, ArrayData};
 pub use pass::Pass;
 pub(crate) use window::{Window, windows};
-pub use work::Work;
+pub use work::{Trace, Work};
 
 use crate::graph::{Graph, ParameterId};
 use crate::onnx::{OnnxFile, TensorId};

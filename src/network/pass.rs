@@ -3,6 +3,7 @@
 use super::allowance::Allowance;
 use super::spare::Spare;
 use super::value::Value;
+use super::work::Trace;
 
 /// A forward pass that stands before a node: the inputs, and what was worked out so far and is still to be read.
 ///
@@ -19,8 +20,8 @@ pub struct Pass {
     pub(super) spare: Spare,
     /// Carry every node out by itself, so that every value is there.
     pub(super) is_one_by_one: bool,
-    /// Shapes of all values so far, where somebody wants them.
-    pub(super) shapes: Option<Vec<Option<Vec<usize>>>>,
+    /// What was seen so far, where somebody wants to know.
+    pub(super) trace: Option<Trace>,
     /// How often every element of each parameter was multiplied so far, where somebody counts.
     pub(super) uses: Option<Vec<u64>>,
     /// What may still be made from little.

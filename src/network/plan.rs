@@ -243,7 +243,7 @@ impl Plan {
             next: 0,
             spare: Spare::default(),
             is_one_by_one: false,
-            shapes: None,
+            trace: None,
             uses: None,
             allowance: Allowance::new(given),
         })

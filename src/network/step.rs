@@ -90,8 +90,8 @@ impl Runner<'_> {
         for (i, output) in node.outputs.iter().enumerate() {
             match (outputs.next(), output) {
                 (Some(value), Some(id)) => {
-                    if let Some(shapes) = &mut pass.shapes {
-                        shapes[id.0] = Some(value.shape().to_vec());
+                    if let Some(trace) = &mut pass.trace {
+                        trace.see(*id, &value);
                     }
                     pass.values[id.0] = Some(value);
                 }

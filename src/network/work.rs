@@ -1,10 +1,13 @@
 //! Multiply-accumulates that a forward pass spends on every weight.
 
+use std::collections::HashMap;
+
 use burn::Tensor;
 use burn::module::Param;
 
 use super::plan::Plan;
 use super::step;
+use super::value::Value;
 use super::{Array, Network, NetworkError, guarded};
 use crate::graph::{ParameterId, ValueId};
 use crate::watch::Watch;
@@ -33,42 +36,71 @@ impl Work {
     }
 }
 
+/// Lists of at most so many whole numbers are remembered.
+const REMEMBERED: u64 = 16;
+
+/// What was seen of the values of one pass.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// Shapes, by value; `None` of those that the pass did not come to.
+    pub shapes: Vec<Option<Vec<usize>>>,
+    /// Short lists of whole numbers: lengths, and what is worked out from them.
+    pub numbers: HashMap<ValueId, Vec<i64>>,
+}
+
+impl Trace {
+    pub(super) fn see(&mut self, id: ValueId, value: &Value) {
+        self.shapes[id.0] = Some(value.shape().to_vec());
+        if value.elements() <= REMEMBERED
+            && let Ok(array) = value.to_array()
+            && let Some(numbers) = array.as_i64()
+        {
+            self.numbers.insert(id, numbers.to_vec());
+        }
+    }
+}
+
 impl Network {
     /// Runs the network on `inputs` and counts what it does with every parameter.
     ///
     /// # Errors
     /// As [`Self::forward`]; [`NetworkError::Cancelled`] as soon as `watch` says so, which is asked before every node.
     pub fn work(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<Work, NetworkError> {
-        self.work_and_shapes(inputs, watch).map(|(work, _)| work)
+        self.work_and_trace(inputs, watch).map(|(work, _)| work)
     }
 
-    /// As [`Self::work`], with the shapes of all values of that pass; `None` for those that it does not come to.
+    /// As [`Self::work`], with what was seen of the values on the way.
     ///
     /// # Errors
     /// As [`Self::work`].
-    pub fn work_and_shapes(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<(Work, Vec<Option<Vec<usize>>>), NetworkError> {
-        let (uses, shapes) = guarded("the forward pass", || self.plan.uses(&self.parameters, inputs, watch))?;
+    pub fn work_and_trace(&self, inputs: &[(String, Array)], watch: &dyn Watch) -> Result<(Work, Trace), NetworkError> {
+        let (uses, trace) = guarded("the forward pass", || self.plan.uses(&self.parameters, inputs, watch))?;
         let inputs = inputs.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect();
         let work = Work { inputs, uses, total: 0 };
         let total = work.of(|id| self.plan.graph.parameter(id).elements as u64);
-        Ok((Work { total, ..work }, shapes))
+        Ok((Work { total, ..work }, trace))
     }
 }
 
-type UsesAndShapes = (Vec<u64>, Vec<Option<Vec<usize>>>);
-
 impl Plan {
-    fn uses(&self, parameters: &[Param<Tensor<1>>], inputs: &[(String, Array)], watch: &dyn Watch) -> Result<UsesAndShapes, NetworkError> {
+    fn uses(
+        &self,
+        parameters: &[Param<Tensor<1>>],
+        inputs: &[(String, Array)],
+        watch: &dyn Watch,
+    ) -> Result<(Vec<u64>, Trace), NetworkError> {
         let mut pass = self.begin(inputs)?;
         // What a fused convolution puts out is never there.
         pass.is_one_by_one = true;
         pass.uses = Some(vec![0; self.graph.parameters.len()]);
-        let known = |i: usize| -> Option<Vec<usize>> {
-            let held = pass.values[i].clone().or_else(|| self.constant(parameters, ValueId(i)));
-            held.map(|value| value.shape().to_vec())
-        };
-        pass.shapes = Some((0..self.graph.values.len()).map(known).collect());
+        let mut trace = Trace { shapes: vec![None; self.graph.values.len()], numbers: HashMap::new() };
+        for id in (0..self.graph.values.len()).map(ValueId) {
+            if let Some(value) = pass.values[id.0].clone().or_else(|| self.constant(parameters, id)) {
+                trace.see(id, &value);
+            }
+        }
+        pass.trace = Some(trace);
         step::advance(self, parameters, &mut pass, usize::MAX, watch)?;
-        Ok((pass.uses.unwrap_or_default(), pass.shapes.unwrap_or_default()))
+        Ok((pass.uses.unwrap_or_default(), pass.trace.unwrap_or_default()))
     }
 }

@@ -107,8 +107,9 @@ pub(super) fn rank(
     let mut weights: BTreeMap<(TensorId, usize), Vec<f64>> = BTreeMap::new();
     for (i, parameter) in graph.parameters.iter().enumerate() {
         let (Some(uses), Kind::Weight) = (channels.uses.get(&parameter.tensor), parameter.kind) else { continue };
-        let axes: Vec<usize> =
-            (0..parameter.shape.len()).filter(|&axis| uses.iter().any(|value| channels.tensors[value][axis].is_some())).collect();
+        let axes: Vec<usize> = (0..parameter.shape.len())
+            .filter(|&axis| uses.iter().any(|value| channels.tensors.get(value).is_some_and(|dims| dims[axis].is_some())))
+            .collect();
         if axes.is_empty() {
             continue;
         }

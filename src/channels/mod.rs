@@ -14,7 +14,7 @@ mod remove;
 mod reshape;
 mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -207,16 +207,21 @@ impl Channels {
         let parameter = self.graph.parameter(id);
         let Some(values) = self.uses.get(&parameter.tensor) else { return parameter.elements as u64 };
         if let [value] = values[..] {
-            let dims = &self.tensors[&value];
+            let Some(dims) = self.tensors.get(&value) else { return parameter.elements as u64 };
             let length = |(axis, &size): (usize, &usize)| dims[axis].as_ref().map_or(size, |places| left(places, removed)) as u64;
             return parameter.shape.iter().enumerate().map(length).product();
         }
-        let kept = |value: &ValueId| -> Vec<bool> {
-            let places = self.tensors[value].iter().flatten().next();
-            places.map_or_else(Vec::new, |places| places.iter().map(|place| !is_gone(place, removed)).collect())
+        // Which places are left, nothing where all are.
+        let kept = |value: &ValueId| -> Option<Vec<bool>> {
+            let places = self.tensors.get(value)?.iter().flatten().next()?;
+            let kept: Vec<bool> = places.iter().map(|place| !is_gone(place, removed)).collect();
+            kept.contains(&false).then_some(kept)
         };
-        let different: std::collections::BTreeSet<Vec<bool>> = values.iter().map(kept).collect();
-        let count = |kept: &Vec<bool>| if kept.is_empty() { parameter.elements } else { kept.iter().filter(|&&kept| kept).count() };
+        let different: BTreeSet<Option<Vec<bool>>> = values.iter().map(kept).collect();
+        let count = |kept: &Option<Vec<bool>>| match kept {
+            Some(kept) => kept.iter().filter(|&&kept| kept).count(),
+            None => parameter.elements,
+        };
         different.iter().map(count).sum::<usize>() as u64
     }
 
@@ -235,7 +240,7 @@ impl Channels {
             let parameter = &self.graph.parameters[i];
             // What several layers hold in common is not masked: what they feed is.
             let [value] = self.uses.get(&parameter.tensor)?[..] else { return None };
-            let dims = &self.tensors[&value];
+            let dims = self.tensors.get(&value)?;
             let gone: Vec<Option<Vec<bool>>> =
                 dims.iter().map(|dim| dim.as_ref().map(|places| places.iter().map(|place| is_gone(place, removed)).collect())).collect();
             if !gone.iter().flatten().flatten().any(|&gone| gone) {
@@ -256,12 +261,14 @@ impl Channels {
     }
 }
 
-/// The values that every tensor is.
+/// The values that every tensor is that can become smaller.
 fn uses(graph: &Graph, tensors: &BTreeMap<ValueId, Vec<Option<Places>>>) -> HashMap<TensorId, Vec<ValueId>> {
-    let mut uses: HashMap<TensorId, Vec<ValueId>> = HashMap::new();
-    for &value in tensors.keys() {
-        if let Some(id) = graph.constants[value.0] {
-            uses.entry(id).or_default().push(value);
+    let tensor = |value: &ValueId| graph.constants[value.0];
+    let mut uses: HashMap<TensorId, Vec<ValueId>> = tensors.keys().filter_map(|value| Some((tensor(value)?, Vec::new()))).collect();
+    let read: BTreeSet<ValueId> = graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten().copied()).collect();
+    for value in read {
+        if let Some(known) = tensor(&value).and_then(|id| uses.get_mut(&id)) {
+            known.push(value);
         }
     }
     uses

@@ -56,7 +56,7 @@ impl Channels {
             let Some(proto) = tensor_mut(&mut model, way) else { continue };
             let tensor = file.tensor(id);
             // One that several layers hold is made smaller below, for each of them.
-            let dims = self.uses.get(&id).filter(|uses| uses.len() == 1).map(|uses| &self.tensors[&uses[0]]);
+            let dims = self.uses.get(&id).filter(|uses| uses.len() == 1).and_then(|uses| self.tensors.get(&uses[0]));
             let dims = dims.filter(|dims| dims.iter().flatten().any(|places| left(places, removed) < places.len()));
             let replaced = read(id)?;
             if dims.is_none() && replaced.is_none() && proto.external_data.is_empty() {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use secateur::atomic::Overwrite;
+use secateur::channels::{Amount as ChannelAmount, Choice, Of, Ranking};
 use secateur::cli::{self, Plan};
 use secateur::export::{Form, Format};
 use secateur::graph::Input;
@@ -84,6 +85,16 @@ pub(crate) fn exercise(path: &Path) {
         // A model may be refused, but whatever is in it, nothing of the program breaks.
         if let Err(error) = session.engine().forward(session.state(), &arrays) {
             assert!(!error.to_string().contains("internal error"), "{error}");
+        }
+        // Whatever falls together in it, what is left is a model that runs as the masked one does, or is refused.
+        if let Ok(channels) = session.engine().channels(&arrays, &Unwatched) {
+            let opened = session.engine().opened();
+            let scores = session.engine().channel_scores(&opened, &channels, Ranking::L2).unwrap();
+            let choice = Choice { amount: ChannelAmount { share: 0.5, of: Of::Channels }, ..Choice::default() };
+            let removed = channels.choose(&scores, &choice);
+            if let Ok(bytes) = session.engine().smaller_bytes(&opened, &channels, &removed) {
+                let _ = session.engine().of_bytes(bytes, &Unwatched).map(|smaller| smaller.forward(&smaller.opened(), &arrays));
+            }
         }
         // Another pass would say the same.
         if arrays.iter().all(|(_, array)| array.dtype.is_float()) {

@@ -1,0 +1,379 @@
+//! Channels that are really removed: the smaller network answers as its masked twin does, whatever the rule by which they fall together.
+//! The networks are those of `tests/channels/make_rules.py`, timm's tiny ones, the demo's, and graphs made up at random.
+#![expect(clippy::unwrap_used, clippy::float_cmp, reason = "a test may fail so; shares that nothing changes are the same number")]
+#![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
+
+#[path = "tiny/mod.rs"]
+mod tiny;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use onnx_ir::{AttributeProto, AttributeType, Message, NodeProto, TensorProto};
+use proptest::prelude::*;
+use secateur::channels::{Amount, Channels, Choice, Granularity, Of, Ranking, Removed, Spread};
+use secateur::engine::Engine;
+use secateur::evaluate;
+use secateur::images::Preprocess;
+use secateur::network::Array;
+use secateur::prune::State;
+use secateur::watch::Unwatched;
+
+/// Largest difference between the smaller network and its twin, relative to the largest output.
+const CLOSE: f64 = 1e-4;
+
+fn models(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "onnx")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{folder}");
+    files
+}
+
+/// A network with its channels.
+struct Opened {
+    engine: Arc<Engine>,
+    channels: Channels,
+    /// What the channels were found with, and what the networks are compared on.
+    looked_at: Vec<(String, Array)>,
+    inputs: Vec<(String, Array)>,
+}
+
+impl Opened {
+    fn new(path: &Path) -> Self {
+        let engine = Arc::new(Engine::open(path, &Unwatched).unwrap());
+        let inputs = |batch| {
+            let (preprocess, _) = Preprocess::for_model(&engine.model().graph, path);
+            evaluate::noise(&engine.model().graph, batch, Some(preprocess.shape()), 7).unwrap()
+        };
+        let looked_at = inputs(1);
+        let channels = engine.channels(&looked_at, &Unwatched).unwrap();
+        // Another batch than the one that was looked at, where the network takes it.
+        let batch = if engine.model().graph.inputs.iter().all(|input| input.shape.first() == Some(&None)) { 2 } else { 1 };
+        let inputs = inputs(batch);
+        Self { engine, channels, looked_at, inputs }
+    }
+
+    fn chosen(&self, ranking: Ranking, choice: &Choice) -> Removed {
+        let scores = self.engine.channel_scores(&self.engine.opened(), &self.channels, ranking).unwrap();
+        self.channels.choose(&scores, choice)
+    }
+
+    fn twin(&self, removed: &Removed) -> State {
+        self.engine.twin(&self.engine.opened(), &self.channels, removed).unwrap()
+    }
+
+    fn smaller(&self, removed: &Removed) -> Engine {
+        let bytes = self.engine.smaller_bytes(&self.twin(removed), &self.channels, removed).unwrap();
+        self.engine.of_bytes(bytes, &Unwatched).unwrap()
+    }
+
+    /// The smaller network answers as the twin does, and holds and does what was told before it was made.
+    fn check(&self, what: &str, removed: &Removed) {
+        let smaller = self.smaller(removed);
+        let twin = self.engine.forward(&self.twin(removed), &self.inputs).unwrap();
+        let answers = smaller.forward(&smaller.opened(), &self.inputs).unwrap_or_else(|error| panic!("{what}: {error}"));
+        for ((_, twin), (name, answer)) in twin.iter().zip(&answers) {
+            assert_eq!(twin.shape, answer.shape, "{what}: {name}");
+            let (Some(twin), Some(answer)) = (twin.as_f32(), answer.as_f32()) else { continue };
+            let largest = twin.iter().fold(0.0_f64, |m, &x| m.max(f64::from(x).abs())).max(f64::MIN_POSITIVE);
+            let off = twin.iter().zip(answer).fold(0.0_f64, |m, (&a, &b)| m.max((f64::from(a) - f64::from(b)).abs()));
+            assert!(answer.iter().all(|x| x.is_finite()) && off / largest < CLOSE, "{what}: {name} is off by {}", off / largest);
+        }
+        let told = self.channels.size(removed);
+        assert_eq!(smaller.model().graph.elements() as u64, told.parameters, "{what}: elements");
+        assert_eq!(smaller.work(&self.looked_at, &Unwatched).unwrap().total, told.macs, "{what}: multiply-accumulates");
+    }
+}
+
+fn choice(share: f64, of: Of, multiple: usize) -> Choice {
+    Choice { amount: Amount { share, of }, granularity: Granularity { multiple, least: 1 }, ..Choice::default() }
+}
+
+#[test]
+fn every_rule_gives_what_the_masked_network_gives() {
+    for path in models("tests/channels") {
+        let opened = Opened::new(&path);
+        for (seed, share) in [(1, 0.1), (2, 0.3), (3, 0.6), (4, 0.95)] {
+            let removed = opened.chosen(Ranking::Random(seed), &choice(share, Of::Channels, 1));
+            assert!(removed.count() > 0, "{}: nothing goes at {share}", path.display());
+            opened.check(&format!("{} at {share}", path.display()), &removed);
+        }
+    }
+}
+
+#[test]
+fn exports_of_timm_and_of_the_demo_give_what_their_masked_networks_give() {
+    for path in models("tests/networks").into_iter().chain(models("tests/models")) {
+        let opened = Opened::new(&path);
+        for (seed, multiple) in [(5, 1), (6, 8)] {
+            let removed = opened.chosen(Ranking::Random(seed), &choice(0.4, Of::Macs, multiple));
+            if opened.channels.units() > 0 {
+                opened.check(&path.display().to_string(), &removed);
+            }
+        }
+    }
+}
+
+#[test]
+fn channels_that_fall_together_are_found_and_what_stays_is_named() {
+    let groups = |name: &str| -> Vec<(String, usize, usize)> {
+        let opened = Opened::new(Path::new(&format!("tests/channels/{name}.onnx")));
+        opened.channels.groups.iter().map(|group| (group.name.clone(), group.units.len(), group.members.len())).collect()
+    };
+    // The residual's stem with both branches and the head: four layers, BatchNorm's four vectors, three biases.
+    let residual = groups("residual");
+    assert_eq!(residual.iter().map(|(_, units, _)| *units).collect::<Vec<_>>(), [12, 10]);
+    // Whole groups of inputs and outputs, the same place of each, and what comes behind.
+    let grouped = groups("grouped");
+    assert_eq!(grouped.iter().map(|(_, units, _)| *units).sum::<usize>(), 4 + 3 + 2 + 8);
+    // Heads, places within q and k, and places of v; twice; and what lies within the multilayer perceptron.
+    let attention = groups("attention");
+    let mut units: Vec<usize> = attention.iter().map(|(_, units, _)| *units).collect();
+    units.sort_unstable();
+    assert_eq!(units, [2, 3, 4, 4, 5, 20], "{attention:?}");
+    let opened = Opened::new(Path::new("tests/channels/attention.onnx"));
+    let reasons: Vec<&str> = opened.channels.frozen.iter().map(|frozen| frozen.reason.as_str()).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("LayerNormalization") && reason.contains("normalises over it")), "{reasons:?}");
+    let answers: Vec<_> = opened.channels.frozen.iter().filter(|frozen| frozen.is_answer).map(|frozen| frozen.channels).collect();
+    assert_eq!(answers, [3]);
+}
+
+#[test]
+fn amounts_are_met_as_near_as_rounding_allows_and_no_group_vanishes() {
+    let opened = Opened::new(Path::new("tests/models/mobilenetv4_digits_ts_bn.onnx"));
+    let whole = opened.channels.size(&opened.channels.nothing());
+    for of in [Of::Channels, Of::Parameters, Of::Macs] {
+        for spread in [Spread::Global, Spread::Each] {
+            for (share, multiple, near) in [(0.0, 8, 0.0), (0.3, 1, 0.005), (0.3, 8, 0.03), (0.5, 16, 0.06)] {
+                let removed = opened.chosen(Ranking::L2, &Choice { spread, ..choice(share, of, multiple) });
+                let gone = opened.channels.size(&removed).gone(&whole, of);
+                // All groups step at once.
+                let near = if spread == Spread::Each { near * 2.0 + 0.01 } else { near };
+                assert!((gone - share).abs() <= near, "{of:?} {spread:?} {share} by {multiple}: {gone}");
+                for group in &opened.channels.groups {
+                    let kept = group.units.iter().filter(|&&unit| !removed.contains(unit)).count();
+                    assert!(kept == group.units.len() || kept.is_multiple_of(multiple), "{}: {kept}", group.name);
+                    assert!(kept > 0, "{}", group.name);
+                }
+            }
+        }
+    }
+    // As much as can go: every group keeps its least.
+    let removed = opened.chosen(Ranking::L1, &Choice { granularity: Granularity { multiple: 1, least: 5 }, ..choice(0.999, Of::Macs, 1) });
+    for group in &opened.channels.groups {
+        assert_eq!(group.units.iter().filter(|&&unit| !removed.contains(unit)).count(), 5, "{}", group.name);
+    }
+    opened.check("the least", &removed);
+}
+
+#[test]
+fn locked_groups_stay_and_own_amounts_hold() {
+    let opened = Opened::new(Path::new("tests/channels/dense.onnx"));
+    let locked = vec![true, false, false];
+    let own = [(2, 0.5)].into();
+    let removed = opened.chosen(Ranking::L2, &Choice { locked, own, ..choice(0.3, Of::Channels, 1) });
+    let kept: Vec<usize> =
+        opened.channels.groups.iter().map(|group| group.units.iter().filter(|&&unit| !removed.contains(unit)).count()).collect();
+    assert_eq!((kept[0], kept[2]), (6, 3), "of 6, and of 7 units");
+    assert!(kept[1] < 5);
+}
+
+#[test]
+fn the_channels_that_stay_are_those_of_torch_pruning() {
+    // `tests/reference/make_channels.py`: the same ranking, share and rounding.
+    let reference: serde_json::Value = serde_json::from_slice(&std::fs::read("tests/reference/digits_channels.json").unwrap()).unwrap();
+    let opened = Opened::new(Path::new("assets/mobilenetv4_digits.onnx"));
+    let whole = opened.channels.size(&opened.channels.nothing());
+    let mut compared = 0;
+    for row in reference["rows"].as_array().unwrap().iter().filter(|row| row["ranking"] == "global" && row["multiple"] == 1) {
+        let removed = opened.chosen(Ranking::L2, &choice(row["share"].as_f64().unwrap(), Of::Channels, 1));
+        for group in &opened.channels.groups {
+            let kept = group.units.iter().filter(|&&unit| !removed.contains(unit)).count() as u64;
+            let wanted = row["kept"][&group.name].as_u64().unwrap();
+            // Shares of all channels are rounded, there and here.
+            assert!(kept.abs_diff(wanted) <= 1, "{} at {}: {kept}, not {wanted}", group.name, row["share"]);
+            compared += 1;
+        }
+        let macs = 1.0 - opened.channels.size(&removed).gone(&whole, Of::Macs);
+        assert!((macs - row["macs"].as_f64().unwrap()).abs() < 0.005, "{macs} and {}", row["macs"]);
+    }
+    assert_eq!(compared, 5 * opened.channels.groups.len());
+}
+
+#[test]
+fn what_is_saved_says_what_was_removed_and_can_be_made_smaller_again() {
+    let opened = Opened::new(Path::new("tests/channels/residual.onnx"));
+    let removed = opened.chosen(Ranking::L2, &choice(0.3, Of::Channels, 1));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("smaller.onnx");
+    opened.smaller(&removed).save_opened(&path, secateur::export::Format::Onnx, secateur::atomic::Overwrite::Refuse).unwrap();
+    let model = onnx_ir::ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
+    let told = model.metadata_props.iter().find(|entry| entry.key == "secateur.channels").unwrap().value.clone();
+    assert!(told.contains(" of 12"), "{told}");
+    let names = |model: &onnx_ir::ModelProto| model.graph.node.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+    let original = onnx_ir::ModelProto::parse_from_bytes(&std::fs::read("tests/channels/residual.onnx").unwrap()).unwrap();
+    assert_eq!(names(&model), names(&original));
+    let again = Opened::new(&path);
+    let removed = again.chosen(Ranking::L2, &choice(0.3, Of::Channels, 1));
+    again.check("a second time", &removed);
+    assert!(again.channels.size(&removed).channels < again.channels.size(&again.channels.nothing()).channels);
+}
+
+/// A graph of random operators on images, built value by value.
+struct Sketch {
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+    /// Name, channels and side of what there is.
+    values: Vec<(String, usize, usize)>,
+    random: u64,
+}
+
+impl Sketch {
+    fn next(&mut self, below: usize) -> usize {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) as usize % below
+    }
+
+    fn tensor(&mut self, dims: &[usize]) -> String {
+        let name = format!("t{}", self.initializers.len());
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| self.next(2000) as f32 / 1000.0 - 1.0).collect();
+        self.initializers.push(tiny::tensor(&name, dims, tiny::FLOAT, tiny::bytes(&values)));
+        name
+    }
+
+    fn numbers(&mut self, numbers: &[i64]) -> String {
+        let name = format!("n{}", self.initializers.len());
+        let raw = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        self.initializers.push(tiny::tensor(&name, &[numbers.len()], 7, raw));
+        name
+    }
+
+    fn node(&mut self, op: &str, inputs: &[&str], ints: &[(&str, i64)], lists: &[(&str, &[i64])]) -> String {
+        let output = format!("v{}", self.nodes.len());
+        let mut node = tiny::node(op, inputs, &output);
+        node.name = format!("{op}{}", self.nodes.len());
+        for (name, value) in ints {
+            let mut attribute = AttributeProto::new();
+            (*name).clone_into(&mut attribute.name);
+            attribute.i = *value;
+            attribute.type_ = AttributeType::INT.into();
+            node.attribute.push(attribute);
+        }
+        for (name, values) in lists {
+            let mut attribute = AttributeProto::new();
+            (*name).clone_into(&mut attribute.name);
+            attribute.ints = values.to_vec();
+            attribute.type_ = AttributeType::INTS.into();
+            node.attribute.push(attribute);
+        }
+        self.nodes.push(node);
+        output
+    }
+
+    fn conv(&mut self, x: &str, channels: usize, outputs: usize, groups: usize) -> String {
+        let (w, b) = (self.tensor(&[outputs, channels / groups, 1, 1]), self.tensor(&[outputs]));
+        self.node("Conv", &[x, &w, &b], &[("group", groups as i64)], &[])
+    }
+
+    /// One more value, out of one or two that are there.
+    fn grow(&mut self) {
+        let at = self.next(self.values.len());
+        let (x, channels, side) = self.values[at].clone();
+        let made = match self.next(12) {
+            0..=2 => {
+                let outputs = 2 * (1 + self.next(4));
+                (self.conv(&x, channels, outputs, 1), outputs, side)
+            }
+            3 => (self.conv(&x, channels, channels, channels), channels, side),
+            4 if channels % 2 == 0 => (self.conv(&x, channels, channels, 2), channels, side),
+            5 => (self.node("Relu", &[&x], &[], &[]), channels, side),
+            6 => {
+                let [scale, shift, mean] = [0; 3].map(|_| self.tensor(&[channels]));
+                let ones = vec![1.0; channels];
+                let variance = format!("t{}", self.initializers.len());
+                self.initializers.push(tiny::tensor(&variance, &[channels], tiny::FLOAT, tiny::bytes(&ones)));
+                (self.node("BatchNormalization", &[&x, &scale, &shift, &mean, &variance], &[], &[]), channels, side)
+            }
+            7 => {
+                let like: Vec<String> = self.values.iter().filter(|v| (v.1, v.2) == (channels, side)).map(|v| v.0.clone()).collect();
+                let other = like[self.next(like.len())].clone();
+                let op = ["Add", "Mul"][self.next(2)];
+                (self.node(op, &[&x, &other], &[], &[]), channels, side)
+            }
+            8 => {
+                let like: Vec<(String, usize)> = self.values.iter().filter(|v| v.2 == side).map(|v| (v.0.clone(), v.1)).collect();
+                let (other, more) = like[self.next(like.len())].clone();
+                (self.node("Concat", &[&x, &other], &[("axis", 1)], &[]), channels + more, side)
+            }
+            9 if channels > 2 => {
+                let first = 1 + self.next(channels - 2);
+                let sizes = self.numbers(&[first as i64, (channels - first) as i64]);
+                let output = self.node("Split", &[&x, &sizes], &[("axis", 1)], &[]);
+                let second = format!("{output}b");
+                self.nodes.last_mut().unwrap().output.push(second.clone());
+                self.values.push((second, channels - first, side));
+                (output, first, side)
+            }
+            10 if channels % 2 == 0 => {
+                let apart = self.numbers(&[0, 2, channels as i64 / 2, side as i64, side as i64]);
+                let parts = self.node("Reshape", &[&x, &apart], &[], &[]);
+                let turned = self.node("Transpose", &[&parts], &[], &[("perm", &[0, 2, 1, 3, 4])]);
+                let together = self.numbers(&[0, channels as i64, side as i64, side as i64]);
+                (self.node("Reshape", &[&turned, &together], &[], &[]), channels, side)
+            }
+            11 => {
+                let pooled = self.node("GlobalAveragePool", &[&x], &[], &[]);
+                let gate = self.conv(&pooled, channels, channels, 1);
+                (self.node("Mul", &[&x, &gate], &[], &[]), channels, side)
+            }
+            _ => (self.node("Sigmoid", &[&x], &[], &[]), channels, side),
+        };
+        // Numbers stay where float32 has room for them.
+        if made.1 <= 24 {
+            let bounded = self.node("Tanh", &[&made.0], &[], &[]);
+            self.values.push((bounded, made.1, made.2));
+        }
+    }
+
+    /// The whole of it: the last values averaged, flattened or both, and a linear layer.
+    fn finish(mut self) -> Vec<u8> {
+        let (x, channels, side) = self.values[self.values.len() - 1].clone();
+        let flat = self.node("Flatten", &[&x], &[("axis", 1)], &[]);
+        let (w, b) = (self.tensor(&[3, channels * side * side]), self.tensor(&[3]));
+        let mut last = tiny::gemm(&[&flat, &w, &b], "y");
+        last.name = "head".into();
+        self.nodes.push(last);
+        let mut model = tiny::model(self.nodes, self.initializers);
+        let mut shape = onnx_ir::TypeProto::new();
+        let declared = shape.mut_tensor_type();
+        declared.elem_type = tiny::FLOAT;
+        for size in [1, 3, 4, 4] {
+            let mut dim = Default::default();
+            declared.shape.mut_or_insert_default().dim.push(std::mem::take(&mut dim));
+            declared.shape.mut_or_insert_default().dim.last_mut().unwrap().set_dim_value(size);
+        }
+        model.graph.mut_or_insert_default().input[0].type_ = Some(shape).into();
+        model.write_to_bytes().unwrap()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn graphs_made_up_at_random_give_what_their_masked_networks_give(seed in any::<u64>(), steps in 3_usize..14, share in 0.1..0.9) {
+        let mut sketch = Sketch { nodes: Vec::new(), initializers: Vec::new(), values: Vec::new(), random: seed };
+        let stem = sketch.conv("x", 3, 8, 1);
+        sketch.values.push((stem, 8, 4));
+        for _ in 0..steps {
+            sketch.grow();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("random.onnx");
+        std::fs::write(&path, sketch.finish()).unwrap();
+        let opened = Opened::new(&path);
+        let removed = opened.chosen(Ranking::Random(seed), &choice(share, Of::Channels, 1));
+        opened.check("a random graph", &removed);
+    }
+}

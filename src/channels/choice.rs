@@ -273,8 +273,7 @@ impl Channels {
 
     /// Takes units back until something is left of every dimension: where places hang on two units, each of which leaves some.
     fn whole(&self, mut removed: Removed, scores: &[f64]) -> Removed {
-        let dims = || self.tensors.values().chain(self.values.values()).flatten().flatten();
-        while let Some(places) = dims().find(|places| super::left(places, &removed) == 0) {
+        while let Some(places) = self.products.iter().find(|places| super::left(places, &removed) == 0) {
             let score = |place: &[u32]| place.iter().map(|&unit| scores[unit as usize]).sum::<f64>();
             let Some(best) = places.iter().max_by(|a, b| score(a).total_cmp(&score(b))) else { break };
             for &unit in best {

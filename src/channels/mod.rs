@@ -34,6 +34,37 @@ pub type Unit = usize;
 /// What the places along a dimension hang on: a place is gone as soon as one of its units is.
 type Places = Arc<[Vec<u32>]>;
 
+/// What tells the length of a dimension that is left.
+#[derive(Debug)]
+enum Length {
+    /// So many places stay, and for every unit of a group that is left so many more.
+    Sum(usize, Vec<(usize, usize)>),
+    /// A place hangs on several units.
+    Product(Places),
+}
+
+impl Length {
+    fn of(places: &Places, group_of: &[usize], sizes: &[usize]) -> Self {
+        if places.iter().any(|place| place.len() > 1) {
+            return Self::Product(places.clone());
+        }
+        let mut by_group: BTreeMap<usize, usize> = BTreeMap::new();
+        for &unit in places.iter().flatten() {
+            *by_group.entry(group_of[unit as usize]).or_default() += 1;
+        }
+        let stays = places.iter().filter(|place| place.is_empty()).count();
+        // Units of a group have equally many slices.
+        Self::Sum(stays, by_group.into_iter().map(|(group, count)| (group, count / sizes[group])).collect())
+    }
+
+    fn left(&self, kept: &[usize], removed: &Removed) -> usize {
+        match self {
+            Self::Sum(stays, groups) => stays + groups.iter().map(|&(group, slices)| slices * kept[group]).sum::<usize>(),
+            Self::Product(places) => left(places, removed),
+        }
+    }
+}
+
 /// Units with the same slices of the same parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
@@ -109,6 +140,10 @@ pub struct Channels {
     trace: Trace,
     work: Work,
     uses: HashMap<TensorId, Vec<ValueId>>,
+    /// Lengths of the dimensions of every parameter that only one value is.
+    lengths: Vec<Option<Vec<Option<Length>>>>,
+    /// Dimensions whose places hang on several units.
+    products: Vec<Places>,
 }
 
 /// Which units go.
@@ -177,11 +212,22 @@ impl Channels {
         let tensors: BTreeMap<ValueId, Vec<Option<Places>>> =
             tensors.iter().map(|(&id, dims)| (id, dims.iter().map(|dim| numbered(&mut follow, dim)).collect())).collect();
         let values = follow.take_values();
-        let values = values.iter().map(|(&id, dims)| (id, dims.iter().map(|dim| numbered(&mut follow, dim)).collect())).collect();
+        let values: HashMap<ValueId, Vec<Option<Places>>> =
+            values.iter().map(|(&id, dims)| (id, dims.iter().map(|dim| numbered(&mut follow, dim)).collect())).collect();
         let (groups, group_of) = groups(&graph, file, &tensors, numbers.len());
         let Layers { frozen, channels, staying, .. } = layers;
         let uses = uses(&graph, &tensors);
-        Self { graph, groups, frozen, channels, staying, group_of, tensors, values, trace, work, uses }
+        let sizes: Vec<usize> = groups.iter().map(|group| group.units.len()).collect();
+        let lengths = |tensor: &TensorId| -> Option<Vec<Option<Length>>> {
+            let [value] = uses.get(tensor)?[..] else { return None };
+            let of = |places: &Option<Places>| places.as_ref().map(|places| Length::of(places, &group_of, &sizes));
+            Some(tensors.get(&value)?.iter().map(of).collect())
+        };
+        let lengths = graph.parameters.iter().map(|parameter| lengths(&parameter.tensor)).collect();
+        let dims = tensors.values().chain(values.values()).flatten().flatten();
+        let mut seen = std::collections::HashSet::new();
+        let products = dims.filter(|dim| dim.iter().any(|place| place.len() > 1) && seen.insert(dim.as_ptr())).cloned().collect();
+        Self { graph, groups, frozen, channels, staying, group_of, tensors, values, trace, work, uses, lengths, products }
     }
 
     /// How many units there are.
@@ -203,14 +249,14 @@ impl Channels {
     }
 
     /// The number of elements that a parameter has left; of one that is stored once for several uses, those of all that are left of it.
-    fn elements(&self, id: ParameterId, removed: &Removed) -> u64 {
+    fn elements(&self, id: ParameterId, kept: &[usize], removed: &Removed) -> u64 {
         let parameter = self.graph.parameter(id);
-        let Some(values) = self.uses.get(&parameter.tensor) else { return parameter.elements as u64 };
-        if let [value] = values[..] {
-            let Some(dims) = self.tensors.get(&value) else { return parameter.elements as u64 };
-            let length = |(axis, &size): (usize, &usize)| dims[axis].as_ref().map_or(size, |places| left(places, removed)) as u64;
-            return parameter.shape.iter().enumerate().map(length).product();
+        if let Some(lengths) = &self.lengths[id.0] {
+            let length =
+                |(length, &size): (&Option<Length>, &usize)| length.as_ref().map_or(size, |length| length.left(kept, removed)) as u64;
+            return lengths.iter().zip(&parameter.shape).map(length).product();
         }
+        let Some(values) = self.uses.get(&parameter.tensor) else { return parameter.elements as u64 };
         // Which places are left, nothing where all are.
         let kept = |value: &ValueId| -> Option<Vec<bool>> {
             let places = self.tensors.get(value)?.iter().flatten().next()?;
@@ -225,11 +271,22 @@ impl Channels {
         different.iter().map(count).sum::<usize>() as u64
     }
 
+    /// How many units every group keeps.
+    #[must_use]
+    pub fn kept(&self, removed: &Removed) -> Vec<usize> {
+        let mut kept = vec![0; self.groups.len()];
+        for (&group, gone) in self.group_of.iter().zip(&removed.0) {
+            kept[group] += usize::from(!gone);
+        }
+        kept
+    }
+
     /// What is left of the network.
     #[must_use]
     pub fn size(&self, removed: &Removed) -> Size {
-        let elements: Vec<u64> = (0..self.graph.parameters.len()).map(|i| self.elements(ParameterId(i), removed)).collect();
-        let channels = self.groups.iter().map(|group| group.units.iter().filter(|&&unit| !removed.0[unit]).count() as u64).sum();
+        let kept = self.kept(removed);
+        let elements: Vec<u64> = (0..self.graph.parameters.len()).map(|i| self.elements(ParameterId(i), &kept, removed)).collect();
+        let channels = kept.iter().map(|&kept| kept as u64).sum();
         Size { parameters: elements.iter().sum(), macs: self.work.of(|id| elements[id.0]), channels }
     }
 

@@ -6,6 +6,7 @@
 
 mod messages;
 mod position;
+mod repairing;
 mod saving;
 mod showing;
 mod tasks;
@@ -23,7 +24,9 @@ use crate::measure::ParameterSize;
 use crate::panics;
 use crate::prune::{InputNorms, State};
 use crate::watch::{Token, Watch};
-pub use messages::{Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind};
+pub use messages::{Bearable, Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind};
+use repairing::{Calibrated, Clinic, Judge};
+pub use repairing::{RepairChoice, RepairPart, Repaired};
 pub use saving::{Sizes, Timed};
 use showing::Images;
 use tasks::Task;
@@ -82,9 +85,10 @@ impl Message {
                 | Request::Preprocess(_)
                 | Request::Noise => true,
                 Request::Weigh(_) => work != Work::Position,
-                Request::Curve(_) => is_task(TaskKind::Curve),
-                Request::Search(_) => is_task(TaskKind::Search),
+                Request::Curve(..) => is_task(TaskKind::Curve),
+                Request::Search(..) => is_task(TaskKind::Search),
                 Request::Time(_) => is_task(TaskKind::Time),
+                Request::Repair(_) => is_task(TaskKind::Repair),
                 // A scan goes on, and norms are the same.
                 Request::Scan | Request::Norms => false,
             },
@@ -101,7 +105,7 @@ impl Measurer {
     pub fn start(tell: impl Fn(ModelId, Finding) + Send + Sync + 'static) -> std::io::Result<Self> {
         let (sender, receiver) = unbounded();
         let desk = Arc::new(Mutex::new(Desk::default()));
-        let inside = Inside::new(receiver, desk.clone(), Box::new(tell));
+        let inside = Inside::new(receiver, desk.clone(), Arc::new(tell));
         std::thread::Builder::new().name("measurer".into()).spawn(move || inside.run())?;
         Ok(Self { sender, desk })
     }
@@ -150,7 +154,7 @@ fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
 }
 
 /// Whom findings are told.
-type Tell = Box<dyn Fn(ModelId, Finding) + Send + Sync>;
+type Tell = Arc<dyn Fn(ModelId, Finding) + Send + Sync>;
 
 /// The thread's end, and what it has in hand.
 struct Inside {
@@ -182,6 +186,12 @@ struct Inside {
     norms: Option<Arc<InputNorms>>,
     /// The curves so far, and the state that they are of, apart from method and amount.
     curve: Option<(State, Curve)>,
+    /// What repaired last.
+    clinic: Option<Clinic>,
+    /// What judged last where some of the images calibrated.
+    judge: Option<Judge>,
+    /// What was repaired with images that were shown.
+    calibrated: Vec<Calibrated>,
 }
 
 /// Tells how far a task is, and stops with its token.
@@ -223,6 +233,9 @@ impl Inside {
             scan: None,
             norms: None,
             curve: None,
+            clinic: None,
+            judge: None,
+            calibrated: Vec::new(),
         }
     }
 
@@ -302,10 +315,22 @@ impl Inside {
         }
     }
 
-    fn drop_tasks(&mut self) {
+    fn drop_tasks(&mut self, why: &str) {
         if !self.tasks.is_empty() {
+            self.drop_repair(why);
             self.tasks.clear();
             self.tell(Finding::Progress(None));
+        }
+    }
+
+    /// Drops a repair that was asked for, and tells why.
+    fn drop_repair(&mut self, why: &str) {
+        if self.tasks.iter().any(|task| task.kind() == TaskKind::Repair) {
+            self.drop_tasks_of(TaskKind::Repair);
+            self.tell(Finding::NotRepaired(format!("{why}; nothing was changed")));
+            if self.tasks.is_empty() {
+                self.tell(Finding::Progress(None));
+            }
         }
     }
 
@@ -318,6 +343,9 @@ impl Inside {
             Message::Model(model, engine) => return self.take_model(model, engine),
             Message::Position(model, position) => {
                 if model == self.model {
+                    if self.tasks.iter().any(|task| matches!(task, Task::Repair { state, .. } if *state != position.state)) {
+                        self.drop_repair("what is pruned was changed before it was done");
+                    }
                     self.position = Some(position);
                     self.due = Some(Instant::now() + REST);
                 }
@@ -327,15 +355,15 @@ impl Inside {
                     return self.take_request(request);
                 }
             }
-            Message::Stop => self.drop_tasks(),
+            Message::Stop => self.drop_tasks("stopped as asked"),
         }
         Ok(())
     }
 
     fn take_model(&mut self, model: ModelId, engine: Arc<Engine>) -> Result<(), String> {
-        self.drop_tasks();
+        self.drop_tasks("the device is another");
         self.engine = Some(engine);
-        self.evaluator = None;
+        (self.evaluator, self.clinic, self.judge) = (None, None, None);
         if model == self.model {
             // Only the device is another: the same images go on.
             return self.ask_again();
@@ -344,6 +372,7 @@ impl Inside {
         (self.images, self.output, self.scan, self.curve, self.position, self.due) = (None, None, None, None, None, None);
         (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
         self.weighs = false;
+        self.calibrated.clear();
         Ok(())
     }
 
@@ -366,10 +395,15 @@ impl Inside {
                 self.drop_tasks_of(TaskKind::Time);
                 self.add_task(Task::Time { state, batch });
             }
-            Request::Curve(methods) => {
+            Request::Curve(methods, repair) => {
                 let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Curve);
-                self.start_curve(state, &methods);
+                self.start_curve(state, &methods, repair);
+            }
+            Request::Repair(choice) => {
+                let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Repair);
+                self.add_task(Task::Repair { state, choice });
             }
             Request::Scan => {
                 if self.evaluator.is_some() && !self.tasks.iter().any(|task| task.kind() == TaskKind::Scan) {
@@ -381,10 +415,10 @@ impl Inside {
                     self.add_task(Task::Norms);
                 }
             }
-            Request::Search(drop) => {
+            Request::Search(drop, repair) => {
                 let Some(position) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Search);
-                self.add_task(Task::Search { position, drop, found: Vec::new() });
+                self.add_task(Task::Search { position, drop, repair, found: Vec::new() });
             }
         }
         Ok(())
@@ -496,12 +530,12 @@ mod tests {
     fn a_token_is_cancelled_by_what_makes_its_work_moot() {
         let noise = Message::Request(MODEL, Request::Noise);
         let scan = Message::Request(MODEL, Request::Scan);
-        for kind in [TaskKind::Curve, TaskKind::Scan, TaskKind::Search, TaskKind::Time] {
+        for kind in [TaskKind::Curve, TaskKind::Scan, TaskKind::Search, TaskKind::Time, TaskKind::Repair] {
             assert!(Message::Stop.interrupts(Work::Task(kind)) && noise.interrupts(Work::Task(kind)));
             assert!(!scan.interrupts(Work::Task(kind)));
-            assert_eq!(Message::Request(MODEL, Request::Curve(Vec::new())).interrupts(Work::Task(kind)), kind == TaskKind::Curve);
+            assert_eq!(Message::Request(MODEL, Request::Curve(Vec::new(), None)).interrupts(Work::Task(kind)), kind == TaskKind::Curve);
         }
         assert!(!Message::Stop.interrupts(Work::Position) && noise.interrupts(Work::Position));
-        assert!(!Message::Request(MODEL, Request::Search(0.1)).interrupts(Work::Position));
+        assert!(!Message::Request(MODEL, Request::Search(0.1, None)).interrupts(Work::Position));
     }
 }

@@ -51,13 +51,13 @@ pub struct Part<'a> {
     pub before: f32,
     /// The part's share of the whole, 0..=1.
     pub share: f32,
-    /// What the whole is called.
-    pub what: &'static str,
+    /// What the whole is called; `None` where it is called what the part says.
+    pub what: Option<&'static str>,
 }
 
 impl Watch for Part<'_> {
-    fn progress(&self, done: f32, _: &str) {
-        self.whole.progress(self.before + done * self.share, self.what);
+    fn progress(&self, done: f32, what: &str) {
+        self.whole.progress(self.before + done * self.share, self.what.unwrap_or(what));
     }
 
     fn is_cancelled(&self) -> bool {

@@ -293,6 +293,15 @@ impl Inside {
             }
             Job::Apply => session.apply()?,
             Job::Fix => session.fix()?,
+            Job::Repair(states) => {
+                let [from, to] = *states;
+                if *session.state() != from {
+                    let message = "what is pruned was changed before it was done; nothing else was changed".to_owned();
+                    self.tell(Event::Failed { what: "Repair", message });
+                    return Ok(());
+                }
+                session.go_to(to, Step::Repair)?;
+            }
             Job::Reset => session.reset(),
             // Of what is not there nothing is taken back; the buttons say so.
             Job::Undo => drop(session.undo()),
@@ -397,6 +406,7 @@ impl Inside {
             is_unsaved: session.is_unsaved(),
             is_fixed: state.has_fixed(),
             is_applied: state.has_kept(),
+            state: state.clone(),
         })));
         self.shown = Some(state);
         self.look();

@@ -63,6 +63,7 @@ fn amount_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<
     ui.label(egui::RichText::new("Amount").color(palette.weak));
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         fix_ui(ui, state, commands);
+        repair_ui(ui, state, commands);
         ui.add_space(10.0);
         let elements = state.view.as_ref().map_or(0, |v| v.figures.scope_elements);
         ui.label(egui::RichText::new(format!("of {}", text::count(elements))).color(palette.weak));
@@ -190,6 +191,18 @@ fn fix_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     }
 }
 
+/// Beside it, what gives back what pruning broke.
+fn repair_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let entry = Action::Repair.entry();
+    let is_enabled = state.can_repair();
+    let text = egui::RichText::new(entry.label).font(theme::bold()).color(if is_enabled { palette.text } else { palette.weak });
+    let button = egui::Button::new(text).fill(palette.raised).corner_radius(6).min_size(vec2(84.0, 34.0));
+    if widgets::hint(ui.add_enabled(is_enabled, button), Action::Repair).clicked() {
+        commands.push(Command::Do(Action::Repair));
+    }
+}
+
 /// Keeps the masks and prunes further; the short form of its name fits the bar.
 fn keep_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let is_enabled = state.view.as_ref().is_some_and(|v| v.figures.chosen().is_ok_and(|o| o.pruned > 0));
@@ -206,7 +219,11 @@ fn status_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
         if let Some(progress) = &state.work() {
             widgets::action_button(ui, Action::Cancel, true, commands);
             ui.add(egui::ProgressBar::new(progress.done).desired_width(140.0).desired_height(6.0).fill(palette.weak));
-            ui.label(egui::RichText::new(&progress.what).color(palette.weak));
+            // From the right: the sentence on the left has what a long name leaves of the room.
+            let room = ui.available_width() * 0.45;
+            ui.allocate_ui_with_layout(vec2(room, 20.0), Layout::right_to_left(Align::Center), |ui| {
+                ui.add(egui::Label::new(egui::RichText::new(&progress.what).color(palette.weak)).truncate());
+            });
         }
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             ui.spacing_mut().item_spacing.x = 0.0;
@@ -257,7 +274,8 @@ fn sentence_ui(ui: &mut Ui, state: &AppState) {
         parts.push("on top of kept masks".to_owned());
     }
     if view.is_some_and(|v| v.is_fixed) {
-        parts.push("weights fixed".to_owned());
+        let is_repaired = view.is_some_and(|v| v.state.last_repair().is_some());
+        parts.push(if is_repaired { "weights fixed and repaired" } else { "weights fixed" }.to_owned());
     }
     let line = parts.join(" · ");
     let names: Vec<_> = outcome.emptied.iter().map(|&id| text::name(&model.graph.parameter(id).name)).collect();

@@ -8,6 +8,7 @@ use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 use crate::export::{Form, Format};
 use crate::graph::{ModuleId, ParameterId};
 use crate::images::{ClassOrder, Preprocess};
+use crate::measurer::RepairChoice;
 use crate::prune::{Method, Recipe, Step};
 
 use super::costs::ScanView;
@@ -46,6 +47,12 @@ pub(super) enum Command {
     OrderClasses(ClassOrder),
     /// The output of this name answers; `None` for the one that classifies.
     Output(Option<String>),
+    /// How to repair.
+    ChooseRepair(RepairChoice),
+    /// Whether curves and searches are of repaired networks too.
+    WithRepair(bool),
+    /// All repaired layers in their list.
+    ListLayers(bool),
     /// Images of a timed pass.
     Batch(usize),
     /// How the scan is looked at.
@@ -76,8 +83,12 @@ pub(super) enum ScoreChoice {
 /// What a person answers to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Replace the file; lose the work; close the help.
+    /// Replace the file; lose the work; close the help; repair.
     Yes,
+    /// Choose images first.
+    Images,
+    /// Make do with noise.
+    Noise,
     /// Save first.
     Save,
     /// Leave everything as it is.
@@ -102,9 +113,11 @@ pub(super) enum Action {
     Undo,
     Redo,
     Fix,
+    Repair,
     Apply,
     Reset,
     ChooseImages,
+    ChooseCalibration,
     ChooseLabels,
     UseNoise,
     MeasureCurve,
@@ -137,7 +150,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 35] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -153,9 +166,11 @@ impl Action {
         Self::Undo,
         Self::Redo,
         Self::Fix,
+        Self::Repair,
         Self::Apply,
         Self::Reset,
         Self::ChooseImages,
+        Self::ChooseCalibration,
         Self::ChooseLabels,
         Self::UseNoise,
         Self::MeasureCurve,
@@ -206,6 +221,11 @@ impl Action {
                 "Make the masks permanent: pruned weights become zero. Can be undone",
                 Some(key(Modifiers::COMMAND, Key::Enter)),
             ),
+            Self::Repair => (
+                "Repair",
+                "Make what is left answer as the dense network does, from images without labels and without training. Can be undone",
+                Some(key(Modifiers::COMMAND, Key::R)),
+            ),
             Self::Apply => (
                 "Keep masks, prune further",
                 "Keep what is pruned and apply the next amount to what is left",
@@ -213,6 +233,11 @@ impl Action {
             ),
             Self::Reset => ("Reset", "Forget masks and amount; what is fixed stays fixed", Some(key(COMMAND_SHIFT, Key::R))),
             Self::ChooseImages => ("Choose images…", "A folder of images: one subfolder per class, or flat", None),
+            Self::ChooseCalibration => (
+                "Calibration folder…",
+                "A folder of images of its own that calibrates a repair; then all images that are shown judge it",
+                None,
+            ),
             Self::ChooseLabels => (
                 "Labels…",
                 "A file that names the classes: one per line or JSON, in the order of the network's outputs, or a table of pictures and labels",

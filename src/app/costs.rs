@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use crate::engine::Model;
-use crate::evaluate::{Criterion, Found, Sensitivity, SensitivityCase};
+use crate::evaluate::{Criterion, Sensitivity, SensitivityCase};
 use crate::export::{amount_field, effect_fields, effects};
 use crate::graph::ModuleId;
 use crate::images::RgbPicture;
 use crate::measure::{Effect, Figures};
-use crate::measurer::{Cost, Curve, Finding, Losses, Shown, Sizes, TaskKind, Timed};
+use crate::measurer::{Bearable, Cost, Curve, Finding, Losses, RepairChoice, RepairPart, Repaired, Shown, Sizes, TaskKind, Timed};
 use crate::network::Work;
-use crate::prune::{Amount, Method};
+use crate::prune::{Amount, Method, State};
+use crate::repair;
 
 /// What the colours of the scan stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,29 @@ impl Default for ScanView {
     }
 }
 
+/// How to repair, and what came of it.
+#[derive(Debug, Clone, Default)]
+pub struct Repairing {
+    /// How, as chosen.
+    pub choice: RepairChoice,
+    /// Whether curves and searches are of repaired networks too.
+    pub in_curves: bool,
+    /// The last repair, whether it was applied or not, and perhaps of another state than the present one.
+    pub last: Option<Box<Repaired>>,
+    /// Where a repair is that is going on.
+    pub part: Option<RepairPart>,
+    /// Whether all repaired layers are listed, or those that gained most.
+    pub lists_layers: bool,
+}
+
+impl Repairing {
+    /// Nothing done, everything chosen that is not about the images.
+    fn emptied(&self) -> Self {
+        let choice = RepairChoice { calibration_images: None, ..self.choice.clone() };
+        Self { choice, in_curves: self.in_curves, lists_layers: self.lists_layers, ..Self::default() }
+    }
+}
+
 /// Everything that was measured on the model on screen.
 #[derive(Debug, Clone)]
 pub struct Costs {
@@ -64,7 +88,9 @@ pub struct Costs {
     /// Whether all weights are listed, or those that lose most.
     pub lists_all: bool,
     /// The largest amounts that lose no more than so much.
-    pub found: Option<(f64, Vec<Found>)>,
+    pub found: Option<Bearable>,
+    /// How to repair, and what came of it.
+    pub repair: Repairing,
     /// Multiply-accumulates of the dense model, or why they are not known.
     pub work: Option<Result<Arc<Work>, String>>,
     /// What the parameters weigh, perhaps not at the present position.
@@ -96,6 +122,7 @@ impl Default for Costs {
             losses: None,
             lists_all: false,
             found: None,
+            repair: Repairing::default(),
             work: None,
             sizes: None,
             timed: None,
@@ -122,6 +149,7 @@ impl Costs {
             scan_view: self.scan_view,
             lists_all: self.lists_all,
             batch: self.batch,
+            repair: self.repair.emptied(),
             edits_preprocessing: self.edits_preprocessing,
             ..Self::default()
         }
@@ -134,8 +162,9 @@ impl Costs {
                 // Other images are shown to the same model.
                 let emptied = self.emptied();
                 let known = std::mem::take(self);
-                *self =
-                    Self { shown: Some(shown), losses: known.losses, work: known.work, sizes: known.sizes, timed: known.timed, ..emptied };
+                let Self { losses, work, sizes, timed, .. } = known;
+                let repair = Repairing { last: known.repair.last, ..emptied.repair };
+                *self = Self { shown: Some(shown), losses, work, sizes, timed, repair, ..emptied };
             }
             Finding::Cost(cost) => {
                 self.failure = None;
@@ -145,23 +174,49 @@ impl Costs {
             Finding::Pictures(pictures) => self.pictures = pictures,
             Finding::Curve(curve) => self.curve = Some(curve),
             Finding::Scan(scan) => self.scan = Some(scan),
-            Finding::Found(drop, found) => self.found = Some((drop, found)),
+            Finding::Found(found) => self.found = Some(found),
+            Finding::Repaired(repaired) => self.repair.last = Some(repaired),
+            // What the window does with it, see [`super::App::logic`].
+            Finding::NotRepaired(_) => {}
+            Finding::Repairing(done, part) => {
+                self.progress = Some((done, TaskKind::Repair));
+                self.repair.part = Some(part);
+            }
             Finding::Work(work) => self.work = Some(work),
             Finding::Sizes(sizes) => self.sizes = Some(sizes),
             // What the window does with it, see [`super::App::logic`].
             Finding::Norms(_) => {}
             Finding::Speed(timed) => self.timed = Some(timed),
-            Finding::Progress(progress) => self.progress = progress,
+            Finding::Progress(progress) => {
+                self.progress = progress;
+                self.repair.part = None;
+            }
             Finding::Failed(why) => self.failure = Some(why),
         }
     }
 
-    /// Whether the cost on screen belongs to this recipe, and tells of both methods.
-    pub(super) fn is_of(&self, figures: &Figures) -> bool {
+    /// Whether the cost on screen belongs to this state, and tells of both methods.
+    pub(super) fn is_of(&self, state: &State, figures: &Figures) -> bool {
         self.cost.as_ref().is_some_and(|cost| {
             let tells = |(method, _)| cost.effects.of(method).is_some();
-            cost.recipe.is_but_for_method(&figures.recipe) && figures.outcomes.iter().all(tells)
+            cost.state.recipe.is_but_for_method(&state.recipe) && cost.state.has_same_base(state) && figures.outcomes.iter().all(tells)
         })
+    }
+
+    /// How curves and searches repair, where they do.
+    pub(super) fn repair_within(&self) -> Option<RepairChoice> {
+        self.repair.in_curves.then(|| self.repair.choice.clone())
+    }
+
+    /// Whether a repair is going on.
+    pub(super) fn is_repairing(&self) -> bool {
+        matches!(self.progress, Some((_, TaskKind::Repair)))
+    }
+
+    /// How many of the images that are shown calibrate: as chosen, as far as that leaves some to judge.
+    pub(super) fn calibration_images(&self) -> Option<usize> {
+        let shown = self.shown.as_ref().filter(|shown| shown.path.is_some())?.images;
+        Some(self.repair.choice.calibration_images.unwrap_or(repair::usual_calibration(shown)).clamp(1, shown.saturating_sub(1).max(1)))
     }
 
     /// The methods that curves are measured and drawn of, in the order in which all are shown; `pair` is on screen.

@@ -2,19 +2,18 @@
 //! can bear it.
 
 use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
-use egui_plot::{HLine, Line, LineStyle, MarkerShape, PlotBounds, PlotPoints, Points, VLine};
 
 use crate::engine::Model;
 use crate::evaluate::Criterion;
 use crate::images::ClassOrder;
 use crate::measure::{Effect, Figures};
-use crate::prune::{Amount, Method, Recipe, Step};
+use crate::prune::{Method, State};
 
 use super::commands::{Action, Command};
 use super::costs::Costs;
 use super::pair::{self, Side};
 use super::state::AppState;
-use super::{chart, losses, pictures, preprocessing, scan, text, theme, widgets};
+use super::{chart, curve, losses, pictures, preprocessing, repair, scan, text, theme, widgets};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
     let costs = &state.costs;
@@ -39,10 +38,14 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         // The bar that scrolls covers nothing.
         ui.set_max_width(ui.available_width() - 12.0);
         if costs.shown.is_some() {
-            cost_ui(ui, costs, figures);
+            if let Some(view) = &state.view {
+                cost_ui(ui, costs, &view.state, figures);
+            }
             output_ui(ui, costs, model, commands);
             ui.add_space(16.0);
-            curve_ui(ui, state, figures, commands);
+            repair::show(ui, state, commands);
+            ui.add_space(16.0);
+            curve::show(ui, state, figures, commands);
             ui.add_space(16.0);
             scan::show(ui, state, model, figures, commands);
             ui.add_space(16.0);
@@ -164,7 +167,7 @@ fn images_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
 type Row = (&'static str, &'static str, fn(&Effect) -> Option<String>);
 
 /// Of noise, figures tell how far the outputs drift and nothing about accuracy.
-fn is_noise(costs: &Costs) -> bool {
+pub(super) fn is_noise(costs: &Costs) -> bool {
     costs.shown.as_ref().is_some_and(|shown| shown.path.is_none())
 }
 
@@ -179,9 +182,9 @@ const ROWS: [Row; 5] = [
 ];
 
 /// The dense network and both pruned ones side by side.
-fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
+fn cost_ui(ui: &mut Ui, costs: &Costs, state: &State, figures: &Figures) {
     let palette = theme::palette(ui);
-    let is_present = costs.is_of(figures);
+    let is_present = costs.is_of(state, figures);
     let Some(cost) = &costs.cost else {
         // Where it failed, that was told above.
         if costs.failure.is_none() {
@@ -191,12 +194,16 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
         }
         return;
     };
-    let total = costs.shown.as_ref().map_or(0, |s| s.images);
-    let what = if is_noise(costs) { "inputs of noise, which tell drift, not accuracy" } else { "images" };
+    let total = costs.shown.as_ref().map_or(0, |s| s.images.saturating_sub(cost.calibrated));
+    let what = match cost.calibrated {
+        _ if is_noise(costs) => "inputs of noise, which tell drift, not accuracy",
+        0 => "images",
+        _ => "images that did not calibrate",
+    };
     let seen = format!("{} of {} {what}", text::count(cost.dense.images as u64), text::count(total as u64));
     let broken = if cost.broken.is_empty() { String::new() } else { format!(" · {} could not be read", cost.broken.len()) };
     let waiting = if is_present { "" } else { " · measuring the present position …" };
-    let title = format!("Effect of {} · {seen}{broken}{waiting}", text::amount(cost.recipe.amount));
+    let title = format!("Effect of {} · {seen}{broken}{waiting}", text::amount(cost.state.recipe.amount));
     let response = ui.scope(|ui| widgets::section_title(ui, &title)).response;
     if !cost.broken.is_empty() {
         let list: Vec<String> =
@@ -261,7 +268,16 @@ fn headline(effect: &Effect) -> Option<f64> {
     Criterion::suiting(effect).of(effect)
 }
 
-fn headline_text(effect: &Effect) -> String {
+/// What [`headline_text`] is.
+pub(super) fn headline_name(effect: &Effect) -> &'static str {
+    match Criterion::suiting(effect) {
+        Criterion::Top1 => "Top-1 accuracy",
+        Criterion::Agreement => "Agreement",
+        Criterion::Cosine => "Mean cosine",
+    }
+}
+
+pub(super) fn headline_text(effect: &Effect) -> String {
     headline(effect).map_or("–".into(), |value| figure_text(Criterion::suiting(effect), value))
 }
 
@@ -302,197 +318,11 @@ fn row_ui(ui: &mut Ui, name: &str, tooltip: &str, cells: &[String; 3], strength:
     widgets::paint_clipped(ui, room, name, font, palette.weak);
 }
 
-/// The form of a method's points: what tells curves apart without their colours.
-fn marker(method: Method) -> MarkerShape {
-    match method {
-        Method::LayerWise => MarkerShape::Circle,
-        Method::Global => MarkerShape::Square,
-        Method::Lamp => MarkerShape::Up,
-        Method::Norm => MarkerShape::Diamond,
-        Method::Erk => MarkerShape::Down,
-        Method::UniformPlus => MarkerShape::Plus,
-    }
-}
-
-/// The same form, painted.
-fn paint_marker(painter: &egui::Painter, center: egui::Pos2, method: Method, color: Color32) {
-    const R: f32 = 3.5;
-    let polygon = |points: &[(f32, f32)]| {
-        let points = points.iter().map(|&(x, y)| center + vec2(x, y) * R).collect();
-        painter.add(egui::Shape::convex_polygon(points, color, egui::Stroke::NONE));
-    };
-    match method {
-        Method::LayerWise => drop(painter.circle_filled(center, R, color)),
-        Method::Global => polygon(&[(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)]),
-        Method::Lamp => polygon(&[(0.0, -1.0), (0.95, 0.8), (-0.95, 0.8)]),
-        Method::Norm => polygon(&[(0.0, -1.1), (1.1, 0.0), (0.0, 1.1), (-1.1, 0.0)]),
-        Method::Erk => polygon(&[(0.0, 1.0), (0.95, -0.8), (-0.95, -0.8)]),
-        Method::UniformPlus => {
-            let stroke = egui::Stroke::new(1.5, color);
-            painter.line_segment([center - vec2(R, 0.0), center + vec2(R, 0.0)], stroke);
-            painter.line_segment([center - vec2(0.0, R), center + vec2(0.0, R)], stroke);
-        }
-    }
-}
-
-/// Width of a curve's sample with the room behind it.
-const SAMPLE: f32 = 24.0;
-
-/// Which methods are in the chart, and how each is drawn there: ticks and legend in one.
-fn ticks_ui(ui: &mut Ui, ticked: &[Method], pair: [Method; 2], commands: &mut Vec<Command>) {
-    let palette = theme::palette(ui);
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(4.0, 0.0);
-        for method in Method::ALL {
-            let is_on = ticked.contains(&method);
-            let name = format!("Curve of {}", text::method_within(method));
-            // A tick and its sample stay together.
-            if ui.available_size_before_wrap().x < widgets::tick_width(ui, text::method(method)) + SAMPLE + 4.0 {
-                ui.end_row();
-            }
-            let response = widgets::tick_named(ui, is_on, true, text::method(method), &name);
-            if response.on_hover_text(method.help()).clicked() {
-                commands.push(Command::TickCurve(method, !is_on));
-            }
-            let (rect, _) = ui.allocate_exact_size(vec2(SAMPLE, 24.0), Sense::hover());
-            let color = if is_on { palette.among(method, pair) } else { palette.line };
-            let line = rect.center() - vec2(2.0, 0.0);
-            ui.painter().hline(line.x - 8.0..=line.x + 8.0, line.y, egui::Stroke::new(if method == pair[0] { 2.2 } else { 1.4 }, color));
-            paint_marker(ui.painter(), line, method, color);
-        }
-    });
-}
-
-/// Accuracy, or agreement, against the amount.
-fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec<Command>) {
-    let palette = theme::palette(ui);
-    let costs = &state.costs;
-    let criterion = costs.criterion();
-    let name = match criterion {
-        Criterion::Top1 => "Accuracy",
-        Criterion::Agreement if is_noise(costs) => "Agreement on noise",
-        Criterion::Agreement => "Agreement",
-        Criterion::Cosine if is_noise(costs) => "Mean cosine on noise",
-        Criterion::Cosine => "Mean cosine",
-    };
-    let is_earlier = costs.curve.as_ref().and_then(|curve| curve.recipe.as_ref()).is_some_and(|of| {
-        let present = Recipe { amount: of.amount, ..figures.recipe.clone() };
-        !of.is_but_for_method(&present)
-    });
-    let of = if is_earlier { " · as the scope was before" } else { "" };
-    widgets::section_head(ui, &format!("{name} against amount{of}"), |ui| {
-        if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
-            commands.push(Command::Do(Action::MeasureCurve));
-        }
-    });
-    let pair = pair::methods(figures);
-    let ticked = costs.curve_methods(pair);
-    ticks_ui(ui, &ticked, pair, commands);
-    search_ui(ui, costs, figures, commands);
-    let Some(curve) = &costs.curve else {
-        ui.weak("Measure the curve to see how far pruning can go.");
-        return;
-    };
-    let dense = costs.cost.as_ref().and_then(|c| criterion.of(&c.dense));
-    let plot = chart::fixed_plot("curve", 200.0)
-        .show_axes([true, true])
-        .show_grid([false, true])
-        .grid_color(palette.line)
-        .y_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
-        .x_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
-        // At the origin the other axis's label says the same.
-        .x_axis_formatter(|mark, _| if mark.value == 0.0 { String::new() } else { format!("{:.0} %", mark.value) })
-        .y_axis_formatter(move |mark, _| match criterion {
-            Criterion::Cosine => format!("{:.2}", mark.value / 100.0),
-            Criterion::Top1 | Criterion::Agreement => format!("{:.0} %", mark.value),
-        })
-        .label_formatter(|_| None);
-    let response = chart::with_axis_style(ui, |ui| {
-        plot.show(ui, |plot| {
-            plot.set_plot_bounds(PlotBounds::from_min_max([0.0, 0.0], [100.0, 104.0]));
-            if let Some(dense) = dense {
-                plot.hline(HLine::new("", dense * 100.0).color(palette.weak).width(1.0).style(LineStyle::Dotted { spacing: 5.0 }));
-            }
-            plot.vline(VLine::new("", state.fraction() * 100.0).color(palette.text).width(1.0));
-            for &method in &ticked {
-                let color = palette.among(method, pair);
-                let points: Vec<[f64; 2]> = curve
-                    .points
-                    .of(method)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|(amount, e)| Some([amount * 100.0, criterion.of(e)? * 100.0]))
-                    .collect();
-                let (style, width) = if method == pair[0] { (LineStyle::Solid, 2.2) } else { (LineStyle::Dashed { length: 6.0 }, 1.6) };
-                plot.line(Line::new("", PlotPoints::from(points.clone())).color(color).width(width).style(style).allow_hover(false));
-                plot.points(Points::new("", PlotPoints::from(points)).color(color).radius(3.0).shape(marker(method)).allow_hover(false));
-            }
-        })
-    });
-    let amount = response.response.hover_pos().map(|at| (response.transform.value_from_position(at).x / 100.0).clamp(0.0, 1.0));
-    response.response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, format!("{name} against amount")));
-    if let Some(amount) = amount {
-        if response.response.clicked() {
-            set_amount(state, (amount * 200.0).round() / 200.0, None, commands);
-        }
-        response.response.on_hover_ui_at_pointer(|ui| {
-            ui.label(egui::RichText::new(text::percent(amount)).font(theme::bold()));
-            for &method in &ticked {
-                let nearest =
-                    curve.points.of(method).into_iter().flatten().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
-                if let Some((at, value)) = nearest.and_then(|(at, e)| Some((at, criterion.of(e)?))) {
-                    ui.label(format!("{}, at {}: {}", text::method(method), text::percent(*at), figure_text(criterion, value)));
-                }
-            }
-            ui.weak("Click to put the slider here");
-        });
-    }
-}
-
-fn figure_text(criterion: Criterion, value: f64) -> String {
+pub(super) fn figure_text(criterion: Criterion, value: f64) -> String {
     match criterion {
         Criterion::Top1 | Criterion::Agreement => text::percent(value),
         Criterion::Cosine => format!("{value:.3}").replace('-', "−"),
     }
-}
-
-/// “Largest amount that loses at most …”.
-fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<Command>) {
-    let palette = theme::palette(ui);
-    ui.horizontal(|ui| {
-        ui.label(egui::RichText::new("Largest amount that loses at most").color(palette.weak));
-        let mut points = costs.bearable;
-        let field = ui.add(egui::DragValue::new(&mut points).range(0.0..=100.0).speed(0.1).fixed_decimals(1));
-        field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Points that may be lost"));
-        if field.changed() {
-            commands.push(Command::Bearable(points));
-        }
-        ui.label(egui::RichText::new("points").color(palette.weak));
-        if widgets::hint(ui.button(Action::FindAmount.entry().label), Action::FindAmount).clicked() {
-            commands.push(Command::Do(Action::FindAmount));
-        }
-    });
-    let Some((_, found)) = &costs.found else { return };
-    ui.horizontal(|ui| {
-        for found in found {
-            let value = costs.criterion().of(&found.effect).map_or(String::new(), |v| format!(" → {}", figure_text(costs.criterion(), v)));
-            let label = format!("{} {}{value}", text::method(found.method), text::percent(found.amount));
-            let color = palette.among(found.method, pair::methods(figures));
-            let button = ui.add(egui::Button::new(egui::RichText::new(label).color(color)));
-            if button.on_hover_text("Prune this much with this method").clicked() {
-                let recipe = Recipe { method: found.method, amount: Amount::Fraction(found.amount), ..figures.recipe.clone() };
-                commands.push(Command::Set(Box::new(recipe), Step::Amount));
-                commands.push(Command::EndDrag);
-            }
-        }
-    });
-}
-
-fn set_amount(state: &AppState, amount: f64, method: Option<Method>, commands: &mut Vec<Command>) {
-    let Some(recipe) = &state.recipe else { return };
-    let recipe = Recipe { method: method.unwrap_or(recipe.method), amount: Amount::Fraction(amount), ..recipe.clone() };
-    commands.push(Command::Set(Box::new(recipe), Step::Amount));
-    commands.push(Command::EndDrag);
 }
 
 /// The few results that matter, for the foot of another tab.
@@ -506,8 +336,8 @@ pub(super) struct Results {
 }
 
 /// What was measured for this recipe; `None` where nothing was.
-pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<Results> {
-    let cost = costs.cost.as_ref().filter(|_| costs.is_of(figures))?;
+pub(super) fn results(costs: &Costs, state: &State, figures: &Figures) -> Option<Results> {
+    let cost = costs.cost.as_ref().filter(|_| costs.is_of(state, figures))?;
     let of = |method: Method| {
         let effect = cost.effects.given(method);
         (effect.map_or("–".into(), headline_text), effect.is_some_and(|e| falls_short(e, &cost.dense)))
@@ -518,6 +348,10 @@ pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<Results> {
         Criterion::Cosine => "Mean cosine to the dense network",
     };
     let images = text::count(cost.dense.images as u64);
-    let what = if is_noise(costs) { format!("{name}, {images} inputs of noise") } else { format!("{name}, {images} images") };
+    let what = match cost.calibrated {
+        _ if is_noise(costs) => format!("{name}, {images} inputs of noise"),
+        0 => format!("{name}, {images} images"),
+        _ => format!("{name}, {images} images that did not calibrate"),
+    };
     Some(Results { what, dense: headline_text(&cost.dense), methods: pair::methods(figures).map(of) })
 }

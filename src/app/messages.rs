@@ -6,7 +6,7 @@ use crate::prune::Method;
 
 use super::commands::{Action, Answer, Command};
 use super::state::{AppState, Question, Tone};
-use super::{text, theme};
+use super::{repair, text, theme};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     notices_ui(ui, state, commands);
@@ -14,7 +14,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     match &state.question {
         None => {}
         Some(Question::Help) => help_ui(&ctx, commands),
-        Some(question) => question_ui(&ctx, question, commands),
+        Some(question) => question_ui(&ctx, question, state, commands),
     }
     if !ctx.input(|i| i.raw.hovered_files.is_empty()) {
         drop_ui(&ctx);
@@ -63,17 +63,24 @@ pub(super) fn frame(ctx: &egui::Context) -> egui::Frame {
     egui::Frame::popup(&ctx.style_of(ctx.theme())).inner_margin(18)
 }
 
-fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Command>) {
-    let (title, text, yes, save) = match question {
+fn question_ui(ctx: &egui::Context, question: &Question, state: &AppState, commands: &mut Vec<Command>) {
+    let (title, text, answers) = match question {
         Question::Replace(path, _) | Question::ReplacePicture(path, _) => {
-            ("Replace the file?", format!("There is a file of that name already:\n{}", text::path(path)), "Replace", None)
+            ("Replace the file?", format!("There is a file of that name already:\n{}", text::path(path)), vec![("Replace", Answer::Yes)])
         }
         Question::Unsaved(_) => (
             "Go on without saving?",
             "Weights were fixed or masks kept since the model was last saved. They are lost if you go on.".to_owned(),
-            "Go on without saving",
-            Some("Save…"),
+            vec![("Save…", Answer::Save), ("Go on without saving", Answer::Yes)],
         ),
+        Question::Repair => {
+            let (title, text) = repair::question(&state.costs);
+            let answers = match state.costs.shown {
+                Some(_) => vec![("Repair now", Answer::Yes)],
+                None => vec![("Use noise instead", Answer::Noise), ("Choose the images…", Answer::Images)],
+            };
+            (title, text, answers)
+        }
         Question::Help => return,
     };
     let modal = egui::Modal::new(egui::Id::unique("question")).frame(frame(ctx)).show(ctx, |ui| {
@@ -86,13 +93,10 @@ fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Comm
             if ui.button("Cancel").clicked() {
                 commands.push(Command::Answer(Answer::No));
             }
-            if let Some(save) = save
-                && ui.button(save).clicked()
-            {
-                commands.push(Command::Answer(Answer::Save));
-            }
-            if ui.button(yes).clicked() {
-                commands.push(Command::Answer(Answer::Yes));
+            for (name, answer) in answers {
+                if ui.button(name).clicked() {
+                    commands.push(Command::Answer(answer));
+                }
             }
         });
     });
@@ -102,11 +106,15 @@ fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Comm
 }
 
 /// What the words and numbers mean.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 8] = [
     ("Scope", "the ticked modules that are not locked, with or without their biases"),
     ("Cut", "the largest magnitude that is pruned; where several elements share it, the first in the file go first"),
     ("Mask", "which elements are pruned; originals are kept until the weights are fixed"),
     ("Fix weights", "pruned elements become zero for good, as prune.remove does; it can be undone"),
+    (
+        "Repair",
+        "kept weights, biases and statistics of BatchNorm change so that what is left answers as the dense network did; without labels",
+    ),
     ("Keep masks", "the next amount applies to what is left, as PyTorch does when pruning twice"),
     ("Sparsity", "zeros divided by elements; zeros that the file held before are counted"),
     ("Emptied", "parameters that are wholly zero, and were not when the file was opened"),

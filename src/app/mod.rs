@@ -9,6 +9,7 @@ mod choosing;
 mod commands;
 mod compare;
 mod costs;
+mod curve;
 mod dialogs;
 mod effect;
 mod losses;
@@ -20,6 +21,7 @@ mod picker;
 mod pictures;
 mod preprocessing;
 mod recipe;
+mod repair;
 mod scan;
 mod scoring;
 mod screenshot;
@@ -50,7 +52,7 @@ use crate::worker::{Event, Job, Worker};
 use choosing::Choosing;
 use commands::{Action, Answer, Command};
 pub use dialogs::{FileDialogs, FileQuestion, Purpose, Reply, SystemDialogs};
-use scoring::WaitsForNorms;
+use scoring::Waiting;
 use screenshot::{Screenshots, Shot};
 use state::{AfterUnsaved, Kept, Notice, Question, Tone};
 pub use state::{AppState, Grouping, Tab};
@@ -145,8 +147,8 @@ pub struct App {
     /// The picture of a mask, and what it was drawn from.
     mask_texture: module::MaskTexture,
     title: String,
-    /// What waits for the inputs of the layers to be measured.
-    waiting: Option<WaitsForNorms>,
+    /// What waits for images, or for something measured on them.
+    waiting: Option<Waiting>,
     /// Whether the measurer was told to weigh the parameters.
     weighs: bool,
     /// A demo unpacked into a folder of its own lives as long as the window.
@@ -306,6 +308,9 @@ impl App {
                 }
                 self.worker.measure(Request::Preprocess(preprocess));
             }
+            Command::ChooseRepair(choice) => state.costs.repair.choice = choice,
+            Command::WithRepair(on) => state.costs.repair.in_curves = on,
+            Command::ListLayers(on) => state.costs.repair.lists_layers = on,
             Command::Batch(images) => state.costs.batch = images,
             Command::ViewScan(view) => state.costs.scan_view = view,
             Command::ListAll(on) => state.costs.lists_all = on,
@@ -351,11 +356,14 @@ impl App {
             Action::MeasureCurve => {
                 if let Some((_, figures)) = self.state.shown() {
                     let methods = self.state.costs.curve_methods(pair::methods(figures));
-                    self.worker.measure(Request::Curve(methods));
+                    self.worker.measure(Request::Curve(methods, self.state.costs.repair_within()));
                 }
             }
             Action::ScanSensitivity => self.worker.measure(Request::Scan),
-            Action::FindAmount => self.worker.measure(Request::Search(self.state.costs.bearable / 100.0)),
+            Action::FindAmount => {
+                let costs = &self.state.costs;
+                self.worker.measure(Request::Search(costs.bearable / 100.0, costs.repair_within()));
+            }
             Action::CopyScan => {
                 if let Some((model, _)) = self.state.shown() {
                     ctx.copy_text(self.state.costs.scan_csv(model));
@@ -371,6 +379,8 @@ impl App {
             Action::Undo => self.worker.send(Job::Undo),
             Action::Redo => self.worker.send(Job::Redo),
             Action::Fix => self.worker.send(Job::Fix),
+            Action::Repair => self.repair(),
+            Action::ChooseCalibration if has_model => self.ask(Purpose::Calibration),
             Action::Apply => self.worker.send(Job::Apply),
             Action::Reset => self.worker.send(Job::Reset),
             Action::Cancel => match self.state.question.take() {
@@ -408,6 +418,7 @@ impl App {
                 ctx.send_viewport_cmd(egui::ViewportCommand::Close);
             }
             (Some(Question::Unsaved(AfterUnsaved::Open(path))), Answer::Yes) => self.worker.send(Job::Open(path)),
+            (Some(Question::Repair), answer) => self.answer_repair(answer),
             (Some(Question::Unsaved(_)), Answer::Save) => self.ask(Purpose::Save(crate::export::Format::Onnx)),
             _ => {}
         }
@@ -432,20 +443,23 @@ impl App {
         // Some dialogs give back what was typed, without the extension. A dialog that confirmed replacing that other name did
         // not ask for this one.
         let path = match (purpose, path.extension()) {
-            (Purpose::Open | Purpose::Images | Purpose::Labels | Purpose::Recipe | Purpose::Scores, _) | (_, Some(_)) => path,
+            (Purpose::Open | Purpose::Images | Purpose::Calibration | Purpose::Labels | Purpose::Recipe | Purpose::Scores, _)
+            | (_, Some(_)) => path,
             _ => path.with_extension(purpose.extension()),
         };
         match purpose {
             Purpose::Open => self.open_path(path),
             Purpose::Images => {
                 self.worker.measure(Request::Images(path));
-                if self.waiting.is_some() {
-                    self.worker.measure(Request::Norms);
-                }
+                self.take_images();
             }
             Purpose::Recipe => self.worker.send(Job::OpenRecipe(path, None)),
             Purpose::SaveRecipe => self.worker.send(Job::SaveRecipe(path, Overwrite::Refuse)),
             Purpose::Scores => self.worker.send(Job::ReadScores(path)),
+            Purpose::Calibration => {
+                let repair = &mut self.state.costs.repair.choice;
+                (repair.folder, repair.calibration_images) = (Some(path), None);
+            }
             Purpose::Labels => self.worker.measure(Request::Labels(path)),
             Purpose::Save(format) => self.worker.send(Job::Save(path, format, Overwrite::Refuse)),
             Purpose::Table => self.worker.send(Job::SaveTable(path, Overwrite::Refuse)),
@@ -536,6 +550,7 @@ impl eframe::App for App {
         self.worker.flush();
         while let Some(told) = self.worker.poll() {
             self.take_scores(&told);
+            self.take_repair(&told);
             let is_demo = match &told.event {
                 Event::Opened(model) => {
                     self.mask_texture = module::MaskTexture::default();

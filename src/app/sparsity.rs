@@ -213,7 +213,7 @@ fn differences_ui(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figure
 fn results_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
     let palette = theme::palette(ui);
     ui.add_space(2.0);
-    let measured = effect::results(&state.costs, figures);
+    let measured = state.view.as_ref().and_then(|view| effect::results(&state.costs, &view.state, figures));
     let share = |zeros: u64| text::percent(zeros as f64 / figures.model_elements.max(1) as f64);
     let Some(effect::Results { what, dense, methods }) = measured else {
         widgets::section_title(ui, "Zeros in the whole model, and parameters emptied");

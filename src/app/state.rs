@@ -9,6 +9,7 @@ use crate::engine::{Model, ModelId};
 use crate::export::Report;
 use crate::graph::{ModuleId, ParameterId};
 use crate::measure::Figures;
+use crate::measurer::{RepairPart, TaskKind};
 use crate::prune::{Amount, Method, Recipe};
 use crate::worker::{Event, Job, Look, Told, View};
 
@@ -113,6 +114,8 @@ pub enum Question {
     ReplacePicture(PathBuf, Arc<[u8]>),
     /// Weights were fixed and not saved; then go on with this.
     Unsaved(AfterUnsaved),
+    /// What a repair changes, before the first one, and what calibrates it.
+    Repair,
     /// Not a question: help.
     Help,
 }
@@ -166,6 +169,8 @@ pub struct Kept {
     pub dialogs_work: bool,
     /// The method beside the applied one; `None` before one was shown.
     pub beside: Option<Method>,
+    /// What a repair changes was told.
+    pub knows_repair: bool,
 }
 
 /// Number of files that are remembered.
@@ -245,7 +250,11 @@ impl AppState {
 
     /// Long work: what holds up the model, else what is measured beside it.
     pub(super) fn work(&self) -> Option<Progress> {
-        let measured = || self.costs.progress.map(|(done, task)| Progress { done, what: task.name().to_owned() });
+        let what = |task: TaskKind| match &self.costs.repair.part {
+            Some(part) => repairing(part),
+            None => task.name().to_owned(),
+        };
+        let measured = || self.costs.progress.map(|(done, task)| Progress { done, what: what(task) });
         self.progress.clone().or_else(measured)
     }
 
@@ -363,6 +372,15 @@ impl AppState {
         self.percent_text = None;
         self.count_text = None;
         self.selected
+    }
+}
+
+/// `Repairing blocks.0.0 · 3 s left`.
+fn repairing(part: &RepairPart) -> String {
+    let what = text::name(&part.what);
+    match part.left {
+        Some(left) => format!("{what} · {} s left", left.as_secs_f64().ceil() as u64),
+        None => what.into_owned(),
     }
 }
 

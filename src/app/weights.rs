@@ -4,13 +4,14 @@ use eframe::egui::{self, Align, Layout, Ui};
 use egui_plot::{Bar, BarChart, LineStyle, VLine};
 
 use crate::engine::Model;
+use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures, Statistics};
 use crate::prune::Method;
 
 use super::commands::Command;
 use super::pair::Side;
 use super::state::AppState;
-use super::{chart, text, theme, widgets};
+use super::{chart, repair, text, theme, widgets};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figures, commands: &mut Vec<Command>) {
     let (Some(id), Some((shown, look))) = (state.selected, &state.detail) else {
@@ -43,6 +44,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
             }
         });
     });
+    repair_ui(ui, state, model, id);
     let cuts = Side::BOTH.map(|side| side.outcome(figures).and_then(|o| o.cuts[id.0]));
     histogram_ui(ui, state, figures, detail, cuts, ui.available_height() - 150.0);
     ui.add_space(6.0);
@@ -52,6 +54,20 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
         statistics_ui(&mut columns[0], "Original", &detail.original);
         statistics_ui(&mut columns[1], "Pruned", &detail.pruned);
     });
+}
+
+/// What the last repair gave the module that the parameter is of, and the normalisation behind it.
+fn repair_ui(ui: &mut Ui, state: &AppState, model: &Model, id: ParameterId) {
+    let Some(repair) = state.view.as_ref().and_then(|view| view.state.last_repair()) else { return };
+    let module = model.graph.parameter(id).module;
+    let Some(layer) = repair::layer_of(repair, model, module) else {
+        ui.weak("The last repair left this module as it was.");
+        return;
+    };
+    let line = format!("Repaired: error of the output of {} {}", text::name(&layer.name), repair::gain(layer));
+    let hint =
+        format!("Relative error, |dense − pruned| / |dense|, before and after, on the {} that calibrated", repair.calibration_images);
+    ui.add(egui::Label::new(egui::RichText::new(line).color(theme::palette(ui).weak)).truncate()).on_hover_text(hint);
 }
 
 fn histogram_ui(ui: &mut Ui, state: &AppState, figures: &Figures, detail: &Detail, cuts: [Option<f64>; 2], height: f32) {

@@ -35,7 +35,7 @@ impl Evaluate {
             self.pruning.apply(session, norms).context("cannot prune the model").map(drop)
         })?;
         let parts = if prunes { 2.0 } else { 1.0 };
-        let progress = |part: f32| Part { whole: &watch, what: "Evaluating", before: part / parts, share: 1.0 / parts };
+        let progress = |part: f32| Part { whole: &watch, what: Some("Evaluating"), before: part / parts, share: 1.0 / parts };
         let mut rows = vec![Row::of("dense", None, &measured.dense(progress(0.0))?)];
         if prunes {
             let (_, repair) = repaired(&mut measured, &progress(1.0))?;

@@ -66,7 +66,7 @@ impl SensitivityCommand {
             Ok(())
         })?;
         let images = measured.evaluator.questions().num_images();
-        let dense = measured.dense(Part { whole: &watch, what: "Evaluating", before: 0.0, share: 0.0 })?;
+        let dense = measured.dense(Part { whole: &watch, what: Some("Evaluating"), before: 0.0, share: 0.0 })?;
         let mut scan = measured.evaluator.start_scan(&parameters, amounts.clone()).context(CANNOT)?;
         let each = &mut |scan: &crate::evaluate::Sensitivity| {
             watch.progress(scan.share_done(images), "Pruning one parameter at a time");

@@ -64,7 +64,7 @@ impl Sweep {
         let methods = if self.methods.is_empty() { &self.method.0 } else { &self.methods };
         let cases: Vec<_> = methods.iter().flat_map(|&m| self.amounts.0.iter().map(move |&a| (m, a))).collect();
         let share = 1.0 / (cases.len() + 1) as f32;
-        let progress = |case: usize| Part { whole: &watch, what: "Evaluating", before: case as f32 * share, share };
+        let progress = |case: usize| Part { whole: &watch, what: Some("Evaluating"), before: case as f32 * share, share };
         // The dense network first: what its labels cannot be is told before anything is pruned.
         measured.dense(progress(0))?;
         let opened = measured.state.clone();

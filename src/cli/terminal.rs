@@ -46,7 +46,7 @@ impl Watch for Terminal {
         let Ok(mut last) = self.last.lock() else { return };
         if last.is_none_or(|t| t.elapsed() > Duration::from_millis(100)) {
             *last = Some(Instant::now());
-            let _ = write!(std::io::stderr(), "\r\x1b[K{what} {:.0} %", done * 100.0);
+            let _ = write!(std::io::stderr(), "\r\x1b[K{} {:.0} %", escaped(what), done * 100.0);
         }
     }
 

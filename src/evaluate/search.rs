@@ -68,29 +68,42 @@ impl Evaluator {
         watch: &dyn Watch,
     ) -> Result<Option<Found>, EvaluateError> {
         let Some(dense) = criterion.of(&self.dense(None, watch)?) else { return Ok(None) };
-        let at = |step: u32| f64::from(step) / f64::from(FINEST);
-        let mut effect_at = |step: u32| {
-            let recipe = Recipe { method, amount: Amount::Fraction(at(step)), ..state.recipe.clone() };
-            self.effect_at(state, recipe, watch)
-        };
-        // Rounding of shares must not refuse a drop that is exactly as large as was allowed.
-        let is_good = |effect: &Effect| criterion.of(effect).is_some_and(|value| value >= dense - drop - 1e-9);
-        let (mut low, mut high) = (0, FINEST);
-        let mut best = effect_at(low)?;
-        if !is_good(&best) {
-            return Ok(Some(Found { method, amount: 0.0, effect: best }));
-        }
-        while high - low > 1 {
-            let middle = low.midpoint(high);
-            match effect_at(middle) {
-                Ok(effect) if is_good(&effect) => (low, best) = (middle, effect),
-                Ok(_) => high = middle,
-                Err(error) if error.is_beyond_reach() => high = middle,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Some(Found { method, amount: at(low), effect: best }))
+        largest_bearable(state, method, (criterion, dense - drop), &mut |state| match self.effect(state, None, watch) {
+            Err(error) if error.is_beyond_reach() => Ok(None),
+            effect => effect.map(Some),
+        })
+        .map(Some)
     }
+}
+
+/// The largest amount at which the criterion is at least `least`, as [`Evaluator::largest_amount`] finds it. `effect_of` tells what a
+/// state costs, `None` where its method does not reach its amount.
+///
+/// # Errors
+/// Those of `effect_of`.
+pub fn largest_bearable<E>(
+    state: &State,
+    method: Method,
+    (criterion, least): (Criterion, f64),
+    effect_of: &mut dyn FnMut(&State) -> Result<Option<Effect>, E>,
+) -> Result<Found, E> {
+    let at = |step: u32| f64::from(step) / f64::from(FINEST);
+    let mut effect_at = |step: u32| effect_of(&state.with(Recipe { method, amount: Amount::Fraction(at(step)), ..state.recipe.clone() }));
+    // Rounding of shares must not refuse a drop that is exactly as large as was allowed.
+    let is_good = |effect: &Effect| criterion.of(effect).is_some_and(|value| value >= least - 1e-9);
+    let (mut low, mut high) = (0, FINEST);
+    let mut best = effect_at(low)?.unwrap_or_default();
+    if !is_good(&best) {
+        return Ok(Found { method, amount: 0.0, effect: best });
+    }
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        match effect_at(middle)? {
+            Some(effect) if is_good(&effect) => (low, best) = (middle, effect),
+            _ => high = middle,
+        }
+    }
+    Ok(Found { method, amount: at(low), effect: best })
 }
 
 /// Amounts from 0 to 1 in steps of `1 / 2^levels`, the coarse ones first: 0, 1, 1/2, 1/4, 3/4, 1/8, …

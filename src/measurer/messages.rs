@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Sizes, Timed};
+use super::{RepairChoice, RepairPart, Repaired, Sizes, Timed};
 use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{ClassOrder, Preprocess, RgbPicture};
 use crate::measure::{Effect, Loss};
@@ -42,12 +42,14 @@ pub enum Request {
     Preprocess(Option<Box<Preprocess>>),
     /// Show them noise.
     Noise,
-    /// These methods over all amounts; what is known already of the same scope is not measured again.
-    Curve(Vec<Method>),
+    /// These methods over all amounts, and repaired like this too; what is known already of the same scope is not measured again.
+    Curve(Vec<Method>, Option<RepairChoice>),
     /// Every weight of more than one dimension alone, whatever the scope; goes on where it was stopped.
     Scan,
-    /// The largest amounts of the two methods on screen that lose at most this share, 0..=1.
-    Search(f64),
+    /// The largest amounts of the two methods on screen that lose at most this share, 0..=1, repaired like this where it is said how.
+    Search(f64, Option<RepairChoice>),
+    /// Repair the network as pruned at the slider's position.
+    Repair(RepairChoice),
     /// Whether the parameters are weighed from now on, whenever the slider rests.
     Weigh(bool),
     /// Time forward passes of so many images.
@@ -69,6 +71,8 @@ pub enum TaskKind {
     Time,
     /// See [`Request::Norms`].
     Norms,
+    /// See [`Request::Repair`].
+    Repair,
 }
 
 impl TaskKind {
@@ -81,6 +85,7 @@ impl TaskKind {
             Self::Search => "Search",
             Self::Time => "Speed",
             Self::Norms => "Inputs of layers",
+            Self::Repair => "Repair",
         }
     }
 }
@@ -116,7 +121,9 @@ pub struct Shown {
 #[derive(Debug, Clone)]
 pub struct Cost {
     /// The position.
-    pub recipe: Recipe,
+    pub state: State,
+    /// Images that are not asked because they calibrated a repair of this state.
+    pub calibrated: usize,
     /// The dense network.
     pub dense: Effect,
     /// The pruned ones; `None` where a method cannot be applied here, or was not measured yet.
@@ -136,10 +143,25 @@ pub struct Cost {
 /// Methods over amounts; filled from coarse to fine.
 #[derive(Debug, Clone, Default)]
 pub struct Curve {
-    /// What the recipe was, apart from method and amount.
-    pub recipe: Option<Recipe>,
+    /// What was pruned, apart from method and amount.
+    pub state: Option<State>,
     /// Amount and effect, sorted by amount; without the amounts that a method does not reach.
     pub points: PerMethod<Vec<(f64, Effect)>>,
+    /// The same, repaired.
+    pub repaired: PerMethod<Vec<(f64, Effect)>>,
+    /// How.
+    pub repair: Option<RepairChoice>,
+}
+
+/// The largest amounts that lose no more than so much.
+#[derive(Debug, Clone)]
+pub struct Bearable {
+    /// What may be lost, 0..=1.
+    pub drop: f64,
+    /// Whether what is left is repaired.
+    pub is_repaired: bool,
+    /// One for every method.
+    pub found: Vec<Found>,
 }
 
 /// What pruning takes from the weights at a position of the slider, without asking the network.
@@ -166,8 +188,14 @@ pub enum Finding {
     Curve(Arc<Curve>),
     /// A scan so far.
     Scan(Arc<Sensitivity>),
-    /// The largest bearable amounts, by method.
-    Found(f64, Vec<Found>),
+    /// The largest bearable amounts, by method, and whether what is left is repaired.
+    Found(Bearable),
+    /// A repair, whether it is any good or not.
+    Repaired(Box<Repaired>),
+    /// Why nothing was repaired.
+    NotRepaired(String),
+    /// How far a repair is, 0..=1.
+    Repairing(f32, RepairPart),
     /// Multiply-accumulates of the dense model, or why they cannot be counted.
     Work(Result<Arc<Work>, String>),
     /// What the parameters weigh.

@@ -44,24 +44,27 @@ impl Inside {
         }
         self.measure_losses(&position, token)?;
         self.check_labels(token)?;
-        let Some(evaluator) = &mut self.evaluator else {
+        let (state, methods) = (&position.state, position.methods());
+        let (tell, model, is_output_chosen) = (self.tell.clone(), self.model, self.output.is_some());
+        let part = self.images.as_ref().map_or(BATCH, |images| batch(&images.preprocess));
+        let calibrated = self.calibrated(state);
+        let Some(evaluator) = self.judge(&calibrated)? else {
             self.measured = Some(position);
             return Ok(());
         };
-        let (state, methods) = (&position.state, position.methods());
         let total = evaluator.questions().num_images();
         let mut cost = Cost {
-            recipe: state.recipe.clone(),
+            state: state.clone(),
+            calibrated: calibrated.len(),
             dense: Effect::default(),
             effects: PerMethod::new(&methods, |_| None),
             is_whole: false,
             broken: Vec::new(),
             output: 0,
-            is_output_chosen: self.output.is_some(),
+            is_output_chosen,
             remarks: Vec::new(),
         };
         // A first look at a part, then everything.
-        let part = self.images.as_ref().map_or(BATCH, |images| batch(&images.preprocess));
         for limit in [Some(part), None] {
             if limit.is_some_and(|limit| total <= limit) {
                 continue;
@@ -75,7 +78,7 @@ impl Inside {
             cost.broken = evaluator.questions().broken().to_vec();
             cost.output = evaluator.answering().map_or(0, |answering| answering.output);
             cost.remarks = evaluator.remarks();
-            (self.tell)(self.model, Finding::Cost(Box::new(cost.clone())));
+            tell(model, Finding::Cost(Box::new(cost.clone())));
         }
         self.measured = Some(position);
         self.tell_pictures(&cost, token);
@@ -85,6 +88,7 @@ impl Inside {
     /// Pictures of the images whose answer changed, of the chosen method first.
     fn tell_pictures(&self, cost: &Cost, token: &Token) {
         let Some(Images { set, preprocess, .. }) = &self.images else { return };
+        let set = self.judge.as_ref().filter(|_| cost.calibrated > 0).map_or(set, |judge| &judge.set);
         let mut wanted: Vec<usize> = Vec::new();
         for effect in cost.effects.iter().filter_map(|(_, effect)| effect.as_ref()) {
             wanted.extend(spread(effect.changed.len()).map(|i| effect.changed[i].image));

@@ -164,7 +164,8 @@ impl Inside {
 
     /// Other questions: what was measured with those before is over.
     pub(super) fn renew(&mut self) {
-        self.drop_tasks();
+        self.drop_tasks("the networks are shown something else");
+        (self.clinic, self.judge) = (None, None);
         self.scan = None;
         self.measured = None;
         self.curve = None;

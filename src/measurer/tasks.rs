@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Curve, Finding, Inside, Position, TaskKind};
+use super::{Bearable, Curve, Finding, Inside, Position, RepairChoice, TaskKind};
 use crate::evaluate::{Criterion, EvaluateError, Found, Sensitivity, coarse_to_fine};
 use crate::graph::{Kind, Parameter, ParameterId};
+use crate::measure::Effect;
 use crate::prune::{Amount, Method, PerMethod, Recipe, State};
 use crate::watch::{Token, Watch};
 
@@ -16,12 +17,22 @@ const SCAN_TENTHS: std::ops::RangeInclusive<u32> = 1..=9;
 /// Between two states of a scan that are told.
 const SCAN_PAUSE: Duration = Duration::from_millis(200);
 
+/// A point of a curve.
+#[derive(Debug)]
+pub(super) struct Case {
+    method: Method,
+    amount: f64,
+    /// How it is repaired.
+    repair: Option<RepairChoice>,
+}
+
 /// Long work that was asked for.
 #[derive(Debug)]
 pub(super) enum Task {
-    Curve { state: State, left: Vec<(Method, f64)>, total: usize },
+    Curve { state: State, left: Vec<Case>, total: usize },
     Scan,
-    Search { position: Position, drop: f64, found: Vec<Found> },
+    Search { position: Position, drop: f64, repair: Option<RepairChoice>, found: Vec<Found> },
+    Repair { state: State, choice: RepairChoice },
     Time { state: State, batch: usize },
     Norms,
 }
@@ -34,6 +45,7 @@ impl Task {
             Self::Search { .. } => TaskKind::Search,
             Self::Time { .. } => TaskKind::Time,
             Self::Norms => TaskKind::Norms,
+            Self::Repair { .. } => TaskKind::Repair,
         }
     }
 }
@@ -75,15 +87,23 @@ impl Inside {
                 Ok(true)
             }
             Task::Curve { state, left, total } => {
-                let Some(evaluator) = &mut self.evaluator else { return Ok(true) };
-                let Some(&(method, amount)) = left.last() else { return Ok(true) };
+                let Some(case) = left.last() else { return Ok(true) };
+                let Case { method, amount, ref repair } = *case;
                 let recipe = Recipe { method, amount: Amount::Fraction(amount), ..state.recipe.clone() };
-                let effect = match evaluator.effect_at(state, recipe, token) {
-                    Err(error) if error.is_beyond_reach() => None,
-                    effect => Some(effect?),
+                let effect = match repair {
+                    Some(choice) => self.repaired_effect(&state.with(recipe), choice, token)?,
+                    None => {
+                        let calibrated = self.calibrated(state);
+                        let Some(evaluator) = self.judge(&calibrated)? else { return Ok(true) };
+                        match evaluator.effect_at(state, recipe, token) {
+                            Err(error) if error.is_beyond_reach() => None,
+                            effect => Some(effect?),
+                        }
+                    }
                 };
                 if let Some((_, curve)) = &mut self.curve {
-                    if let (Some(points), Some(effect)) = (curve.points.of_mut(method), effect) {
+                    let points = if repair.is_some() { &mut curve.repaired } else { &mut curve.points };
+                    if let (Some(points), Some(effect)) = (points.of_mut(method), effect) {
                         let place = points.partition_point(|(a, _)| *a < amount);
                         points.insert(place, (amount, effect));
                     }
@@ -94,19 +114,30 @@ impl Inside {
                 self.tell(Finding::Progress(Some((1.0 - left.len() as f32 / (*total).max(1) as f32, TaskKind::Curve))));
                 Ok(left.is_empty())
             }
-            Task::Search { position, drop, found } => {
+            Task::Search { position, drop, repair, found } => {
                 let methods = position.methods();
                 let Some(&method) = methods.get(found.len()) else { return Ok(true) };
                 self.tell(Finding::Progress(Some((found.len() as f32 / methods.len() as f32, TaskKind::Search))));
-                let Some(evaluator) = &mut self.evaluator else { return Ok(true) };
-                let criterion = Criterion::suiting(&evaluator.dense(None, token)?);
-                let best = evaluator.largest_amount(&position.state, method, (criterion, *drop), token)?;
+                let best = match repair {
+                    Some(choice) => self.largest_repaired((&position.state, method, *drop), choice, token)?,
+                    None => {
+                        let calibrated = self.calibrated(&position.state);
+                        let Some(evaluator) = self.judge(&calibrated)? else { return Ok(true) };
+                        let criterion = Criterion::suiting(&evaluator.dense(None, token)?);
+                        evaluator.largest_amount(&position.state, method, (criterion, *drop), token)?
+                    }
+                };
                 let is_done = best.is_none() || found.len() + 1 == methods.len();
                 found.extend(best);
                 if is_done {
-                    self.tell(Finding::Found(*drop, found.clone()));
+                    let found = Bearable { drop: *drop, is_repaired: repair.is_some(), found: found.clone() };
+                    self.tell(Finding::Found(found));
                 }
                 Ok(is_done)
+            }
+            Task::Repair { state, choice } => {
+                self.repair(state, choice, token)?;
+                Ok(true)
             }
             Task::Scan => self.scan(token),
             Task::Norms => {
@@ -133,27 +164,46 @@ impl Inside {
         Ok(())
     }
 
-    /// Measures these methods over all amounts, apart from what is known already; where all of it is, once more.
-    pub(super) fn start_curve(&mut self, state: State, methods: &[Method]) {
+    /// Measures these methods over all amounts, and repaired as `repair` says, apart from what is known already; where all of it is, once
+    /// more.
+    pub(super) fn start_curve(&mut self, state: State, methods: &[Method], repair: Option<RepairChoice>) {
         let is_same = |of: &State| {
             let recipe = Recipe { method: state.recipe.method, amount: state.recipe.amount, ..of.recipe.clone() };
             of.with(recipe) == state
         };
-        let known = self.curve.take().filter(|(of, _)| is_same(of)).map(|(_, curve)| curve.points).unwrap_or_default();
-        let cases = || coarse_to_fine(CURVE_LEVELS).into_iter().flat_map(|amount| methods.iter().map(move |&method| (method, amount)));
-        let is_known = |(method, amount): (Method, f64)| known.of(method).is_some_and(|points| points.iter().any(|(a, _)| *a == amount));
-        let mut left: Vec<(Method, f64)> = cases().filter(|case| !is_known(*case)).collect();
+        let known = self.curve.take().filter(|(of, _)| is_same(of)).map(|(_, curve)| curve).unwrap_or_default();
+        // Those that were repaired in another way are of no use; those that are not asked for now stay.
+        let is_wanted = |of: &Option<RepairChoice>| repair.is_none() || *of == repair;
+        let known_repaired = if is_wanted(&known.repair) { known.repaired } else { PerMethod::default() };
+        let cases = |repair: Option<RepairChoice>| {
+            let case = move |amount, method| Case { method, amount, repair: repair.clone() };
+            coarse_to_fine(CURVE_LEVELS).into_iter().flat_map(move |amount| {
+                let case = case.clone();
+                methods.iter().map(move |&method| case(amount, method))
+            })
+        };
+        let all = || cases(None).chain(repair.clone().into_iter().flat_map(|repair| cases(Some(repair))));
+        let is_known = |case: &Case| {
+            let points = if case.repair.is_some() { &known_repaired } else { &known.points };
+            points.of(case.method).is_some_and(|points| points.iter().any(|(amount, _)| *amount == case.amount))
+        };
+        let mut left: Vec<Case> = all().filter(|case| !is_known(case)).collect();
         let is_again = left.is_empty();
         if is_again {
-            left.extend(cases());
+            left.extend(all());
         }
         left.reverse();
-        let wanted: Vec<Method> = Method::ALL.into_iter().filter(|m| methods.contains(m) || known.of(*m).is_some()).collect();
-        let points = PerMethod::new(&wanted, |method| {
-            let is_dropped = is_again && methods.contains(&method);
-            known.of(method).filter(|_| !is_dropped).cloned().unwrap_or_default()
-        });
-        self.curve = Some((state.clone(), Curve { recipe: Some(state.recipe.clone()), points }));
+        let of = |known: &PerMethod<Vec<(f64, Effect)>>, is_asked: bool| {
+            let is_listed = |m: &Method| (is_asked && methods.contains(m)) || known.of(*m).is_some();
+            let wanted: Vec<Method> = Method::ALL.into_iter().filter(is_listed).collect();
+            PerMethod::new(&wanted, |method| {
+                let is_dropped = is_again && is_asked && methods.contains(&method);
+                known.of(method).filter(|_| !is_dropped).cloned().unwrap_or_default()
+            })
+        };
+        let (points, repaired) = (of(&known.points, true), of(&known_repaired, repair.is_some()));
+        let repair = repair.or(known.repair);
+        self.curve = Some((state.clone(), Curve { state: Some(state.clone()), points, repaired, repair }));
         if !left.is_empty() {
             self.add_task(Task::Curve { state, total: left.len(), left });
         }

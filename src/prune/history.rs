@@ -113,6 +113,19 @@ impl State {
         !self.kept[parameter].is_nothing() || self.weights[parameter] != Weights::AsOpened
     }
 
+    /// Whether what earlier steps left is the same in `other`: masks, weights and statistics.
+    #[must_use]
+    pub fn has_same_base(&self, other: &Self) -> bool {
+        let is_same = |(a, b): (&Arc<Statistics>, &Arc<Statistics>)| Arc::ptr_eq(a, b) || a == b;
+        self.weights == other.weights && self.kept == other.kept && is_same((&self.statistics, &other.statistics))
+    }
+
+    /// How what was pruned was last repaired; `None` where it never was.
+    #[must_use]
+    pub fn last_repair(&self) -> Option<&Arc<Repair>> {
+        self.earlier.iter().rev().find_map(|step| step.repair.as_ref())
+    }
+
     /// Whether masks were kept from earlier amounts.
     #[must_use]
     pub fn has_kept(&self) -> bool {

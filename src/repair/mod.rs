@@ -32,7 +32,7 @@ use crate::prune::{Mask, PruneError, Repair, RepairedLayer, Replaced, State, Sta
 use crate::watch::{Part, Watch};
 use moments::Moments;
 use sites::{Fit, Fix, Read, Site, Sites};
-pub use split::{NotEnough, USUAL_CALIBRATION, split, spread};
+pub use split::{NotEnough, USUAL_CALIBRATION, calibrating, others, split, spread, usual_calibration};
 use squares::{About, Reading, Sums};
 use walk::{Pair, Walk};
 
@@ -147,9 +147,9 @@ impl Repairer {
     /// # Errors
     /// As [`Self::repair`], and what `judge` cannot measure.
     pub fn judged(&mut self, judge: &mut Evaluator, state: &State, watch: &dyn Watch) -> Result<Judged, RepairError> {
-        let part = |before: f32, share: f32| Part { whole: watch, what: "Repairing", before, share };
-        let before = judge.effect(state, None, &part(0.0, 0.2))?;
-        let (state, repair) = self.repair(state, &part(0.2, 0.7))?;
+        let part = |before: f32, share: f32| Part { whole: watch, what: None, before, share };
+        let before = judge.effect(state, None, &part(0.0, 0.1))?;
+        let (state, repair) = self.repair(state, &part(0.1, 0.8))?;
         let after = judge.effect(&state, None, &part(0.9, 0.1))?;
         Ok(Judged { state, repair, before, after })
     }

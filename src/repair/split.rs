@@ -19,13 +19,33 @@ pub struct NotEnough {
 /// # Errors
 /// [`NotEnough`] where no image would be left for either.
 pub fn split(set: &ImageSet, calibration: Option<usize>) -> Result<(ImageSet, ImageSet), NotEnough> {
+    let calibrating = calibrating(set, calibration)?;
+    Ok((set.of(&calibrating), set.of(&others(set, &calibrating))))
+}
+
+/// The numbers of the images that calibrate in a [`split`], sorted.
+///
+/// # Errors
+/// As [`split`].
+pub fn calibrating(set: &ImageSet, calibration: Option<usize>) -> Result<Vec<usize>, NotEnough> {
     let all = set.images.len();
-    let images = calibration.unwrap_or((all / 3).clamp(1, USUAL_CALIBRATION));
+    let images = calibration.unwrap_or(usual_calibration(all));
     if images == 0 || images >= all {
         return Err(NotEnough { images, all });
     }
-    let chosen = chosen(set, images);
-    Ok((set.of(&chosen), set.of(&(0..all).filter(|i| chosen.binary_search(i).is_err()).collect::<Vec<_>>())))
+    Ok(chosen(set, images))
+}
+
+/// How many of so many images calibrate, where nobody says otherwise.
+#[must_use]
+pub fn usual_calibration(all: usize) -> usize {
+    (all / 3).clamp(1, USUAL_CALIBRATION)
+}
+
+/// The numbers of the images of `set` that are not in `calibrating`, which is sorted.
+#[must_use]
+pub fn others(set: &ImageSet, calibrating: &[usize]) -> Vec<usize> {
+    (0..set.images.len()).filter(|i| calibrating.binary_search(i).is_err()).collect()
 }
 
 /// So many images of `set`, evenly spread over the classes, and always the same.

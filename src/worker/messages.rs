@@ -10,7 +10,7 @@ use crate::export::{Format, Report};
 use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
 use crate::measurer::Finding;
-use crate::prune::{InputNorms, Method, Recipe, Step};
+use crate::prune::{InputNorms, Method, Recipe, State, Step};
 
 /// Something to do.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub enum Job {
     Apply,
     /// Make the mask permanent.
     Fix,
+    /// Go on with the second of these states, which is the first one repaired; refused where the model is no longer in the first.
+    Repair(Box<[State; 2]>),
     /// Forget masks and amount.
     Reset,
     /// One step back.
@@ -107,6 +109,8 @@ pub type Look = Result<Arc<Detail>, String>;
 pub struct View {
     /// The applied method and the one beside it, in this order, under the present recipe.
     pub figures: Figures,
+    /// What they are of.
+    pub state: State,
     /// What undo would take back.
     pub undoable: Option<Step>,
     /// What redo would do again.
@@ -127,6 +131,7 @@ impl Job {
             Self::Set(..) | Self::EndDrag | Self::Apply => "Prune",
             Self::Compare(_) => "Compare",
             Self::Fix => "Fix weights",
+            Self::Repair(_) => "Repair",
             Self::Reset => "Reset",
             Self::Undo => "Undo",
             Self::Redo => "Redo",

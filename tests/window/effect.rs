@@ -13,7 +13,7 @@ use secateur::evaluate::{Evaluator, Questions, Sensitivity};
 use secateur::graph::{ModuleId, ParameterId};
 use secateur::images::{ImageSet, Preprocess};
 use secateur::measure::Effect;
-use secateur::measurer::TaskKind;
+use secateur::measurer::{Bearable, TaskKind};
 use secateur::onnx::Values;
 use secateur::prune::{Amount, Method, Recipe, State, Step};
 use secateur::session::Session;
@@ -65,7 +65,7 @@ pub(super) fn choose_digits(window: &mut Window) {
 /// Whether the effect of the slider's position is on screen, from all of so many images.
 pub(super) fn is_measured(state: &AppState, images: usize) -> bool {
     let cost = state.costs.cost.as_ref();
-    cost.is_some_and(|c| c.is_whole && c.dense.images == images && Some(&c.recipe) == state.recipe.as_ref())
+    cost.is_some_and(|c| c.is_whole && c.dense.images == images && Some(&c.state.recipe) == state.recipe.as_ref())
 }
 
 /// Moves the slider and waits for what that costs.
@@ -205,13 +205,14 @@ fn a_part_is_seen_first_and_a_move_of_the_slider_stops_the_rest() {
     window.click(Role::Tab, "Effect");
     window.wait("the demo's own images", |s| is_measured(s, DIGITS));
     window.set_percent("60");
-    window.wait("a part of them", |s| s.costs.cost.as_ref().is_some_and(|c| c.recipe.amount == Amount::Fraction(0.6)));
+    window.wait("a part of them", |s| s.costs.cost.as_ref().is_some_and(|c| c.state.recipe.amount == Amount::Fraction(0.6)));
     let cost = window.state().costs.cost.as_ref().unwrap();
     assert!(!cost.is_whole && cost.dense.images == 30, "{} images at first", cost.dense.images);
     assert!(window.says("30 OF 360 IMAGES"));
     window.set_percent("70");
-    window.wait("the next position", |s| s.costs.cost.as_ref().is_some_and(|c| c.recipe.amount == Amount::Fraction(0.7) || c.is_whole));
-    assert_eq!(window.state().costs.cost.as_ref().unwrap().recipe.amount, Amount::Fraction(0.7), "the rest was measured first");
+    window
+        .wait("the next position", |s| s.costs.cost.as_ref().is_some_and(|c| c.state.recipe.amount == Amount::Fraction(0.7) || c.is_whole));
+    assert_eq!(window.state().costs.cost.as_ref().unwrap().state.recipe.amount, Amount::Fraction(0.7), "the rest was measured first");
     window.wait("all of it", |s| is_measured(s, DIGITS));
     assert!(window.says("360 OF 360 IMAGES"));
 }
@@ -301,7 +302,8 @@ fn the_largest_bearable_amount_is_found_and_offered() {
     window.step_twice();
     window.button("Find");
     window.wait("an end of the search", |s| s.costs.found.is_some() && s.costs.progress.is_none());
-    let (drop, found) = window.state().costs.found.clone().unwrap();
+    let Bearable { drop, found, is_repaired } = window.state().costs.found.clone().unwrap();
+    assert!(!is_repaired);
     assert!((drop - 0.1).abs() < 1e-9, "{drop}");
     let mut beside = Beside::new(&window);
     let least = beside.dense().top1.unwrap() - 0.1 - 1e-9;

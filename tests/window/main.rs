@@ -16,6 +16,7 @@ mod picker;
 mod preprocessing;
 mod pruning;
 mod recipes;
+mod repair;
 mod savings;
 mod steps;
 #[path = "../tiny/mod.rs"]

@@ -23,6 +23,8 @@ pub enum Purpose {
     Scan,
     /// Choose a folder of images.
     Images,
+    /// Choose a folder of images that calibrate a repair.
+    Calibration,
     /// Choose a file that names their classes.
     Labels,
     /// Save a picture of the charts.
@@ -55,7 +57,7 @@ impl Purpose {
             Self::Save(Format::Burnpack) => ("Burn weights", &["bpk"]),
             Self::Save(Format::RustSource) => ("Rust source", &["rs"]),
             Self::Table | Self::Scan => ("CSV table", &["csv"]),
-            Self::Images => ("Images", &["npz", "npy"]),
+            Self::Images | Self::Calibration => ("Images", &["npz", "npy"]),
             Self::Labels => ("Labels", &["txt", "json", "csv", "tsv"]),
             Self::Chart => ("PNG picture", &["png"]),
             Self::Recipe | Self::SaveRecipe => ("Recipe", &["toml"]),
@@ -74,6 +76,7 @@ impl Purpose {
         match self {
             Self::Open => "Open a model".to_owned(),
             Self::Images => "Choose a folder of images, or an array of them".to_owned(),
+            Self::Calibration => "Choose images that calibrate, a folder or an array of them".to_owned(),
             Self::Labels => "Choose a file that names the classes".to_owned(),
             Self::Recipe => "Open a recipe".to_owned(),
             Self::Scores => "Choose a file of scores or masks".to_owned(),
@@ -84,7 +87,7 @@ impl Purpose {
     pub(super) fn kind(self) -> Wanted {
         match self {
             Self::Open | Self::Labels | Self::Recipe | Self::Scores => Wanted::File,
-            Self::Images => Wanted::FolderOrFile,
+            Self::Images | Self::Calibration => Wanted::FolderOrFile,
             Self::Save(_) | Self::Table | Self::Scan | Self::Chart | Self::SaveRecipe => Wanted::NewFile,
         }
     }

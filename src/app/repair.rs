@@ -1,0 +1,386 @@
+//! Repair in the window: the button's way to it, its part of the tab “Effect”, and what each layer gained.
+
+use eframe::egui::{self, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
+
+use crate::engine::Model;
+use crate::graph::{Module, ModuleId};
+use crate::measure::Effect;
+use crate::measurer::{Finding, RepairChoice, Repaired, Request};
+use crate::prune::{Repair, RepairedLayer};
+use crate::repair::USUAL_CALIBRATION;
+use crate::worker::{Event, Job, Told};
+
+use super::App;
+use super::commands::{Action, Answer, Command};
+use super::costs::Costs;
+use super::dialogs::Purpose;
+use super::effect::{headline_name, headline_text};
+use super::scoring::Waiting;
+use super::state::{AppState, Notice, Question, Tone};
+use super::{text, theme, widgets};
+
+/// Layers that are listed at first.
+const FEW: usize = 8;
+/// Height of a row.
+const ROW: f32 = 21.0;
+/// Where the columns end, as shares of the width.
+const ENDS: [f32; 3] = [0.62, 0.82, 1.0];
+/// Length of a bar.
+const BAR: f32 = 34.0;
+/// Layers that were left which a tooltip names.
+const MAX_LINES: usize = 20;
+
+/// What a repair changes, in one sentence.
+pub(super) const WHAT_IT_CHANGES: &str = "Repair changes kept weights, biases and the statistics of BatchNorm so that each layer's \
+     outputs have the dense network's means and deviations; what is pruned stays zero, no labels are used, and it can be undone.";
+
+impl AppState {
+    /// Whether there is something to repair and nothing stands in the way.
+    pub(super) fn can_repair(&self) -> bool {
+        let is_pruned = self.view.as_ref().is_some_and(|view| {
+            view.is_fixed || view.figures.chosen().is_ok_and(|outcome| outcome.masked.iter().any(|&masked| masked > 0))
+        });
+        is_pruned && !self.costs.is_repairing()
+    }
+}
+
+impl App {
+    /// Repairs as chosen; before the first time, and where the networks are shown nothing, it is asked.
+    pub(super) fn repair(&mut self) {
+        if !self.state.can_repair() {
+            return;
+        }
+        if self.state.costs.shown.is_some() && self.state.kept.knows_repair {
+            self.start_repair();
+        } else {
+            self.state.question = Some(Question::Repair);
+        }
+    }
+
+    /// What a person answers to the question before it.
+    pub(super) fn answer_repair(&mut self, answer: Answer) {
+        match answer {
+            Answer::Yes => self.start_repair(),
+            Answer::Noise => {
+                self.worker.measure(Request::Noise);
+                self.start_repair();
+            }
+            Answer::Images => {
+                self.waiting = Some(Waiting::Repair);
+                self.ask(Purpose::Images);
+            }
+            Answer::Save | Answer::No => {}
+        }
+    }
+
+    pub(super) fn start_repair(&mut self) {
+        self.state.kept.knows_repair = true;
+        self.worker.measure(Request::Repair(self.state.costs.repair.choice.clone()));
+    }
+
+    /// Goes on with a network that was repaired, where that is better, and tells how it ended.
+    pub(super) fn take_repair(&mut self, told: &Told) {
+        if told.model != self.state.opened {
+            return;
+        }
+        match &told.event {
+            Event::Measured(Finding::Repaired(repaired)) => {
+                if repaired.judged.is_better() {
+                    self.worker.send(Job::Repair(Box::new([repaired.from.clone(), repaired.judged.state.clone()])));
+                }
+                self.state.tell(notice(repaired));
+            }
+            Event::Measured(Finding::NotRepaired(why)) => {
+                self.state.tell(Notice { tone: Tone::Remark, title: "Not repaired".into(), text: why.clone() });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// On what a repair was judged.
+fn judged_on(repaired: &Repaired) -> String {
+    let images = text::count(repaired.judged.after.images as u64);
+    if repaired.is_noise {
+        format!("{images} inputs of noise, which say little about images")
+    } else {
+        format!("{images} images that did not calibrate")
+    }
+}
+
+/// A figure before and after: `10.0 % → 98.8 %`.
+fn change(before: &Effect, after: &Effect) -> String {
+    format!("{} {} → {}", headline_name(after), headline_text(before), headline_text(after))
+}
+
+/// Agreement before and after, where it is not the headline.
+fn agreement(repaired: &Repaired) -> Option<String> {
+    let (before, after) = (&repaired.judged.before, &repaired.judged.after);
+    let (before, after) = (before.agreement?, after.agreement?);
+    repaired.judged.after.top1.map(|_| format!("agreement {} → {}", text::percent(before), text::percent(after)))
+}
+
+fn notice(repaired: &Repaired) -> Notice {
+    let judged = &repaired.judged;
+    let figures = [Some(change(&judged.before, &judged.after)), agreement(repaired)].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let on = judged_on(repaired);
+    if judged.is_better() {
+        Notice { tone: Tone::Success, title: "Repaired".into(), text: format!("{figures}, on {on}") }
+    } else {
+        let text = format!("the repaired network would agree less with the dense one: {figures}, on {on}. Nothing was changed");
+        Notice { tone: Tone::Remark, title: "Not repaired".into(), text }
+    }
+}
+
+/// What is asked before the first repair: the title, what it does, and what it would use.
+pub(super) fn question(costs: &Costs) -> (&'static str, String) {
+    let uses = match &costs.shown {
+        None => "It needs images, without labels: some of them calibrate, and the others judge. Noise can stand in, and says little of \
+                 what the network answers to images."
+            .to_owned(),
+        Some(shown) if shown.path.is_none() => "No images are shown: noise calibrates and judges, which says little of what the network \
+             answers to images."
+            .to_owned(),
+        Some(_) => format!("{}.", uses(costs)),
+    };
+    let end = "A repair after which the network agrees less with the dense one is not applied.";
+    ("Repair what pruning left?", format!("{WHAT_IT_CHANGES}\n\n{uses} {end}"))
+}
+
+/// What calibrates and what judges.
+fn uses(costs: &Costs) -> String {
+    let (Some(shown), Some(calibrating)) = (&costs.shown, costs.calibration_images()) else { return String::new() };
+    let count = |n: usize| text::count(n as u64);
+    match &costs.repair.choice.folder {
+        Some(_) => format!("Images of a folder of their own calibrate, and all {} that are shown judge", count(shown.images)),
+        None => format!(
+            "{} of the {} images calibrate, and the other {} judge",
+            count(calibrating),
+            count(shown.images),
+            count(shown.images.saturating_sub(calibrating))
+        ),
+    }
+}
+
+/// How it repairs and what came of it.
+pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let costs = &state.costs;
+    widgets::section_head(ui, "Repair", |ui| {
+        let thorough = widgets::tick(ui, costs.repair.choice.is_thorough, true, "Thorough");
+        if thorough.on_hover_text("Fit the kept weights by least squares first: better where much is gone, and slower").clicked() {
+            commands
+                .push(Command::ChooseRepair(RepairChoice { is_thorough: !costs.repair.choice.is_thorough, ..costs.repair.choice.clone() }));
+        }
+    });
+    choice_ui(ui, costs, commands);
+    let Some(view) = &state.view else { return };
+    let repair = view.state.last_repair();
+    if let Some(repaired) = &costs.repair.last {
+        let is_present = repair.is_some_and(|repair| std::sync::Arc::ptr_eq(repair, &repaired.judged.repair));
+        if is_present || (!repaired.judged.is_better() && repaired.from == view.state) {
+            ui.add_space(6.0);
+            result_ui(ui, repaired);
+        }
+    }
+    match repair {
+        Some(repair) => {
+            ui.add_space(6.0);
+            layers_ui(ui, repair, costs.repair.lists_layers, commands);
+        }
+        None if !state.can_repair() && !costs.is_repairing() => {
+            ui.weak("There is nothing to repair: nothing is pruned.");
+        }
+        None => {}
+    }
+}
+
+/// Which images calibrate.
+fn choice_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
+    let weak = |text: String| egui::RichText::new(text).color(theme::palette(ui).weak);
+    let Some(shown) = &costs.shown else { return };
+    let Some(mut calibrating) = costs.calibration_images() else {
+        ui.label(weak("Noise calibrates and judges: that says little of what the network answers to images".to_owned()));
+        return;
+    };
+    let label = |text: &str| egui::Label::new(weak(text.to_owned()));
+    let count = |n: usize| text::count(n as u64);
+    let (before, after, most) = match &costs.repair.choice.folder {
+        None => (
+            String::new(),
+            format!("of {} images calibrate, the other {} judge", count(shown.images), count(shown.images.saturating_sub(calibrating))),
+            shown.images.saturating_sub(1).max(1),
+        ),
+        Some(folder) => {
+            calibrating = costs.repair.choice.calibration_images.unwrap_or(USUAL_CALIBRATION);
+            let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+            (
+                "At most".to_owned(),
+                format!("images of {} calibrate, all {} that are shown judge", text::name(&name), count(shown.images)),
+                65_536,
+            )
+        }
+    };
+    let labels = [label(&before), label(&after)];
+    ui.horizontal(|ui| {
+        let [first, second] = labels;
+        if !before.is_empty() {
+            ui.add(first);
+        }
+        let now = calibrating;
+        let field = ui.add(egui::DragValue::new(&mut calibrating).range(1..=most).speed(0.5));
+        field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Images that calibrate"));
+        let field = field.on_hover_text("From all classes; a third of the images, and at most 256, where nothing else is said");
+        if field.changed() && calibrating != now {
+            commands.push(Command::ChooseRepair(RepairChoice { calibration_images: Some(calibrating), ..costs.repair.choice.clone() }));
+        }
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            if costs.repair.choice.folder.is_some() {
+                let own = ui.button("Images shown").on_hover_text("Calibrate on some of the images that are shown");
+                if own.clicked() {
+                    commands.push(Command::ChooseRepair(RepairChoice {
+                        folder: None,
+                        calibration_images: None,
+                        ..costs.repair.choice.clone()
+                    }));
+                }
+            }
+            if widgets::hint(ui.button(Action::ChooseCalibration.entry().label), Action::ChooseCalibration).clicked() {
+                commands.push(Command::Do(Action::ChooseCalibration));
+            }
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                ui.add(second.truncate());
+            });
+        });
+    });
+}
+
+/// Before and after as two figures, and what they are.
+fn result_ui(ui: &mut Ui, repaired: &Repaired) {
+    let palette = theme::palette(ui);
+    let judged = &repaired.judged;
+    let is_better = judged.is_better();
+    let (before, after) = (headline_text(&judged.before), headline_text(&judged.after));
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 14.0;
+        for (name, figure, color) in [
+            ("Before", &before, palette.weak),
+            ("→", &String::new(), palette.weak),
+            ("After", &after, if is_better { palette.good } else { palette.warning }),
+        ] {
+            ui.vertical(|ui| {
+                ui.spacing_mut().item_spacing.y = 2.0;
+                if figure.is_empty() {
+                    ui.label("");
+                    ui.label(egui::RichText::new(name).font(theme::large()).color(color));
+                } else {
+                    ui.label(egui::RichText::new(name).color(palette.weak));
+                    ui.label(egui::RichText::new(figure).font(theme::large()).color(color));
+                }
+            });
+        }
+        ui.add_space(10.0);
+        ui.vertical(|ui| {
+            ui.spacing_mut().item_spacing.y = 2.0;
+            let agreement = agreement(repaired).map_or(String::new(), |agreement| format!("; {agreement}"));
+            let what = format!("{} on {}{agreement}", headline_name(&judged.after), judged_on(repaired));
+            ui.add(egui::Label::new(egui::RichText::new(what).color(palette.weak)).wrap());
+            let Repair { calibration_images, is_thorough, layers, .. } = &*judged.repair;
+            let how = if *is_thorough { "by least squares and statistics" } else { "by statistics" };
+            let on = if repaired.is_noise { "inputs of noise" } else { "images" };
+            let line = if is_better {
+                format!("{} layers {how}, on {} {on}, in {:.1} s", layers.len(), text::count(*calibration_images as u64), repaired.seconds)
+            } else {
+                "Not applied, because agreement with the dense network fell".to_owned()
+            };
+            let color = if is_better { palette.weak } else { palette.warning };
+            ui.add(egui::Label::new(egui::RichText::new(line).color(color)).wrap());
+        });
+    });
+}
+
+/// What a repair did to a module: to itself, or to the normalisation that follows it in the file.
+pub(super) fn layer_of<'a>(repair: &'a Repair, model: &Model, module: ModuleId) -> Option<&'a RepairedLayer> {
+    let modules = &model.graph.modules;
+    let named = |module: &Module| repair.layers.iter().find(|layer| layer.name == module.name);
+    let next = || modules.get(module.0 + 1).filter(|next| next.kind.contains("Norm"));
+    modules.get(module.0).and_then(named).or_else(|| next().and_then(named))
+}
+
+/// What one layer gained, in words.
+pub(super) fn gain(layer: &RepairedLayer) -> String {
+    let error = |error: Option<f64>| error.map_or("–".into(), text::percent);
+    format!("{} → {}", error(layer.error_before), error(layer.error_after))
+}
+
+/// How strongly a fit was pulled towards the dense weights.
+fn lambda(layer: &RepairedLayer) -> String {
+    match layer.lambda {
+        None => "–".to_owned(),
+        Some(lambda) if lambda.is_infinite() => "∞".to_owned(),
+        Some(lambda) => text::short(lambda),
+    }
+}
+
+/// What every layer gained, those that gained most first.
+fn layers_ui(ui: &mut Ui, repair: &Repair, lists_all: bool, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let gained = |layer: &RepairedLayer| layer.error_before.unwrap_or(0.0) - layer.error_after.unwrap_or(0.0);
+    let mut layers: Vec<&RepairedLayer> = repair.layers.iter().collect();
+    if !lists_all {
+        layers.sort_by(|a, b| gained(b).total_cmp(&gained(a)));
+        layers.truncate(FEW);
+    }
+    let title = format!("What each layer gained, on the {} that calibrated", text::count(repair.calibration_images as u64));
+    widgets::section_head(ui, &title, |ui| {
+        if repair.layers.len() > FEW && widgets::tick(ui, lists_all, true, &format!("List all {} layers", repair.layers.len())).clicked() {
+            commands.push(Command::ListLayers(!lists_all));
+        }
+    });
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
+    response.on_hover_text(
+        "Relative error of its output, |dense − pruned| / |dense|. λ: how strongly a fit was pulled towards the dense weights; ∞ where it left them",
+    );
+    let is_fitted = repair.layers.iter().any(|layer| layer.lambda.is_some());
+    let ends = if is_fitted { &ENDS[..] } else { &[ENDS[1], ENDS[2]] };
+    for (head, end) in ["Error before", "Error after", "λ"].into_iter().zip(ends) {
+        widgets::paint_right(ui, rect.left() + rect.width() * end, rect.center().y, head, theme::small(), palette.weak);
+    }
+    for layer in layers {
+        layer_ui(ui, layer, ends);
+    }
+    if !repair.left.is_empty() {
+        let mut lines: Vec<String> =
+            repair.left.iter().take(MAX_LINES).map(|(name, why)| format!("{}: {}", text::name(name), text::message(why))).collect();
+        if repair.left.len() > MAX_LINES {
+            lines.push(format!("and {} more", repair.left.len() - MAX_LINES));
+        }
+        let shown = match &repair.left[..] {
+            [(name, why)] => format!("{} was left as it was: {}", text::name(name), text::message(why)),
+            left => format!("{} layers were left as they were; the first, {}", left.len(), lines[0]),
+        };
+        ui.weak(shown).on_hover_text(lines.join("\n"));
+    }
+}
+
+fn layer_ui(ui: &mut Ui, layer: &RepairedLayer, ends: &[f32]) {
+    let palette = theme::palette(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
+    let name = &*text::name(&layer.name);
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, format!("{name}: error {}", gain(layer))));
+    if !ui.is_rect_visible(rect) {
+        return;
+    }
+    let x = |share: f32| rect.left() + rect.width() * share;
+    let errors = [(layer.error_before, palette.weak), (layer.error_after, palette.good)];
+    for ((error, color), &end) in errors.into_iter().zip(ends) {
+        let cell = error.map_or("–".into(), text::percent);
+        widgets::paint_right(ui, x(end), rect.center().y, &cell, theme::normal(), palette.text);
+        let bar = Rect::from_min_size(pos2(x(end) - 58.0 - BAR, rect.center().y - 3.0), vec2(BAR, 6.0));
+        widgets::paint_bar(ui.painter(), bar, error.unwrap_or(0.0).min(1.0), color, palette);
+    }
+    if let Some(&end) = ends.get(2) {
+        widgets::paint_right(ui, x(end), rect.center().y, &lambda(layer), theme::normal(), palette.text);
+    }
+    let room = Rect::from_min_max(rect.min, pos2(x(ends[0]) - 66.0 - BAR, rect.bottom()));
+    widgets::paint_path(ui, room, name, &theme::normal(), palette.weak);
+}

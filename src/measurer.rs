@@ -526,6 +526,35 @@ mod tests {
         assert!(matches!(first, Finding::Losses(losses) if losses.recipe.amount == Amount::Fraction(0.1)));
     }
 
+    /// Between the cancel and the end of the work lies the time of an operator.
+    #[test]
+    fn a_repair_ends_at_once_where_it_is_cancelled() {
+        let (sender, findings) = unbounded();
+        let measurer = Measurer::start(move |_, finding| drop(sender.send(finding))).unwrap();
+        let engine = engine();
+        measurer.open(MODEL, engine.clone());
+        measurer.ask(MODEL, Request::Images("assets/digits.npz".into()));
+        measurer.move_to(MODEL, at(&engine, 0.8));
+        until(&findings, |finding| matches!(finding, Finding::Cost(cost) if cost.is_whole));
+        let mut waited = Vec::new();
+        for (is_thorough, layer) in [false, true].into_iter().flat_map(|thorough| (0..8).map(move |layer| (thorough, layer * 5))) {
+            measurer.ask(MODEL, Request::Repair(RepairChoice { is_thorough, ..RepairChoice::default() }));
+            for _ in 0..=layer {
+                until(&findings, |finding| matches!(finding, Finding::Repairing(_, part) if part.what.starts_with("Repairing")));
+            }
+            // Anywhere within a layer.
+            std::thread::sleep(Duration::from_millis(3 * layer));
+            let start = Instant::now();
+            measurer.stop();
+            let told = until(&findings, |finding| matches!(finding, Finding::NotRepaired(_)));
+            waited.push(start.elapsed());
+            assert!(!told.iter().any(|finding| matches!(finding, Finding::Repaired(_))));
+        }
+        waited.sort_unstable();
+        // The median, because other tests take the processor now and then.
+        assert!(waited[waited.len() / 2] < Duration::from_millis(100), "{waited:?}");
+    }
+
     #[test]
     fn a_token_is_cancelled_by_what_makes_its_work_moot() {
         let noise = Message::Request(MODEL, Request::Noise);

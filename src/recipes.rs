@@ -12,7 +12,15 @@
 //! method = "lamp"
 //! amount = 0.5                   # or a number of elements: 1000
 //! amount-of = { head = 0.2 }     # modules with an amount of their own
+//!
+//! [repair]                       # what is left is repaired then
+//! images = "photographs"         # the images that calibrate, where no others are given
+//! calibration-images = 120
+//! thorough = true
 //! ```
+//!
+//! A repair needs images and so is not for [`RecipeFile::apply`]: it tells that one is wanted, and whoever has images does it. What a
+//! recipe repairs between its steps is left out, and told.
 
 mod scores;
 
@@ -26,7 +34,9 @@ use serde::{Deserialize, Serialize};
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::engine::{Engine, EngineError};
 use crate::graph::Graph;
-use crate::prune::{Amount, AmountError, InputNorms, Method, Pattern, PatternError, PruneError, Recipe, Schedule, Score, State, glob};
+use crate::prune::{
+    Amount, AmountError, InputNorms, Method, Pattern, PatternError, PruneError, Recipe, Repair, Schedule, Score, State, glob,
+};
 pub use scores::{ScoreError, read as read_scores};
 
 /// The ending of a recipe's name.
@@ -150,6 +160,46 @@ pub struct RecipeStep {
     /// Amounts of their own, by name; where two match a module, the longer one counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_of: Option<BTreeMap<String, Amount>>,
+    /// How what is left is repaired then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<RepairStep>,
+}
+
+/// How what a step left is repaired.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RepairStep {
+    /// Where the images that calibrate are; `None` where it was noise, or nobody says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<PathBuf>,
+    /// So many of them calibrate; `None` for the usual number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration_images: Option<usize>,
+    /// Whether kept weights are fitted too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub thorough: bool,
+}
+
+impl RepairStep {
+    fn of(repair: &Repair) -> Self {
+        let calibration_images = repair.images.as_ref().map(|_| repair.calibration_images);
+        Self { images: repair.images.clone(), calibration_images, thorough: repair.is_thorough }
+    }
+
+    /// The folder of its own that calibrates where `shown` is what judges: not that one, and still there.
+    #[must_use]
+    pub fn folder(&self, shown: &Path) -> Option<&Path> {
+        let shown = std::path::absolute(shown).unwrap_or_else(|_| shown.to_owned());
+        self.images.as_deref().filter(|images| std::path::absolute(images).is_ok_and(|images| images != shown) && images.exists())
+    }
+
+    /// How many of `all` images of `shown` calibrate where no folder of its own does: as many as it says, if it says so of these images.
+    #[must_use]
+    pub fn calibration_images_of(&self, shown: &Path) -> Option<usize> {
+        let shown = std::path::absolute(shown).unwrap_or_else(|_| shown.to_owned());
+        let is_of_these = self.images.as_deref().is_none_or(|images| std::path::absolute(images).is_ok_and(|images| images == shown));
+        self.calibration_images.filter(|_| is_of_these)
+    }
 }
 
 /// What becomes of a step's mask.
@@ -216,7 +266,15 @@ impl RecipeStep {
             schedule: None,
             then,
             amount_of: (!own.is_empty()).then_some(own),
+            repair: None,
         }
+    }
+
+    /// Whether its mask is empty whatever the model.
+    fn prunes_nothing(&self) -> bool {
+        let is_nothing = |amount: Amount| matches!(amount, Amount::Fraction(0.0) | Amount::Count(0));
+        let is_decided = self.pattern().is_ok_and(Pattern::is_decided) || matches!(self.score(), Ok(ScoreName::File(_)));
+        self.amount.is_none_or(is_nothing) && !is_decided && self.amount_of.is_none()
     }
 
     /// Whether it can be understood at all.
@@ -307,7 +365,8 @@ impl RecipeFile {
     pub fn of(state: &State, graph: &Graph) -> Self {
         let earlier = state.earlier.iter().map(|step| {
             let then = if step.is_fixed { Then::Fix } else { Then::Keep };
-            RecipeStep::of(&step.recipe, graph, Some(then))
+            let repair = step.repair.as_deref().map(RepairStep::of);
+            RecipeStep { repair, ..RecipeStep::of(&step.recipe, graph, Some(then)) }
         });
         Self::new(earlier.chain([RecipeStep::of(&state.recipe, graph, None)]).collect())
     }
@@ -390,12 +449,31 @@ impl RecipeFile {
         Some(step.images.as_ref().map(|images| self.path(images)))
     }
 
+    /// How what all of its steps left is repaired at the end.
+    #[must_use]
+    pub fn repair(&self) -> Option<RepairStep> {
+        let repair = self.steps.get(self.last_repair()?)?.repair.as_ref()?;
+        Some(RepairStep { images: repair.images.as_ref().map(|images| self.path(images)), ..repair.clone() })
+    }
+
+    /// The step after which the repair at the end comes: no later one prunes.
+    fn last_repair(&self) -> Option<usize> {
+        let last = self.steps.iter().rposition(|step| step.repair.is_some())?;
+        self.steps[last + 1..].iter().all(RecipeStep::prunes_nothing).then_some(last)
+    }
+
+    /// Whether it repairs between its steps, which [`RecipeFile::repair`] does not tell.
+    #[must_use]
+    pub fn repairs_between(&self) -> bool {
+        self.steps.iter().filter(|step| step.repair.is_some()).count() > usize::from(self.last_repair().is_some())
+    }
+
     /// A path in it, from where it lies.
     fn path(&self, path: &Path) -> PathBuf {
         self.folder.as_ref().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 
-    /// What it makes of the model as opened; the mask of the last step stays open unless it says otherwise. `norms` are those of
+    /// What it makes of the model as opened, without its repairs; the mask of the last step stays open unless it says otherwise. `norms` are those of
     /// [`RecipeFile::images`]. Names that the model does not have are left out and told.
     ///
     /// # Errors
@@ -435,7 +513,8 @@ impl RecipeFile {
                 state = state.with(recipe.clone());
                 engine.check(&state).map_err(EngineError::from)?;
                 let (is_last, is_last_of_all) = (step + 1 == amounts.len(), i + 1 == self.steps.len());
-                state = match entry.then {
+                let then = entry.then.or(entry.repair.as_ref().map(|_| Then::Fix));
+                state = match then {
                     Some(Then::Fix) if is_last => engine.fix(&state)?,
                     None if is_last && is_last_of_all => state,
                     _ => engine.keep(&state)?,
@@ -527,6 +606,40 @@ mod tests {
         assert!(applied.missing.is_empty(), "{:?}", applied.missing);
         assert!(applied.state == state, "{text}");
         assert!(engine.host_masks(&applied.state).unwrap() == engine.host_masks(&state).unwrap());
+    }
+
+    #[test]
+    fn repairs_are_written_down_and_told_from_those_between_steps() {
+        let engine = Engine::open(Path::new("assets/mobilenetv4_digits.onnx"), &Unwatched).unwrap();
+        let opened = engine.opened();
+        let pruned = |state: &State| state.with(Recipe { amount: Amount::Fraction(0.5), ..state.recipe.clone() });
+        let images = Some(PathBuf::from("digits.npz"));
+        let repair = Repair { images, calibration_images: 120, is_thorough: true, layers: Vec::new(), left: Vec::new() };
+        let fixed = engine.fix(&pruned(&opened)).unwrap();
+        let repaired = fixed.repaired(fixed.weights.clone(), fixed.statistics.clone(), Arc::new(repair));
+        let text = RecipeFile::of(&repaired, &engine.model().graph).text().unwrap();
+        let file = RecipeFile::parse(&text).unwrap();
+        let step = RepairStep { images: Some("digits.npz".into()), calibration_images: Some(120), thorough: true };
+        assert_eq!((file.repair(), file.repairs_between()), (Some(step), false), "{text}");
+        assert!(file.apply(&engine, None).unwrap().state == fixed, "{text}");
+        // Pruned further, the same repair is one between steps.
+        let file = RecipeFile::of(&pruned(&repaired), &engine.model().graph);
+        assert_eq!((file.repair(), file.repairs_between()), (None, true));
+        // By hand, in short: of the images that are given.
+        let file = RecipeFile::parse("method = \"lamp\"\namount = 0.5\n[repair]\nthorough = true").unwrap();
+        assert_eq!(file.repair(), Some(RepairStep { thorough: true, ..RepairStep::default() }));
+        assert!(file.apply(&engine, None).unwrap().state.has_fixed());
+        assert!(RecipeFile::parse("amount = 0.5\n[repair]\nthoroughly = true").unwrap_err().contains("thoroughly"));
+    }
+
+    #[test]
+    fn which_images_calibrate_hangs_on_those_that_are_shown() {
+        let step = RepairStep { images: Some("assets/digits".into()), calibration_images: Some(7), thorough: false };
+        let shown = |path: &str| (step.folder(Path::new(path)).map(Path::to_owned), step.calibration_images_of(Path::new(path)));
+        assert_eq!(shown("assets/digits"), (None, Some(7)), "the same images: some of them");
+        assert_eq!(shown("assets"), (Some("assets/digits".into()), None), "others: a folder of its own");
+        let gone = RepairStep { images: Some("assets/gone".into()), ..step.clone() };
+        assert_eq!((gone.folder(Path::new("assets")), gone.calibration_images_of(Path::new("assets"))), (None, None), "it is not there");
     }
 
     #[test]

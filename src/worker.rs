@@ -333,10 +333,21 @@ impl Inside {
                 watch.progress(0.0, "Applying the recipe");
                 let file = RecipeFile::read(&path);
                 let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
+                let repair = file.as_ref().ok().and_then(RecipeFile::repair);
+                let repairs_between = file.as_ref().is_ok_and(RecipeFile::repairs_between);
                 match file.and_then(|file| file.apply(session.engine(), norms.as_ref())) {
                     Ok(AppliedRecipe { state, missing }) => {
                         session.go_to(state, Step::Recipe)?;
                         self.tell_missing(missing);
+                        if repairs_between {
+                            self.tell(Event::LeftRepairsOut);
+                        }
+                        if let Some(repair) = repair {
+                            // What is to be repaired comes first.
+                            self.show()?;
+                            self.tell(Event::WantsRepair(repair));
+                            return Ok(());
+                        }
                     }
                     Err(RecipeError::NoImages) => self.tell(Event::WantsNorms(path, images)),
                     Err(RecipeError::Engine(error)) => return Err(error),

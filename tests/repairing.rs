@@ -390,3 +390,41 @@ fn the_command_line_repairs_alone_and_with_other_commands() {
     let report = json(&format!("repair {KEPT} --noise --no-biases --method global --amount 0.5 --device cpu --json"));
     assert_eq!(report["calibration_images"], 8);
 }
+
+/// What a recipe repaired it repairs again, on the images that are given or on its own; where that cannot be, it is told.
+#[test]
+fn a_recipe_repairs_again_and_what_it_leaves_out_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (recipe, first, second, third) = (path("recipe.toml"), path("first.onnx"), path("second.onnx"), path("third.onnx"));
+    let calibrating = "--calibration-images 40 --thorough";
+    json(&format!(
+        "prune {KEPT} --images {DIGITS} --no-biases --method lamp --amount 0.9 --device cpu --json --repair {calibrating} \
+         --save-recipe {recipe} -o {first}"
+    ));
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    assert!(text.contains("calibration-images = 40") && text.contains("thorough = true") && text.contains("assets/digits"), "{text}");
+    json(&format!("prune {KEPT} --recipe {recipe} --images {DIGITS} --device cpu --json -o {second}"));
+    json(&format!("prune {KEPT} --recipe {recipe} --device cpu --json -o {third}"));
+    let bytes = |path: &str| std::fs::read(path).unwrap();
+    assert!(bytes(&first) == bytes(&second), "on the images that are given");
+    assert!(bytes(&first) == bytes(&third), "on its own");
+    let rows = json(&format!("evaluate {KEPT} --recipe {recipe} --images {DIGITS} --device cpu --json"))["rows"].clone();
+    assert_eq!((&rows[2]["repaired"], &rows[2]["images"]), (&true.into(), &320.into()));
+    let report = json(&format!("repair {KEPT} --recipe {recipe} --images {DIGITS} --device cpu --json"));
+    assert_eq!(report["calibration_images"], 40);
+    assert!(report["layers"].as_array().unwrap().iter().any(|layer| !layer["lambda"].is_null()), "thorough, as it says");
+
+    let told = |arguments: &str| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_secateur")).args(arguments.split_whitespace()).stdin(Stdio::null()).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stderr).unwrap()
+    };
+    assert!(
+        told(&format!("cost {KEPT} --recipe {recipe} --device cpu")).contains("The recipe repairs what is left: that is left out here")
+    );
+    std::fs::write(&recipe, "method = \"lamp\"\n[[step]]\namount = 0.5\nrepair = {}\n[[step]]\namount = 0.5\n").unwrap();
+    assert!(told(&format!("prune {KEPT} --recipe {recipe} --device cpu")).contains("repairs between its steps: that is left out"));
+    std::fs::write(&recipe, "method = \"lamp\"\namount = 0.5\nrepair = {}\n").unwrap();
+    assert!(told(&format!("prune {KEPT} --recipe {recipe} --device cpu")).contains("say on which images, --images"));
+}

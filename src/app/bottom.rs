@@ -10,6 +10,12 @@ use super::commands::{Action, Command};
 use super::state::AppState;
 use super::{recipe, text, theme, widgets};
 
+/// Height of the status line.
+const STATUS: f32 = 35.0;
+/// Height of what is above it.
+const CONTROLS: f32 = 94.0;
+/// Height of both.
+pub(super) const HEIGHT: f32 = STATUS + CONTROLS;
 /// Steps of the slider from 0 to 100 %.
 const STEPS: f64 = 1000.0;
 /// How many emptied parameters the status line names.
@@ -21,11 +27,11 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     // As high inside as a button, so that nothing moves when “Cancel” comes and goes.
     let frame = egui::Frame::new().fill(palette.ground).inner_margin(egui::Margin::symmetric(16, 4));
-    egui::Panel::bottom("status").exact_size(35.0).frame(frame).resizable(false).show(ui, |ui| {
+    egui::Panel::bottom("status").exact_size(STATUS).frame(frame).resizable(false).show(ui, |ui| {
         ui.horizontal_centered(|ui| status_ui(ui, state, commands));
     });
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(16, 12));
-    egui::Panel::bottom("controls").exact_size(94.0).frame(frame).resizable(false).show(ui, |ui| {
+    egui::Panel::bottom("controls").exact_size(CONTROLS).frame(frame).resizable(false).show(ui, |ui| {
         let Some(recipe) = &state.recipe else { return };
         ui.spacing_mut().item_spacing.y = 4.0;
         ui.allocate_ui_with_layout(vec2(ui.available_width(), 30.0), Layout::left_to_right(Align::Center), |ui| {

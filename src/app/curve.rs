@@ -95,13 +95,13 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &
         _ => "",
     };
     widgets::section_head(ui, &format!("{name} against amount{of}"), |ui| {
+        if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
+            commands.push(Command::Do(Action::MeasureCurve));
+        }
         let with_repair = widgets::tick(ui, costs.repair.in_curves, true, "With repair");
         let hint = "Measure the networks repaired too, and search with repair: that takes a repair for every amount";
         if with_repair.on_hover_text(hint).clicked() {
             commands.push(Command::WithRepair(!costs.repair.in_curves));
-        }
-        if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
-            commands.push(Command::Do(Action::MeasureCurve));
         }
     });
     let pair = pair::methods(figures);

@@ -7,7 +7,7 @@ use crate::engine::Model;
 use crate::evaluate::Criterion;
 use crate::images::ClassOrder;
 use crate::measure::{Effect, Figures};
-use crate::prune::{Method, State};
+use crate::prune::{Amount, Method, State};
 
 use super::commands::{Action, Command};
 use super::costs::Costs;
@@ -203,7 +203,7 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, state: &State, figures: &Figures) {
     let seen = format!("{} of {} {what}", text::count(cost.dense.images as u64), text::count(total as u64));
     let broken = if cost.broken.is_empty() { String::new() } else { format!(" · {} could not be read", cost.broken.len()) };
     let waiting = if is_present { "" } else { " · measuring the present position …" };
-    let title = format!("Effect of {} · {seen}{broken}{waiting}", text::amount(cost.state.recipe.amount));
+    let title = format!("Effect of {} · {seen}{broken}{waiting}", effect_of(&cost.state));
     let response = ui.scope(|ui| widgets::section_title(ui, &title)).response;
     if !cost.broken.is_empty() {
         let list: Vec<String> =
@@ -261,6 +261,21 @@ fn cost_ui(ui: &mut Ui, costs: &Costs, state: &State, figures: &Figures) {
         let cells = pruned.map(|e| e.map_or("–".into(), error));
         let label = format!("Relative error of “{name}”");
         row_ui(ui, &label, "|pruned − dense| / |dense| over all images", &cells, strength);
+    }
+}
+
+/// What has the effect: the amount, and what it is taken from where that is not the opened model.
+fn effect_of(state: &State) -> String {
+    let amount = text::amount(state.recipe.amount);
+    let base = match state.last_repair() {
+        Some(_) => "repaired",
+        None if state.has_fixed() => "fixed",
+        None if state.has_kept() => return format!("{amount} of what the masks kept"),
+        None => return amount,
+    };
+    match state.recipe.amount {
+        Amount::Fraction(0.0) | Amount::Count(0) => format!("the {base} weights"),
+        _ => format!("{amount} of the {base} weights"),
     }
 }
 

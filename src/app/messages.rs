@@ -6,7 +6,7 @@ use crate::prune::Method;
 
 use super::commands::{Action, Answer, Command};
 use super::state::{AppState, Question, Tone};
-use super::{repair, text, theme};
+use super::{bottom, repair, text, theme};
 
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     notices_ui(ui, state, commands);
@@ -24,7 +24,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
 fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
     let ctx = ui.ctx();
     let palette = theme::palette(ui);
-    let mut above = 110.0;
+    let mut above = bottom::HEIGHT + 8.0;
     for (i, notice) in state.notices.iter().enumerate().rev() {
         let color = match notice.tone {
             Tone::Failure => palette.warning,
@@ -44,6 +44,9 @@ fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
                     ui.vertical(|ui| {
                         ui.set_max_width(530.0);
                         ui.label(egui::RichText::new(&notice.title).font(theme::bold()).color(color));
+                        if let Some(repaired) = state.costs.repair.last.as_ref().filter(|_| notice.is_of_repair()) {
+                            repair::figures_ui(ui, repaired);
+                        }
                         ui.add(egui::Label::new(&notice.text).wrap());
                     });
                     let close = ui.add(egui::Button::new("×").frame(false).min_size(vec2(24.0, 24.0)));

@@ -1,12 +1,15 @@
 //! Repair in the window: the button's way to it, its part of the tab “Effect”, and what each layer gained.
 
-use eframe::egui::{self, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
+use std::path::Path;
+
+use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use crate::engine::Model;
 use crate::graph::{Module, ModuleId};
 use crate::measure::Effect;
 use crate::measurer::{Finding, RepairChoice, Repaired, Request};
 use crate::prune::{Repair, RepairedLayer};
+use crate::recipes::RepairStep;
 use crate::repair::USUAL_CALIBRATION;
 use crate::worker::{Event, Job, Told};
 
@@ -93,7 +96,25 @@ impl App {
             Event::Measured(Finding::NotRepaired(why)) => {
                 self.state.tell(Notice { tone: Tone::Remark, title: "Not repaired".into(), text: why.clone() });
             }
+            Event::WantsRepair(step) => self.repair_as(step),
             _ => {}
+        }
+    }
+
+    /// Repairs as a recipe says, on the images that are shown; without any it is left to the person.
+    fn repair_as(&mut self, step: &RepairStep) {
+        let shown = self.state.costs.shown.as_ref().and_then(|shown| shown.path.clone());
+        let choice = RepairChoice {
+            calibration_images: shown.as_deref().and_then(|shown| step.calibration_images_of(shown)),
+            folder: shown.as_deref().and_then(|shown| step.folder(shown)).map(Path::to_owned),
+            is_thorough: step.thorough,
+        };
+        self.state.costs.repair.choice = choice;
+        if shown.is_some() {
+            self.repair();
+        } else {
+            let text = "it repairs what is left, and that needs images: choose some in the tab Effect, and click Repair".to_owned();
+            self.state.tell(Notice { tone: Tone::Remark, title: "The recipe repairs".into(), text });
         }
     }
 }
@@ -108,11 +129,6 @@ fn judged_on(repaired: &Repaired) -> String {
     }
 }
 
-/// A figure before and after: `10.0 % → 98.8 %`.
-fn change(before: &Effect, after: &Effect) -> String {
-    format!("{} {} → {}", headline_name(after), headline_text(before), headline_text(after))
-}
-
 /// Agreement before and after, where it is not the headline.
 fn agreement(repaired: &Repaired) -> Option<String> {
     let (before, after) = (&repaired.judged.before, &repaired.judged.after);
@@ -120,15 +136,19 @@ fn agreement(repaired: &Repaired) -> Option<String> {
     repaired.judged.after.top1.map(|_| format!("agreement {} → {}", text::percent(before), text::percent(after)))
 }
 
+/// What the two figures of a repair are.
+fn meaning(repaired: &Repaired) -> String {
+    let agreement = agreement(repaired).map_or(String::new(), |agreement| format!("; {agreement}"));
+    format!("{} on {}{agreement}", headline_name(&repaired.judged.after), judged_on(repaired))
+}
+
 fn notice(repaired: &Repaired) -> Notice {
-    let judged = &repaired.judged;
-    let figures = [Some(change(&judged.before, &judged.after)), agreement(repaired)].into_iter().flatten().collect::<Vec<_>>().join(", ");
-    let on = judged_on(repaired);
-    if judged.is_better() {
-        Notice { tone: Tone::Success, title: "Repaired".into(), text: format!("{figures}, on {on}") }
+    let text = meaning(repaired);
+    if repaired.judged.is_better() {
+        Notice { tone: Tone::Success, title: Notice::REPAIRED.into(), text }
     } else {
-        let text = format!("the repaired network would agree less with the dense one: {figures}, on {on}. Nothing was changed");
-        Notice { tone: Tone::Remark, title: "Not repaired".into(), text }
+        let text = format!("{text}. Agreement with the dense network would fall: nothing was changed");
+        Notice { tone: Tone::Remark, title: Notice::NOT_APPLIED.into(), text }
     }
 }
 
@@ -254,45 +274,48 @@ fn choice_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
     });
 }
 
-/// Before and after as two figures, and what they are.
-fn result_ui(ui: &mut Ui, repaired: &Repaired) {
+/// Before and after as two figures.
+pub(super) fn figures_ui(ui: &mut Ui, repaired: &Repaired) {
     let palette = theme::palette(ui);
     let judged = &repaired.judged;
-    let is_better = judged.is_better();
-    let (before, after) = (headline_text(&judged.before), headline_text(&judged.after));
+    let tone = if judged.is_better() { palette.good } else { palette.warning };
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 14.0;
-        for (name, figure, color) in [
-            ("Before", &before, palette.weak),
-            ("→", &String::new(), palette.weak),
-            ("After", &after, if is_better { palette.good } else { palette.warning }),
-        ] {
+        let figure = |ui: &mut Ui, name: &str, effect: &Effect, color: Color32| {
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 2.0;
-                if figure.is_empty() {
-                    ui.label("");
-                    ui.label(egui::RichText::new(name).font(theme::large()).color(color));
-                } else {
-                    ui.label(egui::RichText::new(name).color(palette.weak));
-                    ui.label(egui::RichText::new(figure).font(theme::large()).color(color));
-                }
+                ui.label(egui::RichText::new(name).color(palette.weak));
+                ui.label(egui::RichText::new(headline_text(effect)).font(theme::large()).color(color));
             });
-        }
+        };
+        figure(ui, "Before", &judged.before, palette.text);
+        ui.vertical(|ui| {
+            ui.spacing_mut().item_spacing.y = 2.0;
+            ui.label("");
+            ui.label(egui::RichText::new("→").font(theme::large()).color(palette.weak));
+        });
+        figure(ui, "After", &judged.after, tone);
+    });
+}
+
+/// Before and after, what these are, and what was done.
+fn result_ui(ui: &mut Ui, repaired: &Repaired) {
+    let palette = theme::palette(ui);
+    let Repair { calibration_images, is_thorough, layers, .. } = &*repaired.judged.repair;
+    ui.horizontal(|ui| {
+        figures_ui(ui, repaired);
         ui.add_space(10.0);
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
-            let agreement = agreement(repaired).map_or(String::new(), |agreement| format!("; {agreement}"));
-            let what = format!("{} on {}{agreement}", headline_name(&judged.after), judged_on(repaired));
-            ui.add(egui::Label::new(egui::RichText::new(what).color(palette.weak)).wrap());
-            let Repair { calibration_images, is_thorough, layers, .. } = &*judged.repair;
+            ui.add(egui::Label::new(egui::RichText::new(meaning(repaired)).color(palette.weak)).wrap());
             let how = if *is_thorough { "by least squares and statistics" } else { "by statistics" };
             let on = if repaired.is_noise { "inputs of noise" } else { "images" };
-            let line = if is_better {
-                format!("{} layers {how}, on {} {on}, in {:.1} s", layers.len(), text::count(*calibration_images as u64), repaired.seconds)
+            let (line, color) = if repaired.judged.is_better() {
+                let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
+                (format!("{layers} layers {how}, on {images} {on}, in {:.1} s", repaired.seconds), palette.weak)
             } else {
-                "Not applied, because agreement with the dense network fell".to_owned()
+                ("Not applied, because agreement with the dense network fell".to_owned(), palette.warning)
             };
-            let color = if is_better { palette.weak } else { palette.warning };
             ui.add(egui::Label::new(egui::RichText::new(line).color(color)).wrap());
         });
     });

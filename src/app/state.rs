@@ -96,8 +96,17 @@ pub struct Notice {
 impl Notice {
     /// Title of a refused amount.
     pub(super) const NOT_AN_AMOUNT: &str = "Not an amount";
+    /// Title of a repair that was applied.
+    pub(super) const REPAIRED: &str = "Repaired";
+    /// Title of a repair that did harm.
+    pub(super) const NOT_APPLIED: &str = "Repair not applied";
     /// Title of a recipe that could not be applied.
     pub(super) const PRUNE_FAILED: &str = "Prune failed";
+
+    /// Whether it tells of two figures, before and after a repair.
+    pub(super) fn is_of_repair(&self) -> bool {
+        self.title == Self::REPAIRED || self.title == Self::NOT_APPLIED
+    }
 
     /// Whether it stays when the recipe changes: a refusal is over with the next amount, and success is old news.
     pub(super) fn outlasts_pruning(&self) -> bool {
@@ -319,7 +328,11 @@ impl AppState {
                 self.tell(Notice { tone: Tone::Remark, title: "Not in this model".into(), text });
             }
             // What the window does about it, see [`super::App::logic`].
-            Event::WantsNorms(..) => {}
+            Event::WantsNorms(..) | Event::WantsRepair(_) => {}
+            Event::LeftRepairsOut => {
+                let text = "it repairs between its steps, and that was left out: repair again here".to_owned();
+                self.tell(Notice { tone: Tone::Remark, title: "The recipe repairs".into(), text });
+            }
             Event::TableSaved(path) => self.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) }),
             Event::Occupied(path, job) => self.question = Some(Question::Replace(path, job)),
             Event::Failed { what, message } => {

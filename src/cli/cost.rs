@@ -148,6 +148,7 @@ impl Cost {
         let engine = session.engine().clone();
         let dense = engine.dense_sizes(&watch).context("cannot weigh the model")?;
         if prunes {
+            self.pruning.leave_repair("that is left out here")?;
             self.pruning.apply(&mut session, &mut on_recipe_images(&watch)).context("cannot prune the model")?;
             engine.outcome(session.state()).context("cannot prune the model")?;
         }

@@ -30,8 +30,9 @@ impl Evaluate {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
         let watch = Terminal::new();
-        anyhow::ensure!(prunes || self.repair.asked().is_none(), RepairError::Unpruned);
-        let mut measured = self.images.open_with(self.repair.asked(), &watch, |session, norms| {
+        let calibrating = self.repair.asked(self.pruning.repair()?.as_ref(), self.images.images.as_deref());
+        anyhow::ensure!(prunes || calibrating.is_none(), RepairError::Unpruned);
+        let mut measured = self.images.open_with(calibrating.as_ref(), &watch, |session, norms| {
             self.pruning.apply(session, norms).context("cannot prune the model").map(drop)
         })?;
         let parts = if prunes { 2.0 } else { 1.0 };

@@ -31,7 +31,7 @@ pub(super) struct ImageArguments {
     pub(super) file: PathBuf,
     /// Folder with one folder per class, or a flat one; or .npy, .npz; or one picture
     #[arg(long, value_name = "DIR", required_unless_present = "noise")]
-    images: Option<PathBuf>,
+    pub(super) images: Option<PathBuf>,
     /// Measure on seeded noise, without images: what it says of real ones is little
     #[arg(long, conflicts_with = "images")]
     noise: bool,

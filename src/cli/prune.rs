@@ -129,12 +129,12 @@ impl Prune {
         let missing = self.pruning.apply(&mut session, &mut measure).context("cannot prune the model")?;
         let outcome = session.engine().outcome_on_device(session.state()).context("cannot prune the model")?;
         let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
+        let pruned = session.state().clone();
+        let repair = self.repaired(&mut session, &watch)?;
         if let Some(path) = &self.save_recipe {
             let file = RecipeFile::of(session.state(), &session.model().graph);
             file.write(path, overwrite).context("cannot save the recipe")?;
         }
-        let pruned = session.state().clone();
-        let repair = self.repaired(&mut session, &watch)?;
         let saved = match (&self.output, format) {
             (Some(path), Some(format)) => {
                 watch.progress(0.0, "Saving");
@@ -196,8 +196,15 @@ impl Prune {
 
     /// Repairs the pruned model where that was asked for; one that gets worse stays as it was.
     fn repaired(&self, session: &mut Session, watch: &Terminal) -> anyhow::Result<Option<RepairReport>> {
-        let (Some(images), Some(calibrating)) = (&self.images, self.repair.asked()) else { return Ok(None) };
-        let (mut repairer, mut judge) = self.pictures.clinic(session, images, calibrating)?;
+        let recipe = self.pruning.repair()?;
+        // The images of the recipe, where they are still there, as for the score wanda.
+        let known = recipe.as_ref().and_then(|recipe| recipe.images.as_deref()).filter(|images| images.exists());
+        let Some(images) = self.images.as_deref().or(known) else {
+            self.pruning.leave_repair("say on which images, --images")?;
+            return Ok(None);
+        };
+        let Some(calibrating) = self.repair.asked(recipe.as_ref(), Some(images)) else { return Ok(None) };
+        let (mut repairer, mut judge) = self.pictures.clinic(session, images, &calibrating)?;
         let start = Instant::now();
         let judged = repairer.judged(&mut judge, session.state(), watch).context("cannot repair the model")?;
         let report = RepairReport::of(&judged, session.state(), start.elapsed().as_secs_f64());

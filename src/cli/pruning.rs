@@ -1,5 +1,6 @@
 //! What to prune and how much, as the commands that prune take it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use clap::Args;
 
 use crate::graph::Graph;
 use crate::prune::{Amount, AmountError, InputNorms, Method, Pattern, PatternError, PruneError, Recipe, Schedule, Step};
-use crate::recipes::{AppliedRecipe, RecipeError, RecipeFile, RecipeStep, ScoreName};
+use crate::recipes::{AppliedRecipe, RecipeError, RecipeFile, RecipeStep, RepairStep, ScoreName};
 use crate::session::Session;
 
 /// Which modules, and which of their parameters.
@@ -171,6 +172,9 @@ impl Pruning {
                 recipe.set_own(graph, pattern, *amount)?;
             }
         }
+        if file.repairs_between() {
+            let _ = writeln!(std::io::stderr(), "The recipe repairs between its steps: that is left out");
+        }
         let norms = file.images().map(|images| norms(session, images.as_deref())).transpose()?;
         let AppliedRecipe { state, missing } = file.apply(session.engine(), norms.as_ref())?;
         if self.recipe.is_none() && self.amount.is_empty() && !state.recipe.is_decided() {
@@ -181,6 +185,25 @@ impl Pruning {
         }
         session.go_to(state, Step::Recipe)?;
         Ok(missing)
+    }
+
+    /// How a recipe repairs what all of its steps leave.
+    ///
+    /// # Errors
+    /// [`RecipeError`]
+    pub(super) fn repair(&self) -> Result<Option<RepairStep>, RecipeError> {
+        Ok(self.recipe.as_deref().map(RecipeFile::read).transpose()?.and_then(|file| file.repair()))
+    }
+
+    /// Says on standard error that a recipe repairs, and that this is left out here.
+    ///
+    /// # Errors
+    /// [`RecipeError`]
+    pub(super) fn leave_repair(&self, why: &str) -> Result<(), RecipeError> {
+        if self.repair()?.is_some() {
+            let _ = writeln!(std::io::stderr(), "The recipe repairs what is left: {why}");
+        }
+        Ok(())
     }
 
     /// The recipe that the options are, or that they name.

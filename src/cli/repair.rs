@@ -18,11 +18,12 @@ use crate::escaped::escaped;
 use crate::export::Format;
 use crate::images::ImageSet;
 use crate::prune::{Repair, State};
+use crate::recipes::RepairStep;
 use crate::repair::{Judged, Options, RepairError, USUAL_CALIBRATION, split, spread};
 use crate::watch::Watch;
 
 /// Which images calibrate, and what they may take.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Repair")]
 pub(super) struct CalibrationArguments {
     /// Folder of images that calibrate, without labels; otherwise a third of --images does, and at most 256, and the others judge
@@ -50,13 +51,26 @@ pub(super) struct RepairArguments {
 }
 
 impl RepairArguments {
-    /// How, where they do.
-    pub(super) fn asked(&self) -> Option<&CalibrationArguments> {
-        self.repair.then_some(&self.calibration)
+    /// How, where they do: because it is asked for, or because `recipe` says so of what all of its steps leave.
+    pub(super) fn asked(&self, recipe: Option<&RepairStep>, images: Option<&Path>) -> Option<CalibrationArguments> {
+        (self.repair || recipe.is_some()).then(|| self.calibration.or(recipe, images))
     }
 }
 
 impl CalibrationArguments {
+    /// What these leave open as `recipe` says, where `images` judge.
+    pub(super) fn or(&self, recipe: Option<&RepairStep>, images: Option<&Path>) -> Self {
+        let Some(recipe) = recipe else { return self.clone() };
+        let folder = || images.and_then(|images| recipe.folder(images)).map(Path::to_owned);
+        let number = || images.and_then(|images| recipe.calibration_images_of(images)).and_then(|n| u32::try_from(n).ok());
+        Self {
+            calibration: self.calibration.clone().or_else(folder),
+            thorough: self.thorough || recipe.thorough,
+            calibration_images: self.calibration_images.or_else(number),
+            memory: self.memory,
+        }
+    }
+
     /// The images that calibrate, and those that judge.
     pub(super) fn divide(&self, set: ImageSet) -> anyhow::Result<(ImageSet, ImageSet)> {
         let number = self.calibration_images.map(|n| n as usize);
@@ -232,8 +246,9 @@ impl RepairCommand {
             anyhow::ensure!(self.force || !path.exists(), "a file of that name is there already; --force replaces it: {}", path.display());
         }
         self.pruning.is_given()?;
+        let calibration = self.calibration.or(self.pruning.repair()?.as_ref(), self.images.images.as_deref());
         let watch = Terminal::new();
-        let mut measured = self.images.open_with(Some(&self.calibration), &watch, |session, norms| {
+        let mut measured = self.images.open_with(Some(&calibration), &watch, |session, norms| {
             self.pruning.apply(session, norms).context("cannot prune the model").map(drop)
         })?;
         let (state, Some(mut report)) = repaired(&mut measured, &watch)? else {

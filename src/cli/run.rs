@@ -117,6 +117,7 @@ impl Run {
         }
         let rankings = model.rank(watch)?;
         let mut session = Session::new(Engine::new(model.into(), rankings).on(device));
+        self.pruning.leave_repair("that is left out here")?;
         self.pruning.apply(&mut session, &mut on_recipe_images(watch)).context("cannot prune the model")?;
         session.engine().outcome(session.state()).context("cannot prune the model")?;
         session.engine().pruned_network(session.state()).context("cannot run the network")

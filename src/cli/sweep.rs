@@ -55,7 +55,7 @@ impl Sweep {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         self.output.check()?;
         let watch = Terminal::new();
-        let mut measured = self.images.open_with(self.repair.asked(), &watch, |session, norms| {
+        let mut measured = self.images.open_with(self.repair.asked(None, None).as_ref(), &watch, |session, norms| {
             self.choice.apply(session, norms).context("cannot prune the model")?;
             let mut recipe = session.state().recipe.clone();
             self.scope.apply(&session.model().graph, &mut recipe).context("cannot prune the model")?;

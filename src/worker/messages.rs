@@ -11,6 +11,7 @@ use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
 use crate::measurer::Finding;
 use crate::prune::{InputNorms, Method, Recipe, State, Step};
+use crate::recipes::RepairStep;
 
 /// Something to do.
 #[derive(Debug, Clone)]
@@ -80,6 +81,10 @@ pub enum Event {
     Looked(ParameterId, Look),
     /// Names in a recipe, or in a file of scores, that the model does not have.
     Missing(Vec<String>),
+    /// The recipe that was opened repairs what it left, like this.
+    WantsRepair(RepairStep),
+    /// The recipe that was opened repairs between its steps, which was left out.
+    LeftRepairsOut,
     /// This recipe wants the norms of inputs, over these images where it says which.
     WantsNorms(PathBuf, Option<PathBuf>),
     /// Files were written.

@@ -317,3 +317,74 @@ fn curves_and_searches_are_of_repaired_networks_where_that_is_wanted() {
     assert!(with.is_repaired && !without.is_repaired);
     assert!(with.found[0].amount > without.found[0].amount + 0.05, "{} and {}", with.found[0].amount, without.found[0].amount);
 }
+
+#[test]
+fn a_repair_that_does_harm_is_not_applied() {
+    let mut window = pruned("40");
+    let before = window.state().view.as_ref().unwrap().state.clone();
+    // Images on which the network never was: noise.
+    let folder = window.path("noise");
+    std::fs::create_dir(&folder).unwrap();
+    let mut seed = 1_u32;
+    let bytes = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if seed >> 31 == 0 { 0 } else { 255 }
+    });
+    image::GrayImage::from_raw(64, 64, bytes.take(64 * 64).collect()).unwrap().save(folder.join("noise.png")).unwrap();
+    window.click(Role::Tab, "Effect");
+    window.answer(&folder);
+    reveal(&mut window, Role::Button, "Calibration folder…");
+    window.button("Calibration folder…");
+    ask(&mut window);
+    window.button("Repair now");
+    window.wait("an end", |s| s.costs.repair.last.is_some() && is_idle(s));
+    window.settle();
+    let repaired = window.state().costs.repair.last.clone().unwrap();
+    assert!(!repaired.judged.is_better(), "{:?} → {:?}", repaired.judged.before.agreement, repaired.judged.after.agreement);
+    assert!(notice(window.state(), "Repair not applied").contains("nothing was changed"));
+    assert!(window.says("Not applied, because agreement with the dense network fell"));
+    assert_eq!(window.state().view.as_ref().unwrap().state, before);
+}
+
+#[test]
+fn a_recipe_repairs_again() {
+    let mut window = Window::on(Some(DEMO));
+    window.click(Role::Tab, "Effect");
+    window.answer(DIGITS);
+    window.button("Choose images…");
+    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
+    window.set_percent("80");
+    reveal(&mut window, Role::SpinButton, "Images that calibrate");
+    window.enter_number("Images that calibrate", "50");
+    repair(&mut window);
+    let save = |window: &mut Window, menu: &str, entry: &str, name: &str| {
+        let path = window.path(name);
+        window.answer(&path);
+        window.menu(menu, entry);
+        window.wait_for("a saved file", |_| path.exists());
+        std::fs::read(path).unwrap()
+    };
+    let recipe = String::from_utf8(save(&mut window, "Recipe", "Save the recipe…", "recipe.toml")).unwrap();
+    assert!(recipe.contains("calibration-images = 50") && recipe.contains("digits.npz"), "{recipe}");
+    let first = save(&mut window, "Save as…", "ONNX model…", "first.onnx");
+
+    // In a window that knows nothing of it; what it repairs on is chosen first.
+    let path = window.path("recipe.toml");
+    let mut other = Window::on(Some(DEMO));
+    other.answer(&path);
+    other.menu("Recipe", "Open a recipe…");
+    other.wait("the recipe", |s| notice(s, "The recipe repairs").contains("needs images"));
+    other.button("Undo recipe");
+    other.answer(DIGITS);
+    other.click(Role::Tab, "Effect");
+    other.button("Choose images…");
+    other.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
+    other.answer(&path);
+    other.menu("Recipe", "Open a recipe…");
+    other.wait("the question", |s| s.question.is_some());
+    assert!(other.says("50 of the 360 images calibrate"));
+    other.button("Repair now");
+    other.wait("a repaired network", is_repaired);
+    let second = save(&mut other, "Save as…", "ONNX model…", "second.onnx");
+    assert!(first == second);
+}

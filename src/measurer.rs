@@ -88,7 +88,8 @@ impl Message {
                 Request::Curve(..) => is_task(TaskKind::Curve),
                 Request::Search(..) => is_task(TaskKind::Search),
                 Request::Time(_) => is_task(TaskKind::Time),
-                Request::Repair(_) => is_task(TaskKind::Repair),
+                // What is stopped for it goes on behind it.
+                Request::Repair(_) => work != Work::Position,
                 // A scan goes on, and norms are the same.
                 Request::Scan | Request::Norms => false,
             },
@@ -310,9 +311,12 @@ impl Inside {
     /// The first task is done.
     fn end_task(&mut self) {
         self.tasks.pop_front();
-        if self.tasks.is_empty() {
-            self.tell(Finding::Progress(None));
-        }
+        self.tell_next();
+    }
+
+    /// Which task is under way now, if one is.
+    fn tell_next(&self) {
+        self.tell(Finding::Progress(self.tasks.front().map(|task| (0.0, task.kind()))));
     }
 
     fn drop_tasks(&mut self, why: &str) {
@@ -328,9 +332,7 @@ impl Inside {
         if self.tasks.iter().any(|task| task.kind() == TaskKind::Repair) {
             self.drop_tasks_of(TaskKind::Repair);
             self.tell(Finding::NotRepaired(format!("{why}; nothing was changed")));
-            if self.tasks.is_empty() {
-                self.tell(Finding::Progress(None));
-            }
+            self.tell_next();
         }
     }
 
@@ -403,7 +405,9 @@ impl Inside {
             Request::Repair(choice) => {
                 let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Repair);
-                self.add_task(Task::Repair { state, choice });
+                // A person waits for it, and looks on while a curve grows.
+                self.tasks.push_front(Task::Repair { state, choice });
+                self.tell_next();
             }
             Request::Scan => {
                 if self.evaluator.is_some() && !self.tasks.iter().any(|task| task.kind() == TaskKind::Scan) {
@@ -553,6 +557,28 @@ mod tests {
         waited.sort_unstable();
         // The median, because other tests take the processor now and then.
         assert!(waited[waited.len() / 2] < Duration::from_millis(100), "{waited:?}");
+    }
+
+    #[test]
+    fn a_repair_comes_before_a_curve_that_goes_on_behind_it() {
+        let (sender, findings) = unbounded();
+        let measurer = Measurer::start(move |_, finding| drop(sender.send(finding))).unwrap();
+        let engine = engine();
+        measurer.open(MODEL, engine.clone());
+        measurer.ask(MODEL, Request::Images("assets/digits.npz".into()));
+        measurer.move_to(MODEL, at(&engine, 0.8));
+        until(&findings, |finding| matches!(finding, Finding::Cost(cost) if cost.is_whole));
+        measurer.ask(MODEL, Request::Curve(vec![Method::Global], None));
+        until(&findings, |finding| matches!(finding, Finding::Curve(_)));
+        measurer.ask(MODEL, Request::Repair(RepairChoice::default()));
+        let before = until(&findings, |finding| matches!(finding, Finding::Repaired(_)));
+        let behind = until(&findings, |finding| matches!(finding, Finding::Progress(None)));
+        let points = |found: &[Finding]| {
+            let mut curves = found.iter().rev().filter_map(|finding| if let Finding::Curve(curve) = finding { Some(curve) } else { None });
+            curves.next().map(|curve| curve.points.of(Method::Global).unwrap().len())
+        };
+        assert!(points(&before).is_none_or(|points| points < 17));
+        assert_eq!(points(&behind), Some(17));
     }
 
     #[test]

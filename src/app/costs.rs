@@ -52,6 +52,8 @@ pub struct Repairing {
     pub in_curves: bool,
     /// The last repair, whether it was applied or not, and perhaps of another state than the present one.
     pub last: Option<Box<Repaired>>,
+    /// Whether it is still to be taken over by what is on screen.
+    pub is_due: bool,
     /// Where a repair is that is going on.
     pub part: Option<RepairPart>,
     /// Whether all repaired layers are listed, or those that gained most.

@@ -141,7 +141,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &
                 };
                 let repaired = points(&curve.repaired);
                 let line = Line::new("", PlotPoints::from(repaired.clone())).style(LineStyle::Dotted { spacing: 4.0 });
-                plot.line(line.color(color).width(1.6).allow_hover(false));
+                plot.line(line.color(color).width(1.1).allow_hover(false));
                 let hollow = Points::new("", PlotPoints::from(repaired)).filled(false);
                 plot.points(hollow.color(color).radius(3.5).shape(marker(method)).allow_hover(false));
                 let points = points(&curve.points);

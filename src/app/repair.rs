@@ -1,6 +1,7 @@
 //! Repair in the window: the button's way to it, its part of the tab “Effect”, and what each layer gained.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 
@@ -23,7 +24,7 @@ use super::state::{AppState, Notice, Question, Tone};
 use super::{text, theme, widgets};
 
 /// Layers that are listed at first.
-const FEW: usize = 8;
+const FEW: usize = 5;
 /// Height of a row.
 const ROW: f32 = 21.0;
 /// Where the columns end, as shares of the width.
@@ -88,10 +89,22 @@ impl App {
         }
         match &told.event {
             Event::Measured(Finding::Repaired(repaired)) => {
-                if repaired.judged.is_better() {
+                let is_better = repaired.judged.is_better();
+                self.state.costs.repair.is_due = is_better;
+                if is_better {
                     self.worker.send(Job::Repair(Box::new([repaired.from.clone(), repaired.judged.state.clone()])));
+                } else {
+                    self.state.tell(notice(repaired));
                 }
-                self.state.tell(notice(repaired));
+            }
+            // Something else may have been done to the model before it.
+            Event::Changed(view) if self.state.costs.repair.is_due => {
+                let repaired = self.state.costs.repair.last.as_deref();
+                let is_of = |repaired: &&Repaired| view.state.last_repair().is_some_and(|r| Arc::ptr_eq(r, &repaired.judged.repair));
+                if let Some(notice) = repaired.filter(is_of).map(notice) {
+                    self.state.costs.repair.is_due = false;
+                    self.state.tell(notice);
+                }
             }
             Event::Measured(Finding::NotRepaired(why)) => {
                 self.state.tell(Notice { tone: Tone::Remark, title: "Not repaired".into(), text: why.clone() });
@@ -196,7 +209,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let Some(view) = &state.view else { return };
     let repair = view.state.last_repair();
     if let Some(repaired) = &costs.repair.last {
-        let is_present = repair.is_some_and(|repair| std::sync::Arc::ptr_eq(repair, &repaired.judged.repair));
+        let is_present = repair.is_some_and(|repair| Arc::ptr_eq(repair, &repaired.judged.repair));
         if is_present || (!repaired.judged.is_better() && repaired.from == view.state) {
             ui.add_space(6.0);
             result_ui(ui, repaired);
@@ -307,16 +320,20 @@ fn result_ui(ui: &mut Ui, repaired: &Repaired) {
         ui.add_space(10.0);
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
-            ui.add(egui::Label::new(egui::RichText::new(meaning(repaired)).color(palette.weak)).wrap());
+            let what = format!("{} on {}", headline_name(&repaired.judged.after), judged_on(repaired));
+            for line in std::iter::once(what).chain(agreement(repaired).map(|agreement| text::sentence(&agreement))) {
+                ui.add(egui::Label::new(egui::RichText::new(line).color(palette.weak)).wrap());
+            }
             let how = if *is_thorough { "by least squares and statistics" } else { "by statistics" };
             let on = if repaired.is_noise { "inputs of noise" } else { "images" };
             let (line, color) = if repaired.judged.is_better() {
                 let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
-                (format!("{layers} layers {how}, on {images} {on}, in {:.1} s", repaired.seconds), palette.weak)
+                (format!("{layers} layers {how}, on {images} {on}"), palette.weak)
             } else {
                 ("Not applied, because agreement with the dense network fell".to_owned(), palette.warning)
             };
-            ui.add(egui::Label::new(egui::RichText::new(line).color(color)).wrap());
+            let line = ui.add(egui::Label::new(egui::RichText::new(line).color(color)).wrap());
+            line.on_hover_text(format!("It took {:.1} s", repaired.seconds));
         });
     });
 }

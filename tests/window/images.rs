@@ -12,6 +12,7 @@ use egui_kittest::kittest::Queryable;
 use egui_kittest::wgpu::{WgpuTestRenderer, create_render_state, default_wgpu_setup};
 use egui_kittest::{Harness, SnapshotOptions};
 use secateur::app::AppState;
+use secateur::prune::Step;
 
 use super::driver::{DEMO, SIZE, Window};
 use super::effect::{choose_digits, reveal};
@@ -98,6 +99,39 @@ fn compare_effect(theme: Theme, name: &str) {
     window.click(Role::RadioButton, "KL");
     reveal(&mut window, Role::CheckBox, "List all 48");
     compare(&mut window, &format!("effect_scan_{name}"));
+}
+
+/// What a repair gave back: its part of the tab Effect with a curve of repaired networks, the question before it, the message after it.
+fn compare_repair(theme: Theme, name: &str) {
+    let Some(mut window) = window(theme) else { return };
+    choose_digits(&mut window);
+    window.set_percent("80");
+    reveal(&mut window, Role::CheckBox, "With repair");
+    window.click(Role::CheckBox, "With repair");
+    window.button("Measure the curve");
+    window.wait("its beginning", |s| s.costs.progress.is_some());
+    window.wait("its end", |s| s.costs.progress.is_none());
+    reveal(&mut window, Role::Button, "Accuracy against amount");
+    compare(&mut window, &format!("repair_curve_{name}"));
+    window.button("Repair");
+    window.wait("the question", |s| s.question.is_some());
+    compare(&mut window, &format!("repair_question_{name}"));
+    window.button("Repair now");
+    window.wait("a repaired network", |s| s.view.as_ref().unwrap().undoable == Some(Step::Repair));
+    window.wait("its effect", |s| s.costs.cost.as_ref().is_some_and(|cost| cost.is_whole && cost.calibrated > 0));
+    window.harness.get_by_label_contains("EFFECT OF").scroll_to_me();
+    window.harness.run_steps(8);
+    compare(&mut window, &format!("repair_{name}"));
+}
+
+#[test]
+fn repairs_look_as_they_did_in_the_dark() {
+    compare_repair(Theme::Dark, "dark");
+}
+
+#[test]
+fn repairs_look_as_they_did_in_the_light() {
+    compare_repair(Theme::Light, "light");
 }
 
 #[test]

@@ -8,12 +8,13 @@
 //!
 //! ```text
 //! file → onnx → graph → network → prune → measure → export
-//!                              images → evaluate → repair ↗
+//!                   ↘ channels ↗   images → evaluate → repair ↗
 //!        app, cli → worker, measurer → evaluate, recipes, session → engine → the rest
 //! ```
 //!
 //! Dependencies point down only. [`onnx`] knows where every byte of the file lies, [`graph`] is the network as plain data,
-//! [`network`] runs it on Burn, [`prune`] decides what goes, [`measure`] says what that did, and [`export`] writes it.
+//! [`network`] runs it on Burn, [`prune`] decides what goes, [`measure`] says what that did, and [`export`] writes it. [`channels`] finds
+//! which slices of its parameters fall together, and makes a smaller model without some of them.
 //!
 //! An [`engine::Engine`] knows how: it holds one opened model and what is made once for it, and every call takes the
 //! [`prune::State`] that it is about. So the window, the measurer and the commands share one engine. A [`session::Session`] knows what

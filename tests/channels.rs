@@ -1,6 +1,6 @@
 //! Channels that are really removed: the smaller network answers as its masked twin does, whatever the rule by which they fall together.
 //! The networks are those of `tests/channels/make_rules.py`, timm's tiny ones, the demo's, and graphs made up at random.
-#![expect(clippy::unwrap_used, clippy::float_cmp, reason = "a test may fail so; shares that nothing changes are the same number")]
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
 #![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
 
 #[path = "tiny/mod.rs"]

@@ -10,7 +10,7 @@ use crate::onnx::{OpenError, TensorId, Values};
 const STEPS: usize = 4096;
 
 /// What units are ranked by: what their slices weigh, the mean over the members of the group that are weights, relative to the mean over the
-/// group's units, so that units of different groups compare. That is the group magnitude of Fang et al. 2023, “DepGraph”, as Torch-Pruning
+/// group's units, so that units of different groups compare. That is the group magnitude of Fang et al. 2023 (`DepGraph`), as Torch-Pruning
 /// works it out: biases do not count, nor do filters of depthwise convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

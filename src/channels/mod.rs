@@ -10,6 +10,7 @@ mod atoms;
 mod choice;
 mod follow;
 mod ints;
+mod numbers;
 mod remove;
 mod reshape;
 mod rules;
@@ -128,7 +129,7 @@ pub struct Channels {
     /// What stays.
     pub frozen: Vec<Frozen>,
     /// Channels, those that fall together counted once, less what the network answers with.
-    channels: usize,
+    counted: usize,
     /// Those of them that stay.
     staying: usize,
     /// Group of every unit.
@@ -227,7 +228,7 @@ impl Channels {
         let dims = tensors.values().chain(values.values()).flatten().flatten();
         let mut seen = std::collections::HashSet::new();
         let products = dims.filter(|dim| dim.iter().any(|place| place.len() > 1) && seen.insert(dim.as_ptr())).cloned().collect();
-        Self { graph, groups, frozen, channels, staying, group_of, tensors, values, trace, work, uses, lengths, products }
+        Self { graph, groups, frozen, counted: channels, staying, group_of, tensors, values, trace, work, uses, lengths, products }
     }
 
     /// How many units there are.
@@ -245,7 +246,7 @@ impl Channels {
     /// Channels that stay, less what the network answers with, as a share of all, those that fall together counted once, 0..=1.
     #[must_use]
     pub fn frozen_share(&self) -> f64 {
-        self.staying as f64 / self.channels.max(1) as f64
+        self.staying as f64 / self.counted.max(1) as f64
     }
 
     /// The number of elements that a parameter has left; of one that is stored once for several uses, those of all that are left of it.

@@ -103,7 +103,10 @@ pub(super) struct Shrink {
     /// Save as .onnx, .safetensors, .bpk (Burn) or .rs (Rust source for Burn with its weights)
     #[arg(short = 'o', long = "save", value_name = "OUT")]
     saved: Option<PathBuf>,
-    /// Replace OUT where it exists
+    /// Save the masked twin too, the network with zeros where channels would go: both answer the same
+    #[arg(long, value_name = "TWIN", requires = "saved")]
+    masked: Option<PathBuf>,
+    /// Replace files that exist
     #[arg(long, requires = "saved")]
     force: bool,
     /// Print JSON instead of text
@@ -207,11 +210,12 @@ impl Shrink {
 
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let format = self.saved.as_deref().map(Format::from_path).transpose()?;
-        if let Some(path) = &self.saved {
+        let masked_format = self.masked.as_deref().map(Format::from_path).transpose()?;
+        for path in self.saved.iter().chain(&self.masked) {
             anyhow::ensure!(self.force || !path.exists(), "a file of that name is there already; --force replaces it: {}", path.display());
         }
         let watch = Terminal::new();
-        let mut measured = self.images.open_with(self.repair.asked(), &watch, |_, _| Ok(()))?;
+        let mut measured = self.images.open_with(self.repair.asked(None, None).as_ref(), &watch, |_, _| Ok(()))?;
         let engine = measured.evaluator.engine().clone();
         watch.progress(0.0, "Finding channels");
         let start = Instant::now();
@@ -223,7 +227,7 @@ impl Shrink {
         let scores = engine.channel_scores(&measured.state, &channels, self.ranking())?;
         let removed = channels.choose(&scores, &choice);
         let chosen = start.elapsed();
-        let mut report = self.report(&engine, &channels, &removed, [found.as_secs_f64(), chosen.as_secs_f64()]);
+        let mut report = report(&engine, &channels, &removed, [found.as_secs_f64(), chosen.as_secs_f64()]);
         let twin = engine.twin(&measured.state, &channels, &removed)?;
         measured.state = twin;
         let state = if self.images.has_images() { self.effect(&mut measured, &mut report, &watch)? } else { measured.state.clone() };
@@ -243,6 +247,9 @@ impl Shrink {
             let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
             let saved = smaller.save_opened(path, format, overwrite).context("cannot save the model")?;
             report.bytes[1] = saved.bytes;
+            if let (Some(path), Some(format)) = (&self.masked, masked_format) {
+                engine.save(&state, path, format, overwrite).context("cannot save the masked twin")?;
+            }
             report.saved = Some(path.display().to_string());
         }
         watch.clear();
@@ -259,9 +266,9 @@ impl Shrink {
 
     /// What the masked twin answers, before repair and after. The state that is to be made smaller.
     fn effect(&self, measured: &mut Measured, report: &mut Report, watch: &Terminal) -> anyhow::Result<State> {
-        let part = |before: f32| Part { whole: watch, what: "Evaluating", before, share: 0.45 };
+        let part = |before: f32| Part { whole: watch, what: Some("Evaluating"), before, share: 0.45 };
         let dense = Row::of("dense", None, &measured.dense(part(0.0))?);
-        let (state, repair) = if self.repair.asked().is_some() && report.channels[0] != report.channels[1] {
+        let (state, repair) = if self.repair.asked(None, None).is_some() && report.channels[0] != report.channels[1] {
             repaired(measured, &part(0.45))?
         } else {
             (measured.state.clone(), None)
@@ -273,31 +280,32 @@ impl Shrink {
         report.effect = Some(EffectReport { dense, smaller: smaller.titled("smaller"), repair });
         Ok(state)
     }
+}
 
-    fn report(&self, engine: &Engine, channels: &Channels, removed: &Removed, seconds: [f64; 2]) -> Report {
-        let (before, after) = (channels.size(&channels.nothing()), channels.size(removed));
-        let group = |group: &crate::channels::Group| GroupRow {
-            name: group.name.clone(),
-            channels: group.units.len(),
-            kept: group.units.iter().filter(|&&unit| !removed.contains(unit)).count(),
-            members: group.members.iter().map(|member| format!("{}.{}", member.name, member.side)).collect(),
-        };
-        let frozen = channels.frozen.iter();
-        let file = &engine.model().file;
-        Report {
-            model: file.path.display().to_string(),
-            groups: channels.groups.iter().map(group).collect(),
-            macs: [before.macs, after.macs],
-            parameters: [before.parameters, after.parameters],
-            channels: [before.channels, after.channels],
-            bytes: [file.size_bytes(), file.size_bytes()],
-            frozen: frozen.map(|f| FrozenRow { name: f.name.clone(), channels: f.channels, reason: f.reason.clone() }).collect(),
-            frozen_share: channels.frozen_share(),
-            difference: None,
-            effect: None,
-            saved: None,
-            seconds,
-        }
+/// What is told of a choice.
+fn report(engine: &Engine, channels: &Channels, removed: &Removed, seconds: [f64; 2]) -> Report {
+    let (before, after) = (channels.size(&channels.nothing()), channels.size(removed));
+    let group = |group: &crate::channels::Group| GroupRow {
+        name: group.name.clone(),
+        channels: group.units.len(),
+        kept: group.units.iter().filter(|&&unit| !removed.contains(unit)).count(),
+        members: group.members.iter().map(|member| format!("{}.{}", member.name, member.side)).collect(),
+    };
+    let frozen = channels.frozen.iter();
+    let file = &engine.model().file;
+    Report {
+        model: file.path.display().to_string(),
+        groups: channels.groups.iter().map(group).collect(),
+        macs: [before.macs, after.macs],
+        parameters: [before.parameters, after.parameters],
+        channels: [before.channels, after.channels],
+        bytes: [file.size_bytes(), file.size_bytes()],
+        frozen: frozen.map(|f| FrozenRow { name: f.name.clone(), channels: f.channels, reason: f.reason.clone() }).collect(),
+        frozen_share: channels.frozen_share(),
+        difference: None,
+        effect: None,
+        saved: None,
+        seconds,
     }
 }
 
@@ -331,10 +339,8 @@ impl Report {
         writeln!(out, "{:<44} {:>8} {:>8}  with it go", "Group", "channels", "kept")?;
         for row in &self.groups {
             let more = row.members.len().saturating_sub(3);
-            let mut members = row.members.iter().take(3).map(|name| escaped(name).into_owned()).collect::<Vec<_>>().join(", ");
-            if more > 0 {
-                members.push_str(&format!(" and {more} more"));
-            }
+            let members = row.members.iter().take(3).map(|name| escaped(name).into_owned()).collect::<Vec<_>>().join(", ");
+            let members = if more > 0 { format!("{members} and {more} more") } else { members };
             writeln!(out, "{:<44} {:>8} {:>8}  {members}", escaped(&row.name), row.channels, row.kept)?;
         }
         for row in &self.frozen {

@@ -4,6 +4,7 @@
 //! for that and goes on behind it. Every piece of work has a token of its own, which is cancelled by what makes the work moot: another
 //! position, other images, another model. It then stops between two operators of the network.
 
+mod channels;
 mod messages;
 mod position;
 mod saving;
@@ -17,13 +18,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use crate::engine::{Engine, EngineError, ModelId};
+use crate::engine::{Chosen, Engine, EngineError, ModelId};
 use crate::evaluate::{EvaluateError, Evaluator, Scan};
 use crate::measure::ParameterSize;
 use crate::panics;
 use crate::prune::{InputNorms, State};
 use crate::watch::{Token, Watch};
-pub use messages::{Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind};
+pub use messages::{Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind, TwinCost};
 pub use saving::{Sizes, Timed};
 use showing::Images;
 use tasks::Task;
@@ -49,8 +50,11 @@ struct Desk {
 
 /// What the thread is told.
 enum Message {
-    /// Measure this model from now on. The same number again is the same model on another device.
-    Model(ModelId, Arc<Engine>),
+    /// Measure this model from now on, and compare it with the second as opened. The same number again is the same model on another
+    /// device.
+    Model(ModelId, Arc<Engine>, Arc<Engine>),
+    /// Likewise, of a model that takes the same images as the one before: it has fewer channels, or has them again.
+    Replaced(ModelId, Arc<Engine>, Arc<Engine>),
     /// The slider is here.
     Position(ModelId, Position),
     /// Asked for by a person who sees this model.
@@ -73,15 +77,16 @@ impl Message {
     fn interrupts(&self, work: Work) -> bool {
         let is_task = |kind| work == Work::Task(kind);
         match self {
-            Self::Model(..) | Self::Position(..) => true,
+            Self::Model(..) | Self::Replaced(..) | Self::Position(..) => true,
             Self::Request(_, request) => match request {
                 Request::Images(_)
                 | Request::Labels(_)
                 | Request::ClassOrder(_)
                 | Request::Output(_)
                 | Request::Preprocess(_)
+                | Request::Chosen(_)
                 | Request::Noise => true,
-                Request::Weigh(_) => work != Work::Position,
+                Request::Weigh(_) | Request::Channels(_) => work != Work::Position,
                 Request::Curve(_) => is_task(TaskKind::Curve),
                 Request::Search(_) => is_task(TaskKind::Search),
                 Request::Time(_) => is_task(TaskKind::Time),
@@ -106,9 +111,15 @@ impl Measurer {
         Ok(Self { sender, desk })
     }
 
-    /// Another model, or the same one on another device; what was measured of the one before is over.
-    pub fn open(&self, model: ModelId, engine: Arc<Engine>) {
-        self.send(Message::Model(model, engine));
+    /// Another model, or the same one on another device; what was measured of the one before is over. It is compared with `reference`, the
+    /// same engine, or that of the network before channels were removed.
+    pub fn open(&self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) {
+        self.send(Message::Model(model, engine, reference));
+    }
+
+    /// Likewise, with the images that the model before was shown.
+    pub fn replace(&self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) {
+        self.send(Message::Replaced(model, engine, reference));
     }
 
     /// The slider is here. A position that is sent again changes nothing.
@@ -159,6 +170,8 @@ struct Inside {
     tell: Tell,
     model: ModelId,
     engine: Option<Arc<Engine>>,
+    /// Whose network as opened is the dense one.
+    reference: Option<Arc<Engine>>,
     evaluator: Option<Evaluator>,
     images: Option<Images>,
     /// The output that a person wants the answers from.
@@ -175,6 +188,14 @@ struct Inside {
     /// Whether the model's multiply-accumulates were counted.
     has_work: bool,
     dense_sizes: Option<Arc<[ParameterSize]>>,
+    /// Whether somebody looks at channels.
+    looks_at_channels: bool,
+    /// Whether the model's channels were looked for.
+    has_channels: bool,
+    /// What is chosen of them.
+    chosen: Option<Arc<Chosen>>,
+    /// The choice whose twin was measured last, and where.
+    measured_twin: Option<(Arc<Chosen>, State)>,
     /// Work that was asked for, the first of it going on.
     tasks: VecDeque<Task>,
     scan: Option<Scan>,
@@ -209,6 +230,7 @@ impl Inside {
             tell,
             model: ModelId::default(),
             engine: None,
+            reference: None,
             evaluator: None,
             images: None,
             output: None,
@@ -219,6 +241,10 @@ impl Inside {
             weighed: None,
             has_work: false,
             dense_sizes: None,
+            looks_at_channels: false,
+            has_channels: false,
+            chosen: None,
+            measured_twin: None,
             tasks: VecDeque::new(),
             scan: None,
             norms: None,
@@ -315,7 +341,8 @@ impl Inside {
 
     fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
-            Message::Model(model, engine) => return self.take_model(model, engine),
+            Message::Model(model, engine, reference) => return self.take_model(model, engine, reference),
+            Message::Replaced(model, engine, reference) => return self.replace_model(model, engine, reference),
             Message::Position(model, position) => {
                 if model == self.model {
                     self.position = Some(position);
@@ -332,9 +359,10 @@ impl Inside {
         Ok(())
     }
 
-    fn take_model(&mut self, model: ModelId, engine: Arc<Engine>) -> Result<(), String> {
+    fn take_model(&mut self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) -> Result<(), String> {
         self.drop_tasks();
         self.engine = Some(engine);
+        self.reference = Some(reference);
         self.evaluator = None;
         if model == self.model {
             // Only the device is another: the same images go on.
@@ -343,7 +371,8 @@ impl Inside {
         self.model = model;
         (self.images, self.output, self.scan, self.curve, self.position, self.due) = (None, None, None, None, None, None);
         (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
-        self.weighs = false;
+        (self.has_channels, self.chosen, self.measured_twin) = (false, None, None);
+        (self.weighs, self.looks_at_channels) = (false, false);
         Ok(())
     }
 
@@ -360,6 +389,16 @@ impl Inside {
                 if weighs && self.position.is_some() {
                     self.due.get_or_insert_with(Instant::now);
                 }
+            }
+            Request::Channels(looks) => {
+                self.looks_at_channels = looks;
+                if looks && self.position.is_some() {
+                    self.due.get_or_insert_with(Instant::now);
+                }
+            }
+            Request::Chosen(chosen) => {
+                self.chosen = Some(chosen);
+                self.due = self.position.as_ref().map(|_| Instant::now() + REST);
             }
             Request::Time(batch) => {
                 let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
@@ -449,7 +488,7 @@ mod tests {
         })
         .unwrap();
         let engine = engine();
-        measurer.open(MODEL, engine.clone());
+        measurer.open(MODEL, engine.clone(), engine.clone());
         measurer.move_to(MODEL, at(&engine, 0.5));
         let told = until(&findings, |finding| matches!(finding, Finding::Failed(_)));
         assert!(matches!(told.last(), Some(Finding::Failed(why)) if why.contains("the window is confused")), "{told:?}");
@@ -464,7 +503,7 @@ mod tests {
         let (sender, findings) = unbounded();
         let measurer = Measurer::start(move |_, finding| drop(sender.send(finding))).unwrap();
         let engine = engine();
-        measurer.open(MODEL, engine.clone());
+        measurer.open(MODEL, engine.clone(), engine.clone());
         measurer.move_to(MODEL, at(&engine, 0.5));
         assert_eq!(losses(&until(&findings, |finding| matches!(finding, Finding::Losses(_)))), 1);
         for _ in 0..5 {
@@ -483,7 +522,7 @@ mod tests {
         let (sender, findings) = unbounded();
         let measurer = Measurer::start(move |model, finding| drop(sender.send((model, finding)))).unwrap();
         let engine = engine();
-        measurer.open(ModelId(2), engine.clone());
+        measurer.open(ModelId(2), engine.clone(), engine.clone());
         measurer.ask(MODEL, Request::Noise);
         measurer.move_to(MODEL, at(&engine, 0.5));
         measurer.move_to(ModelId(2), at(&engine, 0.1));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 
+use crate::engine::ChannelPlan;
 use crate::export::{Form, Format};
 use crate::graph::{ModuleId, ParameterId};
 use crate::images::{ClassOrder, Preprocess};
@@ -29,6 +30,10 @@ pub(super) enum Command {
     TickCurve(Method, bool),
     EndDrag,
     Select(ParameterId),
+    /// Another plan of what goes of the channels.
+    Plan(Box<ChannelPlan>),
+    /// A group of channels, by number.
+    SelectGroup(usize),
     /// These modules are marked in the tree, to be changed together.
     Mark(BTreeSet<ModuleId>),
     Show(Tab),
@@ -113,6 +118,7 @@ pub(super) enum Action {
     CopyScan,
     SaveScan,
     MeasureSpeed,
+    RemoveChannels,
     Cancel,
     ToggleTheme,
     SwapMethods,
@@ -137,7 +143,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 34] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -164,6 +170,7 @@ impl Action {
         Self::CopyScan,
         Self::SaveScan,
         Self::MeasureSpeed,
+        Self::RemoveChannels,
         Self::Cancel,
         Self::ToggleTheme,
         Self::SwapMethods,
@@ -227,6 +234,11 @@ impl Action {
             Self::CopyScan => ("Copy the scan", "The scan to the clipboard, as CSV", None),
             Self::SaveScan => ("Scan as CSV…", "One row per weight and amount: accuracy, agreement, cosine, KL divergence", None),
             Self::MeasureSpeed => ("Measure the speed", "Time forward passes: dense, masked at every pass, and fixed", None),
+            Self::RemoveChannels => (
+                "Remove channels",
+                "Go on with the network without these channels: smaller, and it answers as the one in which they are zero. Can be undone",
+                Some(key(COMMAND_SHIFT, Key::D)),
+            ),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),
             Self::SwapMethods => (

@@ -449,7 +449,7 @@ fn curve_ui(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &mut Vec
     }
 }
 
-fn figure_text(criterion: Criterion, value: f64) -> String {
+pub(super) fn figure_text(criterion: Criterion, value: f64) -> String {
     match criterion {
         Criterion::Top1 | Criterion::Agreement => text::percent(value),
         Criterion::Cosine => format!("{value:.3}").replace('-', "−"),
@@ -505,6 +505,15 @@ pub(super) struct Results {
     pub methods: [(String, bool); 2],
 }
 
+/// What a figure is.
+pub(super) fn criterion_name(criterion: Criterion) -> &'static str {
+    match criterion {
+        Criterion::Top1 => "Top-1 accuracy",
+        Criterion::Agreement => "Agreement with the dense network",
+        Criterion::Cosine => "Mean cosine to the dense network",
+    }
+}
+
 /// What was measured for this recipe; `None` where nothing was.
 pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<Results> {
     let cost = costs.cost.as_ref().filter(|_| costs.is_of(figures))?;
@@ -512,11 +521,7 @@ pub(super) fn results(costs: &Costs, figures: &Figures) -> Option<Results> {
         let effect = cost.effects.given(method);
         (effect.map_or("–".into(), headline_text), effect.is_some_and(|e| falls_short(e, &cost.dense)))
     };
-    let name = match Criterion::suiting(&cost.dense) {
-        Criterion::Top1 => "Top-1 accuracy",
-        Criterion::Agreement => "Agreement with the dense network",
-        Criterion::Cosine => "Mean cosine to the dense network",
-    };
+    let name = criterion_name(Criterion::suiting(&cost.dense));
     let images = text::count(cost.dense.images as u64);
     let what = if is_noise(costs) { format!("{name}, {images} inputs of noise") } else { format!("{name}, {images} images") };
     Some(Results { what, dense: headline_text(&cost.dense), methods: pair::methods(figures).map(of) })

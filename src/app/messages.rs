@@ -70,7 +70,7 @@ fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Comm
         }
         Question::Unsaved(_) => (
             "Go on without saving?",
-            "Weights were fixed or masks kept since the model was last saved. They are lost if you go on.".to_owned(),
+            "Weights were fixed, masks kept or channels removed since the model was last saved. They are lost if you go on.".to_owned(),
             "Go on without saving",
             Some("Save…"),
         ),
@@ -102,11 +102,12 @@ fn question_ui(ctx: &egui::Context, question: &Question, commands: &mut Vec<Comm
 }
 
 /// What the words and numbers mean.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 8] = [
     ("Scope", "the ticked modules that are not locked, with or without their biases"),
     ("Cut", "the largest magnitude that is pruned; where several elements share it, the first in the file go first"),
     ("Mask", "which elements are pruned; originals are kept until the weights are fixed"),
     ("Fix weights", "pruned elements become zero for good, as prune.remove does; it can be undone"),
+    ("Remove channels", "the network goes on without them: fewer multiply-accumulates, a smaller file; it can be undone"),
     ("Keep masks", "the next amount applies to what is left, as PyTorch does when pruning twice"),
     ("Sparsity", "zeros divided by elements; zeros that the file held before are counted"),
     ("Emptied", "parameters that are wholly zero, and were not when the file was opened"),

@@ -4,7 +4,7 @@ use eframe::egui::{self, Rect, Stroke, Ui, pos2, vec2};
 
 use super::commands::{Action, Command};
 use super::state::{AppState, Tab};
-use super::{compare, effect, size, sparsity, table, theme, weights, widgets};
+use super::{channels, compare, effect, size, sparsity, table, theme, weights, widgets};
 
 /// Draws the tabs and the chosen view. Returns where, for pictures.
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) -> Rect {
@@ -24,6 +24,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) -
                 Tab::Table => table::show(ui, state, model, figures, commands),
                 Tab::Effect => effect::show(ui, state, model, figures, commands),
                 Tab::Size => size::show(ui, state, model, figures, commands),
+                Tab::Channels => channels::show(ui, state, model, figures, commands),
             }
         });
     });

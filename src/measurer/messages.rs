@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Sizes, Timed};
+use crate::engine::{Chosen, FoundChannels};
 use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{ClassOrder, Preprocess, RgbPicture};
 use crate::measure::{Effect, Loss};
@@ -54,6 +55,10 @@ pub enum Request {
     Time(usize),
     /// How large the inputs of the layers are, for the score `wanda`.
     Norms,
+    /// Whether somebody looks at channels from now on: they are found once for every model.
+    Channels(bool),
+    /// What is chosen of the channels is this; its masked twin is measured whenever it rests and somebody looks at it.
+    Chosen(Arc<Chosen>),
 }
 
 /// Long work that was asked for.
@@ -133,6 +138,19 @@ pub struct Cost {
     pub remarks: Vec<String>,
 }
 
+/// What removing channels costs, measured on the network in which they are zero.
+#[derive(Debug, Clone)]
+pub struct TwinCost {
+    /// What goes.
+    pub chosen: Arc<Chosen>,
+    /// The dense network.
+    pub dense: Effect,
+    /// The masked twin.
+    pub effect: Effect,
+    /// Whether all images were seen.
+    pub is_whole: bool,
+}
+
 /// Methods over amounts; filled from coarse to fine.
 #[derive(Debug, Clone, Default)]
 pub struct Curve {
@@ -176,6 +194,10 @@ pub enum Finding {
     Norms(Arc<InputNorms>),
     /// How long forward passes take.
     Speed(Box<Timed>),
+    /// The channels of the model, or why there are none to be found.
+    Channels(Result<Arc<FoundChannels>, String>),
+    /// What removing channels costs, as far as was seen.
+    Twin(Box<TwinCost>),
     /// How far work that was asked for is, 0..=1; `None` when none is left.
     Progress(Option<(f32, TaskKind)>),
     /// It could not be measured.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
-use crate::engine::{Model, ModelId};
+use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model, ModelId, Removal};
 use crate::export::{Format, Report};
 use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
@@ -27,6 +27,10 @@ pub enum Job {
     Apply,
     /// Make the mask permanent.
     Fix,
+    /// Say which channels go by this plan. Many in a row are told once.
+    Choose(Arc<FoundChannels>, Box<ChannelPlan>),
+    /// Remove these channels.
+    Remove(Arc<Chosen>),
     /// Forget masks and amount.
     Reset,
     /// One step back.
@@ -72,6 +76,10 @@ pub enum Event {
     },
     /// A model is open; figures follow.
     Opened(Arc<Model>),
+    /// The same model with other channels, after some were removed or that was undone; figures follow.
+    Replaced(Arc<Model>),
+    /// What a plan takes.
+    Chosen(Arc<Chosen>),
     /// The state changed, by whatever job; these belong together.
     Changed(Box<View>),
     /// The parameter that is looked at.
@@ -111,7 +119,9 @@ pub struct View {
     pub undoable: Option<Step>,
     /// What redo would do again.
     pub redoable: Option<Step>,
-    /// Something was fixed or kept and not saved.
+    /// What became of the model as opened by removing channels.
+    pub removal: Option<Removal>,
+    /// Something was fixed, kept or removed and not saved.
     pub is_unsaved: bool,
     /// Something is fixed.
     pub is_fixed: bool,
@@ -127,6 +137,8 @@ impl Job {
             Self::Set(..) | Self::EndDrag | Self::Apply => "Prune",
             Self::Compare(_) => "Compare",
             Self::Fix => "Fix weights",
+            Self::Choose(..) => "Choose channels",
+            Self::Remove(_) => "Remove channels",
             Self::Reset => "Reset",
             Self::Undo => "Undo",
             Self::Redo => "Redo",

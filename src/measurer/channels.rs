@@ -1,0 +1,72 @@
+//! Channels of the model, and what it costs to remove some.
+
+use std::sync::Arc;
+
+use super::showing::{BATCH, batch};
+use super::{Finding, Inside, TwinCost};
+use crate::engine::{Engine, EngineError, FoundChannels, ModelId};
+use crate::evaluate::EvaluateError;
+use crate::watch::Token;
+
+impl Inside {
+    /// Looks for the model's channels, once: one pass shows which.
+    pub(super) fn find_channels(&mut self, token: &Token) -> Result<(), EvaluateError> {
+        let Some(engine) = self.engine.clone().filter(|_| !self.has_channels) else { return Ok(()) };
+        let find = || -> Result<FoundChannels, EvaluateError> {
+            // What the operators lack is told before what the inputs lack.
+            engine.dense_network()?;
+            let inputs = self.inputs(1)?;
+            let channels = engine.channels(&inputs, token)?;
+            Ok(FoundChannels { channels, inputs })
+        };
+        let found = match find() {
+            Err(EvaluateError::Engine(EngineError::Cancelled)) => return Err(EngineError::Cancelled.into()),
+            Err(error) => Err(error.to_string()),
+            Ok(found) => Ok(Arc::new(found)),
+        };
+        self.has_channels = true;
+        self.tell(Finding::Channels(found));
+        Ok(())
+    }
+
+    /// Measures the network in which what is chosen is zero, on what the networks are shown.
+    pub(super) fn measure_twin(&mut self, token: &Token) -> Result<(), EvaluateError> {
+        let (Some(position), Some(chosen), Some(engine)) = (self.position.clone(), self.chosen.clone(), self.engine.clone()) else {
+            return Ok(());
+        };
+        let state = &position.state;
+        if self.measured_twin.as_ref().is_some_and(|(known, at)| Arc::ptr_eq(known, &chosen) && at == state) {
+            return Ok(());
+        }
+        self.check_labels(token)?;
+        let Some(evaluator) = &mut self.evaluator else { return Ok(()) };
+        let twin = engine.twin(state, &chosen.found.channels, &chosen.removed)?;
+        let total = evaluator.questions().num_images();
+        let part = self.images.as_ref().map_or(BATCH, |images| batch(&images.preprocess));
+        // A first look at a part, then everything.
+        for limit in [Some(part), None] {
+            if limit.is_some_and(|limit| total <= limit) {
+                continue;
+            }
+            let dense = evaluator.dense(limit, token)?;
+            let effect = evaluator.effect(&twin, limit, token)?;
+            let cost = TwinCost { chosen: chosen.clone(), dense, effect, is_whole: limit.is_none() };
+            (self.tell)(self.model, Finding::Twin(Box::new(cost)));
+        }
+        self.measured_twin = Some((chosen, position.state));
+        Ok(())
+    }
+
+    /// A model with fewer channels, or with them again: the same images go on.
+    pub(super) fn replace_model(&mut self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) -> Result<(), String> {
+        let (images, output) = (self.images.take(), self.output.take());
+        let is_noise = images.is_none() && self.evaluator.is_some();
+        self.take_model(model, engine, reference)?;
+        self.output = output;
+        match images {
+            Some(images) => self.show_images(images),
+            None if is_noise => self.show_noise(),
+            None => Ok(()),
+        }
+    }
+}

@@ -89,7 +89,7 @@ impl Message {
                 Request::Weigh(_) | Request::Channels(_) => work != Work::Position,
                 Request::Curve(_) => is_task(TaskKind::Curve),
                 Request::Search(_) => is_task(TaskKind::Search),
-                Request::Time(_) => is_task(TaskKind::Time),
+                Request::Time(_) | Request::Pace(_) => is_task(TaskKind::Time),
                 // A scan goes on, and norms are the same.
                 Request::Scan | Request::Norms => false,
             },
@@ -404,6 +404,11 @@ impl Inside {
                 let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Time);
                 self.add_task(Task::Time { state, batch });
+            }
+            Request::Pace(batch) => {
+                let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Time);
+                self.add_task(Task::Pace { state, batch });
             }
             Request::Curve(methods) => {
                 let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };

@@ -244,7 +244,7 @@ impl Inside {
         if model != self.model && !is_of_file && !matches!(job, Job::Open(_) | Job::Compare(_)) {
             // Controls of a model that is no longer there; what was asked for aloud is answered.
             if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_) | Job::Choose(..)) {
-                self.events.send(model, failed("another model was opened before it was done".into()));
+                self.events.send(model, failed("another model came on screen before it was done".into()));
             }
             return;
         }

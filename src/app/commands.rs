@@ -118,6 +118,7 @@ pub(super) enum Action {
     CopyScan,
     SaveScan,
     MeasureSpeed,
+    MeasurePace,
     RemoveChannels,
     Cancel,
     ToggleTheme,
@@ -143,7 +144,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 34] = [
+    pub(super) const ALL: [Self; 35] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -170,6 +171,7 @@ impl Action {
         Self::CopyScan,
         Self::SaveScan,
         Self::MeasureSpeed,
+        Self::MeasurePace,
         Self::RemoveChannels,
         Self::Cancel,
         Self::ToggleTheme,
@@ -234,6 +236,7 @@ impl Action {
             Self::CopyScan => ("Copy the scan", "The scan to the clipboard, as CSV", None),
             Self::SaveScan => ("Scan as CSV…", "One row per weight and amount: accuracy, agreement, cosine, KL divergence", None),
             Self::MeasureSpeed => ("Measure the speed", "Time forward passes: dense, masked at every pass, and fixed", None),
+            Self::MeasurePace => ("Measure the speed", "Time forward passes as opened and as it is now, in turn", None),
             Self::RemoveChannels => (
                 "Remove channels",
                 "Go on with the network without these channels: smaller, and it answers as the one in which they are zero. Can be undone",

@@ -400,6 +400,7 @@ impl App {
                 }
             }
             Action::MeasureSpeed => self.worker.measure(Request::Time(self.state.costs.batch)),
+            Action::MeasurePace => self.worker.measure(Request::Pace(1)),
             Action::SaveScan if has_model => self.ask(Purpose::Scan),
             Action::Undo => self.worker.send(Job::Undo),
             Action::Redo => self.worker.send(Job::Redo),

@@ -330,6 +330,11 @@ impl AppState {
             }
             Event::Measured(finding) => {
                 self.channels.take(&finding);
+                if self.channels.selected.is_none()
+                    && let (Some(model), Some(id)) = (&self.model, self.selected)
+                {
+                    self.channels.selected = self.channels.group_of(&model.graph, id);
+                }
                 self.costs.take(finding);
             }
             Event::Idle => self.progress = None,

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::showing::{BATCH, batch};
-use super::{Finding, Inside, TwinCost};
+use super::{Finding, Inside, Progress, TaskKind, TwinCost};
 use crate::engine::{Engine, EngineError, FoundChannels, ModelId};
 use crate::evaluate::EvaluateError;
+use crate::measure::{Effort, pace};
+use crate::prune::State;
 use crate::watch::Token;
 
 impl Inside {
@@ -29,7 +31,18 @@ impl Inside {
         Ok(())
     }
 
-    /// Measures the network in which what is chosen is zero, on what the networks are shown.
+    /// Times the model as it is pruned in `state` beside the one that was opened.
+    pub(super) fn pace(&self, state: &State, batch: usize, token: &Token) -> Result<(), EvaluateError> {
+        let (Some(engine), Some(opened)) = (&self.engine, &self.reference) else { return Ok(()) };
+        let watch = Progress { inside: self, token, kind: TaskKind::Time };
+        let networks = [opened.dense_network()?, engine.pruned_network(state)?];
+        let pace = pace([&networks[0], &networks[1]], &self.inputs(batch)?, Effort::default(), &watch)?;
+        self.tell(Finding::Pace(pace, engine.network_device().to_owned()));
+        Ok(())
+    }
+
+    /// Measures the network in which what is chosen is zero: the bytes of the smaller file, and its answers to what the networks are
+    /// shown.
     pub(super) fn measure_twin(&mut self, token: &Token) -> Result<(), EvaluateError> {
         let (Some(position), Some(chosen), Some(engine)) = (self.position.clone(), self.chosen.clone(), self.engine.clone()) else {
             return Ok(());
@@ -38,9 +51,17 @@ impl Inside {
         if self.measured_twin.as_ref().is_some_and(|(known, at)| Arc::ptr_eq(known, &chosen) && at == state) {
             return Ok(());
         }
+        let channels = &chosen.found.channels;
+        let twin = engine.twin(state, channels, &chosen.removed)?;
+        if chosen.removed.count() > 0 {
+            let bytes = engine.smaller_bytes(&twin, channels, &chosen.removed)?.len() as u64;
+            self.tell(Finding::Bytes(chosen.clone(), bytes));
+        }
         self.check_labels(token)?;
-        let Some(evaluator) = &mut self.evaluator else { return Ok(()) };
-        let twin = engine.twin(state, &chosen.found.channels, &chosen.removed)?;
+        let Some(evaluator) = &mut self.evaluator else {
+            self.measured_twin = Some((chosen, position.state));
+            return Ok(());
+        };
         let total = evaluator.questions().num_images();
         let part = self.images.as_ref().map_or(BATCH, |images| batch(&images.preprocess));
         // A first look at a part, then everything.

@@ -7,7 +7,7 @@ use super::{Sizes, Timed};
 use crate::engine::{Chosen, FoundChannels};
 use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{ClassOrder, Preprocess, RgbPicture};
-use crate::measure::{Effect, Loss};
+use crate::measure::{Effect, Loss, Pace};
 use crate::network::Work;
 use crate::prune::{InputNorms, Method, PerMethod, Recipe, State};
 
@@ -53,6 +53,8 @@ pub enum Request {
     Weigh(bool),
     /// Time forward passes of so many images.
     Time(usize),
+    /// Time forward passes of so many images through the model and through the one that it was before channels were removed.
+    Pace(usize),
     /// How large the inputs of the layers are, for the score `wanda`.
     Norms,
     /// Whether somebody looks at channels from now on: they are found once for every model.
@@ -196,6 +198,10 @@ pub enum Finding {
     Speed(Box<Timed>),
     /// The channels of the model, or why there are none to be found.
     Channels(Result<Arc<FoundChannels>, String>),
+    /// How long forward passes take through the model as opened and as it is.
+    Pace(Pace, String),
+    /// How many bytes the file without what is chosen has.
+    Bytes(Arc<Chosen>, u64),
     /// What removing channels costs, as far as was seen.
     Twin(Box<TwinCost>),
     /// How far work that was asked for is, 0..=1; `None` when none is left.

@@ -23,6 +23,7 @@ pub(super) enum Task {
     Scan,
     Search { position: Position, drop: f64, found: Vec<Found> },
     Time { state: State, batch: usize },
+    Pace { state: State, batch: usize },
     Norms,
 }
 
@@ -32,7 +33,7 @@ impl Task {
             Self::Curve { .. } => TaskKind::Curve,
             Self::Scan => TaskKind::Scan,
             Self::Search { .. } => TaskKind::Search,
-            Self::Time { .. } => TaskKind::Time,
+            Self::Time { .. } | Self::Pace { .. } => TaskKind::Time,
             Self::Norms => TaskKind::Norms,
         }
     }
@@ -72,6 +73,10 @@ impl Inside {
         match task {
             Task::Time { state, batch } => {
                 self.time(state, *batch, token)?;
+                Ok(true)
+            }
+            Task::Pace { state, batch } => {
+                self.pace(state, *batch, token)?;
                 Ok(true)
             }
             Task::Curve { state, left, total } => {

@@ -66,10 +66,12 @@ fn a_group_tells_what_falls_together_and_has_a_lock_and_an_amount_of_its_own() {
     // The module on the left is the same selection.
     let model = window.state().model.clone().unwrap();
     assert_eq!(model.graph.parameter(window.state().selected.unwrap()).name, "blocks.1.1.conv.weight");
-    window.click(Role::TreeItem, "conv_head");
-    assert!(window.says("outputs of conv_head"));
+    window.click(Role::TreeItem, "blocks.1.0.conv");
+    assert!(window.says("outputs of blocks.1.0.conv"));
 
     set(&mut window, "30");
+    window.button(&format!("conv_head: {}", kept(&window, "conv_head")));
+    assert!(window.says("outputs of conv_head"));
     let global = kept(&window, "conv_head");
     assert!(global != "1280 of 1280 channels kept", "{global}");
     window.click(Role::CheckBox, "Lock this group");
@@ -102,6 +104,9 @@ fn the_controls_say_what_is_left_before_anything_is_removed() {
     let chosen = settled(window.state()).unwrap();
     let percent = format!("Multiply-accumulates: −{:.1}\u{2009}%", share(&window, Of::Macs) * 100.0);
     assert!(chosen.after.macs < chosen.before.macs && window.says(&percent), "{percent}");
+    window.wait("the smaller file's bytes", |s| s.channels.bytes.as_ref().is_some_and(|(_, bytes)| *bytes > 0));
+    let bytes = window.state().channels.bytes.as_ref().unwrap().1;
+    assert!(window.says(&format!("→ {:.1}\u{2009}MB", bytes as f64 / 1e6)), "{bytes}");
     assert!(!window.node(Role::Button, "Remove channels").accesskit_node().is_disabled());
     // Groups keep multiples of eight, unless one wants it otherwise; then it is told what that does.
     let remainders = |window: &Window, multiple: usize| {
@@ -151,10 +156,17 @@ fn removing_channels_goes_on_with_the_smaller_network_and_is_undone() {
     window.wait("the smaller network", |s| is_removed(s) && settled(s).is_some() && s.detail.is_some());
     assert_eq!(elements(window.state()) as u64, after.parameters);
     let view = window.state().view.as_ref().unwrap();
+    let removal = view.removal.unwrap();
     assert_eq!((view.undoable, view.is_unsaved, view.removal.unwrap().after), (Some(Step::Remove), true, after));
-    assert!(window.says("• mobilenetv4_digits.onnx") && window.says("REMOVED SINCE THE MODEL WAS OPENED"));
+    assert!(window.says("• mobilenetv4_digits.onnx") && window.says("It answers as the network in which the channels are zero"));
     assert_eq!((gone(window.state()), window.state().channels.plan.choice.amount.share), (0, 0.0), "by the plan nothing more goes");
     assert_eq!(window.state().kept.recent.len(), 1);
+
+    let macs = format!("{:.1}\u{2009}M → {:.1}\u{2009}M", removal.before.macs as f64 / 1e6, removal.after.macs as f64 / 1e6);
+    assert!(window.says(&macs), "{macs}");
+    window.button("Measure the speed");
+    window.wait("how fast both are", |s| s.channels.pace.is_some());
+    assert!(window.says("times as fast. 1 image on CPU"));
 
     // Elements are pruned in the smaller network.
     window.click(Role::Tab, "Sparsity");
@@ -173,9 +185,10 @@ fn removing_channels_goes_on_with_the_smaller_network_and_is_undone() {
     window.wait("the smaller network again", |s| is_removed(s) && settled(s).is_some());
     assert_eq!(elements(window.state()) as u64, after.parameters);
     // Both steps in a row, before the window has seen the first.
+    let seen = window.state().opened.0;
     window.press(CONTROL, Key::Z);
     window.press(CONTROL_SHIFT, Key::Z);
-    window.wait("the smaller network once more", |s| is_removed(s) && settled(s).is_some());
+    window.wait("the smaller network once more", |s| s.opened.0 == seen + 2 && is_removed(s) && settled(s).is_some());
     assert!(window.state().notices.iter().all(|notice| !notice.title.contains("failed")), "{:?}", window.state().notices);
 
     let path = window.path("smaller.onnx");

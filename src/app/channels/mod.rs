@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use crate::channels::{Channels, Group, Of, Removed};
 use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model};
 use crate::graph::{Graph, ParameterId};
+use crate::measure::Pace;
 use crate::measurer::{Finding, TwinCost};
 
 pub(super) use controls::{controls_ui, sentence_ui};
@@ -31,6 +32,10 @@ pub struct ChannelsView {
     pub chosen: Option<Arc<Chosen>>,
     /// What that costs; perhaps not of this choice.
     pub twin: Option<Box<TwinCost>>,
+    /// Bytes of the smaller file; perhaps not of this choice.
+    pub bytes: Option<(Arc<Chosen>, u64)>,
+    /// Time of a pass as opened and as it is, and where.
+    pub pace: Option<(Pace, String)>,
     /// The group that is looked at.
     pub selected: Option<usize>,
     /// The plan that the worker was asked about last.
@@ -75,6 +80,8 @@ impl ChannelsView {
                 self.found = Some(found.clone());
             }
             Finding::Twin(cost) => self.twin = Some(cost.clone()),
+            Finding::Bytes(chosen, bytes) => self.bytes = Some((chosen.clone(), *bytes)),
+            Finding::Pace(pace, device) => self.pace = Some((*pace, device.clone())),
             // Other images: what was measured of those before says nothing.
             Finding::Shown(_) => self.twin = None,
             _ => {}

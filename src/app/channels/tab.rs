@@ -8,7 +8,7 @@ use crate::evaluate::Criterion;
 use crate::measure::Figures;
 use crate::measurer::TwinCost;
 
-use super::super::commands::Command;
+use super::super::commands::{Action, Command};
 use super::super::state::AppState;
 use super::super::{chart, effect, text, theme, widgets};
 use super::{controls, kept, maker};
@@ -20,7 +20,7 @@ const STAGES: f32 = 24.0;
 /// The least height of the bars.
 const LEAST_HEIGHT: f32 = 150.0;
 /// Height of what stands under the bars.
-const RESULTS: f32 = 290.0;
+const RESULTS: f32 = 330.0;
 /// Layers that stay of which each is told in a line of its own.
 const MOST_FROZEN: usize = 200;
 
@@ -51,7 +51,7 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figur
             widgets::section_head(ui, "Channels per group, in graph order", legend_ui);
             bars_ui(ui, state, model, (room - RESULTS).max(LEAST_HEIGHT), commands);
             ui.add_space(8.0);
-            results_ui(ui, state);
+            results_ui(ui, state, model);
             effect_ui(ui, state, figures);
             let (remark, is_warning) = controls::remark(&view.plan);
             let color = if is_warning { theme::palette(ui).warning } else { weak };
@@ -59,7 +59,7 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figur
         }
         if let Some(removal) = state.view.as_ref().and_then(|view| view.removal) {
             ui.add_space(12.0);
-            removal_ui(ui, &removal);
+            removal_ui(ui, state, &removal, commands);
         }
         ui.add_space(12.0);
         frozen_ui(ui, &channels.frozen, channels.frozen_share());
@@ -167,25 +167,41 @@ fn result_ui(ui: &mut Ui, name: &str, figure: &str, under: &str, color: egui::Co
 }
 
 /// The part that is gone, and the two numbers.
-fn less_ui(ui: &mut Ui, name: &str, [before, after]: [u64; 2], shown: impl Fn(u64) -> String) {
+fn less_ui(ui: &mut Ui, name: &str, before: u64, after: Option<u64>, shown: impl Fn(u64) -> String) {
     let palette = theme::palette(ui);
-    let gone = 1.0 - after as f64 / before.max(1) as f64;
-    let figure = if after == before { "as they are".to_owned() } else { format!("−{}", text::percent(gone)) };
-    let under = if after == before { shown(before) } else { format!("{} → {}", shown(before), shown(after)) };
+    let gone = after.map(|after| 1.0 - after as f64 / before.max(1) as f64);
+    let figure = match gone {
+        None => "–".to_owned(),
+        Some(gone) if gone > 0.0 => format!("−{}", text::percent(gone)),
+        Some(gone) => text::percent(-gone),
+    };
+    let under = match after {
+        Some(after) if after != before => format!("{} → {}", shown(before), shown(after)),
+        _ => shown(before),
+    };
     let response = ui.scope(|ui| result_ui(ui, name, &figure, &under, palette.text)).response;
     response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, format!("{name}: {figure}, {under}")));
-    response.on_hover_text(format!("{} → {}", text::count(before), text::count(after)));
+    let after = after.map_or_else(String::new, |after| format!(" → {}", text::count(after)));
+    response.on_hover_text(format!("{}{after}", text::count(before)));
 }
 
-/// What is left of the network by the plan.
-fn results_ui(ui: &mut Ui, state: &AppState) {
+/// What is left of the network as opened, by the plan and what was removed before.
+fn results_ui(ui: &mut Ui, state: &AppState, model: &Model) {
     let view = &state.channels;
     let Some(chosen) = &view.chosen else { return };
-    let (before, after) = (&chosen.before, &chosen.after);
-    ui.columns(3, |columns| {
-        less_ui(&mut columns[0], "Multiply-accumulates", [before.macs, after.macs], text::large);
-        less_ui(&mut columns[1], "Parameters", [before.parameters, after.parameters], text::large);
-        less_ui(&mut columns[2], "Channels", [before.channels, after.channels], text::count);
+    let removal = state.view.as_ref().and_then(|view| view.removal);
+    let (before, after) = (removal.map_or(chosen.before, |removal| removal.before), chosen.after);
+    let file = model.file.size_bytes();
+    let bytes = match &view.bytes {
+        _ if chosen.removed.count() == 0 => Some(file),
+        Some((known, bytes)) if std::sync::Arc::ptr_eq(known, chosen) => Some(*bytes),
+        _ => None,
+    };
+    ui.columns(4, |columns| {
+        less_ui(&mut columns[0], "Multiply-accumulates", before.macs, Some(after.macs), text::large);
+        less_ui(&mut columns[1], "Parameters", before.parameters, Some(after.parameters), text::large);
+        less_ui(&mut columns[2], "Channels", before.channels, Some(after.channels), text::count);
+        less_ui(&mut columns[3], "File", removal.map_or(file, |removal| removal.bytes[0]), bytes, text::bytes);
     });
 }
 
@@ -228,7 +244,14 @@ fn effect_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
     let color = if falls_short { palette.warning } else { palette.text };
     let agreement = twin.agreement.map_or("–".to_owned(), text::percent);
     let pruned = figures.chosen().map_or(0, |outcome| outcome.pruned);
-    let with = if pruned > 0 { "Without these channels, and pruned" } else { "Without these channels" };
+    let goes = chosen.removed.count() > 0;
+    let is_smaller = state.view.as_ref().is_some_and(|view| view.removal.is_some());
+    let with = match (goes, is_smaller) {
+        (true, false) if pruned > 0 => "Without these channels, and pruned",
+        (true, false) => "Without these channels",
+        (true, true) => "Without these too",
+        (false, _) => "As it is now",
+    };
     let response = ui
         .scope(|ui| {
             ui.columns(3, |columns| {
@@ -244,17 +267,32 @@ fn effect_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
     ui.add_space(4.0);
 }
 
-/// What became of the model as opened.
-fn removal_ui(ui: &mut Ui, removal: &Removal) {
-    widgets::section_title(ui, "Removed since the model was opened");
-    let Removal { before, after, bytes, difference } = removal;
-    ui.columns(3, |columns| {
-        less_ui(&mut columns[0], "Multiply-accumulates, opened → now", [before.macs, after.macs], text::large);
-        less_ui(&mut columns[1], "Parameters, opened → now", [before.parameters, after.parameters], text::large);
-        less_ui(&mut columns[2], "File, opened → now", *bytes, text::bytes);
+/// What is to be known of a network that lost channels: whether it answers as it should, and how fast.
+fn removal_ui(ui: &mut Ui, state: &AppState, removal: &Removal, commands: &mut Vec<Command>) {
+    let weak = theme::palette(ui).weak;
+    widgets::section_head(ui, "The smaller network", |ui| {
+        if widgets::hint(ui.button(Action::MeasurePace.entry().label), Action::MeasurePace).clicked() {
+            commands.push(Command::Do(Action::MeasurePace));
+        }
     });
-    let text = format!("The smaller network answers as the one in which the channels are zero, to {difference:.0e} of the largest output.");
-    ui.add(egui::Label::new(egui::RichText::new(text.replace("e-", "e−")).color(theme::palette(ui).weak)).wrap());
+    let difference = format!("{:.0e}", removal.difference).replace('-', "−");
+    let text = format!("It answers as the network in which the channels are zero, to {difference} of the largest output.");
+    ui.add(egui::Label::new(egui::RichText::new(text).color(weak)).wrap());
+    let text = match &state.channels.pace {
+        Some((pace, device)) => {
+            let [opened, now] = pace.timings.map(|timing| timing.median_ms);
+            format!(
+                "A pass takes {} ms, as opened {} ms: {} times as fast. {} image on {device}, median of {} passes of each in turn.",
+                text::rough(now),
+                text::rough(opened),
+                text::rough(opened / now.max(f64::MIN_POSITIVE)),
+                pace.batch,
+                pace.rounds
+            )
+        }
+        None => "Other runtimes have other kernels: measure the saved file where it is to run.".to_owned(),
+    };
+    ui.add(egui::Label::new(egui::RichText::new(text).color(weak)).wrap());
 }
 
 /// Layers whose channels stay, and why.

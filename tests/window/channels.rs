@@ -158,7 +158,7 @@ fn removing_channels_goes_on_with_the_smaller_network_and_is_undone() {
     let view = window.state().view.as_ref().unwrap();
     let removal = view.removal.unwrap();
     assert_eq!((view.undoable, view.is_unsaved, view.removal.unwrap().after), (Some(Step::Remove), true, after));
-    assert!(window.says("• mobilenetv4_digits.onnx") && window.says("It answers as the network in which the channels are zero"));
+    assert!(window.says("• mobilenetv4_digits.onnx") && window.says("It answers as the network in which the channels are zero, to 1e−"));
     assert_eq!((gone(window.state()), window.state().channels.plan.choice.amount.share), (0, 0.0), "by the plan nothing more goes");
     assert_eq!(window.state().kept.recent.len(), 1);
 
@@ -221,7 +221,7 @@ fn what_removing_costs_is_measured_before_and_compared_with_the_opened_network_a
     let (dense, masked) = (twin.dense.top1.unwrap(), twin.effect.top1.unwrap());
     assert!(dense > 0.95 && masked < 0.8, "{dense} {masked}");
     assert!(window.says("Effect of removing channels: 100.0"));
-    window.button("Remove channels");
+    window.press(CONTROL_SHIFT, Key::D);
     let is_told = |s: &AppState| is_removed(s) && s.costs.cost.as_ref().is_some_and(|cost| cost.is_whole);
     window.wait("the smaller network and its effect", is_told);
     let state = window.state();

@@ -21,6 +21,8 @@ const STAGES: f32 = 24.0;
 const LEAST_HEIGHT: f32 = 150.0;
 /// Height of what stands under the bars.
 const RESULTS: f32 = 330.0;
+/// Height of what stands there of a smaller network.
+const SMALLER: f32 = 90.0;
 /// Layers that stay of which each is told in a line of its own.
 const MOST_FROZEN: usize = 200;
 
@@ -42,24 +44,29 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figur
         Some(Ok(found)) => &found.channels,
     };
     egui::ScrollArea::vertical().id_salt("channels").auto_shrink(false).show(ui, |ui| {
-        let room = ui.available_height();
+        let removal = state.view.as_ref().and_then(|view| view.removal);
+        let room = ui.available_height() - if removal.is_some() { SMALLER } else { 0.0 };
         // The bar that scrolls covers nothing.
         ui.set_max_width(ui.available_width() - 12.0);
         if channels.groups.is_empty() {
-            ui.label(egui::RichText::new("No channel of this network can be removed.").color(weak));
+            // Where nothing is told below, the weights themselves are in the way.
+            let obstacle = model.graph.parameters.iter().find_map(|parameter| parameter.obstacle()).filter(|_| channels.frozen.is_empty());
+            let why = obstacle.map_or_else(String::new, |why| format!(": {why}"));
+            ui.add(egui::Label::new(egui::RichText::new(format!("No channel of this network can be removed{why}.")).color(weak)).wrap());
         } else {
             widgets::section_head(ui, "Channels per group, in graph order", legend_ui);
             bars_ui(ui, state, model, (room - RESULTS).max(LEAST_HEIGHT), commands);
             ui.add_space(8.0);
             results_ui(ui, state, model);
             effect_ui(ui, state, figures);
+            if let Some(removal) = &removal {
+                ui.add_space(8.0);
+                removal_ui(ui, state, removal, commands);
+            }
             let (remark, is_warning) = controls::remark(&view.plan);
             let color = if is_warning { theme::palette(ui).warning } else { weak };
+            ui.add_space(4.0);
             ui.add(egui::Label::new(egui::RichText::new(remark).color(color)).wrap());
-        }
-        if let Some(removal) = state.view.as_ref().and_then(|view| view.removal) {
-            ui.add_space(12.0);
-            removal_ui(ui, state, &removal, commands);
         }
         ui.add_space(12.0);
         frozen_ui(ui, &channels.frozen, channels.frozen_share());
@@ -142,6 +149,15 @@ fn bars_ui(ui: &mut Ui, state: &AppState, model: &Model, height: f32, commands: 
         }
         response.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, group, kept));
     }
+    if view.settled().is_some_and(|chosen| chosen.removed.count() == 0) && state.view.as_ref().is_some_and(|view| view.removal.is_none()) {
+        let text = "Drag the slider below: bars show what every group loses";
+        let galley = ui.painter().layout_no_wrap(text.to_owned(), theme::normal(), palette.weak);
+        let place = Rect::from_min_size(plot.left_top() + vec2(8.0, 4.0), galley.size());
+        let response = ui.interact(place, ui.scope_id().with("remark"), Sense::hover());
+        response.widget_info(|| WidgetInfo::labeled(egui::Role::Label, true, text));
+        ui.painter().rect_filled(place.expand(6.0), 4.0, palette.ground);
+        ui.painter().galley(place.min, galley, palette.weak);
+    }
     let makers: Vec<_> = groups.iter().filter_map(|group| maker(group, &model.graph)).collect();
     if makers.len() == groups.len() && makers.is_sorted() {
         chart::paint_stages(ui, &chart::stage_columns(&model.graph, &makers), plot.bottom() + 2.0, x);
@@ -173,7 +189,8 @@ fn less_ui(ui: &mut Ui, name: &str, before: u64, after: Option<u64>, shown: impl
     let figure = match gone {
         None => "–".to_owned(),
         Some(gone) if gone > 0.0 => format!("−{}", text::percent(gone)),
-        Some(gone) => text::percent(-gone),
+        Some(gone) if gone < 0.0 => format!("+{}", text::percent(-gone)),
+        Some(_) => text::percent(0.0),
     };
     let under = match after {
         Some(after) if after != before => format!("{} → {}", shown(before), shown(after)),
@@ -275,8 +292,7 @@ fn removal_ui(ui: &mut Ui, state: &AppState, removal: &Removal, commands: &mut V
             commands.push(Command::Do(Action::MeasurePace));
         }
     });
-    let difference = format!("{:.0e}", removal.difference).replace('-', "−");
-    let text = format!("It answers as the network in which the channels are zero, to {difference} of the largest output.");
+    let text = format!("It answers as the network in which the channels are zero, {}.", closeness(removal.difference));
     ui.add(egui::Label::new(egui::RichText::new(text).color(weak)).wrap());
     let text = match &state.channels.pace {
         Some((pace, device)) => {
@@ -293,6 +309,14 @@ fn removal_ui(ui: &mut Ui, state: &AppState, removal: &Removal, commands: &mut V
         None => "Other runtimes have other kernels: measure the saved file where it is to run.".to_owned(),
     };
     ui.add(egui::Label::new(egui::RichText::new(text).color(weak)).wrap());
+}
+
+/// How near two answers are, to a power of ten.
+fn closeness(difference: f64) -> String {
+    if difference == 0.0 {
+        return "exactly".to_owned();
+    }
+    format!("to 1e{} of the largest output", difference.log10().ceil() as i32).replace('-', "−")
 }
 
 /// Layers whose channels stay, and why.
@@ -326,6 +350,11 @@ fn frozen_ui(ui: &mut Ui, frozen: &[Frozen], share: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_near_is_told_by_powers_of_ten() {
+        assert_eq!([0.0, 3.1e-8, 2e-4].map(closeness), ["exactly", "to 1e−7 of the largest output", "to 1e−3 of the largest output"]);
+    }
 
     #[test]
     fn marks_are_few_and_round() {

@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use crate::engine::{Chosen, Engine, EngineError, ModelId};
+use crate::engine::{Engine, EngineError, ModelId};
 use crate::evaluate::{EvaluateError, Evaluator, Scan};
 use crate::measure::ParameterSize;
 use crate::panics;
 use crate::prune::{InputNorms, State};
 use crate::watch::{Token, Watch};
+use channels::ChannelsInHand;
 pub use messages::{Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind, TwinCost};
 pub use saving::{Sizes, Timed};
 use showing::Images;
@@ -188,14 +189,7 @@ struct Inside {
     /// Whether the model's multiply-accumulates were counted.
     has_work: bool,
     dense_sizes: Option<Arc<[ParameterSize]>>,
-    /// Whether somebody looks at channels.
-    looks_at_channels: bool,
-    /// Whether the model's channels were looked for.
-    has_channels: bool,
-    /// What is chosen of them.
-    chosen: Option<Arc<Chosen>>,
-    /// The choice whose twin was measured last, and where.
-    measured_twin: Option<(Arc<Chosen>, State)>,
+    channels: ChannelsInHand,
     /// Work that was asked for, the first of it going on.
     tasks: VecDeque<Task>,
     scan: Option<Scan>,
@@ -241,10 +235,7 @@ impl Inside {
             weighed: None,
             has_work: false,
             dense_sizes: None,
-            looks_at_channels: false,
-            has_channels: false,
-            chosen: None,
-            measured_twin: None,
+            channels: ChannelsInHand::default(),
             tasks: VecDeque::new(),
             scan: None,
             norms: None,
@@ -371,8 +362,8 @@ impl Inside {
         self.model = model;
         (self.images, self.output, self.scan, self.curve, self.position, self.due) = (None, None, None, None, None, None);
         (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
-        (self.has_channels, self.chosen, self.measured_twin) = (false, None, None);
-        (self.weighs, self.looks_at_channels) = (false, false);
+        self.channels = ChannelsInHand::default();
+        self.weighs = false;
         Ok(())
     }
 
@@ -391,13 +382,13 @@ impl Inside {
                 }
             }
             Request::Channels(looks) => {
-                self.looks_at_channels = looks;
+                self.channels.is_watched = looks;
                 if looks && self.position.is_some() {
                     self.due.get_or_insert_with(Instant::now);
                 }
             }
             Request::Chosen(chosen) => {
-                self.chosen = Some(chosen);
+                self.channels.chosen = Some(chosen);
                 self.due = self.position.as_ref().map(|_| Instant::now() + REST);
             }
             Request::Time(batch) => {

@@ -4,16 +4,29 @@ use std::sync::Arc;
 
 use super::showing::{BATCH, batch};
 use super::{Finding, Inside, Progress, TaskKind, TwinCost};
-use crate::engine::{Engine, EngineError, FoundChannels, ModelId};
+use crate::engine::{Chosen, Engine, EngineError, FoundChannels, ModelId};
 use crate::evaluate::EvaluateError;
 use crate::measure::{Effort, pace};
 use crate::prune::State;
 use crate::watch::Token;
 
+/// What the thread has in hand of channels.
+#[derive(Debug, Default)]
+pub(super) struct ChannelsInHand {
+    /// Whether somebody looks at them.
+    pub(super) is_watched: bool,
+    /// Whether those of the model were looked for.
+    is_searched: bool,
+    /// What is chosen of them.
+    pub(super) chosen: Option<Arc<Chosen>>,
+    /// The choice whose twin was measured last, and where.
+    pub(super) measured: Option<(Arc<Chosen>, State)>,
+}
+
 impl Inside {
     /// Looks for the model's channels, once: one pass shows which.
     pub(super) fn find_channels(&mut self, token: &Token) -> Result<(), EvaluateError> {
-        let Some(engine) = self.engine.clone().filter(|_| !self.has_channels) else { return Ok(()) };
+        let Some(engine) = self.engine.clone().filter(|_| !self.channels.is_searched) else { return Ok(()) };
         let find = || -> Result<FoundChannels, EvaluateError> {
             // What the operators lack is told before what the inputs lack.
             engine.dense_network()?;
@@ -26,7 +39,7 @@ impl Inside {
             Err(error) => Err(error.to_string()),
             Ok(found) => Ok(Arc::new(found)),
         };
-        self.has_channels = true;
+        self.channels.is_searched = true;
         self.tell(Finding::Channels(found));
         Ok(())
     }
@@ -44,11 +57,12 @@ impl Inside {
     /// Measures the network in which what is chosen is zero: the bytes of the smaller file, and its answers to what the networks are
     /// shown.
     pub(super) fn measure_twin(&mut self, token: &Token) -> Result<(), EvaluateError> {
-        let (Some(position), Some(chosen), Some(engine)) = (self.position.clone(), self.chosen.clone(), self.engine.clone()) else {
+        let (Some(position), Some(chosen), Some(engine)) = (self.position.clone(), self.channels.chosen.clone(), self.engine.clone())
+        else {
             return Ok(());
         };
         let state = &position.state;
-        if self.measured_twin.as_ref().is_some_and(|(known, at)| Arc::ptr_eq(known, &chosen) && at == state) {
+        if self.channels.measured.as_ref().is_some_and(|(known, at)| Arc::ptr_eq(known, &chosen) && at == state) {
             return Ok(());
         }
         let channels = &chosen.found.channels;
@@ -59,7 +73,7 @@ impl Inside {
         }
         self.check_labels(token)?;
         let Some(evaluator) = &mut self.evaluator else {
-            self.measured_twin = Some((chosen, position.state));
+            self.channels.measured = Some((chosen, position.state));
             return Ok(());
         };
         let total = evaluator.questions().num_images();
@@ -74,7 +88,7 @@ impl Inside {
             let cost = TwinCost { chosen: chosen.clone(), dense, effect, is_whole: limit.is_none() };
             (self.tell)(self.model, Finding::Twin(Box::new(cost)));
         }
-        self.measured_twin = Some((chosen, position.state));
+        self.channels.measured = Some((chosen, position.state));
         Ok(())
     }
 

@@ -168,7 +168,7 @@ impl Inside {
         self.drop_tasks();
         self.scan = None;
         self.measured = None;
-        self.measured_twin = None;
+        self.channels.measured = None;
         self.curve = None;
         self.due = self.position.as_ref().map(|_| Instant::now());
     }

@@ -81,7 +81,11 @@ fn rules_ui(ui: &mut Ui, plan: &ChannelPlan, commands: &mut Vec<Command>) {
     ui.add_space(8.0);
     label(ui, "Multiples of");
     let choices = [
-        (1, "1", WHY_MULTIPLES),
+        (
+            1,
+            "1",
+            "Counts as they come: nearest to the amount, and in most runtimes slower than the opened network; under the chart stands more",
+        ),
         (4, "4", "A group that loses channels keeps a multiple of 4"),
         (8, "8", "A group that loses channels keeps a multiple of 8: what kernels of most runtimes work on at once"),
         (16, "16", "A group that loses channels keeps a multiple of 16: coarser, and with wide vectors faster still"),

@@ -50,7 +50,7 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figur
         ui.set_max_width(ui.available_width() - 12.0);
         if channels.groups.is_empty() {
             // Where nothing is told below, the weights themselves are in the way.
-            let obstacle = model.graph.parameters.iter().find_map(|parameter| parameter.obstacle()).filter(|_| channels.frozen.is_empty());
+            let obstacle = model.graph.parameters.iter().find_map(crate::graph::Parameter::obstacle).filter(|_| channels.frozen.is_empty());
             let why = obstacle.map_or_else(String::new, |why| format!(": {why}"));
             ui.add(egui::Label::new(egui::RichText::new(format!("No channel of this network can be removed{why}.")).color(weak)).wrap());
         } else {

@@ -85,7 +85,7 @@ fn device(c: &mut Criterion) {
     group.sample_size(10);
     for method in Method::PAIR {
         let mut session = at(method, 0.5);
-        session.use_engine(session.engine().on(device.clone()));
+        session.use_device(&device);
         session.engine().outcome_on_device(session.state()).unwrap();
         group.bench_function(format!("selection, {}", method.name()), |b| {
             b.iter(|| session.engine().outcome_on_device(session.state()).unwrap());

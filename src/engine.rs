@@ -11,6 +11,7 @@ mod looking;
 mod masks;
 mod model;
 mod networks;
+mod shrink;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,6 +35,7 @@ use crate::watch::Watch;
 use gpu::Gpu;
 use looking::Looked;
 pub use model::{Model, ModelId};
+pub use shrink::{ChannelPlan, Chosen, FoundChannels, Removal};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,9 @@ pub enum EngineError {
     /// Channels could not be removed.
     #[error(transparent)]
     Remove(RemoveError),
+    /// A network without channels does not answer as the one in which they are zero.
+    #[error("the smaller network does not answer as the masked one does (a difference of {0:.1e}): a fault of this program")]
+    Differs(f64),
     /// A compressor failed.
     #[error("cannot compress “{name}”: {source}")]
     Weigh {

@@ -4,6 +4,7 @@
 //! for that and goes on behind it. Every piece of work has a token of its own, which is cancelled by what makes the work moot: another
 //! position, other images, another model. It then stops between two operators of the network.
 
+mod channels;
 mod messages;
 mod position;
 mod repairing;
@@ -24,7 +25,8 @@ use crate::measure::ParameterSize;
 use crate::panics;
 use crate::prune::{InputNorms, State};
 use crate::watch::{Token, Watch};
-pub use messages::{Bearable, Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind};
+use channels::ChannelsInHand;
+pub use messages::{Bearable, Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind, TwinCost};
 use repairing::{Calibrated, Clinic, Judge};
 pub use repairing::{RepairChoice, RepairPart, Repaired};
 pub use saving::{Sizes, Timed};
@@ -52,8 +54,11 @@ struct Desk {
 
 /// What the thread is told.
 enum Message {
-    /// Measure this model from now on. The same number again is the same model on another device.
-    Model(ModelId, Arc<Engine>),
+    /// Measure this model from now on, and compare it with the second as opened. The same number again is the same model on another
+    /// device.
+    Model(ModelId, Arc<Engine>, Arc<Engine>),
+    /// Likewise, of a model that takes the same images as the one before: it has fewer channels, or has them again.
+    Replaced(ModelId, Arc<Engine>, Arc<Engine>),
     /// The slider is here.
     Position(ModelId, Position),
     /// Asked for by a person who sees this model.
@@ -76,18 +81,19 @@ impl Message {
     fn interrupts(&self, work: Work) -> bool {
         let is_task = |kind| work == Work::Task(kind);
         match self {
-            Self::Model(..) | Self::Position(..) => true,
+            Self::Model(..) | Self::Replaced(..) | Self::Position(..) => true,
             Self::Request(_, request) => match request {
                 Request::Images(_)
                 | Request::Labels(_)
                 | Request::ClassOrder(_)
                 | Request::Output(_)
                 | Request::Preprocess(_)
+                | Request::Chosen(_)
                 | Request::Noise => true,
-                Request::Weigh(_) => work != Work::Position,
+                Request::Weigh(_) | Request::Channels(_) => work != Work::Position,
                 Request::Curve(..) => is_task(TaskKind::Curve),
                 Request::Search(..) => is_task(TaskKind::Search),
-                Request::Time(_) => is_task(TaskKind::Time),
+                Request::Time(_) | Request::Pace(_) => is_task(TaskKind::Time),
                 // What is stopped for it goes on behind it.
                 Request::Repair(_) => work != Work::Position,
                 // A scan goes on, and norms are the same.
@@ -111,9 +117,15 @@ impl Measurer {
         Ok(Self { sender, desk })
     }
 
-    /// Another model, or the same one on another device; what was measured of the one before is over.
-    pub fn open(&self, model: ModelId, engine: Arc<Engine>) {
-        self.send(Message::Model(model, engine));
+    /// Another model, or the same one on another device; what was measured of the one before is over. It is compared with `reference`, the
+    /// same engine, or that of the network before channels were removed.
+    pub fn open(&self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) {
+        self.send(Message::Model(model, engine, reference));
+    }
+
+    /// Likewise, with the images that the model before was shown.
+    pub fn replace(&self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) {
+        self.send(Message::Replaced(model, engine, reference));
     }
 
     /// The slider is here. A position that is sent again changes nothing.
@@ -164,6 +176,8 @@ struct Inside {
     tell: Tell,
     model: ModelId,
     engine: Option<Arc<Engine>>,
+    /// Whose network as opened is the dense one.
+    reference: Option<Arc<Engine>>,
     evaluator: Option<Evaluator>,
     images: Option<Images>,
     /// The output that a person wants the answers from.
@@ -180,6 +194,7 @@ struct Inside {
     /// Whether the model's multiply-accumulates were counted.
     has_work: bool,
     dense_sizes: Option<Arc<[ParameterSize]>>,
+    channels: ChannelsInHand,
     /// Work that was asked for, the first of it going on.
     tasks: VecDeque<Task>,
     scan: Option<Scan>,
@@ -220,6 +235,7 @@ impl Inside {
             tell,
             model: ModelId::default(),
             engine: None,
+            reference: None,
             evaluator: None,
             images: None,
             output: None,
@@ -230,6 +246,7 @@ impl Inside {
             weighed: None,
             has_work: false,
             dense_sizes: None,
+            channels: ChannelsInHand::default(),
             tasks: VecDeque::new(),
             scan: None,
             norms: None,
@@ -342,7 +359,8 @@ impl Inside {
 
     fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
-            Message::Model(model, engine) => return self.take_model(model, engine),
+            Message::Model(model, engine, reference) => return self.take_model(model, engine, reference),
+            Message::Replaced(model, engine, reference) => return self.replace_model(model, engine, reference),
             Message::Position(model, position) => {
                 if model == self.model {
                     if self.tasks.iter().any(|task| matches!(task, Task::Repair { state, .. } if *state != position.state)) {
@@ -362,9 +380,10 @@ impl Inside {
         Ok(())
     }
 
-    fn take_model(&mut self, model: ModelId, engine: Arc<Engine>) -> Result<(), String> {
+    fn take_model(&mut self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) -> Result<(), String> {
         self.drop_tasks("the device is another");
         self.engine = Some(engine);
+        self.reference = Some(reference);
         (self.evaluator, self.clinic, self.judge) = (None, None, None);
         if model == self.model {
             // Only the device is another: the same images go on.
@@ -373,6 +392,7 @@ impl Inside {
         self.model = model;
         (self.images, self.output, self.scan, self.curve, self.position, self.due) = (None, None, None, None, None, None);
         (self.measured, self.weighed, self.dense_sizes, self.has_work) = (None, None, None, false);
+        self.channels = ChannelsInHand::default();
         self.weighs = false;
         self.calibrated.clear();
         Ok(())
@@ -392,10 +412,25 @@ impl Inside {
                     self.due.get_or_insert_with(Instant::now);
                 }
             }
+            Request::Channels(looks) => {
+                self.channels.is_watched = looks;
+                if looks && self.position.is_some() {
+                    self.due.get_or_insert_with(Instant::now);
+                }
+            }
+            Request::Chosen(chosen) => {
+                self.channels.chosen = Some(chosen);
+                self.due = self.position.as_ref().map(|_| Instant::now() + REST);
+            }
             Request::Time(batch) => {
                 let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Time);
                 self.add_task(Task::Time { state, batch });
+            }
+            Request::Pace(batch) => {
+                let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Time);
+                self.add_task(Task::Pace { state, batch });
             }
             Request::Curve(methods, repair) => {
                 let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
@@ -487,7 +522,7 @@ mod tests {
         })
         .unwrap();
         let engine = engine();
-        measurer.open(MODEL, engine.clone());
+        measurer.open(MODEL, engine.clone(), engine.clone());
         measurer.move_to(MODEL, at(&engine, 0.5));
         let told = until(&findings, |finding| matches!(finding, Finding::Failed(_)));
         assert!(matches!(told.last(), Some(Finding::Failed(why)) if why.contains("the window is confused")), "{told:?}");
@@ -502,7 +537,7 @@ mod tests {
         let (sender, findings) = unbounded();
         let measurer = Measurer::start(move |_, finding| drop(sender.send(finding))).unwrap();
         let engine = engine();
-        measurer.open(MODEL, engine.clone());
+        measurer.open(MODEL, engine.clone(), engine.clone());
         measurer.move_to(MODEL, at(&engine, 0.5));
         assert_eq!(losses(&until(&findings, |finding| matches!(finding, Finding::Losses(_)))), 1);
         for _ in 0..5 {
@@ -521,7 +556,7 @@ mod tests {
         let (sender, findings) = unbounded();
         let measurer = Measurer::start(move |model, finding| drop(sender.send((model, finding)))).unwrap();
         let engine = engine();
-        measurer.open(ModelId(2), engine.clone());
+        measurer.open(ModelId(2), engine.clone(), engine.clone());
         measurer.ask(MODEL, Request::Noise);
         measurer.move_to(MODEL, at(&engine, 0.5));
         measurer.move_to(ModelId(2), at(&engine, 0.1));
@@ -536,7 +571,7 @@ mod tests {
         let (sender, findings) = unbounded();
         let measurer = Measurer::start(move |_, finding| drop(sender.send(finding))).unwrap();
         let engine = engine();
-        measurer.open(MODEL, engine.clone());
+        measurer.open(MODEL, engine.clone(), engine.clone());
         measurer.ask(MODEL, Request::Images("assets/digits.npz".into()));
         measurer.move_to(MODEL, at(&engine, 0.8));
         until(&findings, |finding| matches!(finding, Finding::Cost(cost) if cost.is_whole));
@@ -564,7 +599,7 @@ mod tests {
         let (sender, findings) = unbounded();
         let measurer = Measurer::start(move |_, finding| drop(sender.send(finding))).unwrap();
         let engine = engine();
-        measurer.open(MODEL, engine.clone());
+        measurer.open(MODEL, engine.clone(), engine.clone());
         measurer.ask(MODEL, Request::Images("assets/digits.npz".into()));
         measurer.move_to(MODEL, at(&engine, 0.8));
         until(&findings, |finding| matches!(finding, Finding::Cost(cost) if cost.is_whole));

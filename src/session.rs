@@ -1,24 +1,56 @@
-//! One opened model and what was done to it, step by step: prune, keep, fix, undo, save.
+//! One opened model and what was done to it, step by step: prune, keep, fix, remove channels, undo, save.
 //!
-//! A [`Session`] knows what was done; its [`Engine`] knows how. The window drives a session from [`crate::worker`], the command
+//! A [`Session`] knows what was done; its [`Engine`] knows how. Removing channels is the one step that makes another network of the
+//! model: it goes on with an engine of its own, and undo gives the one before back. The window drives a session from [`crate::worker`], the command
 //! line directly. A call that fails changes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::atomic::Overwrite;
-use crate::engine::{Engine, EngineError, Model};
+use crate::device::ComputeDevice;
+use crate::engine::{Chosen, Engine, EngineError, Model, Removal};
 use crate::export::{Format, Report};
-use crate::prune::{History, Masked, Recipe, State, Statistics, Step, Weights};
+use crate::graph::Graph;
+use crate::prune::{History, Masked, Recipe, Score, State, Statistics, Step, Weights};
 use crate::watch::Watch;
+
+/// A network that the model was, or is.
+#[derive(Debug)]
+struct Stage {
+    engine: Arc<Engine>,
+    /// What made it of the stage before; `None` for the model as opened.
+    removal: Option<Removal>,
+}
+
+/// What is in a file that is saved.
+#[derive(Debug)]
+struct Saved {
+    model: Arc<Model>,
+    weights: Arc<[Weights]>,
+    kept: Arc<[Masked]>,
+    statistics: Arc<Statistics>,
+}
+
+impl Saved {
+    fn new(model: &Arc<Model>, state: &State) -> Self {
+        let (weights, kept, statistics) = (state.weights.clone(), state.kept.clone(), state.statistics.clone());
+        Self { model: model.clone(), weights, kept, statistics }
+    }
+}
 
 /// Owns the state of a model and its history.
 #[derive(Debug)]
 pub struct Session {
-    engine: Arc<Engine>,
+    /// The network as it is.
+    stage: Stage,
+    /// The networks before it, one for every [`Step::Remove`] that can be undone.
+    before: Vec<Stage>,
+    /// Those that were undone, one for every [`Step::Remove`] that can be done again, the next one last.
+    undone: Vec<Stage>,
     history: History,
-    /// Weights, masks and statistics when the model was last saved, or opened.
-    saved: (Arc<[Weights]>, Arc<[Masked]>, Arc<Statistics>),
+    /// The model when it was last saved, or opened.
+    saved: Saved,
 }
 
 impl Session {
@@ -34,25 +66,42 @@ impl Session {
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         let state = engine.opened();
-        let saved = (state.weights.clone(), state.kept.clone(), state.statistics.clone());
-        Self { engine: Arc::new(engine), history: History::new(state), saved }
+        let saved = Saved::new(engine.model(), &state);
+        let stage = Stage { engine: Arc::new(engine), removal: None };
+        Self { stage, before: Vec::new(), undone: Vec::new(), history: History::new(state), saved }
     }
 
-    /// Goes on with another engine of the same model, on another device.
-    pub fn use_engine(&mut self, engine: Engine) {
-        self.engine = Arc::new(engine);
+    /// Goes on with the same networks on another device.
+    pub fn use_device(&mut self, device: &ComputeDevice) {
+        for stage in self.before.iter_mut().chain(&mut self.undone).chain([&mut self.stage]) {
+            stage.engine = Arc::new(stage.engine.on(device.clone()));
+        }
     }
 
     /// How things are done.
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine> {
-        &self.engine
+        &self.stage.engine
+    }
+
+    /// That of the model as it was opened, whatever channels were removed since.
+    #[must_use]
+    pub fn opened(&self) -> &Arc<Engine> {
+        &self.before.first().unwrap_or(&self.stage).engine
+    }
+
+    /// What all removals of channels together made of the model as opened; `None` where there was none.
+    #[must_use]
+    pub fn removal(&self) -> Option<Removal> {
+        let last = self.stage.removal?;
+        let first = self.before.get(1).and_then(|stage| stage.removal).unwrap_or(last);
+        Some(Removal { before: first.before, bytes: [first.bytes[0], last.bytes[1]], ..last })
     }
 
     /// The model.
     #[must_use]
     pub fn model(&self) -> &Arc<Model> {
-        self.engine.model()
+        self.engine().model()
     }
 
     /// Recipe, masks and weights as they are.
@@ -73,8 +122,8 @@ impl Session {
     /// An amount that does not fit the scope; nothing changes. An empty scope is allowed, and an amount that only another method reaches.
     pub fn set(&mut self, recipe: Recipe, step: Step) -> Result<(), EngineError> {
         let state = self.state().with(recipe);
-        self.engine.check(&state)?;
-        self.history.push(step, state);
+        self.engine().check(&state)?;
+        self.push(step, state);
         Ok(())
     }
 
@@ -88,8 +137,8 @@ impl Session {
     /// # Errors
     /// As [`Engine::outcome`].
     pub fn apply(&mut self) -> Result<(), EngineError> {
-        let state = self.engine.keep(self.state())?;
-        self.history.push(Step::Apply, state);
+        let state = self.engine().keep(self.state())?;
+        self.push(Step::Apply, state);
         Ok(())
     }
 
@@ -98,8 +147,8 @@ impl Session {
     /// # Errors
     /// As [`Engine::outcome`].
     pub fn fix(&mut self) -> Result<(), EngineError> {
-        let state = self.engine.fix(self.state())?;
-        self.history.push(Step::Fix, state);
+        let state = self.engine().fix(self.state())?;
+        self.push(Step::Fix, state);
         Ok(())
     }
 
@@ -108,8 +157,8 @@ impl Session {
     /// # Errors
     /// An amount that does not fit.
     pub fn go_to(&mut self, state: State, step: Step) -> Result<(), EngineError> {
-        self.engine.check(&state)?;
-        self.history.push(step, state);
+        self.engine().check(&state)?;
+        self.push(step, state);
         Ok(())
     }
 
@@ -120,24 +169,61 @@ impl Session {
         let fixed = state.earlier.iter().rposition(|step| step.is_fixed).map_or(0, |last| last + 1);
         let earlier = state.earlier[..fixed].into();
         let state = State { recipe: state.recipe.without_amount(), earlier, kept, ..state.clone() };
-        self.history.push(Step::Reset, state);
+        self.push(Step::Reset, state);
+    }
+
+    /// Goes on with the network without what was chosen: smaller, and opened as if from a file. What is pruned, masked or repaired is so
+    /// in it for good.
+    ///
+    /// # Errors
+    /// As [`Engine::shrink`].
+    pub fn remove_channels(&mut self, chosen: &Chosen, watch: &dyn Watch) -> Result<(), EngineError> {
+        let (smaller, removal) = self.engine().shrink(self.state(), chosen, watch)?;
+        let opened = smaller.opened();
+        let recipe = carried_over(&self.state().recipe, &self.model().graph, opened.recipe.clone(), &smaller.model().graph);
+        let next = Stage { engine: Arc::new(smaller), removal: Some(removal) };
+        self.before.push(std::mem::replace(&mut self.stage, next));
+        self.undone.clear();
+        self.history.go_on(Step::Remove, opened.with(recipe));
+        Ok(())
+    }
+
+    fn push(&mut self, step: Step, state: State) {
+        self.history.push(step, state);
+        // A new step forgets what was undone.
+        if self.history.redoable().is_none() {
+            self.undone.clear();
+        }
     }
 
     /// Goes back one step; `None` where there is none.
     pub fn undo(&mut self) -> Option<Step> {
-        self.history.undo()
+        let step = self.history.undo();
+        if step == Some(Step::Remove)
+            && let Some(stage) = self.before.pop()
+        {
+            self.undone.push(std::mem::replace(&mut self.stage, stage));
+        }
+        step
     }
 
     /// Takes an undone step again; `None` where there is none.
     pub fn redo(&mut self) -> Option<Step> {
-        self.history.redo()
+        let step = self.history.redo();
+        if step == Some(Step::Remove)
+            && let Some(stage) = self.undone.pop()
+        {
+            self.before.push(std::mem::replace(&mut self.stage, stage));
+        }
+        step
     }
 
-    /// Whether something was fixed or kept since the model was opened or saved.
+    /// Whether something was fixed, kept or removed since the model was opened or saved.
     #[must_use]
     pub fn is_unsaved(&self) -> bool {
-        let state = self.state();
-        (&state.weights, &state.kept, &state.statistics) != (&self.saved.0, &self.saved.1, &self.saved.2)
+        let (state, saved) = (self.state(), &self.saved);
+        !Arc::ptr_eq(self.model(), &saved.model)
+            || (&state.weights, &state.kept, &state.statistics) != (&saved.weights, &saved.kept, &saved.statistics)
     }
 
     /// Saves the model as it is pruned now.
@@ -145,9 +231,21 @@ impl Session {
     /// # Errors
     /// [`EngineError::Export`], [`EngineError::Prune`]
     pub fn save(&mut self, path: &Path, format: Format, overwrite: Overwrite) -> Result<Report, EngineError> {
-        let report = self.engine.save(self.state(), path, format, overwrite)?;
-        let state = self.state();
-        self.saved = (state.weights.clone(), state.kept.clone(), state.statistics.clone());
+        let report = self.engine().save(self.state(), path, format, overwrite)?;
+        self.saved = Saved::new(self.model(), self.state());
         Ok(report)
     }
+}
+
+/// What still means the same in a smaller network: how elements are chosen, and what is ticked and locked. Amounts and scores of single
+/// elements were those of the network before.
+fn carried_over(recipe: &Recipe, graph: &Graph, fresh: Recipe, smaller: &Graph) -> Recipe {
+    let score = match &recipe.score {
+        Score::Magnitude | Score::Random(_) => recipe.score.clone(),
+        Score::Wanda(_) | Score::Given(_) => fresh.score,
+    };
+    let names = |graph: &Graph| graph.modules.iter().map(|module| module.name.clone()).collect::<Vec<_>>();
+    let (ticked, locked) =
+        if names(graph) == names(smaller) { (recipe.ticked.clone(), recipe.locked.clone()) } else { (fresh.ticked, fresh.locked) };
+    Recipe { score, pattern: recipe.pattern, method: recipe.method, biases: recipe.biases, ticked, locked, ..fresh }
 }

@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use crate::atomic::{self, Overwrite, WriteError};
+use crate::channels::Ranking;
 use crate::device::{ComputeDevice, DeviceChoice};
-use crate::engine::{Engine, EngineError, ModelId};
+use crate::engine::{ChannelPlan, Chosen, Engine, EngineError, FoundChannels, ModelId};
 use crate::export::{self, ExportError};
 use crate::graph::ParameterId;
 use crate::measurer::{Measurer, Position, Request};
 use crate::onnx::SaveError;
-use crate::prune::{Method, Recipe, Score, State, Step};
+use crate::prune::{Method, Recipe, Score, State, Step, Weights};
 use crate::recipes::{self, AppliedRecipe, RecipeError, RecipeFile};
 use crate::session::Session;
 use crate::watch::{Token, Watch};
@@ -71,6 +72,8 @@ impl Worker {
             model: ModelId::default(),
             shown: None,
             looked: None,
+            first: ModelId::default(),
+            scores: None,
             device: None,
             beside: Method::LayerWise,
         };
@@ -102,7 +105,7 @@ impl Worker {
     /// The next event, if there is one.
     pub fn poll(&mut self) -> Option<Told> {
         let told = self.events.try_recv().ok()?;
-        if matches!(told.event, Event::Opened(_)) {
+        if matches!(told.event, Event::Opened(_) | Event::Replaced(_)) {
             self.seen = told.model;
         }
         Some(told)
@@ -163,6 +166,20 @@ fn occupied(error: &EngineError) -> Option<PathBuf> {
     }
 }
 
+/// Scores of the channels of a network with these weights: the same for every position of the slider.
+struct ChannelScores {
+    found: Arc<FoundChannels>,
+    ranking: Ranking,
+    weights: Arc<[Weights]>,
+    scores: Vec<f64>,
+}
+
+impl ChannelScores {
+    fn is_of(&self, found: &Arc<FoundChannels>, ranking: Ranking, state: &State) -> bool {
+        Arc::ptr_eq(&self.found, found) && self.ranking == ranking && self.weights == state.weights
+    }
+}
+
 /// The thread's end, and what it has in hand.
 struct Inside {
     events: Arc<EventSender>,
@@ -174,6 +191,10 @@ struct Inside {
     /// The state that the window was shown last.
     shown: Option<State>,
     looked: Option<ParameterId>,
+    /// The number that the model had when it was opened; it has had others since where channels were removed.
+    first: ModelId,
+    /// Scores of channels, and what they are of.
+    scores: Option<ChannelScores>,
     device: Option<Arc<ComputeDevice>>,
     /// The method beside the applied one.
     beside: Method,
@@ -193,7 +214,9 @@ impl Inside {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
             }
             if let Some(asked) = queue.pop_front() {
-                let is_superseded = matches!((&asked.job, queue.front()), (Job::Set(..), Some(Asked { job: Job::Set(..), .. })));
+                let next = queue.front().map(|next: &Asked| &next.job);
+                let is_superseded =
+                    matches!((&asked.job, next), (Job::Set(..), Some(Job::Set(..))) | (Job::Choose(..), Some(Job::Choose(..))));
                 self.take(asked, is_superseded);
                 continue;
             }
@@ -216,10 +239,12 @@ impl Inside {
     fn take(&mut self, Asked { model, job }: Asked, is_superseded: bool) {
         let what = job.name();
         let failed = |message: String| Event::Failed { what, message };
-        if model != self.model && !matches!(job, Job::Open(_) | Job::Compare(_)) {
+        // Steps are those of the file, whatever channels it has.
+        let is_of_file = matches!(job, Job::Undo | Job::Redo) && model >= self.first;
+        if model != self.model && !is_of_file && !matches!(job, Job::Open(_) | Job::Compare(_)) {
             // Controls of a model that is no longer there; what was asked for aloud is answered.
-            if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_)) {
-                self.events.send(model, failed("another model was opened before it was done".into()));
+            if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_) | Job::Choose(..)) {
+                self.events.send(model, failed("another model came on screen before it was done".into()));
             }
             return;
         }
@@ -258,8 +283,8 @@ impl Inside {
             Ok(device) => {
                 let device = Arc::new(device);
                 if let Some(session) = &mut self.session {
-                    session.use_engine(session.engine().on((*device).clone()));
-                    self.measurer.open(self.model, session.engine().clone());
+                    session.use_device(&device);
+                    self.measurer.open(self.model, session.engine().clone(), session.opened().clone());
                 }
                 self.device = Some(device.clone());
                 self.tell(Event::DeviceChosen(device));
@@ -278,9 +303,13 @@ impl Inside {
             self.beside = method;
             return self.show();
         }
+        if let Job::Choose(found, plan) = job {
+            return if is_superseded { Ok(()) } else { self.choose(found, *plan) };
+        }
         let Some(session) = self.session.as_mut() else { return Ok(()) };
+        let model = session.model().clone();
         match job {
-            Job::Open(_) | Job::Compare(_) => {}
+            Job::Open(_) | Job::Compare(_) | Job::Choose(..) => {}
             Job::Set(recipe, step) => {
                 session.set(*recipe, step)?;
                 if is_superseded {
@@ -302,6 +331,7 @@ impl Inside {
                 }
                 session.go_to(to, Step::Repair)?;
             }
+            Job::Remove(chosen) => session.remove_channels(&chosen, &watch)?,
             Job::Reset => session.reset(),
             // Of what is not there nothing is taken back; the buttons say so.
             Job::Undo => drop(session.undo()),
@@ -366,7 +396,38 @@ impl Inside {
             }
             Job::SaveText(path, text, overwrite) => return self.save_text(path, &text, overwrite),
         }
+        if self.session.as_ref().is_some_and(|session| !Arc::ptr_eq(session.model(), &model)) {
+            self.replace();
+        }
         self.show()
+    }
+
+    /// Tells what a plan takes from the network as it is.
+    fn choose(&mut self, found: Arc<FoundChannels>, plan: ChannelPlan) -> Result<(), EngineError> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let state = session.state();
+        let known = self.scores.take().filter(|known| known.is_of(&found, plan.ranking, state));
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let scores = session.engine().channel_scores(state, &found.channels, plan.ranking)?;
+                ChannelScores { found: found.clone(), ranking: plan.ranking, weights: state.weights.clone(), scores }
+            }
+        };
+        let chosen = Chosen::new(found, &known.scores, plan);
+        self.scores = Some(known);
+        self.tell(Event::Chosen(Arc::new(chosen)));
+        Ok(())
+    }
+
+    /// Another network of the same file goes on; the images that it is measured with do too.
+    fn replace(&mut self) {
+        let Some(session) = &self.session else { return };
+        let (model, engine, opened) = (session.model().clone(), session.engine().clone(), session.opened().clone());
+        self.model = self.model.next();
+        (self.looked, self.shown, self.scores) = (None, None, None);
+        self.tell(Event::Replaced(model));
+        self.measurer.replace(self.model, engine, opened);
     }
 
     fn tell_missing(&self, missing: Vec<String>) {
@@ -393,8 +454,9 @@ impl Inside {
         let (engine, model) = (session.engine().clone(), session.model().clone());
         self.session = Some(session);
         self.model = self.model.next();
-        (self.looked, self.shown) = (None, None);
-        self.measurer.open(self.model, engine);
+        self.first = self.model;
+        (self.looked, self.shown, self.scores) = (None, None, None);
+        self.measurer.open(self.model, engine.clone(), engine);
         self.tell(Event::Opened(model));
         self.show()
     }
@@ -414,6 +476,7 @@ impl Inside {
             figures,
             undoable: session.history().undoable(),
             redoable: session.history().redoable(),
+            removal: session.removal(),
             is_unsaved: session.is_unsaved(),
             is_fixed: state.has_fixed(),
             is_applied: state.has_kept(),

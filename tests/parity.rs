@@ -19,7 +19,7 @@ const ARTICLE: [&str; 2] = ["mobilenetv4_r224_3classes", "tests/models/mobilenet
 fn open(file: &str, device: Option<ComputeDevice>) -> Session {
     let mut session = Session::open(Path::new(file), &Unwatched).unwrap();
     if let Some(device) = device {
-        session.use_engine(session.engine().on(device));
+        session.use_device(&device);
     }
     session
 }

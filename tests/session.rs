@@ -318,7 +318,7 @@ fn any_history_on_the_device_equals_sorting_everything() {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) };
     proptest!(config, |(layers in layers(), acts in prop::collection::vec(act(), 1..10))| {
         let mut session = session(&layers);
-        session.use_engine(session.engine().on(device.clone()));
+        session.use_device(&device);
         run(session, acts);
     });
 }
@@ -429,7 +429,7 @@ fn unsaved_is_what_a_save_would_change() {
 fn ties_on_the_device_go_by_index_also_after_a_fix() {
     let Some(device) = adapter() else { return };
     let mut session = session(&[(vec![0.5; 70], vec![0.0; 3]), (vec![-0.5; 70], vec![0.5; 3])]);
-    session.use_engine(session.engine().on(device));
+    session.use_device(&device);
     for count in [1, 4, 40, 73, 100] {
         set(&mut session, Method::Global, Amount::Count(count)).unwrap();
         assert_eq!(session.engine().masks(session.state()).unwrap(), session.engine().host_masks(session.state()).unwrap(), "{count}");
@@ -466,7 +466,7 @@ fn pruned_doubles_outside_the_scope_stay_pruned_on_the_device() {
     ];
     for is_fixed in [true, false] {
         let mut session = open(&tiny::model(nodes.clone(), tensors.clone()));
-        session.use_engine(session.engine().on(device.clone()));
+        session.use_device(&device);
         set(&mut session, Method::LayerWise, Amount::Fraction(0.5)).unwrap();
         let pruned = if is_fixed { session.fix() } else { session.apply() };
         pruned.unwrap();

@@ -7,8 +7,8 @@ use crate::graph::{Kind, ParameterId};
 use crate::prune::{Amount, AmountError, Exempt, Method, PruneError, Recipe, Step};
 
 use super::commands::{Action, Command};
-use super::state::AppState;
-use super::{recipe, text, theme, widgets};
+use super::state::{AppState, Tab};
+use super::{channels, recipe, text, theme, widgets};
 
 /// Height of the status line.
 const STATUS: f32 = 35.0;
@@ -33,6 +33,10 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let frame = egui::Frame::new().fill(palette.panel).inner_margin(egui::Margin::symmetric(16, 12));
     egui::Panel::bottom("controls").exact_size(CONTROLS).frame(frame).resizable(false).show(ui, |ui| {
         let Some(recipe) = &state.recipe else { return };
+        if state.kept.tab == Tab::Channels {
+            channels::controls_ui(ui, state, commands);
+            return;
+        }
         ui.spacing_mut().item_spacing.y = 4.0;
         ui.allocate_ui_with_layout(vec2(ui.available_width(), 30.0), Layout::left_to_right(Align::Center), |ui| {
             choice_ui(ui, state, recipe, commands);
@@ -84,26 +88,9 @@ fn amount_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<
 }
 
 fn slider_ui(ui: &mut Ui, state: &AppState, recipe: &Recipe, commands: &mut Vec<Command>) {
-    let palette = theme::palette(ui);
-    let color = palette.applied;
     let mut percent = state.fraction() * 100.0;
-    ui.spacing_mut().slider_width = ui.available_width() - 10.0;
-    ui.spacing_mut().interact_size.y = 20.0;
-    ui.visuals_mut().selection.bg_fill = color;
-    ui.visuals_mut().widgets.inactive.bg_fill = palette.line;
-    let slider = egui::Slider::new(&mut percent, 0.0..=100.0).step_by(100.0 / STEPS).show_value(false).trailing_fill(true);
-    // An amount that was typed lies between two steps and stays there until the slider is moved.
-    let response = ui.add(slider.clamping(egui::SliderClamping::Edits));
-    response.widget_info(|| WidgetInfo::slider(true, percent, "Amount"));
-    // The handle stands out from the rail in both themes.
-    let radius = response.rect.height() / 2.5;
-    let range = response.rect.x_range().shrink(radius);
-    let handle = egui::pos2(egui::lerp(range.min..=range.max, (percent / 100.0) as f32), response.rect.center().y);
-    ui.painter().circle_filled(handle, radius + 0.5, palette.text);
-    if response.has_focus() {
-        ui.painter().circle_stroke(handle, 10.5, egui::Stroke::new(1.5, color));
-    }
-    let response = widgets::hint_above(response, "Share of the elements in the scope to prune. Arrow keys go by 0.1 %");
+    let hint = "Share of the elements in the scope to prune. Arrow keys go by 0.1 %";
+    let response = widgets::amount_slider(ui, &mut percent, 100.0, "Amount", hint);
     if response.changed() {
         // Whole thousandths, so that 33.3 % is the number that 0.333 is.
         let amount = Amount::Fraction((percent * STEPS / 100.0).round() / STEPS);
@@ -233,7 +220,10 @@ fn status_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
         }
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             ui.spacing_mut().item_spacing.x = 0.0;
-            sentence_ui(ui, state);
+            match state.kept.tab {
+                Tab::Channels => channels::sentence_ui(ui, state),
+                _ => sentence_ui(ui, state),
+            }
         });
     });
 }

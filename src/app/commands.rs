@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use eframe::egui::{Key, KeyboardShortcut, Modifiers};
 
+use crate::engine::ChannelPlan;
 use crate::export::{Form, Format};
 use crate::graph::{ModuleId, ParameterId};
 use crate::images::{ClassOrder, Preprocess};
@@ -30,6 +31,10 @@ pub(super) enum Command {
     TickCurve(Method, bool),
     EndDrag,
     Select(ParameterId),
+    /// Another plan of what goes of the channels.
+    Plan(Box<ChannelPlan>),
+    /// A group of channels, by number.
+    SelectGroup(usize),
     /// These modules are marked in the tree, to be changed together.
     Mark(BTreeSet<ModuleId>),
     Show(Tab),
@@ -126,6 +131,8 @@ pub(super) enum Action {
     CopyScan,
     SaveScan,
     MeasureSpeed,
+    MeasurePace,
+    RemoveChannels,
     Cancel,
     ToggleTheme,
     SwapMethods,
@@ -150,7 +157,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 35] = [
+    pub(super) const ALL: [Self; 37] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -179,6 +186,8 @@ impl Action {
         Self::CopyScan,
         Self::SaveScan,
         Self::MeasureSpeed,
+        Self::MeasurePace,
+        Self::RemoveChannels,
         Self::Cancel,
         Self::ToggleTheme,
         Self::SwapMethods,
@@ -252,6 +261,12 @@ impl Action {
             Self::CopyScan => ("Copy the scan", "The scan to the clipboard, as CSV", None),
             Self::SaveScan => ("Scan as CSV…", "One row per weight and amount: accuracy, agreement, cosine, KL divergence", None),
             Self::MeasureSpeed => ("Measure the speed", "Time forward passes: dense, masked at every pass, and fixed", None),
+            Self::MeasurePace => ("Measure the speed", "Time forward passes as opened and as it is now, in turn", None),
+            Self::RemoveChannels => (
+                "Remove channels",
+                "Go on with the network without these channels: smaller, and it answers as the one in which they are zero. Can be undone",
+                Some(key(COMMAND_SHIFT, Key::D)),
+            ),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),
             Self::ToggleTheme => ("Dark or light", "Change between dark and light", Some(key(Modifiers::COMMAND, Key::T))),
             Self::SwapMethods => (

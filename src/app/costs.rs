@@ -188,6 +188,8 @@ impl Costs {
             Finding::Sizes(sizes) => self.sizes = Some(sizes),
             // What the window does with it, see [`super::App::logic`].
             Finding::Norms(_) => {}
+            // The tab “Channels” has a state of its own.
+            Finding::Channels(_) | Finding::Twin(_) | Finding::Bytes(..) | Finding::Pace(..) => {}
             Finding::Speed(timed) => self.timed = Some(timed),
             Finding::Progress(progress) => {
                 self.progress = progress;

@@ -350,6 +350,15 @@ pub(super) struct Results {
     pub methods: [(String, bool); 2],
 }
 
+/// What a figure is.
+pub(super) fn criterion_name(criterion: Criterion) -> &'static str {
+    match criterion {
+        Criterion::Top1 => "Top-1 accuracy",
+        Criterion::Agreement => "Agreement with the dense network",
+        Criterion::Cosine => "Mean cosine to the dense network",
+    }
+}
+
 /// What was measured for this recipe; `None` where nothing was.
 pub(super) fn results(costs: &Costs, state: &State, figures: &Figures) -> Option<Results> {
     let cost = costs.cost.as_ref().filter(|_| costs.is_of(state, figures))?;
@@ -357,11 +366,7 @@ pub(super) fn results(costs: &Costs, state: &State, figures: &Figures) -> Option
         let effect = cost.effects.given(method);
         (effect.map_or("–".into(), headline_text), effect.is_some_and(|e| falls_short(e, &cost.dense)))
     };
-    let name = match Criterion::suiting(&cost.dense) {
-        Criterion::Top1 => "Top-1 accuracy",
-        Criterion::Agreement => "Agreement with the dense network",
-        Criterion::Cosine => "Mean cosine to the dense network",
-    };
+    let name = criterion_name(Criterion::suiting(&cost.dense));
     let images = text::count(cost.dense.images as u64);
     let what = match cost.calibrated {
         _ if is_noise(costs) => format!("{name}, {images} inputs of noise"),

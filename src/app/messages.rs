@@ -73,7 +73,7 @@ fn question_ui(ctx: &egui::Context, question: &Question, state: &AppState, comma
         }
         Question::Unsaved(_) => (
             "Go on without saving?",
-            "Weights were fixed or masks kept since the model was last saved. They are lost if you go on.".to_owned(),
+            "Weights were fixed, masks kept or channels removed since the model was last saved. They are lost if you go on.".to_owned(),
             vec![("Save…", Answer::Save), ("Go on without saving", Answer::Yes)],
         ),
         Question::Repair => {
@@ -109,7 +109,7 @@ fn question_ui(ctx: &egui::Context, question: &Question, state: &AppState, comma
 }
 
 /// What the words and numbers mean.
-const WORDS: [(&str, &str); 8] = [
+const WORDS: [(&str, &str); 9] = [
     ("Scope", "the ticked modules that are not locked, with or without their biases"),
     ("Cut", "the largest magnitude that is pruned; where several elements share it, the first in the file go first"),
     ("Mask", "which elements are pruned; originals are kept until the weights are fixed"),
@@ -118,6 +118,7 @@ const WORDS: [(&str, &str); 8] = [
         "Repair",
         "kept weights, biases and statistics of BatchNorm change so that what is left answers as the dense network did; without labels",
     ),
+    ("Remove channels", "the network goes on without them: fewer multiply-accumulates, a smaller file; it can be undone"),
     ("Keep masks", "the next amount applies to what is left, as PyTorch does when pruning twice"),
     ("Sparsity", "zeros divided by elements; zeros that the file held before are counted"),
     ("Emptied", "parameters that are wholly zero, and were not when the file was opened"),

@@ -4,6 +4,7 @@
 //! in what the worker says and runs the commands. No panel blocks, locks, or touches files or the GPU.
 
 mod bottom;
+mod channels;
 mod chart;
 mod choosing;
 mod commands;
@@ -151,6 +152,8 @@ pub struct App {
     waiting: Option<Waiting>,
     /// Whether the measurer was told to weigh the parameters.
     weighs: bool,
+    /// Whether it was told that somebody looks at channels.
+    looks_at_channels: bool,
     /// A demo unpacked into a folder of its own lives as long as the window.
     demo: Option<tempfile::TempDir>,
 }
@@ -182,6 +185,7 @@ impl App {
             title: String::new(),
             waiting: None,
             weighs: false,
+            looks_at_channels: false,
             demo: None,
         };
         if let Some(beside) = app.state.kept.beside {
@@ -235,6 +239,18 @@ impl App {
         }
     }
 
+    /// Finds channels, and says what goes of them, while somebody looks.
+    fn follow_channels(&mut self) {
+        let looks = self.state.kept.tab == Tab::Channels;
+        if looks != self.looks_at_channels && self.state.model.is_some() {
+            self.looks_at_channels = looks;
+            self.worker.measure(Request::Channels(looks));
+        }
+        if looks && let Some((found, plan)) = self.state.channels.question() {
+            self.worker.send(Job::Choose(found, Box::new(plan)));
+        }
+    }
+
     /// Shows the demo its digits.
     fn show_digits(&mut self) {
         if let Some(folder) = &self.demo {
@@ -277,9 +293,26 @@ impl App {
             Command::EndDrag => self.worker.send(Job::EndDrag),
             Command::Select(id) => {
                 state.selected = Some(id);
+                if let Some(model) = &state.model {
+                    state.channels.selected = state.channels.group_of(&model.graph, id).or(state.channels.selected);
+                }
                 state.marked.clear();
                 state.reveals_selection = true;
                 self.worker.send(Job::Look(Some(id)));
+            }
+            Command::Plan(plan) => {
+                state.channels.plan = *plan;
+                state.notices.retain(Notice::outlasts_pruning);
+            }
+            Command::SelectGroup(group) => {
+                state.channels.selected = Some(group);
+                let maker = state.model.as_ref().and_then(|model| state.channels.maker_of(&model.graph, group));
+                if let Some(id) = maker {
+                    state.selected = Some(id);
+                    state.marked.clear();
+                    state.reveals_selection = true;
+                    self.worker.send(Job::Look(Some(id)));
+                }
             }
             Command::Mark(modules) => state.marked = modules,
             Command::Show(tab) => state.kept.tab = tab,
@@ -375,12 +408,18 @@ impl App {
                 }
             }
             Action::MeasureSpeed => self.worker.measure(Request::Time(self.state.costs.batch)),
+            Action::MeasurePace => self.worker.measure(Request::Pace(1)),
             Action::SaveScan if has_model => self.ask(Purpose::Scan),
             Action::Undo => self.worker.send(Job::Undo),
             Action::Redo => self.worker.send(Job::Redo),
             Action::Fix => self.worker.send(Job::Fix),
             Action::Repair => self.repair(),
             Action::ChooseCalibration if has_model => self.ask(Purpose::Calibration),
+            Action::RemoveChannels => {
+                if let Some(chosen) = self.state.channels.removable().filter(|_| self.state.kept.tab == Tab::Channels) {
+                    self.worker.send(Job::Remove(chosen.clone()));
+                }
+            }
             Action::Apply => self.worker.send(Job::Apply),
             Action::Reset => self.worker.send(Job::Reset),
             Action::Cancel => match self.state.question.take() {
@@ -552,15 +591,23 @@ impl eframe::App for App {
             self.take_scores(&told);
             self.take_repair(&told);
             let is_demo = match &told.event {
-                Event::Opened(model) => {
+                Event::Opened(model) | Event::Replaced(model) => {
                     self.mask_texture = module::MaskTexture::default();
-                    self.weighs = false;
+                    (self.weighs, self.looks_at_channels) = (false, false);
                     // What the last frame asked of the model before.
-                    self.commands.retain(|c| !matches!(c, Command::Set(..) | Command::Select(_)));
-                    self.demo.as_ref().is_some_and(|d| model.file.path.starts_with(d.path()))
+                    let is_over =
+                        |c: &Command| matches!(c, Command::Set(..) | Command::Select(_) | Command::Plan(_) | Command::SelectGroup(_));
+                    self.commands.retain(|c| !is_over(c));
+                    let is_opened = matches!(told.event, Event::Opened(_));
+                    is_opened && self.demo.as_ref().is_some_and(|d| model.file.path.starts_with(d.path()))
                 }
                 _ => false,
             };
+            if let Event::Chosen(chosen) = &told.event
+                && told.model == self.state.opened
+            {
+                self.worker.measure(Request::Chosen(chosen.clone()));
+            }
             let look = self.state.take(told);
             if is_demo {
                 // It has an entry of its own, and its folder goes when the window closes.
@@ -580,6 +627,7 @@ impl eframe::App for App {
             self.chosen(ctx, purpose, path);
         }
         self.weigh();
+        self.follow_channels();
         self.set_title(ctx);
     }
 

@@ -11,8 +11,8 @@ use crate::prune::{Recipe, Step};
 
 use super::commands::Command;
 use super::pair::Side;
-use super::state::AppState;
-use super::{own, text, theme, widgets};
+use super::state::{AppState, Tab};
+use super::{channels, own, text, theme, widgets};
 
 /// The picture of the mask on the graphics card, and what it was made from.
 #[derive(Default)]
@@ -58,6 +58,10 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, texture: &mut MaskTexture, com
     let width = (ui.available_width() * 0.32).clamp(270.0, 360.0);
     egui::Panel::right("module").default_size(width).size_range(220.0..=(room * 0.3).max(250.0)).frame(frame).show(ui, |ui| {
         ui.set_min_width(ui.available_width());
+        if state.kept.tab == Tab::Channels {
+            egui::ScrollArea::vertical().id_salt("group").auto_shrink(false).show(ui, |ui| channels::group_ui(ui, state, commands));
+            return;
+        }
         let (Some(model), Some(id)) = (&state.model, state.selected) else {
             ui.weak("Select a module to look at its weights");
             return;

@@ -140,27 +140,27 @@ fn method_picker(ui: &mut Ui, side: Side, chosen: Method) -> Option<Method> {
 }
 
 /// What a picker is called, and what it shows while it is closed.
-struct Picker<T> {
-    name: &'static str,
-    tooltip: &'static str,
-    chosen: T,
+pub(super) struct Picker<T> {
+    pub name: &'static str,
+    pub tooltip: &'static str,
+    pub chosen: T,
     /// The colour of what is chosen, where it has one.
-    swatch: Option<Side>,
+    pub swatch: Option<Side>,
     /// What is shown in place of its name.
-    shown: Option<String>,
-    width: f32,
+    pub shown: Option<String>,
+    pub width: f32,
 }
 
 /// One of a picker's list.
-struct Choice<T> {
-    value: T,
-    name: &'static str,
+pub(super) struct Choice<T> {
+    pub value: T,
+    pub name: &'static str,
     /// What it does and when it is good.
-    help: &'static str,
+    pub help: &'static str,
 }
 
 /// A button that shows what is chosen and opens a list, in which every choice says what it does. Returns what was clicked.
-fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, choices: &[Choice<T>]) -> Option<T> {
+pub(super) fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, choices: &[Choice<T>]) -> Option<T> {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(picker.width, 28.0), Sense::click());
     let shown = choices.iter().find(|choice| choice.value == picker.chosen).map_or("", |choice| choice.name);

@@ -13,6 +13,7 @@ use crate::measurer::{RepairPart, TaskKind};
 use crate::prune::{Amount, Method, Recipe};
 use crate::worker::{Event, Job, Look, Told, View};
 
+use super::channels::ChannelsView;
 use super::costs::Costs;
 use super::pair::Side;
 use super::text;
@@ -33,10 +34,12 @@ pub enum Tab {
     Effect,
     /// What it saves.
     Size,
+    /// Channels that are really removed.
+    Channels,
 }
 
 impl Tab {
-    pub(super) const ALL: [Self; 6] = [Self::Sparsity, Self::Weights, Self::Compare, Self::Table, Self::Effect, Self::Size];
+    pub(super) const ALL: [Self; 7] = [Self::Sparsity, Self::Weights, Self::Compare, Self::Table, Self::Effect, Self::Size, Self::Channels];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -46,6 +49,7 @@ impl Tab {
             Self::Table => "Table",
             Self::Effect => "Effect",
             Self::Size => "Size and speed",
+            Self::Channels => "Channels",
         }
     }
 
@@ -57,6 +61,7 @@ impl Tab {
             Self::Table => "All figures of both methods",
             Self::Effect => "What pruning costs on your own images",
             Self::Size => "What pruning saves: bytes, multiply-accumulates, time",
+            Self::Channels => "Channels that fall together, and a smaller network without some",
         }
     }
 }
@@ -219,6 +224,8 @@ pub struct AppState {
     pub progress: Option<Progress>,
     /// What pruning costs, as far as it was measured.
     pub costs: Costs,
+    /// Channels, and what is to become of them.
+    pub channels: ChannelsView,
     /// Messages, the latest last.
     pub notices: VecDeque<Notice>,
     /// What must be answered first.
@@ -312,14 +319,17 @@ impl AppState {
         let is_of_another = about != self.opened;
         match event {
             // What is known of a model that is no longer on screen.
-            Event::Changed(_) | Event::Looked(..) | Event::Measured(_) if is_of_another => {}
+            Event::Changed(_) | Event::Looked(..) | Event::Measured(_) | Event::Chosen(_) if is_of_another => {}
             Event::DeviceChosen(device) => self.device = Some(device),
             Event::Progressed { done, what } => self.progress = Some(Progress { done, what }),
             Event::Opened(model) => return self.opened(about, model),
+            Event::Replaced(model) => return self.replaced(about, model),
+            Event::Chosen(chosen) => self.channels.chosen = Some(chosen),
             Event::Changed(view) => {
                 self.kept.beside = Some(Side::Beside.method(&view.figures));
                 self.recipe = Some(view.figures.recipe.clone());
                 self.view = Some(view);
+                self.channels.ask_again();
             }
             Event::Looked(id, look) => self.looked(id, look),
             Event::Saved(report) => self.tell(saved(&report)),
@@ -340,7 +350,15 @@ impl AppState {
                 self.recipe = self.view.as_ref().map(|v| v.figures.recipe.clone());
                 self.tell(Notice { tone: Tone::Failure, title: format!("{what} failed"), text: message });
             }
-            Event::Measured(finding) => self.costs.take(finding),
+            Event::Measured(finding) => {
+                self.channels.take(&finding);
+                if self.channels.selected.is_none()
+                    && let (Some(model), Some(id)) = (&self.model, self.selected)
+                {
+                    self.channels.selected = self.channels.group_of(&model.graph, id);
+                }
+                self.costs.take(finding);
+            }
             Event::Idle => self.progress = None,
         }
         None
@@ -373,18 +391,34 @@ impl AppState {
                 text: "this file holds no module with weights of its own".into(),
             });
         }
+        self.channels.opened();
+        self.show_model(id, model);
+        self.search.clear();
+        self.folds.clear();
+        self.selected
+    }
+
+    /// Another network of the same file: what is looked at stays where it was.
+    fn replaced(&mut self, id: ModelId, model: Arc<Model>) -> Option<ParameterId> {
+        let name = self.model.as_ref().zip(self.selected).map(|(model, id)| model.graph.parameter(id).name.clone());
+        let same = model.graph.parameters.iter().position(|parameter| Some(&parameter.name) == name.as_ref());
+        self.selected = (!model.graph.parameters.is_empty()).then_some(ParameterId(same.unwrap_or(0)));
+        self.channels.replaced(self.model.as_ref(), &model);
+        self.show_model(id, model);
+        self.selected
+    }
+
+    /// Nothing of what was known of the model before is known of this one.
+    fn show_model(&mut self, id: ModelId, model: Arc<Model>) {
         self.model = Some(model);
         self.opened = id;
         self.recipe = None;
         self.view = None;
         self.detail = None;
         self.costs.opened();
-        self.search.clear();
         self.marked.clear();
-        self.folds.clear();
         self.percent_text = None;
         self.count_text = None;
-        self.selected
     }
 }
 

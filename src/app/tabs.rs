@@ -4,7 +4,7 @@ use eframe::egui::{self, Rect, Stroke, Ui, pos2, vec2};
 
 use super::commands::{Action, Command};
 use super::state::{AppState, Tab};
-use super::{compare, effect, size, sparsity, table, theme, weights, widgets};
+use super::{channels, compare, effect, size, sparsity, table, theme, weights, widgets};
 
 /// Draws the tabs and the chosen view. Returns where, for pictures.
 pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) -> Rect {
@@ -24,6 +24,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) -
                 Tab::Table => table::show(ui, state, model, figures, commands),
                 Tab::Effect => effect::show(ui, state, model, figures, commands),
                 Tab::Size => size::show(ui, state, model, figures, commands),
+                Tab::Channels => channels::show(ui, state, model, figures, commands),
             }
         });
     });
@@ -35,12 +36,13 @@ fn tabs_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let top = ui.cursor().top();
     ui.horizontal(|ui| {
         ui.add_space(14.0);
-        ui.spacing_mut().item_spacing.x = 4.0;
-        for tab in Tab::ALL {
+        ui.spacing_mut().item_spacing.x = GAP;
+        ui.spacing_mut().button_padding.x = 0.0;
+        for (tab, width) in Tab::ALL.into_iter().zip(widths(ui)) {
             let is_chosen = state.kept.tab == tab;
             let color = if is_chosen { palette.text } else { palette.weak };
             let text = egui::RichText::new(tab.name()).color(color).font(if is_chosen { theme::bold() } else { theme::normal() });
-            let button = ui.add(egui::Button::new(text).frame(false).min_size(vec2(76.0, 42.0)));
+            let button = ui.add(egui::Button::new(text).frame(false).min_size(vec2(width, 42.0)));
             button.widget_info(|| egui::WidgetInfo::selected(egui::Role::Tab, true, is_chosen, tab.name()));
             if is_chosen {
                 let line = Rect::from_min_max(pos2(button.rect.left() + 8.0, top + 40.0), pos2(button.rect.right() - 8.0, top + 42.0));
@@ -53,6 +55,22 @@ fn tabs_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     });
     let bottom = top + 42.0;
     ui.painter().hline(ui.max_rect().x_range(), bottom, Stroke::new(1.0, palette.line));
+}
+
+/// Between two tabs.
+const GAP: f32 = 4.0;
+
+/// Widths of all tabs: ample, or as they fit beside one another in a narrow window.
+fn widths(ui: &Ui) -> [f32; Tab::ALL.len()] {
+    let names = Tab::ALL.map(|tab| ui.painter().layout_no_wrap(tab.name().to_owned(), theme::bold(), egui::Color32::WHITE).size().x);
+    let ample = names.map(|name| (name + 16.0).max(76.0));
+    let count = names.len() as f32;
+    let room = ui.available_width() - GAP * count;
+    if ample.iter().sum::<f32>() <= room {
+        return ample;
+    }
+    let extra = ((room - names.iter().sum::<f32>()) / count).max(0.0);
+    names.map(|name| name + extra)
 }
 
 fn empty_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {

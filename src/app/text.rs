@@ -29,6 +29,19 @@ pub(super) fn count(n: u64) -> String {
     out
 }
 
+/// `16.2 M`: a large number as it is told at a glance.
+pub(super) fn large(n: u64) -> String {
+    let (scale, unit) = match n {
+        0..100_000 => return count(n),
+        100_000..1_000_000 => (1e3, "k"),
+        1_000_000..1_000_000_000 => (1e6, "M"),
+        _ => (1e9, "G"),
+    };
+    let scaled = n as f64 / scale;
+    let digits = if scaled < 10.0 { 2 } else { usize::from(scaled < 100.0) };
+    format!("{scaled:.digits$}{THIN_SPACE}{unit}")
+}
+
 /// `50.0 %`.
 pub(super) fn percent(fraction: f64) -> String {
     let percent = fraction * 100.0;
@@ -203,6 +216,8 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(2_480_746), "2\u{2009}480\u{2009}746");
+        assert_eq!(large(99_999), count(99_999));
+        assert_eq!([16_220_928, 4_089_184_256, 250_123].map(large), ["16.2\u{2009}M", "4.09\u{2009}G", "250\u{2009}k"]);
         assert_eq!(percent(0.5), "50.0\u{2009}%");
         assert_eq!(percent(0.999_99), "99.9\u{2009}%");
         assert_eq!(percent(0.000_01), "<\u{2009}0.1\u{2009}%");

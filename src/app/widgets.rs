@@ -151,6 +151,28 @@ pub(super) fn hint(response: Response, action: Action) -> Response {
     response.on_hover_text(text.clone()).on_disabled_hover_text(text)
 }
 
+/// The slider of an amount, from 0 to `most` percent in steps of 0.1 %, over the whole width that is there.
+pub(super) fn amount_slider(ui: &mut Ui, percent: &mut f64, most: f64, name: &str, hint: &str) -> Response {
+    let palette = theme::palette(ui);
+    ui.spacing_mut().slider_width = ui.available_width() - 10.0;
+    ui.spacing_mut().interact_size.y = 20.0;
+    ui.visuals_mut().selection.bg_fill = palette.applied;
+    ui.visuals_mut().widgets.inactive.bg_fill = palette.line;
+    let slider = egui::Slider::new(percent, 0.0..=most).step_by(0.1).show_value(false).trailing_fill(true);
+    // An amount that was typed lies between two steps and stays there until the slider is moved.
+    let response = ui.add(slider.clamping(egui::SliderClamping::Edits));
+    response.widget_info(|| WidgetInfo::slider(true, *percent, name));
+    // The handle stands out from the rail in both themes.
+    let radius = response.rect.height() / 2.5;
+    let range = response.rect.x_range().shrink(radius);
+    let handle = pos2(egui::lerp(range.min..=range.max, (*percent / most) as f32), response.rect.center().y);
+    ui.painter().circle_filled(handle, radius + 0.5, palette.text);
+    if response.has_focus() {
+        ui.painter().circle_stroke(handle, 10.5, Stroke::new(1.5, palette.applied));
+    }
+    hint_above(response, hint)
+}
+
 /// What is said of a widget, under this name.
 pub(super) fn labelled(mut info: WidgetInfo, name: &str) -> WidgetInfo {
     info.label = Some(name.to_owned());

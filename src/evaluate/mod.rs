@@ -117,6 +117,8 @@ impl Known {
 #[derive(Debug)]
 pub struct Evaluator {
     engine: Arc<Engine>,
+    /// Whose network as opened is the dense one.
+    reference: Arc<Engine>,
     questions: Questions,
     is_settled: bool,
     batch_remark: Option<BatchRemark>,
@@ -128,7 +130,20 @@ impl Evaluator {
     /// the one that answers.
     #[must_use]
     pub fn new(engine: Arc<Engine>, questions: Questions, classes: Option<usize>) -> Self {
-        Self { engine, questions, is_settled: false, batch_remark: None, known: Known { classes, ..Known::default() } }
+        Self {
+            reference: engine.clone(),
+            engine,
+            questions,
+            is_settled: false,
+            batch_remark: None,
+            known: Known { classes, ..Known::default() },
+        }
+    }
+
+    /// Compares with the network of this engine as opened: with the one that channels were removed from.
+    #[must_use]
+    pub fn compared_with(self, reference: Arc<Engine>) -> Self {
+        Self { reference, ..self }
     }
 
     /// Takes the answers from this output, or from the one that classifies.
@@ -224,7 +239,7 @@ impl Evaluator {
     /// Compares `pruned`, or the dense network itself, with the dense network.
     fn compare(&mut self, pruned: Option<&Network>, limit: Option<usize>, watch: &dyn Watch) -> Result<Effect, EvaluateError> {
         self.settle(watch)?;
-        let dense = self.engine.dense_network()?;
+        let dense = self.reference.dense_network()?;
         let Self { engine, questions, known, .. } = self;
         let graph = &engine.model().graph;
         let mut tally = Tally::default();

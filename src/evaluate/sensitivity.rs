@@ -4,6 +4,7 @@
 //! batches, and only the rest is run for every amount.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -140,8 +141,9 @@ impl Evaluator {
         each: &mut dyn FnMut(&Sensitivity),
     ) -> Result<(), EvaluateError> {
         self.settle(watch)?;
-        let Self { engine, questions, known, .. } = self;
+        let Self { engine, reference, questions, known, .. } = self;
         let dense = engine.dense_network()?;
+        let other = (!Arc::ptr_eq(engine, reference)).then(|| reference.dense_network()).transpose()?;
         let graph = &engine.model().graph;
         let num_nodes = graph.nodes.len();
         let Scan { found, held, begun } = scan;
@@ -161,8 +163,11 @@ impl Evaluator {
             dense.advance(&mut pass, node, watch)?;
             found.nodes_run += (node - from.min(node)) as u64;
             let outputs = networks.iter().map(|network| network.finish(pass.clone(), watch)).collect::<Result<Vec<_>, _>>();
-            let answered =
-                outputs.and_then(|outputs| Ok((outputs, known.answers(graph, (i, batch), || dense.finish(pass.clone(), watch))?)));
+            let expected = || match &other {
+                Some(network) => network.finish(network.begin(&batch.inputs)?, watch),
+                None => dense.finish(pass.clone(), watch),
+            };
+            let answered = outputs.and_then(|outputs| Ok((outputs, known.answers(graph, (i, batch), expected)?)));
             // Of what is beyond the limit every parameter runs the batch from the start again.
             let bytes = pass.bytes();
             if begun.bytes + bytes <= HELD_BYTES {

@@ -16,4 +16,4 @@ pub use loss::Loss;
 pub use outcome::{Figures, Outcome, Ranked, figures, outcome};
 pub(crate) use size::weigh;
 pub use size::{Bytes, Encoding, GroupsOfFour, ParameterSize, is_eligible};
-pub use speed::{Effort, Speed, Timing, speed};
+pub use speed::{Effort, Pace, Speed, Timing, pace, speed};

@@ -79,6 +79,46 @@ pub struct Speed {
     pub fixed: Timing,
 }
 
+/// How long two networks take for the same, run in turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Images of a pass.
+    pub batch: usize,
+    /// Passes of each that were counted.
+    pub rounds: usize,
+    /// Of each.
+    pub timings: [Timing; 2],
+}
+
+/// Measures both networks on `inputs`, whose first dimension is the batch: in every round each once, the other one first than before.
+///
+/// # Errors
+/// As [`speed`].
+pub fn pace(networks: [&Network; 2], inputs: &[(String, Array)], effort: Effort, watch: &dyn Watch) -> Result<Pace, NetworkError> {
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    let (mut start, rounds) = (Instant::now(), effort.rounds.max(LEAST_ROUNDS));
+    for round in 0..WARM_UP + rounds {
+        if round == WARM_UP {
+            start = Instant::now();
+        }
+        if round >= WARM_UP + LEAST_ROUNDS && start.elapsed() >= effort.time {
+            break;
+        }
+        for kind in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+            let begun = Instant::now();
+            networks[kind].finish(networks[kind].begin(inputs)?, watch)?;
+            if round >= WARM_UP {
+                times[kind].push(begun.elapsed());
+            }
+        }
+        let spent = start.elapsed().as_secs_f32() / effort.time.as_secs_f32().max(f32::MIN_POSITIVE);
+        let done = (round + 1) as f32 / (WARM_UP + rounds) as f32;
+        watch.progress(done.max(if round < WARM_UP { 0.0 } else { spent }).min(1.0), "measuring");
+    }
+    let batch = inputs.first().and_then(|(_, array)| array.shape.first()).copied().unwrap_or(1);
+    Ok(Pace { batch, rounds: times[0].len(), timings: [Timing::of(&times[0]), Timing::of(&times[1])] })
+}
+
 /// Measures `network` on `inputs`, whose first dimension is the batch. `masks` are flat, on the network's device, 1 keeps.
 ///
 /// The network itself stays as it is. Every pass ends when its outputs are on the host, whatever the device does meanwhile.
@@ -182,8 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn two_networks_are_measured_in_turn() {
+        let network = open();
+        let effort = Effort { rounds: 4, time: Duration::from_mins(1) };
+        let pace = pace([&network, &network], &image(), effort, &Unwatched).unwrap();
+        assert_eq!((pace.batch, pace.rounds), (2, 4));
+        assert!(pace.timings.iter().all(|timing| timing.low_ms > 0.0 && timing.low_ms <= timing.high_ms), "{pace:?}");
+    }
+
+    #[test]
     fn time_ends_it_after_three_rounds() {
         let effort = Effort { rounds: 1000, time: Duration::ZERO };
+        assert_eq!(pace([&open(), &open()], &image(), effort, &Unwatched).unwrap().rounds, 3);
         assert_eq!(speed(&open(), &[], &image(), effort, &Unwatched).unwrap().rounds, 3);
     }
 

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{RepairChoice, RepairPart, Repaired, Sizes, Timed};
+use crate::engine::{Chosen, FoundChannels};
 use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{ClassOrder, Preprocess, RgbPicture};
-use crate::measure::{Effect, Loss};
+use crate::measure::{Effect, Loss, Pace};
 use crate::network::Work;
 use crate::prune::{InputNorms, Method, PerMethod, Recipe, State};
 
@@ -54,8 +55,14 @@ pub enum Request {
     Weigh(bool),
     /// Time forward passes of so many images.
     Time(usize),
+    /// Time forward passes of so many images through the model and through the one that it was before channels were removed.
+    Pace(usize),
     /// How large the inputs of the layers are, for the score `wanda`.
     Norms,
+    /// Whether somebody looks at channels from now on: they are found once for every model.
+    Channels(bool),
+    /// What is chosen of the channels is this; its masked twin is measured whenever it rests and somebody looks at it.
+    Chosen(Arc<Chosen>),
 }
 
 /// Long work that was asked for.
@@ -140,6 +147,19 @@ pub struct Cost {
     pub remarks: Vec<String>,
 }
 
+/// What removing channels costs, measured on the network in which they are zero.
+#[derive(Debug, Clone)]
+pub struct TwinCost {
+    /// What goes.
+    pub chosen: Arc<Chosen>,
+    /// The dense network.
+    pub dense: Effect,
+    /// The masked twin.
+    pub effect: Effect,
+    /// Whether all images were seen.
+    pub is_whole: bool,
+}
+
 /// Methods over amounts; filled from coarse to fine.
 #[derive(Debug, Clone, Default)]
 pub struct Curve {
@@ -204,6 +224,14 @@ pub enum Finding {
     Norms(Arc<InputNorms>),
     /// How long forward passes take.
     Speed(Box<Timed>),
+    /// The channels of the model, or why there are none to be found.
+    Channels(Result<Arc<FoundChannels>, String>),
+    /// How long forward passes take through the model as opened and as it is.
+    Pace(Pace, String),
+    /// How many bytes the file without what is chosen has.
+    Bytes(Arc<Chosen>, u64),
+    /// What removing channels costs, as far as was seen.
+    Twin(Box<TwinCost>),
     /// How far work that was asked for is, 0..=1; `None` when none is left.
     Progress(Option<(f32, TaskKind)>),
     /// It could not be measured.

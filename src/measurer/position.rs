@@ -17,6 +17,10 @@ impl Inside {
     /// Everything that belongs to the slider's position: first what somebody looks at. A network that cannot be run can be
     /// weighed.
     pub(super) fn measure_here(&mut self, token: &Token) -> Result<(), EvaluateError> {
+        if self.channels.is_watched {
+            self.find_channels(token)?;
+            self.measure_twin(token)?;
+        }
         if self.weighs {
             self.measure_savings(token)?;
             return self.measure_position(token);

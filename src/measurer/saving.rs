@@ -83,7 +83,7 @@ impl Inside {
     }
 
     /// Noise of the size of the images.
-    fn inputs(&self, batch: usize) -> Result<Vec<(String, Array)>, EvaluateError> {
+    pub(super) fn inputs(&self, batch: usize) -> Result<Vec<(String, Array)>, EvaluateError> {
         let Some(engine) = &self.engine else { return Ok(Vec::new()) };
         let model = engine.model();
         let shape = match &self.images {

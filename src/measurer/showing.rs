@@ -132,7 +132,8 @@ impl Inside {
     pub(super) fn ask(&mut self, questions: Questions) {
         let Some(engine) = &self.engine else { return };
         let classes = self.images.as_ref().filter(|images| images.set.is_labelled()).map(|images| images.set.classes.len());
-        let mut evaluator = Evaluator::new(engine.clone(), questions, classes);
+        let reference = self.reference.as_ref().unwrap_or(engine);
+        let mut evaluator = Evaluator::new(engine.clone(), questions, classes).compared_with(reference.clone());
         // Of another model it is not.
         let _ = evaluator.choose_output(self.output.as_deref());
         self.evaluator = Some(evaluator);
@@ -168,6 +169,7 @@ impl Inside {
         (self.clinic, self.judge) = (None, None);
         self.scan = None;
         self.measured = None;
+        self.channels.measured = None;
         self.curve = None;
         self.due = self.position.as_ref().map(|_| Instant::now());
     }

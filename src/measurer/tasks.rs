@@ -34,6 +34,7 @@ pub(super) enum Task {
     Search { position: Position, drop: f64, repair: Option<RepairChoice>, found: Vec<Found> },
     Repair { state: State, choice: RepairChoice },
     Time { state: State, batch: usize },
+    Pace { state: State, batch: usize },
     Norms,
 }
 
@@ -43,7 +44,7 @@ impl Task {
             Self::Curve { .. } => TaskKind::Curve,
             Self::Scan => TaskKind::Scan,
             Self::Search { .. } => TaskKind::Search,
-            Self::Time { .. } => TaskKind::Time,
+            Self::Time { .. } | Self::Pace { .. } => TaskKind::Time,
             Self::Norms => TaskKind::Norms,
             Self::Repair { .. } => TaskKind::Repair,
         }
@@ -84,6 +85,10 @@ impl Inside {
         match task {
             Task::Time { state, batch } => {
                 self.time(state, *batch, token)?;
+                Ok(true)
+            }
+            Task::Pace { state, batch } => {
+                self.pace(state, *batch, token)?;
                 Ok(true)
             }
             Task::Curve { state, left, total } => {

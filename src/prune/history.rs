@@ -168,6 +168,8 @@ pub enum Step {
     Reset,
     /// A recipe was opened.
     Recipe,
+    /// Channels were removed: another network goes on.
+    Remove,
 }
 
 impl Step {
@@ -188,6 +190,7 @@ impl Step {
             Self::Repair => "repair",
             Self::Reset => "reset",
             Self::Recipe => "recipe",
+            Self::Remove => "removal",
         }
     }
 }
@@ -229,6 +232,14 @@ impl History {
         }
         self.future.clear();
         self.is_open = is_dragged;
+    }
+
+    /// Goes on to a state of another network: a step even where the two are alike.
+    pub fn go_on(&mut self, step: Step, state: State) {
+        let previous = std::mem::replace(&mut self.present, state);
+        self.past.push((step, previous));
+        self.future.clear();
+        self.is_open = false;
     }
 
     /// Ends a drag.

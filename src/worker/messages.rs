@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
-use crate::engine::{Model, ModelId};
+use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model, ModelId, Removal};
 use crate::export::{Format, Report};
 use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
@@ -30,6 +30,10 @@ pub enum Job {
     Fix,
     /// Go on with the second of these states, which is the first one repaired; refused where the model is no longer in the first.
     Repair(Box<[State; 2]>),
+    /// Say which channels go by this plan. Many in a row are told once.
+    Choose(Arc<FoundChannels>, Box<ChannelPlan>),
+    /// Remove these channels.
+    Remove(Arc<Chosen>),
     /// Forget masks and amount.
     Reset,
     /// One step back.
@@ -75,6 +79,10 @@ pub enum Event {
     },
     /// A model is open; figures follow.
     Opened(Arc<Model>),
+    /// The same model with other channels, after some were removed or that was undone; figures follow.
+    Replaced(Arc<Model>),
+    /// What a plan takes.
+    Chosen(Arc<Chosen>),
     /// The state changed, by whatever job; these belong together.
     Changed(Box<View>),
     /// The parameter that is looked at.
@@ -120,7 +128,9 @@ pub struct View {
     pub undoable: Option<Step>,
     /// What redo would do again.
     pub redoable: Option<Step>,
-    /// Something was fixed or kept and not saved.
+    /// What became of the model as opened by removing channels.
+    pub removal: Option<Removal>,
+    /// Something was fixed, kept or removed and not saved.
     pub is_unsaved: bool,
     /// Something is fixed.
     pub is_fixed: bool,
@@ -137,6 +147,8 @@ impl Job {
             Self::Compare(_) => "Compare",
             Self::Fix => "Fix weights",
             Self::Repair(_) => "Repair",
+            Self::Choose(..) => "Choose channels",
+            Self::Remove(_) => "Remove channels",
             Self::Reset => "Reset",
             Self::Undo => "Undo",
             Self::Redo => "Redo",

@@ -108,7 +108,7 @@ fn every_shortcut_does_what_help_says() {
     press(&mut window, CONTROL, Key::Enter, |s| s.view.as_ref().unwrap().is_fixed);
     window.set_percent("20");
     press(&mut window, CONTROL_SHIFT, Key::R, |s| s.view.as_ref().unwrap().figures.chosen().unwrap().pruned == 0);
-    for tab in [Tab::Weights, Tab::Compare, Tab::Table, Tab::Effect, Tab::Size, Tab::Sparsity] {
+    for tab in [Tab::Weights, Tab::Compare, Tab::Table, Tab::Effect, Tab::Size, Tab::Channels, Tab::Sparsity] {
         press(&mut window, Modifiers::CTRL, Key::Tab, |s| s.kept.tab == tab);
     }
     press(&mut window, CONTROL, Key::T, |_| true);
@@ -128,6 +128,7 @@ fn every_shortcut_does_what_help_says() {
         "Ctrl+Enter",
         "Ctrl+Shift+Enter",
         "Ctrl+Shift+R",
+        "Ctrl+Shift+D",
         "Ctrl+T",
         "Ctrl+M",
         "Ctrl+Tab",

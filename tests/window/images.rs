@@ -185,3 +185,31 @@ fn a_picture_replaces_a_file_only_when_that_is_wanted() {
     window.wait("a saved picture", is_saved);
     assert!(std::fs::read(&taken).unwrap() == std::fs::read(&free).unwrap(), "one picture is not the other");
 }
+
+/// A group that is looked at, and the smaller network.
+fn compare_channels(theme: Theme, name: &str) {
+    let Some(mut window) = window(theme) else { return };
+    window.button("Reset");
+    window.click(Role::Tab, "Channels");
+    window.wait("groups of channels", |s| s.channels.settled().is_some());
+    window.enter_number("Amount of channels in percent", "30");
+    let has_bytes = |s: &AppState| {
+        let chosen = s.channels.settled().filter(|chosen| chosen.removed.count() > 0);
+        s.channels.bytes.as_ref().zip(chosen).is_some_and(|((of, _), chosen)| std::sync::Arc::ptr_eq(of, chosen))
+    };
+    window.wait("what goes", has_bytes);
+    compare(&mut window, &format!("channels_{name}"));
+    window.button("Remove channels");
+    window.wait("the smaller network", |s| s.view.as_ref().is_some_and(|v| v.removal.is_some()) && s.channels.settled().is_some());
+    compare(&mut window, &format!("channels_removed_{name}"));
+}
+
+#[test]
+fn channels_look_as_they_did_in_the_dark() {
+    compare_channels(Theme::Dark, "dark");
+}
+
+#[test]
+fn channels_look_as_they_did_in_the_light() {
+    compare_channels(Theme::Light, "light");
+}

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test")]
 
 mod access;
+mod channels;
 mod driver;
 mod effect;
 mod files;

@@ -1,0 +1,219 @@
+//! What decides which channels go: the lines along the bottom.
+
+use eframe::egui::{self, Align, Layout, Ui, WidgetInfo, vec2};
+
+use crate::channels::{Of, Ranking, Spread};
+use crate::engine::ChannelPlan;
+
+use super::super::commands::{Action, Command};
+use super::super::recipe::{Choice, Picker, picker};
+use super::super::state::AppState;
+use super::super::{text, theme, widgets};
+use super::{MOST, kept, of_name};
+
+/// Steps of the slider in a whole.
+const STEPS: f64 = 1000.0;
+/// The largest number of channels that every group can be told to keep.
+const MOST_KEPT: usize = 4096;
+
+/// What keeping multiples is good for: measured at batch 1 and 224x224 on two cores.
+const WHY_MULTIPLES: &str = "Fewer multiply-accumulates are not less time: without 30 % of them ONNX Runtime ran MobileNetV2 0.53 times as \
+                             fast with counts as they come, and 1.40 times as fast with multiples of 16";
+
+pub(in super::super) fn controls_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let plan = &state.channels.plan;
+    ui.spacing_mut().item_spacing.y = 4.0;
+    let is_known = state.channels.channels().is_some_and(|channels| !channels.groups.is_empty());
+    ui.add_enabled_ui(is_known, |ui| {
+        ui.allocate_ui_with_layout(vec2(ui.available_width(), 30.0), Layout::left_to_right(Align::Center), |ui| {
+            rules_ui(ui, plan, commands);
+        });
+        ui.allocate_ui_with_layout(vec2(ui.available_width(), 36.0), Layout::left_to_right(Align::Center), |ui| {
+            amount_ui(ui, state, plan, commands);
+        });
+    });
+}
+
+fn set(commands: &mut Vec<Command>, plan: &ChannelPlan, change: impl FnOnce(&mut ChannelPlan)) {
+    let mut plan = plan.clone();
+    change(&mut plan);
+    commands.push(Command::Plan(Box::new(plan)));
+}
+
+/// Score, spread, multiples and the least number.
+fn rules_ui(ui: &mut Ui, plan: &ChannelPlan, commands: &mut Vec<Command>) {
+    let weak = theme::palette(ui).weak;
+    let label = |ui: &mut Ui, text: &str| drop(ui.label(egui::RichText::new(text).color(weak)));
+    label(ui, "Score");
+    let seed = if let Ranking::Random(seed) = plan.ranking { seed } else { 0 };
+    let choices = [
+        (
+            Ranking::L2,
+            "L2",
+            "Roots of the sums of squares of a channel's slices, relative to the mean of their group, so that groups compare",
+        ),
+        (Ranking::L1, "L1", "Sums of the magnitudes of a channel's slices, relative to the mean of their group"),
+        (Ranking::Scale, "BatchNorm", "Magnitudes of the scales of batch normalisation alone (Liu et al. 2017); groups without any by L2"),
+        (Ranking::Random(seed), "Random", "Chance: what any other score has to beat"),
+    ]
+    .map(|(value, name, help)| Choice { value, name, help });
+    let tooltip = "What ranks the channels: the smallest go first";
+    let score = Picker { name: "Score of channels", tooltip, chosen: plan.ranking, swatch: None, shown: None, width: 112.0 };
+    if let Some(ranking) = picker(ui, &score, &choices).filter(|ranking| *ranking != plan.ranking) {
+        set(commands, plan, |plan| plan.ranking = ranking);
+    }
+    if let Ranking::Random(seed) = plan.ranking {
+        let mut edited = seed;
+        let field = ui.add(egui::DragValue::new(&mut edited).speed(0.1));
+        field.widget_info(|| widgets::labelled(WidgetInfo::drag_value(true, seed as f64), "Seed"));
+        let field = widgets::hint_above(field, "Seed: another number is another draw");
+        if field.changed() && edited != seed {
+            set(commands, plan, |plan| plan.ranking = Ranking::Random(edited));
+        }
+    }
+    ui.add_space(8.0);
+    let names = [("Global", "One ranking over all groups: some lose more than others"), ("Each", "The same share of each group")];
+    let spreads = [Spread::Global, Spread::Each];
+    let now = spreads.iter().position(|spread| *spread == plan.choice.spread).unwrap_or(0);
+    if let Some(clicked) = widgets::segmented(ui, names, now) {
+        set(commands, plan, |plan| plan.choice.spread = spreads[clicked]);
+    }
+    ui.add_space(8.0);
+    label(ui, "Multiples of");
+    let choices = [
+        (
+            1,
+            "1",
+            "Counts as they come: nearest to the amount, and in most runtimes slower than the opened network; under the chart stands more",
+        ),
+        (4, "4", "A group that loses channels keeps a multiple of 4"),
+        (8, "8", "A group that loses channels keeps a multiple of 8: what kernels of most runtimes work on at once"),
+        (16, "16", "A group that loses channels keeps a multiple of 16: coarser, and with wide vectors faster still"),
+    ]
+    .map(|(value, name, help)| Choice { value, name, help });
+    let granularity = plan.choice.granularity;
+    let chosen = granularity.multiple;
+    let multiples =
+        Picker { name: "Multiples of", tooltip: WHY_MULTIPLES, chosen, swatch: None, shown: Some(chosen.to_string()), width: 62.0 };
+    if let Some(multiple) = picker(ui, &multiples, &choices).filter(|multiple| *multiple != chosen) {
+        set(commands, plan, |plan| plan.choice.granularity.multiple = multiple);
+    }
+    ui.add_space(8.0);
+    label(ui, "At least");
+    let mut least = granularity.least;
+    let field = ui.add(egui::DragValue::new(&mut least).range(1..=MOST_KEPT).speed(0.2));
+    field.widget_info(|| widgets::labelled(WidgetInfo::drag_value(true, least as f64), "Least channels of a group"));
+    let field = widgets::hint_above(field, "The least number of channels that a group keeps");
+    if field.changed() && least != granularity.least {
+        set(commands, plan, |plan| plan.choice.granularity.least = least);
+    }
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        let is_changed = *plan != ChannelPlan::default();
+        let reset = ui.add_enabled(is_changed, egui::Button::new("Reset").frame(false));
+        if reset.on_hover_text("Nothing removed, no locks, and the settings that one begins with").clicked() {
+            commands.push(Command::Plan(Box::default()));
+        }
+    });
+}
+
+/// How many go, and the loud button.
+fn amount_ui(ui: &mut Ui, state: &AppState, plan: &ChannelPlan, commands: &mut Vec<Command>) {
+    let weak = theme::palette(ui).weak;
+    ui.label(egui::RichText::new("Remove").color(weak));
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        remove_ui(ui, state, commands);
+        ui.add_space(10.0);
+        let choices = [
+            (Of::Macs, "Mult.-accumulates", "Of the multiply-accumulates of one image: what a pass costs in arithmetic"),
+            (Of::Parameters, "Parameters", "Of the elements of all parameters: what the file and the memory hold"),
+            (Of::Channels, "Channels", "Of the channels of all groups"),
+        ]
+        .map(|(value, name, help)| Choice { value, name, help });
+        let amount = plan.choice.amount;
+        let of = Picker {
+            name: "Amount of",
+            tooltip: "What the amount is a share of",
+            chosen: amount.of,
+            swatch: None,
+            shown: None,
+            width: 150.0,
+        };
+        if let Some(of) = picker(ui, &of, &choices).filter(|of| *of != amount.of) {
+            set(commands, plan, |plan| plan.choice.amount.of = of);
+        }
+        ui.label(egui::RichText::new("of").color(weak));
+        let mut percent = amount.share * 100.0;
+        let field = egui::DragValue::new(&mut percent).range(0.0..=MOST * 100.0).speed(0.2).fixed_decimals(1).suffix("\u{2009}%");
+        let field = ui.add_sized(vec2(72.0, 28.0), field);
+        field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Amount of channels in percent"));
+        widgets::hint_above(field, "Click to type, or drag");
+        ui.add_space(8.0);
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+            let hint = format!("Share of the {} to remove. Arrow keys go by 0.1 %", of_name(amount.of));
+            widgets::amount_slider(ui, &mut percent, MOST * 100.0, "Amount of channels", &hint);
+        });
+        // Whole thousandths, so that 33.3 % is the number that 0.333 is.
+        let share = (percent * STEPS / 100.0).round() / STEPS;
+        if (percent / 100.0 - amount.share).abs() > f64::EPSILON && share.to_bits() != amount.share.to_bits() {
+            set(commands, plan, |plan| plan.choice.amount.share = share);
+        }
+    });
+}
+
+fn remove_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    let is_enabled = state.channels.removable().is_some() && state.progress.is_none();
+    let label = Action::RemoveChannels.entry().label;
+    let text = egui::RichText::new(label).font(theme::bold()).color(if is_enabled { palette.on_accent } else { palette.weak });
+    let fill = if is_enabled { palette.applied } else { palette.raised };
+    let button = egui::Button::new(text).fill(fill).corner_radius(6).min_size(vec2(136.0, 34.0));
+    if widgets::hint(ui.add_enabled(is_enabled, button), Action::RemoveChannels).clicked() {
+        commands.push(Command::Do(Action::RemoveChannels));
+    }
+}
+
+/// What the plan comes to, for the status line.
+pub(in super::super) fn sentence_ui(ui: &mut Ui, state: &AppState) {
+    let palette = theme::palette(ui);
+    let view = &state.channels;
+    let Some(channels) = view.channels() else { return };
+    let staying: usize = channels.frozen.iter().filter(|frozen| !frozen.is_answer).map(|frozen| frozen.channels).sum();
+    let mut parts = vec![match channels.groups.len() {
+        0 => "No channel can be removed".to_owned(),
+        1 => "1 group of channels".to_owned(),
+        n => format!("{n} groups of channels"),
+    }];
+    if let Some(chosen) = view.settled() {
+        let touched = channels.groups.iter().filter(|group| kept(group, &chosen.removed) < group.units.len()).count();
+        let gone = chosen.removed.count() as u64;
+        if gone > 0 {
+            parts.push(format!("{} of {} channels go, from {touched}", text::count(gone), text::count(channels.units() as u64)));
+            let of = chosen.plan.choice.amount.of;
+            parts.push(format!("{} of the {}", text::percent(chosen.after.gone(&chosen.before, of)), of_name(of)));
+        }
+    }
+    if let Some(removal) = state.view.as_ref().and_then(|view| view.removal) {
+        let gone = removal.after.gone(&removal.before, Of::Macs);
+        parts.push(format!("{} of the opened network's multiply-accumulates are removed", text::percent(gone)));
+    }
+    let locked = (0..channels.groups.len()).filter(|&group| view.is_locked(group)).count();
+    if locked > 0 {
+        parts.push(format!("{locked} locked"));
+    }
+    if staying > 0 {
+        parts.push(format!("{} channels stay, see below the chart", text::count(staying as u64)));
+    }
+    let pruned = state.view.as_ref().and_then(|view| view.figures.chosen().ok()).map_or(0, |outcome| outcome.pruned);
+    if pruned > 0 {
+        parts.push(format!("{} pruned elements stay zero", text::count(pruned)));
+    }
+    ui.add(egui::Label::new(egui::RichText::new(parts.join(" · ")).color(palette.weak)).truncate());
+}
+
+/// Why multiples, and whether the present one is fit.
+pub(super) fn remark(plan: &ChannelPlan) -> (String, bool) {
+    match plan.choice.granularity.multiple {
+        0..8 => (format!("{WHY_MULTIPLES}."), true),
+        multiple => (format!("Groups that lose channels keep multiples of {multiple}. {WHY_MULTIPLES}."), false),
+    }
+}

@@ -1,0 +1,193 @@
+//! Tab “Channels”: which slices of which parameters can only go together, how many of them go, and what is left.
+//!
+//! While it is on screen, the controls along the bottom and the panel on the right are its own.
+
+mod controls;
+mod group;
+mod tab;
+
+use std::sync::{Arc, Weak};
+
+use crate::channels::{Channels, Group, Of, Removed};
+use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model};
+use crate::graph::{Graph, ParameterId};
+use crate::measure::Pace;
+use crate::measurer::{Finding, TwinCost};
+
+pub(super) use controls::{controls_ui, sentence_ui};
+pub(super) use group::show as group_ui;
+pub(super) use tab::show;
+
+/// The largest share that the slider takes.
+const MOST: f64 = 0.9;
+
+/// What is known of the channels of the model on screen, and what a person wants of them.
+#[derive(Debug, Default)]
+pub struct ChannelsView {
+    /// The channels, or why there are none to be found; `None` while nobody looked for them.
+    pub found: Option<Result<Arc<FoundChannels>, String>>,
+    /// What the controls show.
+    pub plan: ChannelPlan,
+    /// What a plan takes; perhaps not the one that the controls show, see [`Self::settled`].
+    pub chosen: Option<Arc<Chosen>>,
+    /// What that costs; perhaps not of this choice.
+    pub twin: Option<Box<TwinCost>>,
+    /// Bytes of the smaller file; perhaps not of this choice.
+    pub bytes: Option<(Arc<Chosen>, u64)>,
+    /// Time of a pass as opened and as it is, and where.
+    pub pace: Option<(Pace, String)>,
+    /// The group that is looked at.
+    pub selected: Option<usize>,
+    /// The plan that the worker was asked about last.
+    asked: Option<ChannelPlan>,
+    /// The same of models that undo and redo can give back.
+    shelf: Vec<(Weak<Model>, Self)>,
+}
+
+impl ChannelsView {
+    /// A model was opened, which nothing here is about.
+    pub(super) fn opened(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Another network of the model goes on: what was set for it is there again, and what was set for the one before is kept.
+    pub(super) fn replaced(&mut self, before: Option<&Arc<Model>>, now: &Arc<Model>) {
+        let mut shelf = std::mem::take(&mut self.shelf);
+        shelf.retain(|(model, _)| model.strong_count() > 0);
+        let known = shelf.iter().position(|(model, _)| model.as_ptr() == Arc::as_ptr(now)).map(|at| shelf.remove(at).1);
+        // A network that was just made smaller starts with nothing removed, by the same rules.
+        let fresh = || {
+            let mut plan = self.plan.clone();
+            plan.choice.amount.share = 0.0;
+            (plan.choice.locked, plan.choice.own) = Default::default();
+            Self { plan, ..Self::default() }
+        };
+        let mut next = known.unwrap_or_else(fresh);
+        next.asked = None;
+        let here = std::mem::replace(self, next);
+        shelf.extend(before.map(|before| (Arc::downgrade(before), here)));
+        self.shelf = shelf;
+    }
+
+    /// Takes in what was measured.
+    pub(super) fn take(&mut self, finding: &Finding) {
+        match finding {
+            Finding::Channels(found) => {
+                self.asked = None;
+                if let Ok(found) = found {
+                    self.selected = self.selected.filter(|&group| group < found.channels.groups.len());
+                }
+                self.found = Some(found.clone());
+            }
+            Finding::Twin(cost) => self.twin = Some(cost.clone()),
+            Finding::Bytes(chosen, bytes) => self.bytes = Some((chosen.clone(), *bytes)),
+            Finding::Pace(pace, device) => self.pace = Some((*pace, device.clone())),
+            // Other images: what was measured of those before says nothing.
+            Finding::Shown(_) => self.twin = None,
+            _ => {}
+        }
+    }
+
+    /// Weights may have changed, and with them the scores.
+    pub(super) fn ask_again(&mut self) {
+        self.asked = None;
+    }
+
+    /// What the worker is to be asked, where that was not done yet.
+    pub(super) fn question(&mut self) -> Option<(Arc<FoundChannels>, ChannelPlan)> {
+        let found = self.found.as_ref()?.as_ref().ok()?;
+        if self.asked.as_ref() == Some(&self.plan) {
+            return None;
+        }
+        self.asked = Some(self.plan.clone());
+        Some((found.clone(), self.plan.clone()))
+    }
+
+    fn channels(&self) -> Option<&Channels> {
+        Some(&self.found.as_ref()?.as_ref().ok()?.channels)
+    }
+
+    /// What goes by the plan that the controls show, once that is known.
+    #[must_use]
+    pub fn settled(&self) -> Option<&Arc<Chosen>> {
+        self.chosen.as_ref().filter(|chosen| chosen.plan == self.plan)
+    }
+
+    /// What goes by the present plan and is something.
+    pub(super) fn removable(&self) -> Option<&Arc<Chosen>> {
+        self.settled().filter(|chosen| chosen.removed.count() > 0)
+    }
+
+    /// The group whose outputs a parameter makes, else one that it has a slice in.
+    pub(super) fn group_of(&self, graph: &Graph, id: ParameterId) -> Option<usize> {
+        let tensor = graph.parameter(id).tensor;
+        let groups = &self.channels()?.groups;
+        let made = groups.iter().position(|group| maker(group, graph) == Some(id));
+        made.or_else(|| groups.iter().position(|group| group.members.iter().any(|member| member.tensor == tensor)))
+    }
+
+    /// The parameter that makes the channels of a group.
+    pub(super) fn maker_of(&self, graph: &Graph, group: usize) -> Option<ParameterId> {
+        maker(self.channels()?.groups.get(group)?, graph)
+    }
+
+    /// What goes, as far as that is known of the channels on screen.
+    fn removed(&self) -> Option<&Removed> {
+        let found = self.found.as_ref()?.as_ref().ok()?;
+        self.chosen.as_ref().filter(|chosen| Arc::ptr_eq(&chosen.found, found)).map(|chosen| &chosen.removed)
+    }
+
+    fn is_locked(&self, group: usize) -> bool {
+        self.plan.choice.locked.get(group).copied().unwrap_or(false)
+    }
+}
+
+/// The weight whose outputs a group is.
+fn maker(group: &Group, graph: &Graph) -> Option<ParameterId> {
+    let member = group.members.iter().find(|member| member.side == "outputs").or_else(|| group.members.first())?;
+    graph.parameters.iter().position(|parameter| parameter.tensor == member.tensor).map(ParameterId)
+}
+
+/// How many of a group's channels stay.
+fn kept(group: &Group, removed: &Removed) -> usize {
+    group.units.iter().filter(|&&unit| !removed.contains(unit)).count()
+}
+
+/// As in “30 % of the multiply-accumulates”.
+fn of_name(of: Of) -> &'static str {
+    match of {
+        Of::Macs => "multiply-accumulates",
+        Of::Parameters => "parameters",
+        Of::Channels => "channels",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::Choice;
+
+    /// Undo gives back what was set, and a smaller network starts with nothing removed.
+    #[test]
+    fn what_is_set_belongs_to_a_network() {
+        let model = || Arc::new(Model::open(std::path::Path::new("assets/mobilenetv4_digits.onnx")).unwrap());
+        let (opened, smaller) = (model(), model());
+        let mut view = ChannelsView { selected: Some(2), ..ChannelsView::default() };
+        view.plan.choice = Choice { locked: vec![true], ..Choice::default() };
+        view.plan.choice.amount.share = 0.3;
+        view.plan.choice.granularity.multiple = 16;
+        view.replaced(Some(&opened), &smaller);
+        let choice = &view.plan.choice;
+        assert_eq!((choice.amount.share, choice.locked.len(), choice.granularity.multiple, view.selected), (0.0, 0, 16, None));
+        view.plan.choice.amount.share = 0.1;
+        view.replaced(Some(&smaller), &opened);
+        assert_eq!((view.plan.choice.amount.share, view.is_locked(0), view.selected), (0.3, true, Some(2)));
+        view.replaced(Some(&opened), &smaller);
+        assert_eq!(view.plan.choice.amount.share, 0.1);
+        // Another removal in its place: nothing is held of a network that is gone.
+        drop(smaller);
+        let other = model();
+        view.replaced(Some(&opened), &other);
+        assert_eq!(view.shelf.len(), 1);
+    }
+}

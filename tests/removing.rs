@@ -1,0 +1,153 @@
+//! Removing channels as a step of a session: undone, done again, saved.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use secateur::atomic::Overwrite;
+use secateur::channels;
+use secateur::engine::{ChannelPlan, Chosen, Engine, EngineError, FoundChannels};
+use secateur::evaluate::noise;
+use secateur::export::Format;
+use secateur::images::Preprocess;
+use secateur::prune::{Amount, Method, Recipe, Step};
+use secateur::session::Session;
+use secateur::watch::{Unwatched, Watch};
+
+const DEMO: &str = "assets/mobilenetv4_digits.onnx";
+
+fn session() -> Session {
+    Session::open(Path::new(DEMO), &Unwatched).unwrap()
+}
+
+/// What goes of the network as it is at this share of the multiply-accumulates.
+fn chosen(session: &Session, share: f64) -> Chosen {
+    let (engine, model) = (session.engine(), session.model());
+    let (preprocess, _) = Preprocess::for_model(&model.graph, &model.file.path);
+    let inputs = noise(&model.graph, 1, Some(preprocess.shape()), 0).unwrap();
+    let channels = engine.channels(&inputs, &Unwatched).unwrap();
+    let scores = engine.channel_scores(session.state(), &channels, channels::Ranking::L2).unwrap();
+    let plan = ChannelPlan {
+        choice: channels::Choice { amount: channels::Amount { share, of: channels::Of::Macs }, ..channels::Choice::default() },
+        ..ChannelPlan::default()
+    };
+    Chosen::new(Arc::new(FoundChannels { channels, inputs }), &scores, plan)
+}
+
+fn set(session: &mut Session, amount: f64) {
+    let recipe = Recipe { amount: Amount::Fraction(amount), ..session.state().recipe.clone() };
+    session.set(recipe, Step::Amount).unwrap();
+    session.end_drag();
+}
+
+fn elements(session: &Session) -> usize {
+    session.model().graph.elements()
+}
+
+#[test]
+fn removing_channels_is_a_step_that_is_undone_and_done_again() {
+    let mut session = session();
+    let opened = (session.model().clone(), session.state().clone(), elements(&session));
+    let first = chosen(&session, 0.3);
+    session.remove_channels(&first, &Unwatched).unwrap();
+    assert_eq!(session.history().undoable(), Some(Step::Remove));
+    let removal = session.removal().unwrap();
+    assert_eq!((removal.before, removal.after), (first.before, first.after));
+    assert_eq!(elements(&session) as u64, first.after.parameters, "what was counted before is what is there");
+    assert!(removal.difference < 1e-5 && removal.bytes[1] < removal.bytes[0], "{removal:?}");
+    assert!(session.is_unsaved());
+    assert!(Arc::ptr_eq(session.opened().model(), &opened.0));
+
+    // A second time, of what is left; both are told together.
+    let smaller = session.model().clone();
+    let second = chosen(&session, 0.3);
+    session.remove_channels(&second, &Unwatched).unwrap();
+    let both = session.removal().unwrap();
+    assert_eq!((both.before, both.after, both.bytes[0]), (first.before, second.after, removal.bytes[0]));
+    let smallest = session.model().clone();
+
+    assert_eq!(session.undo(), Some(Step::Remove));
+    assert!(Arc::ptr_eq(session.model(), &smaller));
+    assert_eq!(session.removal(), Some(removal));
+    assert_eq!(session.undo(), Some(Step::Remove));
+    assert!(Arc::ptr_eq(session.model(), &opened.0) && session.state() == &opened.1);
+    assert_eq!((session.removal(), session.is_unsaved(), session.undo()), (None, false, None));
+    assert_eq!((session.redo(), session.redo(), session.redo()), (Some(Step::Remove), Some(Step::Remove), None));
+    assert!(Arc::ptr_eq(session.model(), &smallest) && session.is_unsaved());
+
+    // A step that is taken after undoing forgets the smaller network.
+    session.undo();
+    set(&mut session, 0.5);
+    assert_eq!(session.redo(), None);
+    assert_eq!((session.undo(), session.undo(), session.undo()), (Some(Step::Amount), Some(Step::Remove), None));
+    assert!(Arc::ptr_eq(session.model(), &opened.0));
+    assert_eq!(session.redo(), Some(Step::Remove));
+    assert!(Arc::ptr_eq(session.model(), &smaller), "not the one that was forgotten");
+}
+
+#[test]
+fn the_smaller_network_is_saved_and_the_file_is_the_smaller_network() {
+    let mut session = session();
+    set(&mut session, 0.5);
+    session.fix().unwrap();
+    let chosen = chosen(&session, 0.4);
+    session.remove_channels(&chosen, &Unwatched).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("smaller.onnx");
+    let report = session.save(&path, Format::Onnx, Overwrite::Refuse).unwrap();
+    assert!(!session.is_unsaved());
+    assert_eq!(report.bytes, session.removal().unwrap().bytes[1], "as many bytes as were told");
+
+    let read = Engine::open(&path, &Unwatched).unwrap();
+    assert_eq!(read.model().graph.elements() as u64, chosen.after.parameters);
+    let inputs = &chosen.found.inputs;
+    assert_eq!(read.forward(&read.opened(), inputs).unwrap(), session.engine().forward(session.state(), inputs).unwrap());
+    // Half of the weights were zero before: what is left of them is so.
+    let zeros = |engine: &Engine| engine.model().zeros().unwrap().iter().sum::<u64>();
+    assert!(zeros(&read) as f64 > 0.3 * chosen.after.parameters as f64);
+
+    // What is undone is not what was saved; done again it is.
+    session.undo();
+    assert!(session.is_unsaved());
+    session.redo();
+    assert!(!session.is_unsaved());
+    set(&mut session, 0.5);
+    session.fix().unwrap();
+    let pruned = folder.path().join("pruned.onnx");
+    session.save(&pruned, Format::Onnx, Overwrite::Refuse).unwrap();
+    assert_eq!(std::fs::metadata(&pruned).unwrap().len(), report.bytes, "pruning goes on in the smaller network");
+}
+
+#[test]
+fn what_means_the_same_in_the_smaller_network_stays() {
+    let mut session = session();
+    let recipe = session.state().recipe.clone();
+    let mut changed = Recipe { method: Method::Lamp, amount: Amount::Fraction(0.25), biases: !recipe.biases, ..recipe };
+    changed.ticked[3] = !changed.ticked[3];
+    changed.locked[5] = true;
+    changed.own[7] = Some(Amount::Fraction(0.5));
+    session.set(changed.clone(), Step::Tick).unwrap();
+    let chosen = chosen(&session, 0.2);
+    session.remove_channels(&chosen, &Unwatched).unwrap();
+    let now = &session.state().recipe;
+    assert_eq!((now.method, now.biases, &now.ticked, &now.locked), (Method::Lamp, changed.biases, &changed.ticked, &changed.locked));
+    assert_eq!(now.amount, Amount::Fraction(0.0), "what was masked is zero for good");
+    assert!(now.own.iter().all(Option::is_none));
+    session.undo();
+    assert_eq!(session.state().recipe, changed);
+}
+
+#[test]
+fn a_removal_that_is_stopped_changes_nothing() {
+    struct Stop;
+    impl Watch for Stop {
+        fn progress(&self, _: f32, _: &str) {}
+        fn is_cancelled(&self) -> bool {
+            true
+        }
+    }
+    let mut session = session();
+    let chosen = chosen(&session, 0.3);
+    assert!(matches!(session.remove_channels(&chosen, &Stop), Err(EngineError::Cancelled)));
+    assert_eq!((session.history().undoable(), session.removal(), session.is_unsaved()), (None, None, false));
+}

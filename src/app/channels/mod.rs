@@ -65,7 +65,10 @@ impl ChannelsView {
         let mut next = known.unwrap_or_else(fresh);
         next.asked = None;
         let here = std::mem::replace(self, next);
-        shelf.extend(before.map(|before| (Arc::downgrade(before), here)));
+        if let Some(before) = before {
+            shelf.retain(|(model, _)| model.as_ptr() != Arc::as_ptr(before));
+            shelf.push((Arc::downgrade(before), here));
+        }
         self.shelf = shelf;
     }
 

@@ -264,7 +264,7 @@ impl Action {
             Self::MeasurePace => ("Measure the speed", "Time forward passes as opened and as it is now, in turn", None),
             Self::RemoveChannels => (
                 "Remove channels",
-                "Go on with the network without these channels: smaller, and it answers as the one in which they are zero. Can be undone",
+                "Go on with the smaller network: without these channels, and with what is pruned zero for good. Can be undone",
                 Some(key(COMMAND_SHIFT, Key::D)),
             ),
             Self::Cancel => ("Cancel", "Stop the work that is going on", Some(key(Modifiers::NONE, Key::Escape))),

@@ -189,7 +189,8 @@ impl Costs {
             // What the window does with it, see [`super::App::logic`].
             Finding::Norms(_) => {}
             // The tab “Channels” has a state of its own.
-            Finding::Channels(_) | Finding::Twin(_) | Finding::Bytes(..) | Finding::Pace(..) => {}
+            Finding::Channels(_) | Finding::Bytes(..) | Finding::Pace(..) => {}
+            Finding::Twin(_) => self.failure = None,
             Finding::Speed(timed) => self.timed = Some(timed),
             Finding::Progress(progress) => {
                 self.progress = progress;

@@ -468,6 +468,7 @@ impl App {
         let path = self.state.model.as_ref().map(|m| m.file.path.clone());
         let stem = path.as_deref().and_then(Path::file_stem).unwrap_or_default().to_string_lossy().into_owned();
         let suffix = match purpose {
+            Purpose::Save(_) if self.state.view.as_ref().is_some_and(|view| view.removal.is_some()) => "_smaller",
             Purpose::Save(_) => "_pruned",
             Purpose::Scan => "_sensitivity",
             _ => "",

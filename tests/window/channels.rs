@@ -195,6 +195,7 @@ fn removing_channels_goes_on_with_the_smaller_network_and_is_undone() {
     window.answer(&path);
     window.press(CONTROL, Key::S);
     window.wait("the saved file", |s| s.view.as_ref().is_some_and(|view| !view.is_unsaved));
+    assert_eq!(window.asked().pop().unwrap().name, "mobilenetv4_digits_smaller.onnx");
     let bytes = window.state().view.as_ref().unwrap().removal.unwrap().bytes;
     assert_eq!(bytes, [std::fs::metadata(DEMO).unwrap().len(), std::fs::metadata(&path).unwrap().len()]);
     let read = Engine::open(&path, &Unwatched).unwrap();
@@ -231,6 +232,32 @@ fn what_removing_costs_is_measured_before_and_compared_with_the_opened_network_a
     let effect = cost.effects.given(method).unwrap();
     assert_eq!((effect.top1, effect.images), (Some(masked), twin.effect.images), "the smaller network answers as its twin");
     assert_eq!(state.costs.shown.as_ref().unwrap().images, twin.effect.images, "the images go on");
+}
+
+/// Noise tells drift where there are no images, and goes on too.
+#[test]
+fn noise_goes_on_with_the_smaller_network() {
+    let mut window = Window::on(Some(DEMO));
+    window.click(Role::Tab, "Effect");
+    window.button("Use noise");
+    window.wait("the effect on noise", |s| s.costs.cost.as_ref().is_some_and(|cost| cost.is_whole));
+    look(&mut window);
+    set(&mut window, "50");
+    // How near the answers are to those of the opened network.
+    let cosine = |s: &AppState| {
+        let twin = s.channels.twin.as_ref().filter(|twin| twin.is_whole)?;
+        let is_present = s.channels.settled().is_some_and(|chosen| std::sync::Arc::ptr_eq(chosen, &twin.chosen));
+        twin.effect.mean_cosine.filter(|_| is_present)
+    };
+    window.wait("the twin on noise", |s| cosine(s).is_some());
+    let before = cosine(window.state()).unwrap();
+    assert!(before < 0.999, "half of the multiply-accumulates tell: {before}");
+    assert!(window.says("TELL DRIFT"));
+    window.button("Remove channels");
+    window.wait("the smaller network on noise", |s| is_removed(s) && cosine(s).is_some());
+    let after = cosine(window.state()).unwrap();
+    assert!((after - before).abs() < 1e-4, "{before} {after}");
+    assert!(window.says("As it is now"));
 }
 
 #[test]

@@ -187,7 +187,8 @@ mod tests {
         assert_eq!((view.plan.choice.amount.share, view.is_locked(0), view.selected), (0.3, true, Some(2)));
         view.replaced(Some(&opened), &smaller);
         assert_eq!(view.plan.choice.amount.share, 0.1);
-        // Another removal in its place: nothing is held of a network that is gone.
+        // Undone, and another removal in its place: nothing is held of a network that is gone.
+        view.replaced(Some(&smaller), &opened);
         drop(smaller);
         let other = model();
         view.replaced(Some(&opened), &other);

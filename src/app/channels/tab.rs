@@ -249,10 +249,14 @@ fn effect_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
         text::count(dense.images as u64),
         text::count(shown.images as u64)
     );
-    if !(is_present && *is_whole) {
+    let is_measuring = !(is_present && *is_whole);
+    if is_measuring && costs.failure.is_none() {
         title.push_str(" · measuring …");
     }
     widgets::section_title(ui, &title);
+    if let Some(why) = costs.failure.as_ref().filter(|_| is_measuring) {
+        ui.label(egui::RichText::new(text::message(why)).color(palette.warning));
+    }
     let figure =
         |effect: &crate::measure::Effect| criterion.of(effect).map_or("–".to_owned(), |value| effect::figure_text(criterion, value));
     let (before, after) = (figure(dense), figure(twin));

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use onnx_ir::{AttributeProto, AttributeType, Message, NodeProto, TensorProto};
 use proptest::prelude::*;
 use secateur::channels::{Amount, Channels, Choice, Granularity, Of, Ranking, Removed, Spread};
+use secateur::cli::{self, Plan};
 use secateur::engine::Engine;
 use secateur::evaluate;
 use secateur::images::Preprocess;
@@ -218,6 +219,61 @@ fn what_is_saved_says_what_was_removed_and_can_be_made_smaller_again() {
     let removed = again.chosen(Ranking::L2, &choice(0.3, Of::Channels, 1));
     again.check("a second time", &removed);
     assert!(again.channels.size(&removed).channels < again.channels.size(&again.channels.nothing()).channels);
+}
+
+/// What the command prints, or its message.
+fn command(arguments: &[&str]) -> Result<serde_json::Value, String> {
+    let arguments = std::iter::once("secateur").chain(arguments.iter().copied()).map(std::ffi::OsString::from);
+    let Ok(Plan::Headless(command)) = cli::plan(arguments) else { panic!("a command") };
+    let mut out = Vec::new();
+    cli::run(command, &mut out).map_err(|error| format!("{error:#}"))?;
+    Ok(serde_json::from_slice(&out).unwrap())
+}
+
+#[test]
+fn the_command_tells_what_goes_saves_it_and_times_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let (saved, twin) = (folder.path().join("smaller.onnx"), folder.path().join("twin.onnx"));
+    let (saved, twin) = (saved.to_str().unwrap(), twin.to_str().unwrap());
+    let file = "tests/channels/residual.onnx";
+    let told = command(&["shrink", file, "--amount", "0.4", "--multiple", "1", "--plan", "--json"]).unwrap();
+    let pair = |key: &str| [told[key][0].as_u64().unwrap(), told[key][1].as_u64().unwrap()];
+    assert!(pair("macs")[1] < pair("macs")[0] && pair("parameters")[1] < pair("parameters")[0]);
+    assert_eq!(told["groups"].as_array().unwrap().len(), 2);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a plan writes nothing");
+    let shrink = ["shrink", file, "--amount", "0.4", "--multiple", "1", "--json", "-o", saved, "--masked", twin];
+    let done = command(&shrink).unwrap();
+    assert_eq!(done["macs"], told["macs"]);
+    assert_eq!(done["bytes"][1].as_u64().unwrap(), std::fs::metadata(saved).unwrap().len());
+    assert_eq!(done["bytes"], told["bytes"], "to the byte, before anything is written");
+    // Both files answer the same.
+    let inputs = evaluate::noise(&Engine::open(Path::new(saved), &Unwatched).unwrap().model().graph, 2, None, 3).unwrap();
+    let [smaller, masked] = [saved, twin].map(|path| {
+        let engine = Engine::open(Path::new(path), &Unwatched).unwrap();
+        engine.forward(&engine.opened(), &inputs).unwrap().remove(0).1.as_f32().unwrap().to_vec()
+    });
+    let off = smaller.iter().zip(&masked).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(off < 1e-4 && smaller.iter().any(|x| *x != 0.0), "{off}");
+    let refused = command(&shrink).unwrap_err();
+    assert!(refused.contains("there already"), "{refused}");
+    let refused = command(&["shrink", file, "--amount", "0.4", "--keep", "nothing*", "--json"]).unwrap_err();
+    assert!(refused.contains("names no module"), "{refused}");
+    let kept = command(&["shrink", file, "--amount", "0.4", "--multiple", "1", "--keep", "body.a.0", "--plan", "--json"]).unwrap();
+    let row = kept["groups"].as_array().unwrap().iter().find(|row| row["channels"] == 10).unwrap();
+    assert_eq!(row["kept"], 10);
+    let times = command(&["cost", saved, "--speed", "--beside", file, "--passes", "5", "--json"]).unwrap();
+    assert!(times["beside"]["times_as_fast"].as_f64().unwrap() > 0.0 && times["beside"]["passes"].as_u64().unwrap() >= 5);
+}
+
+#[test]
+fn a_repaired_network_is_smaller_and_answers_right_again() {
+    let arguments = ["shrink", "assets/mobilenetv4_digits.onnx", "--images", "assets/digits", "--amount", "0.5", "--repair", "--json"];
+    let told = command(&arguments).unwrap();
+    let top1 = |row: &str| told["effect"]["repair"][row]["top1"].as_f64().unwrap();
+    // Removed 10 %, repaired 96.7; another processor may round a few of 240 images otherwise.
+    assert!(top1("before") < 0.3 && top1("after") > 0.9, "{} {}", top1("before"), top1("after"));
+    assert_eq!(told["effect"]["smaller"]["top1"].as_f64().unwrap(), top1("after"));
+    assert!(told["difference"].as_f64().unwrap() < CLOSE);
 }
 
 /// A graph of random operators on images, built value by value.

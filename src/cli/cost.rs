@@ -1,7 +1,7 @@
 //! `secateur cost`: bytes, multiply-accumulates and time of a model, as opened and as pruned.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,11 +14,12 @@ use super::pruning::Pruning;
 use super::rows::OutputArguments;
 use super::terminal::{Terminal, open_device};
 use crate::engine::Engine;
+use crate::escaped::escaped;
 use crate::evaluate;
 use crate::export;
 use crate::graph::{Graph, ParameterId};
 use crate::images::Preprocess;
-use crate::measure::{Bytes, Effort, Encoding, GroupsOfFour, ParameterSize, Speed, Timing};
+use crate::measure::{self, Bytes, Effort, Encoding, GroupsOfFour, ParameterSize, Speed, Timing};
 use crate::network::{Array, Work};
 use crate::session::Session;
 
@@ -31,6 +32,9 @@ pub(super) struct Cost {
     /// Time forward passes as well: dense, masked at every pass, and fixed
     #[arg(long)]
     speed: bool,
+    /// Time this other model too, in turn: the one that channels were removed from, for one
+    #[arg(long, value_name = "FILE", requires = "speed")]
+    beside: Option<PathBuf>,
     /// Images of a timed pass
     #[arg(long, value_name = "N", default_value_t = 1, requires = "speed", value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
@@ -64,6 +68,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     work_failure: Option<String>,
     speed: Option<SpeedReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<PaceReport>,
     parameters: Vec<Row>,
 }
 
@@ -93,6 +99,19 @@ struct SpeedReport {
     dense_ms: TimingReport,
     masked_ms: TimingReport,
     fixed_ms: TimingReport,
+}
+
+/// Two models in turn.
+#[derive(Serialize)]
+struct PaceReport {
+    model: String,
+    batch: usize,
+    passes: usize,
+    /// Of the other model, and of this one as it was opened.
+    other_ms: TimingReport,
+    this_ms: TimingReport,
+    /// How many times as fast as the other one this is, by the medians.
+    times_as_fast: f64,
 }
 
 /// Milliseconds.
@@ -160,6 +179,7 @@ impl Cost {
             Ok(engine.work(&inputs, &watch)?)
         });
         let speed = if self.speed { Some(self.speed(&session, &watch).context("cannot time the network")?) } else { None };
+        let beside = self.beside.as_ref().map(|other| self.pace(&engine, other, &watch)).transpose()?;
         watch.clear();
         let graph = session.model().graph.clone();
         let total: Bytes = sizes.iter().map(|size| size.bytes).sum();
@@ -184,6 +204,7 @@ impl Cost {
             }),
             work_failure,
             speed: speed.map(Into::into),
+            beside,
             parameters: rows(&graph, &sizes, work.as_ref()),
         };
         self.output.put(out, &report, &report.csv(), |out| report.print(out))
@@ -193,6 +214,18 @@ impl Cost {
         let inputs = self.inputs(session.engine(), self.batch as usize)?;
         let effort = Effort { rounds: self.passes as usize, time: MAX_TIME };
         Ok(session.engine().speed(session.state(), &inputs, effort, watch)?)
+    }
+
+    /// Both models in turn, on inputs of the other one.
+    fn pace(&self, engine: &Engine, other: &Path, watch: &Terminal) -> anyhow::Result<PaceReport> {
+        let opened = Engine::open(other, watch).context("cannot open the other model")?.on(open_device(self.device)?);
+        let inputs = self.inputs(engine, self.batch as usize)?;
+        let effort = Effort { rounds: self.passes as usize, time: MAX_TIME };
+        let networks = [opened.dense_network()?, engine.dense_network()?];
+        let pace = measure::pace([&networks[0], &networks[1]], &inputs, effort, watch).context("cannot time the networks")?;
+        let [other_ms, this_ms] = pace.timings.map(TimingReport::from);
+        let times_as_fast = other_ms.median / this_ms.median;
+        Ok(PaceReport { model: other.display().to_string(), batch: pace.batch, passes: pace.rounds, other_ms, this_ms, times_as_fast })
     }
 
     /// Noise of the size of the model's images.
@@ -275,6 +308,13 @@ impl Report {
                 writeln!(out, "{name:<20} {:>10.3} ms {:>10.3} to {:.3}", t.median, t.lower_quartile, t.upper_quartile)?;
             }
             writeln!(out, "Zeros make dense kernels no faster; what fixing saves is the masking")?;
+        }
+        if let Some(pace) = &self.beside {
+            writeln!(out, "In turn with {}, {} passes each:", escaped(&pace.model), pace.passes)?;
+            for (name, t) in [("the other", &pace.other_ms), ("this one", &pace.this_ms)] {
+                writeln!(out, "{name:<20} {:>10.3} ms {:>10.3} to {:.3}", t.median, t.lower_quartile, t.upper_quartile)?;
+            }
+            writeln!(out, "This one is {:.2} times as fast", pace.times_as_fast)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -16,8 +17,8 @@ use super::repair::{RepairArguments, RepairReport, repaired};
 use super::rows::{Row, print};
 use super::terminal::Terminal;
 use crate::atomic::Overwrite;
-use crate::channels::{Amount, Channels, Choice, Granularity, Of, Ranking, Removed, Spread};
-use crate::engine::Engine;
+use crate::channels::{Amount, Channels, Choice, Granularity, Of, Ranking, Spread};
+use crate::engine::{ChannelPlan, Chosen, Engine, FoundChannels};
 use crate::escaped::escaped;
 use crate::evaluate;
 use crate::export::Format;
@@ -25,9 +26,6 @@ use crate::images::Preprocess;
 use crate::network::Array;
 use crate::prune::{State, glob};
 use crate::watch::{Part, Watch};
-
-/// Larger differences between the smaller network and its masked twin, relative to the largest output, are a fault of this program.
-const MAX_DIFFERENCE: f64 = 1e-3;
 
 /// `--of`
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -225,24 +223,14 @@ impl Shrink {
         let choice = self.choice(&channels)?;
         let start = Instant::now();
         let scores = engine.channel_scores(&measured.state, &channels, self.ranking())?;
-        let removed = channels.choose(&scores, &choice);
-        let chosen = start.elapsed();
-        let mut report = report(&engine, &channels, &removed, [found.as_secs_f64(), chosen.as_secs_f64()]);
-        let twin = engine.twin(&measured.state, &channels, &removed)?;
-        measured.state = twin;
+        let found_channels = Arc::new(FoundChannels { channels, inputs });
+        let chosen = Chosen::new(found_channels, &scores, ChannelPlan { ranking: self.ranking(), choice });
+        let mut report = report(&engine, &chosen, [found.as_secs_f64(), start.elapsed().as_secs_f64()]);
+        measured.state = engine.twin(&measured.state, &chosen.found.channels, &chosen.removed)?;
         let state = if self.images.has_images() { self.effect(&mut measured, &mut report, &watch)? } else { measured.state.clone() };
-        watch.progress(0.9, "Removing channels");
-        let bytes = engine.smaller_bytes(&state, &channels, &removed).context("cannot remove the channels")?;
-        report.bytes[1] = bytes.len() as u64;
-        let smaller = engine.of_bytes(bytes, &watch).context("the smaller model cannot be read")?;
-        report.difference = Some(difference(&engine, &state, &smaller, &inputs)?);
+        let (smaller, removal) = engine.shrink(&state, &chosen, &watch).context("cannot remove the channels")?;
+        (report.bytes, report.difference) = (removal.bytes, Some(removal.difference));
         if let (Some(path), Some(format)) = (&self.saved, format) {
-            let difference = report.difference.unwrap_or(f64::NAN);
-            anyhow::ensure!(
-                difference <= MAX_DIFFERENCE,
-                "the smaller network does not answer as the masked one does (a difference of {difference:.1e}): a fault of this program, \
-                 nothing was saved"
-            );
             watch.progress(0.95, "Saving");
             let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
             let saved = smaller.save_opened(path, format, overwrite).context("cannot save the model")?;
@@ -283,8 +271,9 @@ impl Shrink {
 }
 
 /// What is told of a choice.
-fn report(engine: &Engine, channels: &Channels, removed: &Removed, seconds: [f64; 2]) -> Report {
-    let (before, after) = (channels.size(&channels.nothing()), channels.size(removed));
+fn report(engine: &Engine, chosen: &Chosen, seconds: [f64; 2]) -> Report {
+    let Chosen { found, removed, before, after, .. } = chosen;
+    let channels = &found.channels;
     let group = |group: &crate::channels::Group| GroupRow {
         name: group.name.clone(),
         channels: group.units.len(),
@@ -314,24 +303,6 @@ fn noise(engine: &Engine) -> anyhow::Result<Vec<(String, Array)>> {
     let model = engine.model();
     let (preprocess, _) = Preprocess::for_model(&model.graph, &model.file.path);
     Ok(evaluate::noise(&model.graph, 1, Some(preprocess.shape()), 0)?)
-}
-
-/// How far the smaller network's outputs are off those of the masked one, relative to the largest.
-fn difference(engine: &Engine, state: &State, smaller: &Engine, inputs: &[(String, Array)]) -> anyhow::Result<f64> {
-    let twin = engine.forward(state, inputs).context("the masked network cannot be run")?;
-    let small = smaller.forward(&smaller.opened(), inputs).context("the smaller network cannot be run")?;
-    let mut largest = 0.0_f64;
-    for ((_, a), (name, b)) in twin.iter().zip(&small) {
-        anyhow::ensure!(a.shape == b.shape, "the output “{name}” of the smaller network has another shape");
-        let (Some(a), Some(b)) = (a.as_f32(), b.as_f32()) else { continue };
-        let scale = a.iter().fold(0.0_f64, |m, &x| m.max(f64::from(x).abs())).max(f64::MIN_POSITIVE);
-        let off = a
-            .iter()
-            .zip(b)
-            .fold(0.0_f64, |m, (&x, &y)| if x == y || (x.is_nan() && y.is_nan()) { m } else { m.max((f64::from(x) - f64::from(y)).abs()) });
-        largest = if (off / scale).is_nan() { f64::NAN } else { largest.max(off / scale) };
-    }
-    Ok(largest)
 }
 
 impl Report {

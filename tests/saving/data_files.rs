@@ -71,10 +71,11 @@ pub(super) fn changes(before: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path) -> Vec
 }
 
 /// Every folder of models below `tests` and the demo's, with what lies beside and below them.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "assets",
     "tests/answering",
     "tests/cases",
+    "tests/channels",
     "tests/folders",
     "tests/kinds",
     "tests/models",

@@ -323,13 +323,10 @@ impl Inside {
             Job::Apply => session.apply()?,
             Job::Fix => session.fix()?,
             Job::Repair(states) => {
-                let [from, to] = *states;
-                if *session.state() != from {
-                    let message = "what is pruned was changed before it was done; nothing else was changed".to_owned();
-                    self.tell(Event::Failed { what: "Repair", message });
+                if let Some(refused) = repaired(session, *states)? {
+                    self.tell(refused);
                     return Ok(());
                 }
-                session.go_to(to, Step::Repair)?;
             }
             Job::Remove(chosen) => session.remove_channels(&chosen, &watch)?,
             Job::Reset => session.reset(),
@@ -384,16 +381,13 @@ impl Inside {
                     Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
                 }
             }
-            Job::SaveRecipe(path, overwrite) => {
-                let text = match RecipeFile::of(session.state(), &session.model().graph).text() {
-                    Ok(text) => text,
-                    Err(error) => {
-                        self.tell(Event::Failed { what: "Save the recipe", message: error.to_string() });
-                        return Ok(());
-                    }
-                };
-                return self.save_text(path, &text, overwrite);
-            }
+            Job::SaveRecipe(path, overwrite) => match RecipeFile::of(session.state(), &session.model().graph).text() {
+                Ok(text) => return self.save_text(path, &text, overwrite),
+                Err(error) => {
+                    self.tell(Event::Failed { what: "Save the recipe", message: error.to_string() });
+                    return Ok(());
+                }
+            },
             Job::SaveText(path, text, overwrite) => return self.save_text(path, &text, overwrite),
         }
         if self.session.as_ref().is_some_and(|session| !Arc::ptr_eq(session.model(), &model)) {
@@ -494,6 +488,16 @@ impl Inside {
             self.tell(Event::Looked(id, look.map(Arc::new).map_err(|e| e.to_string())));
         }
     }
+}
+
+/// Goes on with the second state, which is the first one repaired; what to say where the model is no longer in the first.
+fn repaired(session: &mut Session, [from, to]: [State; 2]) -> Result<Option<Event>, EngineError> {
+    if *session.state() == from {
+        session.go_to(to, Step::Repair)?;
+        return Ok(None);
+    }
+    let message = "what is pruned was changed before it was done; nothing else was changed".to_owned();
+    Ok(Some(Event::Failed { what: "Repair", message }))
 }
 
 #[cfg(test)]

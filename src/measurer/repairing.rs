@@ -70,7 +70,7 @@ enum ClinicError {
 
 /// What repairs, ready for the next state.
 #[derive(Debug)]
-pub(super) struct Clinic {
+pub(super) struct ReadyRepairer {
     choice: RepairChoice,
     repairer: Repairer,
     /// The images of those that are shown that calibrate, by number.
@@ -149,9 +149,9 @@ impl Inside {
     }
 
     /// What repairs as chosen: what did so last, or another one.
-    fn clinic(&mut self, choice: &RepairChoice) -> Result<Clinic, ClinicError> {
+    fn ready_repairer(&mut self, choice: &RepairChoice) -> Result<ReadyRepairer, ClinicError> {
         let (Some(engine), Some(_)) = (&self.engine, &self.evaluator) else { return Err(ClinicError::Nothing) };
-        if let Some(known) = self.clinic.take().filter(|clinic| clinic.choice == *choice) {
+        if let Some(known) = self.ready_repairer.take().filter(|ready_repairer| ready_repairer.choice == *choice) {
             return Ok(known);
         }
         let graph = &engine.model().graph;
@@ -175,13 +175,13 @@ impl Inside {
         };
         let images = images.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
         let options = Options { is_thorough: choice.is_thorough, images, ..Options::default() };
-        Ok(Clinic { choice: choice.clone(), repairer: Repairer::new(engine.clone(), questions, options), calibrating })
+        Ok(ReadyRepairer { choice: choice.clone(), repairer: Repairer::new(engine.clone(), questions, options), calibrating })
     }
 
     /// The images that cannot judge `state` once it was repaired.
-    fn left_out(&self, clinic: &Clinic, state: &State) -> Vec<usize> {
+    fn left_out(&self, ready_repairer: &ReadyRepairer, state: &State) -> Vec<usize> {
         let mut left_out = self.calibrated(state);
-        left_out.extend(&clinic.calibrating);
+        left_out.extend(&ready_repairer.calibrating);
         left_out.sort_unstable();
         left_out.dedup();
         left_out
@@ -189,28 +189,28 @@ impl Inside {
 
     /// Repairs `state` and tells what came of it.
     pub(super) fn repair(&mut self, state: &State, choice: &RepairChoice, token: &Token) -> Result<(), EvaluateError> {
-        let mut clinic = match self.clinic(choice) {
-            Ok(clinic) => clinic,
+        let mut ready_repairer = match self.ready_repairer(choice) {
+            Ok(ready_repairer) => ready_repairer,
             Err(why) => {
                 self.tell(Finding::NotRepaired(why.to_string()));
                 return Ok(());
             }
         };
         let (tell, model, start) = (self.tell.clone(), self.model, Instant::now());
-        let left_out = self.left_out(&clinic, state);
+        let left_out = self.left_out(&ready_repairer, state);
         let Some(judge) = self.judge(&left_out)? else {
             self.tell(Finding::NotRepaired(
                 "all of the images have calibrated, and none is left to judge: choose a folder that calibrates".into(),
             ));
             return Ok(());
         };
-        let result = clinic.repairer.judged(judge, state, &RepairWatch { tell: &tell, model, token, start });
+        let result = ready_repairer.repairer.judged(judge, state, &RepairWatch { tell: &tell, model, token, start });
         let finding = match result {
             Ok(judged) => {
                 if let Some(Images { path, .. }) = &self.images
-                    && !clinic.calibrating.is_empty()
+                    && !ready_repairer.calibrating.is_empty()
                 {
-                    let (path, images) = (path.clone(), clinic.calibrating.clone());
+                    let (path, images) = (path.clone(), ready_repairer.calibrating.clone());
                     self.calibrated.push(Calibrated { repair: judged.repair.clone(), path, images });
                 }
                 let (from, is_noise, seconds) = (state.clone(), self.images.is_none(), start.elapsed().as_secs_f64());
@@ -219,18 +219,18 @@ impl Inside {
             Err(RepairError::Evaluate(EvaluateError::Engine(EngineError::Cancelled))) => return Err(EngineError::Cancelled.into()),
             Err(error) => Finding::NotRepaired(error.to_string()),
         };
-        self.clinic = Some(clinic);
+        self.ready_repairer = Some(ready_repairer);
         self.tell(finding);
         Ok(())
     }
 
     /// What `state` costs once it is repaired; `None` where its method does not reach its amount, or nothing can repair.
     pub(super) fn repaired_effect(&mut self, state: &State, choice: &RepairChoice, token: &Token) -> Result<Option<Effect>, EvaluateError> {
-        let Ok(mut clinic) = self.clinic(choice) else { return Ok(None) };
-        let left_out = self.left_out(&clinic, state);
+        let Ok(mut ready_repairer) = self.ready_repairer(choice) else { return Ok(None) };
+        let left_out = self.left_out(&ready_repairer, state);
         let Some(judge) = self.judge(&left_out)? else { return Ok(None) };
-        let effect = after(&mut clinic, judge, state, token);
-        self.clinic = Some(clinic);
+        let effect = after(&mut ready_repairer, judge, state, token);
+        self.ready_repairer = Some(ready_repairer);
         effect
     }
 
@@ -241,21 +241,22 @@ impl Inside {
         choice: &RepairChoice,
         token: &Token,
     ) -> Result<Option<Found>, EvaluateError> {
-        let Ok(mut clinic) = self.clinic(choice) else { return Ok(None) };
-        let left_out = self.left_out(&clinic, state);
+        let Ok(mut ready_repairer) = self.ready_repairer(choice) else { return Ok(None) };
+        let left_out = self.left_out(&ready_repairer, state);
         let Some(judge) = self.judge(&left_out)? else { return Ok(None) };
         let dense = judge.dense(None, token)?;
         let criterion = Criterion::suiting(&dense);
         let Some(dense) = criterion.of(&dense) else { return Ok(None) };
-        let found = largest_bearable(state, method, (criterion, dense - drop), &mut |state| after(&mut clinic, judge, state, token));
-        self.clinic = Some(clinic);
+        let found =
+            largest_bearable(state, method, (criterion, dense - drop), &mut |state| after(&mut ready_repairer, judge, state, token));
+        self.ready_repairer = Some(ready_repairer);
         found.map(Some)
     }
 }
 
 /// What a state costs once it is repaired, or as it is where that is no worse; `None` where its method does not reach its amount.
-fn after(clinic: &mut Clinic, judge: &mut Evaluator, state: &State, token: &Token) -> Result<Option<Effect>, EvaluateError> {
-    let effect = match clinic.repairer.judged(judge, state, token) {
+fn after(ready_repairer: &mut ReadyRepairer, judge: &mut Evaluator, state: &State, token: &Token) -> Result<Option<Effect>, EvaluateError> {
+    let effect = match ready_repairer.repairer.judged(judge, state, token) {
         Ok(judged) => Ok(if judged.is_better() { judged.after } else { judged.before }),
         Err(RepairError::Evaluate(error)) => Err(error),
         Err(RepairError::Unpruned | RepairError::Nothing { .. }) => judge.effect(state, None, token),

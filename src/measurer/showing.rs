@@ -166,7 +166,7 @@ impl Inside {
     /// Other questions: what was measured with those before is over.
     pub(super) fn renew(&mut self) {
         self.drop_tasks("the networks are shown something else");
-        (self.clinic, self.judge) = (None, None);
+        (self.ready_repairer, self.judge) = (None, None);
         self.scan = None;
         self.measured = None;
         self.channels.measured = None;

@@ -1,7 +1,7 @@
 """One layer's least squares in NumPy and SciPy as one would write them: Gram matrix of the inputs, then row by row the kept weights.
 
 960 inputs, 160 outputs, 6272 places (128 images of 7x7), 90 % pruned: a projection of MobileNetV2. Needs: numpy scipy.
-Compare with `cargo test --release --lib squares -- --ignored --nocapture`, which fits the same shape.
+Compare with `cargo bench --bench repair`, which fits the same shape.
 """
 import time
 

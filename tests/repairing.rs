@@ -31,13 +31,13 @@ const FOLDED: &str = "tests/models/mobilenetv4_digits_default.onnx";
 const DIGITS: &str = "assets/digits";
 
 /// A model, and images that calibrate and judge.
-struct Clinic {
+struct Setup {
     engine: Arc<Engine>,
     repairer: Repairer,
     judge: Evaluator,
 }
 
-impl Clinic {
+impl Setup {
     /// Every third image in sorted order calibrates.
     fn new(model: &str, options: Options) -> Self {
         let engine = Engine::open(Path::new(model), &Unwatched).unwrap();
@@ -72,11 +72,11 @@ fn all_rows_come_back_as_in_pytorch() {
     let rows = reference["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 28);
     for (form, model) in [("kept", KEPT), ("folded", FOLDED)] {
-        let mut clinic = Clinic::new(model, Options::default());
+        let mut setup = Setup::new(model, Options::default());
         for row in rows.iter().filter(|row| row["form"] == form) {
             let method = Method::ALL.into_iter().find(|m| m.name() == row["method"]).unwrap();
-            let state = clinic.pruned(method, row["amount"].as_f64().unwrap());
-            let judged = clinic.repairer.judged(&mut clinic.judge, &state, &Unwatched).unwrap();
+            let state = setup.pruned(method, row["amount"].as_f64().unwrap());
+            let judged = setup.repairer.judged(&mut setup.judge, &state, &Unwatched).unwrap();
             let what = format!("{form}, {} {}", row["method"], row["amount"]);
             println!("{what}: {:?} -> {:?} ({} -> {})", judged.before.top1, judged.after.top1, row["before"]["top1"], row["after"]["top1"]);
             for (side, effect) in [("before", &judged.before), ("after", &judged.after)] {
@@ -141,9 +141,9 @@ fn every_kind_of_layer_becomes_what_float64_says() {
 
 #[test]
 fn fitting_comes_closer_than_statistics_alone() {
-    let mut clinic = Clinic::new(KEPT, Options { is_thorough: true, ..Options::default() });
-    let state = clinic.pruned(Method::Lamp, 0.95);
-    let judged = clinic.repairer.judged(&mut clinic.judge, &state, &Unwatched).unwrap();
+    let mut setup = Setup::new(KEPT, Options { is_thorough: true, ..Options::default() });
+    let state = setup.pruned(Method::Lamp, 0.95);
+    let judged = setup.repairer.judged(&mut setup.judge, &state, &Unwatched).unwrap();
     // Statistics alone give 20 %.
     assert!(judged.is_better() && judged.after.top1.unwrap() > 0.9, "{:?}", judged.after);
     let fitted: Vec<_> = judged.repair.layers.iter().filter(|layer| layer.lambda.is_some_and(f64::is_finite)).collect();
@@ -157,9 +157,9 @@ fn a_repair_is_the_same_whatever_the_threads_and_the_memory() {
         let with = |threads: usize, memory: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let mut clinic = Clinic::new(FOLDED, Options { is_thorough, memory, ..Options::default() });
-                let state = clinic.pruned(Method::Lamp, 0.8);
-                let (state, _) = clinic.repairer.repair(&state, &Unwatched).unwrap();
+                let mut setup = Setup::new(FOLDED, Options { is_thorough, memory, ..Options::default() });
+                let state = setup.pruned(Method::Lamp, 0.8);
+                let (state, _) = setup.repairer.repair(&state, &Unwatched).unwrap();
                 state.weights
             })
         };
@@ -172,13 +172,13 @@ fn a_repair_is_the_same_whatever_the_threads_and_the_memory() {
 #[test]
 fn zeros_stay_undo_gives_everything_back_and_what_is_repaired_goes_on() {
     for model in [KEPT, FOLDED] {
-        let mut clinic = Clinic::new(model, Options::default());
+        let mut setup = Setup::new(model, Options::default());
         let mut session = Session::new(Engine::open(Path::new(model), &Unwatched).unwrap());
-        let state = clinic.pruned(Method::Global, 0.6);
+        let state = setup.pruned(Method::Global, 0.6);
         let opened = session.state().clone();
-        let (repaired, repair) = clinic.repairer.repair(&state, &Unwatched).unwrap();
+        let (repaired, repair) = setup.repairer.repair(&state, &Unwatched).unwrap();
         assert_eq!(repaired.earlier.last().unwrap().repair, Some(repair));
-        let engine = clinic.engine.clone();
+        let engine = setup.engine.clone();
         for (id, masks) in engine.host_masks(&state).unwrap() {
             let (values, zeroed) = (engine.values(&repaired, id).unwrap().unwrap(), engine.fixed(&repaired, id).unwrap().unwrap().1);
             assert_eq!(zeroed, masks.zeroed());
@@ -210,7 +210,7 @@ fn zeros_stay_undo_gives_everything_back_and_what_is_repaired_goes_on() {
         for (&id, values) in repaired.statistics.iter() {
             assert!(again.model().file.floats(id).unwrap().unwrap().is_same(values), "{model}");
         }
-        let x = clinic.judge.batches(&Unwatched).unwrap()[0].inputs.clone();
+        let x = setup.judge.batches(&Unwatched).unwrap()[0].inputs.clone();
         let (here, there) = (engine.forward(&repaired, &x).unwrap(), again.forward(&again.opened(), &x).unwrap());
         let pairs = here[0].1.as_f32().unwrap().iter().zip(there[0].1.as_f32().unwrap());
         assert!(pairs.clone().all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + b.abs())), "{model}");
@@ -227,16 +227,16 @@ fn zeros_stay_undo_gives_everything_back_and_what_is_repaired_goes_on() {
         let scope: u64 =
             state.recipe.scope(&engine.model().graph).iter().map(|&id| engine.model().graph.parameter(id).elements as u64).sum();
         assert_eq!(zeros(&more), (0.75 * scope as f64).round_ties_even() as u64);
-        let judged = clinic.repairer.judged(&mut clinic.judge, &more, &Unwatched).unwrap();
+        let judged = setup.repairer.judged(&mut setup.judge, &more, &Unwatched).unwrap();
         assert!(judged.is_better() && zeros(&judged.state) == zeros(&more), "{:?}", judged.after);
     }
 }
 
 #[test]
 fn nothing_pruned_is_nothing_to_repair() {
-    let mut clinic = Clinic::new(KEPT, Options::default());
-    let opened = clinic.engine.opened();
-    assert!(matches!(clinic.repairer.repair(&opened, &Unwatched), Err(RepairError::Unpruned)));
+    let mut setup = Setup::new(KEPT, Options::default());
+    let opened = setup.engine.opened();
+    assert!(matches!(setup.repairer.repair(&opened, &Unwatched), Err(RepairError::Unpruned)));
 }
 
 /// Cancels at the first report of a layer.
@@ -258,11 +258,11 @@ impl Watch for Impatient {
 
 #[test]
 fn a_repair_stops_when_asked() {
-    let mut clinic = Clinic::new(FOLDED, Options { is_thorough: true, ..Options::default() });
-    let state = clinic.pruned(Method::Lamp, 0.8);
+    let mut setup = Setup::new(FOLDED, Options { is_thorough: true, ..Options::default() });
+    let state = setup.pruned(Method::Lamp, 0.8);
     let start = Instant::now();
     let watch = Impatient { seen: AtomicUsize::new(0) };
-    let stopped = clinic.repairer.repair(&state, &watch);
+    let stopped = setup.repairer.repair(&state, &watch);
     assert!(matches!(stopped, Err(RepairError::Evaluate(EvaluateError::Engine(EngineError::Cancelled)))));
     assert!(watch.seen.load(Ordering::Relaxed) < 6 && start.elapsed() < Duration::from_secs(20));
 }
@@ -283,16 +283,16 @@ fn a_third_calibrates_and_the_others_judge() {
 #[test]
 fn what_was_repaired_is_masked_and_run_on_a_gpu_as_on_the_host() {
     let Some(device) = adapter::adapter() else { return };
-    let mut clinic = Clinic::new(FOLDED, Options::default());
-    let state = clinic.pruned(Method::Global, 0.6);
-    let (repaired, _) = clinic.repairer.repair(&state, &Unwatched).unwrap();
-    let engine = clinic.engine.on(device);
+    let mut setup = Setup::new(FOLDED, Options::default());
+    let state = setup.pruned(Method::Global, 0.6);
+    let (repaired, _) = setup.repairer.repair(&state, &Unwatched).unwrap();
+    let engine = setup.engine.on(device);
     // The weights as opened are there first, and others after them.
     for state in [&state, &repaired.with(Recipe { amount: Amount::Fraction(0.7), ..state.recipe.clone() }), &state] {
-        assert_eq!(engine.masks(state).unwrap(), clinic.engine.host_masks(state).unwrap());
-        let x: Vec<_> = clinic.judge.batches(&Unwatched).unwrap()[0].inputs.clone();
+        assert_eq!(engine.masks(state).unwrap(), setup.engine.host_masks(state).unwrap());
+        let x: Vec<_> = setup.judge.batches(&Unwatched).unwrap()[0].inputs.clone();
         let x = vec![(x[0].0.clone(), x[0].1.rows(0..4).unwrap())];
-        let (there, here) = (engine.forward(state, &x).unwrap(), clinic.engine.forward(state, &x).unwrap());
+        let (there, here) = (engine.forward(state, &x).unwrap(), setup.engine.forward(state, &x).unwrap());
         let pairs = there[0].1.as_f32().unwrap().iter().zip(here[0].1.as_f32().unwrap());
         assert!(pairs.clone().all(|(a, b)| (a - b).abs() <= 1e-3 * (1.0 + b.abs())), "{there:?} {here:?}");
     }

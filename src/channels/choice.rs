@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Channels, Group, Member, OUTPUTS, Removed, SCALE, Size, Unit, slice_sums};
+use rayon::prelude::*;
+
+use super::{Channels, Group, Member, OUTPUTS, Removed, SCALE, Size, Unit};
 use crate::graph::{Kind, ParameterId, Role};
 use crate::onnx::{OpenError, TensorId, Values};
+use crate::prune::chance;
 
 /// Shares that are tried where every group loses the same.
 const STEPS: usize = 4096;
@@ -89,8 +92,26 @@ pub struct Choice {
     pub own: BTreeMap<usize, f64>,
 }
 
-/// Scores of all units, the smallest going first.
-pub(super) fn rank(
+/// What the slices of a tensor along a dimension weigh.
+fn slice_sums(values: &Values, shape: &[usize], axis: usize, weigh: impl Fn(f64) -> f64 + Sync) -> Vec<f64> {
+    let (size, step) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+    let one = |place: usize| -> f64 {
+        let mut sum = 0.0;
+        let mut start = place * step;
+        while start < values.len() {
+            sum += match values {
+                Values::F32(v) => v[start..start + step].iter().map(|&x| weigh(f64::from(x))).sum::<f64>(),
+                Values::F64(v) => v[start..start + step].iter().map(|&x| weigh(x)).sum::<f64>(),
+            };
+            start += step * size;
+        }
+        sum
+    };
+    (0..size).into_par_iter().map(one).collect()
+}
+
+/// Scores of all units.
+fn rank(
     channels: &Channels,
     ranking: Ranking,
     read: impl Fn(ParameterId) -> Result<Option<Values>, OpenError> + Sync,
@@ -99,7 +120,7 @@ pub(super) fn rank(
     let mut scores = vec![0.0; channels.units()];
     if let Ranking::Random(seed) = ranking {
         for (unit, score) in scores.iter_mut().enumerate() {
-            *score = chance(seed, unit);
+            *score = f64::from(chance(seed, ParameterId(0), unit));
         }
         return Ok(scores);
     }
@@ -156,15 +177,6 @@ fn by_unit(channels: &Channels, group: &Group, member: &Member, weights: &BTreeM
         }
     }
     Some(by_unit)
-}
-
-/// A number that a seed and a unit decide, 0..1.
-fn chance(seed: u64, unit: Unit) -> f64 {
-    // SplitMix64 (Steele, Lea and Flood, 2014).
-    let mut z = seed.wrapping_add((unit as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// The units of all groups in the order in which they go.
@@ -242,6 +254,18 @@ impl Size {
 }
 
 impl Channels {
+    /// Scores of all units, the smallest going first; `read` gives the elements of a parameter.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn rank(
+        &self,
+        ranking: Ranking,
+        read: impl Fn(ParameterId) -> Result<Option<Values>, OpenError> + Sync,
+    ) -> Result<Vec<f64>, OpenError> {
+        rank(self, ranking, read)
+    }
+
     /// The units that go: of all positions that rounding allows, the one whose share is nearest to the amount. `scores` are those of
     /// [`Channels::rank`].
     #[must_use]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::atoms::{Atoms, Label};
-use super::ints::Lists;
+use super::ints::{Lists, writers};
 use super::reshape::{Dim, split};
 use super::rules;
 use crate::graph::{Graph, Node, ParameterId, ValueId};
@@ -40,7 +40,6 @@ pub(super) struct Follow<'a> {
 
 impl<'a> Follow<'a> {
     pub(super) fn new(graph: &'a Graph, file: &'a OnnxFile, trace: &'a Trace) -> Self {
-        let writers = graph.nodes.iter().enumerate().flat_map(|(n, node)| node.outputs.iter().flatten().map(move |&value| (value, n)));
         let named = file.model().graph.node.iter().flat_map(|node| node.output.iter().cloned()).collect();
         let mut follow = Self {
             graph,
@@ -55,7 +54,7 @@ impl<'a> Follow<'a> {
             copied: copied(graph),
             stuck: HashMap::new(),
             parameters: graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect(),
-            writers: writers.collect(),
+            writers: writers(graph),
             named,
         };
         follow.find_stuck();

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::graph::{Graph, Kind, Layout, ParameterId, ValueId};
 use crate::network::{Trace, Work};
-use crate::onnx::{OnnxFile, OpenError, TensorId, Values};
+use crate::onnx::{OnnxFile, TensorId};
 use crate::prune::Mask;
 use atoms::Label;
 pub use choice::{Amount, Choice, Granularity, Of, Ranking, Spread};
@@ -307,7 +307,7 @@ impl Channels {
             let mut words = vec![0_u64; parameter.elements.div_ceil(64)];
             for (axis, gone) in gone.iter().enumerate().filter_map(|(axis, gone)| Some((axis, gone.as_ref()?))) {
                 let step: usize = parameter.shape[axis + 1..].iter().product();
-                for (run, _) in (0..parameter.elements / step).zip(0..).filter(|(run, _)| gone[run % gone.len()]) {
+                for run in (0..parameter.elements / step).filter(|run| gone[run % gone.len()]) {
                     for i in run * step..(run + 1) * step {
                         words[i / 64] |= 1 << (i % 64);
                     }
@@ -449,36 +449,4 @@ fn member(graph: &Graph, file: &OnnxFile, owners: &HashMap<TensorId, ParameterId
         None => SCALE,
     };
     Member { tensor, value, name: graph.owner(id).name.clone(), axis, slices, side }
-}
-
-/// What the slices of a tensor along a dimension weigh.
-pub(crate) fn slice_sums(values: &Values, shape: &[usize], axis: usize, weigh: impl Fn(f64) -> f64 + Sync) -> Vec<f64> {
-    let (size, step) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
-    let one = |place: usize| -> f64 {
-        let mut sum = 0.0;
-        let mut start = place * step;
-        while start < values.len() {
-            sum += match values {
-                Values::F32(v) => v[start..start + step].iter().map(|&x| weigh(f64::from(x))).sum::<f64>(),
-                Values::F64(v) => v[start..start + step].iter().map(|&x| weigh(x)).sum::<f64>(),
-            };
-            start += step * size;
-        }
-        sum
-    };
-    (0..size).into_par_iter().map(one).collect()
-}
-
-impl Channels {
-    /// Elements of every parameter that has a slice in some group, to be weighed.
-    ///
-    /// # Errors
-    /// As `read`.
-    pub fn rank(
-        &self,
-        ranking: Ranking,
-        read: impl Fn(ParameterId) -> Result<Option<Values>, OpenError> + Sync,
-    ) -> Result<Vec<f64>, OpenError> {
-        choice::rank(self, ranking, read)
-    }
 }

@@ -77,13 +77,9 @@ impl Channels {
             set_bytes(proto, bytes);
         }
         Numbers::new(self, file, removed).put_right(&mut model)?;
-        let mut removed_text: Vec<String> = Vec::new();
-        for group in &self.groups {
-            let kept = group.units.iter().filter(|&&unit| !removed.contains(unit)).count();
-            if kept < group.units.len() {
-                removed_text.push(format!("{}: {} of {}", group.name, kept, group.units.len()));
-            }
-        }
+        let kept = self.kept(removed);
+        let shorter = self.groups.iter().zip(kept).filter(|(group, kept)| *kept < group.units.len());
+        let removed_text: Vec<String> = shorter.map(|(group, kept)| format!("{}: {kept} of {}", group.name, group.units.len())).collect();
         if !removed_text.is_empty() {
             if !model.metadata_props.iter().any(|entry| entry.key == REMOVED) {
                 let mut metadata = ModelProto::new();

@@ -91,7 +91,7 @@ impl PictureArguments {
     }
 
     /// What repairs a session's model on some of the images of a folder, or on those of another, and what judges it on the others.
-    pub(super) fn clinic(
+    pub(super) fn repairer_and_judge(
         &self,
         session: &Session,
         images: &Path,

@@ -204,7 +204,7 @@ impl Prune {
             return Ok(None);
         };
         let Some(calibrating) = self.repair.asked(recipe.as_ref(), Some(images)) else { return Ok(None) };
-        let (mut repairer, mut judge) = self.pictures.clinic(session, images, &calibrating)?;
+        let (mut repairer, mut judge) = self.pictures.repairer_and_judge(session, images, &calibrating)?;
         let start = Instant::now();
         let judged = repairer.judged(&mut judge, session.state(), watch).context("cannot repair the model")?;
         let report = RepairReport::of(&judged, session.state(), start.elapsed().as_secs_f64());

@@ -29,6 +29,7 @@ pub use pattern::{Dimension, LARGEST_GROUP, Pattern, PatternError, SliceNorm};
 pub use ranking::Ranking;
 pub use recipe::{Exempt, Recipe, glob};
 pub use schedule::Schedule;
+pub(crate) use score::chance;
 pub use score::{GivenScores, InputNorms, Score};
 pub use select::{Candidate, Selection, select};
 

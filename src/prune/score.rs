@@ -141,7 +141,7 @@ impl Score {
 
 /// A number in 0..1 that hangs on nothing but the seed and the place: `SplitMix64` (Steele, Lea and Flood 2014) counts, so the numbers are
 /// the same on any machine and in any order of work; crates of generators do not promise theirs from one version to the next.
-pub(super) fn chance(seed: u64, id: ParameterId, element: usize) -> f32 {
+pub(crate) fn chance(seed: u64, id: ParameterId, element: usize) -> f32 {
     let stream = split_mix(split_mix(seed) ^ id.0 as u64);
     // What an f32 holds without rounding.
     (split_mix(stream.wrapping_add(element as u64)) >> 40) as f32 / (1_u64 << 24) as f32

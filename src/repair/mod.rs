@@ -33,6 +33,7 @@ use crate::watch::{Part, Watch};
 use moments::Moments;
 use sites::{Fit, Fix, Read, Site, Sites};
 pub use split::{NotEnough, USUAL_CALIBRATION, calibrating, others, split, spread, usual_calibration};
+pub use squares::Gram;
 use squares::{About, Reading, Sums};
 use walk::{Pair, Walk};
 

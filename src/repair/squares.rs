@@ -74,7 +74,7 @@ pub(super) enum About {
 
 /// Sums over places of one group of inputs and outputs; lower triangles.
 #[derive(Debug, Clone)]
-pub(super) struct Gram {
+pub struct Gram {
     count: f64,
     inputs: Mat<f64>,
     across: Mat<f64>,
@@ -84,7 +84,9 @@ pub(super) struct Gram {
 }
 
 impl Gram {
-    pub(super) fn new(inputs: usize, outputs: usize) -> Self {
+    /// Nothing added yet.
+    #[must_use]
+    pub fn new(inputs: usize, outputs: usize) -> Self {
         Self {
             count: 0.0,
             inputs: Mat::zeros(inputs, inputs),
@@ -96,7 +98,7 @@ impl Gram {
     }
 
     /// Adds places, one per row. Every sum goes over them in one order, whatever the number of threads.
-    pub(super) fn add(&mut self, x: MatRef<f64>, y: MatRef<f64>) {
+    pub fn add(&mut self, x: MatRef<f64>, y: MatRef<f64>) {
         self.count += x.nrows() as f64;
         let (inputs, outputs) = (self.inputs.nrows(), self.across.ncols());
         let blocks =
@@ -169,7 +171,9 @@ impl Gram {
         self
     }
 
-    fn centred(mut self) -> Self {
+    /// About the means of inputs and outputs: whole, not only the lower triangle.
+    #[must_use]
+    pub fn centred(mut self) -> Self {
         let n = self.count.max(1.0);
         let (x, y) = (self.input_sums.clone(), self.output_sums.clone());
         for j in 0..x.len() {
@@ -212,7 +216,11 @@ impl Gram {
     }
 
     /// The weights of one row that are best, over the elements of `kept`; the others as they are. `None` where there is no such.
-    pub(super) fn solve(&self, output: usize, weights: &[f64], kept: &[usize], lambda: f64) -> Option<Vec<f64>> {
+    ///
+    /// # Panics
+    /// Where an output or element is none of this.
+    #[must_use]
+    pub fn solve(&self, output: usize, weights: &[f64], kept: &[usize], lambda: f64) -> Option<Vec<f64>> {
         let pull = lambda * self.scale();
         if kept.is_empty() || !pull.is_finite() || pull <= 0.0 {
             return None;
@@ -485,29 +493,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    /// The shape that `benches/compare_squares.py` times.
-    #[test]
-    #[ignore = "tells a time"]
-    fn one_layer_of_mobilenet_v2() {
-        let mut seed = 1_u64;
-        let mut number = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
-        };
-        let (x, y) = (Mat::from_fn(6272, 960, |_, _| number()), Mat::from_fn(6272, 160, |_, _| number()));
-        let weights: Vec<f64> = (0..960).map(|_| number()).collect();
-        let kept: Vec<Vec<usize>> = (0..160).map(|_| (0..960).filter(|_| number() < -0.8).collect()).collect();
-        let start = std::time::Instant::now();
-        let mut gram = Gram::new(960, 160);
-        gram.add(x.as_ref(), y.as_ref());
-        let gram = gram.about(&About::Means, 0);
-        let sums = start.elapsed();
-        let start = std::time::Instant::now();
-        let solved: Vec<_> = (0..160).into_par_iter().map(|o| gram.solve(o, &weights, &kept[o], 0.1).unwrap()).collect();
-        assert_eq!(solved.len(), 160);
-        println!("sums {} ms, rows {} ms", sums.as_millis(), start.elapsed().as_millis());
     }
 
     #[test]

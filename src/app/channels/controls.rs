@@ -17,8 +17,8 @@ const STEPS: f64 = 1000.0;
 const MOST_KEPT: usize = 4096;
 
 /// What keeping multiples is good for: measured at batch 1 and 224x224 on two cores.
-const WHY_MULTIPLES: &str = "Fewer multiply-accumulates are not less time: without 30 % of them ONNX Runtime ran MobileNetV2 0.53 times as \
-                             fast with counts as they come, and 1.40 times as fast with multiples of 16";
+const WHY_MULTIPLES: &str = "Fewer multiply-accumulates are not less time: most runtimes take channels in blocks of 8 or 16, and with counts as \
+     they come are often slower than with all of them.";
 
 pub(in super::super) fn controls_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let plan = &state.channels.plan;

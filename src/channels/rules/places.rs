@@ -177,14 +177,7 @@ pub(super) fn gathered(f: &mut Follow, n: usize, node: &Node) -> bool {
             let at = |&i: &i64| labels.get(usize::try_from(if i < 0 { i + size } else { i }).ok()?).copied();
             chosen.iter().map(at).collect::<Option<Vec<_>>>().map(Into::into)
         }
-        (Some(labels), Some(chosen)) if f.rank(indices) == 0 => {
-            let size = labels.len() as i64;
-            let only = chosen.first().and_then(|&i| labels.get(usize::try_from(if i < 0 { i + size } else { i }).ok()?).copied());
-            // What is picked cannot go, and its number changes when others do.
-            f.freeze(&Some(labels.clone()), why);
-            let _ = only;
-            None
-        }
+        // What is picked alone cannot go, and its number changes when others do.
         (known, _) => {
             f.freeze(&known, why);
             None

@@ -295,9 +295,9 @@ impl Channels {
         self.whole(plan.at(position), scores)
     }
 
-    /// Takes units back until something is left of every dimension: where places hang on two units, each of which leaves some.
+    /// Takes units back until something is left of every dimension.
     fn whole(&self, mut removed: Removed, scores: &[f64]) -> Removed {
-        while let Some(places) = self.products.iter().find(|places| super::left(places, &removed) == 0) {
+        while let Some(places) = self.endangered.iter().find(|places| super::left(places, &removed) == 0) {
             let score = |place: &[u32]| place.iter().map(|&unit| scores[unit as usize]).sum::<f64>();
             let Some(best) = places.iter().max_by(|a, b| score(a).total_cmp(&score(b))) else { break };
             for &unit in best {

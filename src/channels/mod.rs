@@ -143,8 +143,9 @@ pub struct Channels {
     uses: HashMap<TensorId, Vec<ValueId>>,
     /// Lengths of the dimensions of every parameter that only one value is.
     lengths: Vec<Option<Vec<Option<Length>>>>,
-    /// Dimensions whose places hang on several units.
-    products: Vec<Places>,
+    /// Dimensions of which nothing might be left though every group keeps some of its units: places hang on several units, or on a part of
+    /// a group's.
+    endangered: Vec<Places>,
 }
 
 /// Which units go.
@@ -227,8 +228,20 @@ impl Channels {
         let lengths = graph.parameters.iter().map(|parameter| lengths(&parameter.tensor)).collect();
         let dims = tensors.values().chain(values.values()).flatten().flatten();
         let mut seen = std::collections::HashSet::new();
-        let products = dims.filter(|dim| dim.iter().any(|place| place.len() > 1) && seen.insert(dim.as_ptr())).cloned().collect();
-        Self { graph, groups, frozen, counted: channels, staying, group_of, tensors, values, trace, work, uses, lengths, products }
+        // One that holds a whole group keeps what the group keeps.
+        let is_safe = |places: &Places| {
+            let mut held = vec![BTreeSet::new(); sizes.len()];
+            for place in places.iter() {
+                match place[..] {
+                    [] => return true,
+                    [unit] => drop(held[group_of[unit as usize]].insert(unit)),
+                    _ => return false,
+                }
+            }
+            held.iter().zip(&sizes).any(|(held, &size)| held.len() == size)
+        };
+        let endangered = dims.filter(|dim| seen.insert(dim.as_ptr()) && !is_safe(dim)).cloned().collect();
+        Self { graph, groups, frozen, counted: channels, staying, group_of, tensors, values, trace, work, uses, lengths, endangered }
     }
 
     /// How many units there are.

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use secateur::channels::{Amount, Choice, Of, Ranking};
+use secateur::channels::{ChannelAmount, ChannelScore, Choice, Of};
 use secateur::engine::Engine;
 use secateur::evaluate;
 use secateur::images::Preprocess;
@@ -29,9 +29,9 @@ fn channels(c: &mut Criterion) {
         group.sample_size(10);
         group.bench_function("found", |b| b.iter(|| engine.channels(black_box(&inputs), &Unwatched).unwrap()));
         let channels = engine.channels(&inputs, &Unwatched).unwrap();
-        group.bench_function("ranked", |b| b.iter(|| engine.channel_scores(&state, &channels, Ranking::L2).unwrap()));
-        let scores = engine.channel_scores(&state, &channels, Ranking::L2).unwrap();
-        let choice = Choice { amount: Amount { share: 0.3, of: Of::Macs }, ..Choice::default() };
+        group.bench_function("ranked", |b| b.iter(|| engine.channel_scores(&state, &channels, ChannelScore::L2).unwrap()));
+        let scores = engine.channel_scores(&state, &channels, ChannelScore::L2).unwrap();
+        let choice = Choice { amount: ChannelAmount { share: 0.3, of: Of::Macs }, ..Choice::default() };
         group.bench_function("one position", |b| {
             b.iter(|| {
                 let removed = channels.choose(black_box(&scores), &choice);

@@ -14,7 +14,7 @@ use faer::Mat;
 use rayon::prelude::*;
 use secateur::engine::Engine;
 use secateur::evaluate::Questions;
-use secateur::images::{Channels, ImageSet, Preprocess};
+use secateur::images::{Colours, ImageSet, Preprocess};
 use secateur::prune::{Amount, Method, Recipe};
 use secateur::repair::{Gram, Options, Repairer, spread};
 use secateur::watch::Unwatched;
@@ -35,7 +35,7 @@ fn main() {
         let set = spread(&ImageSet::open(Path::new(DIGITS), None).unwrap(), images);
         for is_thorough in [false, true] {
             let (preprocess, _) = Preprocess::for_model(&engine.model().graph, Path::new(&model));
-            let preprocess = Preprocess { channels: Channels::GreyInThree, ..preprocess };
+            let preprocess = Preprocess { channels: Colours::GreyInThree, ..preprocess };
             let questions = Questions::images(&engine.model().graph, Arc::new(set.clone()), preprocess, None, 60).unwrap();
             let mut repairer = Repairer::new(engine.clone(), questions, Options { is_thorough, ..Options::default() });
             let start = Instant::now();

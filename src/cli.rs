@@ -120,7 +120,7 @@ impl From<DeviceArgument> for DeviceChoice {
 
 /// What the arguments ask for.
 #[derive(Debug)]
-pub enum Plan {
+pub enum Invocation {
     /// Open the window.
     Window {
         /// On this model, or on the demo.
@@ -140,11 +140,11 @@ pub struct Headless(Command);
 ///
 /// # Errors
 /// Clap's message, for help and version too; [`usage_exit_code`] tells which.
-pub fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Plan, clap::Error> {
+pub fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     let arguments = Arguments::try_parse_from(arguments)?;
     Ok(match arguments.command {
-        None => Plan::Window { file: arguments.file, device: arguments.device.into() },
-        Some(command) => Plan::Headless(Headless(command)),
+        None => Invocation::Window { file: arguments.file, device: arguments.device.into() },
+        Some(command) => Invocation::Headless(Headless(command)),
     })
 }
 

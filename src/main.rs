@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use secateur::cli::{self, Plan};
+use secateur::cli::{self, Invocation};
 use secateur::escaped::escaped;
 
 /// The command failed.
@@ -19,8 +19,8 @@ fn main() -> ExitCode {
         }
     };
     let result = match plan {
-        Plan::Headless(command) => headless(command),
-        Plan::Window { file, device } => window(file, device),
+        Invocation::Headless(command) => headless(command),
+        Invocation::Window { file, device } => window(file, device),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,14 +12,14 @@ use crate::device::ComputeDevice;
 use crate::engine::{Chosen, Engine, EngineError, Model, Removal};
 use crate::export::{Format, Report};
 use crate::graph::Graph;
-use crate::prune::{History, Masked, Recipe, Score, State, Statistics, Step, Weights};
+use crate::prune::{History, Masked, Recipe, RunningStatistics, Score, State, Step, Weights};
 use crate::watch::Watch;
 
 /// A network that the model was, or is.
 #[derive(Debug)]
-struct Stage {
+struct Version {
     engine: Arc<Engine>,
-    /// What made it of the stage before; `None` for the model as opened.
+    /// What made it of the version before; `None` for the model as opened.
     removal: Option<Removal>,
 }
 
@@ -29,7 +29,7 @@ struct Saved {
     model: Arc<Model>,
     weights: Arc<[Weights]>,
     kept: Arc<[Masked]>,
-    statistics: Arc<Statistics>,
+    statistics: Arc<RunningStatistics>,
 }
 
 impl Saved {
@@ -43,11 +43,11 @@ impl Saved {
 #[derive(Debug)]
 pub struct Session {
     /// The network as it is.
-    stage: Stage,
+    version: Version,
     /// The networks before it, one for every [`Step::Remove`] that can be undone.
-    before: Vec<Stage>,
+    before: Vec<Version>,
     /// Those that were undone, one for every [`Step::Remove`] that can be done again, the next one last.
-    undone: Vec<Stage>,
+    undone: Vec<Version>,
     history: History,
     /// The model when it was last saved, or opened.
     saved: Saved,
@@ -67,34 +67,34 @@ impl Session {
     pub fn new(engine: Engine) -> Self {
         let state = engine.opened();
         let saved = Saved::new(engine.model(), &state);
-        let stage = Stage { engine: Arc::new(engine), removal: None };
-        Self { stage, before: Vec::new(), undone: Vec::new(), history: History::new(state), saved }
+        let version = Version { engine: Arc::new(engine), removal: None };
+        Self { version, before: Vec::new(), undone: Vec::new(), history: History::new(state), saved }
     }
 
     /// Goes on with the same networks on another device.
     pub fn use_device(&mut self, device: &ComputeDevice) {
-        for stage in self.before.iter_mut().chain(&mut self.undone).chain([&mut self.stage]) {
-            stage.engine = Arc::new(stage.engine.on(device.clone()));
+        for version in self.before.iter_mut().chain(&mut self.undone).chain([&mut self.version]) {
+            version.engine = Arc::new(version.engine.on(device.clone()));
         }
     }
 
     /// How things are done.
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine> {
-        &self.stage.engine
+        &self.version.engine
     }
 
     /// That of the model as it was opened, whatever channels were removed since.
     #[must_use]
     pub fn opened(&self) -> &Arc<Engine> {
-        &self.before.first().unwrap_or(&self.stage).engine
+        &self.before.first().unwrap_or(&self.version).engine
     }
 
     /// What all removals of channels together made of the model as opened; `None` where there was none.
     #[must_use]
     pub fn removal(&self) -> Option<Removal> {
-        let last = self.stage.removal?;
-        let first = self.before.get(1).and_then(|stage| stage.removal).unwrap_or(last);
+        let last = self.version.removal?;
+        let first = self.before.get(1).and_then(|version| version.removal).unwrap_or(last);
         Some(Removal { before: first.before, bytes: [first.bytes[0], last.bytes[1]], ..last })
     }
 
@@ -181,8 +181,8 @@ impl Session {
         let (smaller, removal) = self.engine().shrink(self.state(), chosen, watch)?;
         let opened = smaller.opened();
         let recipe = carried_over(&self.state().recipe, &self.model().graph, opened.recipe.clone(), &smaller.model().graph);
-        let next = Stage { engine: Arc::new(smaller), removal: Some(removal) };
-        self.before.push(std::mem::replace(&mut self.stage, next));
+        let next = Version { engine: Arc::new(smaller), removal: Some(removal) };
+        self.before.push(std::mem::replace(&mut self.version, next));
         self.undone.clear();
         self.history.go_on(Step::Remove, opened.with(recipe));
         Ok(())
@@ -200,9 +200,9 @@ impl Session {
     pub fn undo(&mut self) -> Option<Step> {
         let step = self.history.undo();
         if step == Some(Step::Remove)
-            && let Some(stage) = self.before.pop()
+            && let Some(version) = self.before.pop()
         {
-            self.undone.push(std::mem::replace(&mut self.stage, stage));
+            self.undone.push(std::mem::replace(&mut self.version, version));
         }
         step
     }
@@ -211,9 +211,9 @@ impl Session {
     pub fn redo(&mut self) -> Option<Step> {
         let step = self.history.redo();
         if step == Some(Step::Remove)
-            && let Some(stage) = self.undone.pop()
+            && let Some(version) = self.undone.pop()
         {
-            self.before.push(std::mem::replace(&mut self.stage, stage));
+            self.before.push(std::mem::replace(&mut self.version, version));
         }
         step
     }

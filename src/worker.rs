@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use crate::atomic::{self, Overwrite, WriteError};
-use crate::channels::Ranking;
+use crate::channels::ChannelScore;
 use crate::device::{ComputeDevice, DeviceChoice};
 use crate::engine::{ChannelPlan, Chosen, Engine, EngineError, FoundChannels, ModelId};
 use crate::export::{self, ExportError};
@@ -169,14 +169,14 @@ fn occupied(error: &EngineError) -> Option<PathBuf> {
 /// Scores of the channels of a network with these weights: the same for every position of the slider.
 struct ChannelScores {
     found: Arc<FoundChannels>,
-    ranking: Ranking,
+    score: ChannelScore,
     weights: Arc<[Weights]>,
     scores: Vec<f64>,
 }
 
 impl ChannelScores {
-    fn is_of(&self, found: &Arc<FoundChannels>, ranking: Ranking, state: &State) -> bool {
-        Arc::ptr_eq(&self.found, found) && self.ranking == ranking && self.weights == state.weights
+    fn is_of(&self, found: &Arc<FoundChannels>, score: ChannelScore, state: &State) -> bool {
+        Arc::ptr_eq(&self.found, found) && self.score == score && self.weights == state.weights
     }
 }
 
@@ -400,12 +400,12 @@ impl Inside {
     fn choose(&mut self, found: Arc<FoundChannels>, plan: ChannelPlan) -> Result<(), EngineError> {
         let Some(session) = &self.session else { return Ok(()) };
         let state = session.state();
-        let known = self.scores.take().filter(|known| known.is_of(&found, plan.ranking, state));
+        let known = self.scores.take().filter(|known| known.is_of(&found, plan.score, state));
         let known = match known {
             Some(known) => known,
             None => {
-                let scores = session.engine().channel_scores(state, &found.channels, plan.ranking)?;
-                ChannelScores { found: found.clone(), ranking: plan.ranking, weights: state.weights.clone(), scores }
+                let scores = session.engine().channel_scores(state, &found.channels, plan.score)?;
+                ChannelScores { found: found.clone(), score: plan.score, weights: state.weights.clone(), scores }
             }
         };
         let chosen = Chosen::new(found, &known.scores, plan);

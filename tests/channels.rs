@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use onnx_ir::{AttributeProto, AttributeType, Message, NodeProto, TensorProto};
 use proptest::prelude::*;
-use secateur::channels::{Amount, Channels, Choice, Granularity, Of, Ranking, Removed, Spread};
-use secateur::cli::{self, Plan};
+use secateur::channels::{ChannelAmount, ChannelScore, Channels, Choice, Granularity, Of, Removed, Spread};
+use secateur::cli::{self, Invocation};
 use secateur::engine::Engine;
 use secateur::evaluate;
 use secateur::images::Preprocess;
@@ -55,8 +55,8 @@ impl Opened {
         Self { engine, channels, looked_at, inputs }
     }
 
-    fn chosen(&self, ranking: Ranking, choice: &Choice) -> Removed {
-        let scores = self.engine.channel_scores(&self.engine.opened(), &self.channels, ranking).unwrap();
+    fn chosen(&self, score: ChannelScore, choice: &Choice) -> Removed {
+        let scores = self.engine.channel_scores(&self.engine.opened(), &self.channels, score).unwrap();
         self.channels.choose(&scores, choice)
     }
 
@@ -88,7 +88,7 @@ impl Opened {
 }
 
 fn choice(share: f64, of: Of, multiple: usize) -> Choice {
-    Choice { amount: Amount { share, of }, granularity: Granularity { multiple, least: 1 }, ..Choice::default() }
+    Choice { amount: ChannelAmount { share, of }, granularity: Granularity { multiple, least: 1 }, ..Choice::default() }
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn every_rule_gives_what_the_masked_network_gives() {
     for path in models("tests/channels") {
         let opened = Opened::new(&path);
         for (seed, share) in [(1, 0.1), (2, 0.3), (3, 0.6), (4, 0.95)] {
-            let removed = opened.chosen(Ranking::Random(seed), &choice(share, Of::Channels, 1));
+            let removed = opened.chosen(ChannelScore::Random(seed), &choice(share, Of::Channels, 1));
             assert!(removed.count() > 0, "{}: nothing goes at {share}", path.display());
             opened.check(&format!("{} at {share}", path.display()), &removed);
         }
@@ -108,7 +108,7 @@ fn exports_of_timm_and_of_the_demo_give_what_their_masked_networks_give() {
     for path in models("tests/networks").into_iter().chain(models("tests/models")) {
         let opened = Opened::new(&path);
         for (seed, multiple) in [(5, 1), (6, 8)] {
-            let removed = opened.chosen(Ranking::Random(seed), &choice(0.4, Of::Macs, multiple));
+            let removed = opened.chosen(ChannelScore::Random(seed), &choice(0.4, Of::Macs, multiple));
             if opened.channels.units() > 0 {
                 opened.check(&path.display().to_string(), &removed);
             }
@@ -147,7 +147,7 @@ fn amounts_are_met_as_near_as_rounding_allows_and_no_group_vanishes() {
     for of in [Of::Channels, Of::Parameters, Of::Macs] {
         for spread in [Spread::Global, Spread::Each] {
             for (share, multiple, near) in [(0.0, 8, 0.0), (0.3, 1, 0.005), (0.3, 8, 0.03), (0.5, 16, 0.06)] {
-                let removed = opened.chosen(Ranking::L2, &Choice { spread, ..choice(share, of, multiple) });
+                let removed = opened.chosen(ChannelScore::L2, &Choice { spread, ..choice(share, of, multiple) });
                 let gone = opened.channels.size(&removed).gone(&whole, of);
                 // All groups step at once.
                 let near = if spread == Spread::Each { near * 2.0 + 0.01 } else { near };
@@ -161,7 +161,8 @@ fn amounts_are_met_as_near_as_rounding_allows_and_no_group_vanishes() {
         }
     }
     // As much as can go: every group keeps its least.
-    let removed = opened.chosen(Ranking::L1, &Choice { granularity: Granularity { multiple: 1, least: 5 }, ..choice(0.999, Of::Macs, 1) });
+    let removed =
+        opened.chosen(ChannelScore::L1, &Choice { granularity: Granularity { multiple: 1, least: 5 }, ..choice(0.999, Of::Macs, 1) });
     for group in &opened.channels.groups {
         assert_eq!(group.units.iter().filter(|&&unit| !removed.contains(unit)).count(), 5, "{}", group.name);
     }
@@ -173,7 +174,7 @@ fn locked_groups_stay_and_own_amounts_hold() {
     let opened = Opened::new(Path::new("tests/channels/dense.onnx"));
     let locked = vec![true, false, false];
     let own = [(2, 0.5)].into();
-    let removed = opened.chosen(Ranking::L2, &Choice { locked, own, ..choice(0.3, Of::Channels, 1) });
+    let removed = opened.chosen(ChannelScore::L2, &Choice { locked, own, ..choice(0.3, Of::Channels, 1) });
     let kept: Vec<usize> =
         opened.channels.groups.iter().map(|group| group.units.iter().filter(|&&unit| !removed.contains(unit)).count()).collect();
     assert_eq!((kept[0], kept[2]), (6, 3), "of 6, and of 7 units");
@@ -188,7 +189,7 @@ fn the_channels_that_stay_are_those_of_torch_pruning() {
     let whole = opened.channels.size(&opened.channels.nothing());
     let mut compared = 0;
     for row in reference["rows"].as_array().unwrap().iter().filter(|row| row["ranking"] == "global" && row["multiple"] == 1) {
-        let removed = opened.chosen(Ranking::L2, &choice(row["share"].as_f64().unwrap(), Of::Channels, 1));
+        let removed = opened.chosen(ChannelScore::L2, &choice(row["share"].as_f64().unwrap(), Of::Channels, 1));
         for group in &opened.channels.groups {
             let kept = group.units.iter().filter(|&&unit| !removed.contains(unit)).count() as u64;
             let wanted = row["kept"][&group.name].as_u64().unwrap();
@@ -205,7 +206,7 @@ fn the_channels_that_stay_are_those_of_torch_pruning() {
 #[test]
 fn what_is_saved_says_what_was_removed_and_can_be_made_smaller_again() {
     let opened = Opened::new(Path::new("tests/channels/residual.onnx"));
-    let removed = opened.chosen(Ranking::L2, &choice(0.3, Of::Channels, 1));
+    let removed = opened.chosen(ChannelScore::L2, &choice(0.3, Of::Channels, 1));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("smaller.onnx");
     opened.smaller(&removed).save_opened(&path, secateur::export::Format::Onnx, secateur::atomic::Overwrite::Refuse).unwrap();
@@ -216,7 +217,7 @@ fn what_is_saved_says_what_was_removed_and_can_be_made_smaller_again() {
     let original = onnx_ir::ModelProto::parse_from_bytes(&std::fs::read("tests/channels/residual.onnx").unwrap()).unwrap();
     assert_eq!(names(&model), names(&original));
     let again = Opened::new(&path);
-    let removed = again.chosen(Ranking::L2, &choice(0.3, Of::Channels, 1));
+    let removed = again.chosen(ChannelScore::L2, &choice(0.3, Of::Channels, 1));
     again.check("a second time", &removed);
     assert!(again.channels.size(&removed).channels < again.channels.size(&again.channels.nothing()).channels);
 }
@@ -224,7 +225,7 @@ fn what_is_saved_says_what_was_removed_and_can_be_made_smaller_again() {
 /// What the command prints, or its message.
 fn command(arguments: &[&str]) -> Result<serde_json::Value, String> {
     let arguments = std::iter::once("secateur").chain(arguments.iter().copied()).map(std::ffi::OsString::from);
-    let Ok(Plan::Headless(command)) = cli::plan(arguments) else { panic!("a command") };
+    let Ok(Invocation::Headless(command)) = cli::plan(arguments) else { panic!("a command") };
     let mut out = Vec::new();
     cli::run(command, &mut out).map_err(|error| format!("{error:#}"))?;
     Ok(serde_json::from_slice(&out).unwrap())
@@ -429,7 +430,7 @@ proptest! {
         let path = folder.path().join("random.onnx");
         std::fs::write(&path, sketch.finish()).unwrap();
         let opened = Opened::new(&path);
-        let removed = opened.chosen(Ranking::Random(seed), &choice(share, Of::Channels, 1));
+        let removed = opened.chosen(ChannelScore::Random(seed), &choice(share, Of::Channels, 1));
         opened.check("a random graph", &removed);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use secateur::arrays;
 use secateur::engine::Model;
-use secateur::images::{ChannelOrder, Channels, Filter, ImageError, ImageSet, ImagesError, Loader, Preprocess, Provenance, Resize};
+use secateur::images::{ChannelOrder, Colours, Filter, ImageError, ImageSet, ImagesError, Loader, Preprocess, Provenance, Resize};
 
 const PICTURES: &str = "tests/pictures";
 
@@ -190,7 +190,7 @@ fn arrays_hold_pictures_and_labels() {
         ..Preprocess::default()
     };
     assert_eq!(plain.apply(&set.images[1]).unwrap(), [120.0, 140.0, 160.0, 180.0, 200.0, 220.0]);
-    let bgr = Preprocess { channels: Channels::Bgr, layout: ChannelOrder::Nchw, mean: [160.0, 0.0, 0.0], ..plain.clone() };
+    let bgr = Preprocess { channels: Colours::Bgr, layout: ChannelOrder::Nchw, mean: [160.0, 0.0, 0.0], ..plain.clone() };
     assert_eq!(bgr.apply(&set.images[1]).unwrap(), [0.0, 60.0, 140.0, 200.0, 120.0, 180.0], "mean in the network's order");
 
     let path = f.path().join("ready.npy");

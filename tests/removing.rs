@@ -26,9 +26,9 @@ fn chosen(session: &Session, share: f64) -> Chosen {
     let (preprocess, _) = Preprocess::for_model(&model.graph, &model.file.path);
     let inputs = noise(&model.graph, 1, Some(preprocess.shape()), 0).unwrap();
     let channels = engine.channels(&inputs, &Unwatched).unwrap();
-    let scores = engine.channel_scores(session.state(), &channels, channels::Ranking::L2).unwrap();
+    let scores = engine.channel_scores(session.state(), &channels, channels::ChannelScore::L2).unwrap();
     let plan = ChannelPlan {
-        choice: channels::Choice { amount: channels::Amount { share, of: channels::Of::Macs }, ..channels::Choice::default() },
+        choice: channels::Choice { amount: channels::ChannelAmount { share, of: channels::Of::Macs }, ..channels::Choice::default() },
         ..ChannelPlan::default()
     };
     Chosen::new(Arc::new(FoundChannels { channels, inputs }), &scores, plan)

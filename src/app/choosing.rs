@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use super::dialogs::{FileDialogs, FileQuestion, Purpose, Reply};
-use super::picker::{Act, Effect, Folders, Picker};
+use super::picker::{Act, Folders, FollowUp, Picker};
 use super::state::{AppState, Notice, Tone};
 
 /// Where paths come from.
@@ -41,8 +41,8 @@ impl Choosing {
     /// Does what a person does to the window's own dialog.
     pub(super) fn act(&mut self, act: Act, state: &mut AppState) {
         if let Some(picker) = &mut self.picker {
-            let effect = picker.act(act);
-            self.follow(effect, state);
+            let follow_up = picker.act(act);
+            self.follow(follow_up, state);
         }
     }
 
@@ -53,8 +53,8 @@ impl Choosing {
         }
         while let Some(news) = self.folders.poll() {
             if let Some(picker) = &mut self.picker {
-                let effect = picker.take(news);
-                self.follow(effect, state);
+                let follow_up = picker.take(news);
+                self.follow(follow_up, state);
             }
         }
         self.chosen.pop_front()
@@ -80,22 +80,22 @@ impl Choosing {
     }
 
     fn open(&mut self, request: FileQuestion, state: &AppState, explains: bool) {
-        let (picker, effect) = Picker::open(request, &state.kept.folders, explains);
+        let (picker, follow_up) = Picker::open(request, &state.kept.folders, explains);
         self.picker = Some(picker);
         self.folders.find_places();
-        if let Effect::Read(folder) = effect {
+        if let FollowUp::Read(folder) = follow_up {
             self.folders.read(folder, false);
         }
     }
 
     /// Does what the window's own dialog wants done.
-    fn follow(&mut self, effect: Effect, state: &mut AppState) {
-        match effect {
-            Effect::None => {}
-            Effect::Read(folder) => self.folders.read(folder, false),
-            Effect::Create(folder) => self.folders.read(folder, true),
-            Effect::Cancelled => self.picker = None,
-            Effect::Chosen(path) => {
+    fn follow(&mut self, follow_up: FollowUp, state: &mut AppState) {
+        match follow_up {
+            FollowUp::None => {}
+            FollowUp::Read(folder) => self.folders.read(folder, false),
+            FollowUp::Create(folder) => self.folders.read(folder, true),
+            FollowUp::Cancelled => self.picker = None,
+            FollowUp::Chosen(path) => {
                 let Some(picker) = self.picker.take() else { return };
                 state.remember_folder(picker.folder());
                 self.chosen.push_back((picker.purpose(), path));

@@ -3,7 +3,7 @@
 use eframe::egui::{self, Ui, WidgetInfo};
 
 use crate::graph::Graph;
-use crate::images::{ChannelOrder, Channels, Filter, IMAGENET_MEAN, IMAGENET_STD, MAX_EDGE, Preprocess, Resize};
+use crate::images::{ChannelOrder, Colours, Filter, IMAGENET_MEAN, IMAGENET_STD, MAX_EDGE, Preprocess, Resize};
 
 use super::commands::Command;
 use super::costs::Costs;
@@ -37,7 +37,7 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, graph: &Graph, commands: &mut Vec
         });
         ui.horizontal(|ui| {
             label(ui, "Channels");
-            choice(ui, "Channels", "Colours in the order in which the model wants them", Channels::ALL, channels_name, &mut after.channels);
+            choice(ui, "Channels", "Colours in the order in which the model wants them", Colours::ALL, channels_name, &mut after.channels);
             label(ui, "Values");
             normalization_ui(ui, &mut after);
         });
@@ -83,12 +83,12 @@ fn label(ui: &mut Ui, text: &str) {
     ui.label(egui::RichText::new(text).color(theme::palette(ui).weak));
 }
 
-fn channels_name(channels: Channels) -> &'static str {
+fn channels_name(channels: Colours) -> &'static str {
     match channels {
-        Channels::Rgb => "RGB",
-        Channels::Bgr => "BGR",
-        Channels::GreyInThree => "grey, three times",
-        Channels::Grey => "grey",
+        Colours::Rgb => "RGB",
+        Colours::Bgr => "BGR",
+        Colours::GreyInThree => "grey, three times",
+        Colours::Grey => "grey",
     }
 }
 

@@ -17,7 +17,7 @@ const STEPS: usize = 4096;
 /// works it out: biases do not count, nor do filters of depthwise convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ranking {
+pub enum ChannelScore {
     /// Sums of magnitudes.
     L1,
     /// Sums of squares.
@@ -55,7 +55,7 @@ pub enum Of {
 
 /// How much goes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Amount {
+pub struct ChannelAmount {
     /// The share, 0..=1.
     pub share: f64,
     /// Of what.
@@ -81,7 +81,7 @@ impl Default for Granularity {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Choice {
     /// How much.
-    pub amount: Amount,
+    pub amount: ChannelAmount,
     /// How it is spread.
     pub spread: Spread,
     /// What a group may be left with.
@@ -113,12 +113,12 @@ fn slice_sums(values: &Values, shape: &[usize], axis: usize, weigh: impl Fn(f64)
 /// Scores of all units.
 fn rank(
     channels: &Channels,
-    ranking: Ranking,
+    score: ChannelScore,
     read: impl Fn(ParameterId) -> Result<Option<Values>, OpenError> + Sync,
 ) -> Result<Vec<f64>, OpenError> {
     let graph = &channels.graph;
     let mut scores = vec![0.0; channels.units()];
-    if let Ranking::Random(seed) = ranking {
+    if let ChannelScore::Random(seed) = score {
         for (unit, score) in scores.iter_mut().enumerate() {
             *score = f64::from(chance(seed, ParameterId(0), unit));
         }
@@ -136,8 +136,8 @@ fn rank(
         }
         let Some(values) = read(ParameterId(i))? else { continue };
         for axis in axes {
-            let sums = match ranking {
-                Ranking::L1 => slice_sums(&values, &parameter.shape, axis, f64::abs),
+            let sums = match score {
+                ChannelScore::L1 => slice_sums(&values, &parameter.shape, axis, f64::abs),
                 _ => slice_sums(&values, &parameter.shape, axis, |x| x * x),
             };
             weights.insert((parameter.tensor, axis), sums);
@@ -148,7 +148,7 @@ fn rank(
         parameter.is_some_and(|i| graph.owner(ParameterId(i)).role == Role::Depthwise)
     };
     for group in &channels.groups {
-        let is_scaled = ranking == Ranking::Scale && group.members.iter().any(|member| member.side == SCALE);
+        let is_scaled = score == ChannelScore::Scale && group.members.iter().any(|member| member.side == SCALE);
         let counted: Vec<&Member> =
             group.members.iter().filter(|member| if is_scaled { member.side == SCALE } else { !is_depthwise(member) }).collect();
         let mut sums = vec![0.0; group.units.len()];
@@ -180,7 +180,7 @@ fn by_unit(channels: &Channels, group: &Group, member: &Member, weights: &BTreeM
 }
 
 /// The units of all groups in the order in which they go.
-struct Plan<'a> {
+struct Selection<'a> {
     channels: &'a Channels,
     choice: &'a Choice,
     /// Per group.
@@ -189,7 +189,7 @@ struct Plan<'a> {
     merged: Vec<usize>,
 }
 
-impl Plan<'_> {
+impl Selection<'_> {
     /// How many of a group's units go when so many are asked for.
     fn rounded(&self, group: usize, asked: usize) -> usize {
         let units = self.orders[group].len();
@@ -260,10 +260,10 @@ impl Channels {
     /// As `read`.
     pub fn rank(
         &self,
-        ranking: Ranking,
+        score: ChannelScore,
         read: impl Fn(ParameterId) -> Result<Option<Values>, OpenError> + Sync,
     ) -> Result<Vec<f64>, OpenError> {
-        rank(self, ranking, read)
+        rank(self, score, read)
     }
 
     /// The units that go: of all positions that rounding allows, the one whose share is nearest to the amount. `scores` are those of
@@ -279,7 +279,7 @@ impl Channels {
         let is_free = |group: usize| !choice.locked.get(group).copied().unwrap_or(false) && !choice.own.contains_key(&group);
         let free: Vec<Unit> = (0..self.units()).filter(|&unit| is_free(self.group_of[unit])).collect();
         let merged = order(&free).into_iter().map(|unit| self.group_of[unit]).collect();
-        let plan = Plan { channels: self, choice, orders, merged };
+        let plan = Selection { channels: self, choice, orders, merged };
         let whole = self.size(&self.nothing());
         let gone = |position: usize| self.size(&plan.at(position)).gone(&whole, choice.amount.of);
         // The first position that reaches the amount, or the one before.

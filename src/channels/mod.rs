@@ -25,7 +25,7 @@ use crate::network::{Trace, Work};
 use crate::onnx::{OnnxFile, TensorId};
 use crate::prune::Mask;
 use atoms::Label;
-pub use choice::{Amount, Choice, Granularity, Of, Ranking, Spread};
+pub use choice::{ChannelAmount, ChannelScore, Choice, Granularity, Of, Spread};
 use follow::Follow;
 pub use remove::RemoveError;
 

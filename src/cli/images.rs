@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::escaped::escaped;
 use crate::evaluate::{Evaluator, Questions};
 use crate::graph::Graph;
-use crate::images::{ChannelOrder, Channels, ClassOrder, Filter, ImageSet, ImagesError, LeftOut, Preprocess, Provenance, Resize};
+use crate::images::{ChannelOrder, ClassOrder, Colours, Filter, ImageSet, ImagesError, LeftOut, Preprocess, Provenance, Resize};
 use crate::measure::Effect;
 use crate::prune::{InputNorms, State};
 use crate::recipes::RecipeError;
@@ -149,7 +149,7 @@ struct PreprocessArguments {
     std: Option<[f32; 3]>,
     /// Colours of the input
     #[arg(long, value_enum)]
-    channels: Option<Channels>,
+    channels: Option<Colours>,
     /// Order of the input
     #[arg(long, value_enum)]
     layout: Option<ChannelOrder>,
@@ -170,7 +170,7 @@ macro_rules! named_values {
     )*};
 }
 
-named_values!(Resize, Filter, Channels, ChannelOrder, ClassOrder);
+named_values!(Resize, Filter, Colours, ChannelOrder, ClassOrder);
 
 fn size(text: &str) -> Result<[usize; 2], String> {
     let edge = |edge: &str| edge.trim().parse::<usize>().map_err(|_| format!("“{text}” is no size; write 224, or height x width: 224x320"));

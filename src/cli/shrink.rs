@@ -17,7 +17,7 @@ use super::repair::{RepairArguments, RepairReport, repaired};
 use super::rows::{Row, print};
 use super::terminal::Terminal;
 use crate::atomic::Overwrite;
-use crate::channels::{Amount, Channels, Choice, Granularity, Of, Ranking, Spread};
+use crate::channels::{ChannelAmount, ChannelScore, Channels, Choice, Granularity, Of, Spread};
 use crate::engine::{ChannelPlan, Chosen, Engine, FoundChannels};
 use crate::escaped::escaped;
 use crate::evaluate;
@@ -179,7 +179,7 @@ impl Shrink {
         }
         let locked = channels.groups.iter().map(|group| is_kept(&mut group.members.iter().map(|member| member.name.as_str()))).collect();
         Ok(Choice {
-            amount: Amount {
+            amount: ChannelAmount {
                 share: self.amount,
                 of: match self.of {
                     OfArgument::Macs => Of::Macs,
@@ -197,12 +197,12 @@ impl Shrink {
         })
     }
 
-    fn ranking(&self) -> Ranking {
+    fn score(&self) -> ChannelScore {
         match self.score {
-            ScoreArgument::L2 => Ranking::L2,
-            ScoreArgument::L1 => Ranking::L1,
-            ScoreArgument::Bn => Ranking::Scale,
-            ScoreArgument::Random => Ranking::Random(self.seed),
+            ScoreArgument::L2 => ChannelScore::L2,
+            ScoreArgument::L1 => ChannelScore::L1,
+            ScoreArgument::Bn => ChannelScore::Scale,
+            ScoreArgument::Random => ChannelScore::Random(self.seed),
         }
     }
 
@@ -222,9 +222,9 @@ impl Shrink {
         let found = start.elapsed();
         let choice = self.choice(&channels)?;
         let start = Instant::now();
-        let scores = engine.channel_scores(&measured.state, &channels, self.ranking())?;
+        let scores = engine.channel_scores(&measured.state, &channels, self.score())?;
         let found_channels = Arc::new(FoundChannels { channels, inputs });
-        let chosen = Chosen::new(found_channels, &scores, ChannelPlan { ranking: self.ranking(), choice });
+        let chosen = Chosen::new(found_channels, &scores, ChannelPlan { score: self.score(), choice });
         let mut report = report(&engine, &chosen, [found.as_secs_f64(), start.elapsed().as_secs_f64()]);
         measured.state = engine.twin(&measured.state, &chosen.found.channels, &chosen.removed)?;
         let state = if self.images.has_images() { self.effect(&mut measured, &mut report, &watch)? } else { measured.state.clone() };

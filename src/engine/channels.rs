@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Engine, EngineError, Model};
 use crate::atomic::Overwrite;
-use crate::channels::{Channels, Ranking, RemoveError, Removed};
+use crate::channels::{ChannelScore, Channels, RemoveError, Removed};
 use crate::export::{self, Changes, Format, Report};
 use crate::graph::ParameterId;
 use crate::network::Array;
@@ -28,8 +28,8 @@ impl Engine {
     ///
     /// # Errors
     /// External data that can no longer be read.
-    pub fn channel_scores(&self, state: &State, channels: &Channels, ranking: Ranking) -> Result<Vec<f64>, EngineError> {
-        Ok(channels.rank(ranking, |id| {
+    pub fn channel_scores(&self, state: &State, channels: &Channels, score: ChannelScore) -> Result<Vec<f64>, EngineError> {
+        Ok(channels.rank(score, |id| {
             Ok(self.fixed(state, id)?.map(|(mut values, zeroed)| {
                 zeroed.apply(&mut values);
                 values

@@ -76,7 +76,7 @@ pub(super) struct GpuWeights {
 }
 
 /// What the GPU found.
-pub(super) struct Found {
+pub(super) struct GpuCut {
     pub(super) cut: Option<f64>,
     pub(super) ties: u64,
 }
@@ -104,7 +104,7 @@ impl GpuWeights {
     }
 
     /// Masks as `outcome` says, with the device's own cut.
-    pub(super) fn prune(&mut self, engine: &Engine, state: &State, outcome: &Outcome) -> Result<Found, EngineError> {
+    pub(super) fn prune(&mut self, engine: &Engine, state: &State, outcome: &Outcome) -> Result<GpuCut, EngineError> {
         if self.fixed != state.weights {
             self.weights.unfix();
             let fixed: Vec<Masked> = state.weights.iter().map(|weights| weights.zeroed().clone()).collect();
@@ -152,7 +152,7 @@ impl GpuWeights {
             _ => outcome.ties,
         };
         let cut = if is_global { selection.cuts.iter().copied().flatten().next().map(f64::from) } else { outcome.cut };
-        Ok(Found { cut, ties })
+        Ok(GpuCut { cut, ties })
     }
 
     /// What ranks the elements of the scope where it is not their magnitudes, on the device: their scores, or else their places in the

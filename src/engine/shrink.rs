@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Engine, EngineError};
-use crate::channels::{Channels, Choice, Ranking, Removed, Size};
+use crate::channels::{ChannelScore, Channels, Choice, Removed, Size};
 use crate::network::Array;
 use crate::prune::State;
 use crate::watch::Watch;
@@ -24,7 +24,7 @@ pub struct FoundChannels {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ChannelPlan {
     /// What ranks them.
-    pub ranking: Ranking,
+    pub score: ChannelScore,
     /// How many go, and from where.
     pub choice: Choice,
 }

@@ -9,7 +9,7 @@ use super::module::{Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role
 use super::names;
 use super::node::{BodyId, Node, ValueId};
 use super::read::Read;
-use super::sources::{Origin, Place, Weight, Writers, node_at};
+use super::sources::{NodePlace, Weight, WeightOrigin, Writers, node_at};
 use crate::onnx::{OnnxFile, TensorId, within};
 
 /// Finds the modules of what was read, in graph order; those in a graph that a node holds follow that node's own.
@@ -17,9 +17,9 @@ pub(super) fn discover(file: &OnnxFile, read: &mut Read) {
     let mut places = Vec::new();
     let mut seen = HashSet::new();
     for top in 0..read.graph.nodes.len() {
-        walk(&read.graph, Place { body: None, index: top, top }, &mut seen, &mut places);
+        walk(&read.graph, NodePlace { body: None, index: top, top }, &mut seen, &mut places);
     }
-    let (mut producer, mut readers) = (HashMap::new(), HashMap::<ValueId, Vec<Place>>::new());
+    let (mut producer, mut readers) = (HashMap::new(), HashMap::<ValueId, Vec<NodePlace>>::new());
     for &place in &places {
         let node = node_at(&read.graph, place);
         producer.extend(node.outputs.iter().flatten().map(|&value| (value, place)));
@@ -38,12 +38,12 @@ pub(super) fn discover(file: &OnnxFile, read: &mut Read) {
 }
 
 /// A node's place, then those of what it holds.
-fn walk(graph: &Graph, place: Place, seen: &mut HashSet<BodyId>, out: &mut Vec<Place>) {
+fn walk(graph: &Graph, place: NodePlace, seen: &mut HashSet<BodyId>, out: &mut Vec<NodePlace>) {
     out.push(place);
     for body in node_at(graph, place).bodies() {
         if seen.insert(body) {
             for index in 0..graph.bodies[body.0].nodes.len() {
-                walk(graph, Place { body: Some(body), index, top: place.top }, seen, out);
+                walk(graph, NodePlace { body: Some(body), index, top: place.top }, seen, out);
             }
         }
     }
@@ -71,9 +71,9 @@ impl Part {
     }
 
     /// A weight, with all that it is worked out from.
-    pub(super) fn all(attribute: &'static str, origin: &Origin, layout: Layout) -> Vec<Self> {
+    pub(super) fn all(attribute: &'static str, origin: &WeightOrigin, layout: Layout) -> Vec<Self> {
         let mut main = Self::new(Kind::Weight, attribute, origin.main(), layout);
-        let Origin::WorkedOut(worked_out) = origin else { return vec![main] };
+        let WeightOrigin::WorkedOut(worked_out) = origin else { return vec![main] };
         main.reason.clone_from(&worked_out.reason);
         let own = || worked_out.reason.clone().unwrap_or_else(|| "it scales the weight".to_owned());
         let other = |&tensor: &TensorId| Self {
@@ -96,9 +96,9 @@ pub(super) struct Discovery<'r, 'a> {
     pub(super) graph: Graph,
     protos: (&'r [&'a NodeProto], &'r [Vec<&'a NodeProto>]),
     /// The node that writes a value.
-    producer: HashMap<ValueId, Place>,
+    producer: HashMap<ValueId, NodePlace>,
     /// The nodes that read a value.
-    pub(super) readers: HashMap<ValueId, Vec<Place>>,
+    pub(super) readers: HashMap<ValueId, Vec<NodePlace>>,
     /// The parameter that stands for a tensor.
     owned: HashMap<TensorId, ParameterId>,
     /// The names of modules, each with the number that the next of its name gets.
@@ -106,11 +106,11 @@ pub(super) struct Discovery<'r, 'a> {
 }
 
 impl Discovery<'_, '_> {
-    pub(super) fn node(&self, place: Place) -> &Node {
+    pub(super) fn node(&self, place: NodePlace) -> &Node {
         node_at(&self.graph, place)
     }
 
-    fn proto(&self, place: Place) -> &NodeProto {
+    fn proto(&self, place: NodePlace) -> &NodeProto {
         match place.body {
             Some(body) => self.protos.1[body.0][place.index],
             None => self.protos.0[place.index],
@@ -118,19 +118,19 @@ impl Discovery<'_, '_> {
     }
 
     /// What input `i` of a node comes from.
-    pub(super) fn origin(&self, place: Place, i: usize) -> Option<Origin> {
+    pub(super) fn origin(&self, place: NodePlace, i: usize) -> Option<WeightOrigin> {
         let writers = Writers { file: self.file, graph: &self.graph, producer: &self.producer };
         writers.origin(self.node(place).input(i))
     }
 
     /// The one tensor behind input `i`.
-    pub(super) fn weight(&self, place: Place, i: usize) -> Option<Weight> {
+    pub(super) fn weight(&self, place: NodePlace, i: usize) -> Option<Weight> {
         let writers = Writers { file: self.file, graph: &self.graph, producer: &self.producer };
         self.node(place).input(i).and_then(|value| writers.plain(value))
     }
 
     /// Enters a module with its parameters. A tensor that has an owner already stays with it.
-    pub(super) fn add(&mut self, place: Place, kind: &str, role: Role, parts: Vec<Part>) -> Option<ModuleId> {
+    pub(super) fn add(&mut self, place: NodePlace, kind: &str, role: Role, parts: Vec<Part>) -> Option<ModuleId> {
         for part in &parts {
             if let Some(&parameter) = self.owned.get(&part.weight.tensor) {
                 self.used(parameter, place, part.is_direct);
@@ -192,7 +192,7 @@ impl Discovery<'_, '_> {
     }
 
     /// Notes that a node uses a parameter.
-    fn used(&mut self, parameter: ParameterId, place: Place, is_direct: bool) {
+    fn used(&mut self, parameter: ParameterId, place: NodePlace, is_direct: bool) {
         if !self.graph.users[parameter.0].contains(&place.top) {
             self.graph.users[parameter.0].push(place.top);
         }

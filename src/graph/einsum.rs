@@ -1,6 +1,6 @@
 //! What the dimensions of a weight are in an `Einsum`: summed over with what goes in, or put out.
 
-use super::layers::Channels;
+use super::layers::ChannelAxis;
 use super::module::Layout;
 
 /// A weight among the factors of a sum of products.
@@ -78,7 +78,7 @@ pub(super) fn factor(equation: &str, i: usize, shape: &[usize], transposed: bool
 }
 
 /// The factor that a matrix, number `i` of two, is multiplied by, and where in it the dimension lies that both are summed over.
-pub(super) fn multiplied(equation: &str, i: usize) -> Option<(usize, Channels)> {
+pub(super) fn multiplied(equation: &str, i: usize) -> Option<(usize, ChannelAxis)> {
     if equation.len() > MAX_EQUATION {
         return None;
     }
@@ -90,9 +90,9 @@ pub(super) fn multiplied(equation: &str, i: usize) -> Option<(usize, Channels)> 
     let shared = own.chars().find(|&c| c.is_alphabetic() && other.contains(c) && right.is_none_or(|right| !right.contains(c)))?;
     let (before, behind) = other.split_once(shared)?;
     let channels = match (before, behind.chars().count()) {
-        (_, 0) => Channels::Last,
-        (_, 1) => Channels::LastButOne,
-        (before, _) if before.chars().count() == 1 => Channels::Second,
+        (_, 0) => ChannelAxis::Last,
+        (_, 1) => ChannelAxis::LastButOne,
+        (before, _) if before.chars().count() == 1 => ChannelAxis::Second,
         _ => return None,
     };
     Some((1 - i, channels))
@@ -124,10 +124,10 @@ mod tests {
             assert_eq!(factor(equation, i, shape, transposed), Some(wanted), "{equation} {shape:?}");
         }
         for (equation, i, multiplies) in [
-            ("bti,ij->btj", 1, Some((0, Channels::Last))),
-            ("ij, ...j -> ...i", 0, Some((1, Channels::Last))),
-            ("ij,jk", 0, Some((1, Channels::LastButOne))),
-            ("bchw,cd->bdhw", 1, Some((0, Channels::Second))),
+            ("bti,ij->btj", 1, Some((0, ChannelAxis::Last))),
+            ("ij, ...j -> ...i", 0, Some((1, ChannelAxis::Last))),
+            ("ij,jk", 0, Some((1, ChannelAxis::LastButOne))),
+            ("bchw,cd->bdhw", 1, Some((0, ChannelAxis::Second))),
             ("...chw,cd->...dhw", 1, None),
             ("bci,cd,de->bei", 1, None),
             ("bi,i->bi", 1, None),

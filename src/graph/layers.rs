@@ -12,12 +12,12 @@ pub struct Layer {
     /// What it multiplies.
     pub input: ValueId,
     /// Where the input's channels lie, those that the weight's inputs are.
-    pub channels: Channels,
+    pub channels: ChannelAxis,
 }
 
 /// Along which dimension a value's channels lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Channels {
+pub enum ChannelAxis {
     /// The second, as in images.
     Second,
     /// The last, as in rows of a matrix.
@@ -26,7 +26,7 @@ pub enum Channels {
     LastButOne,
 }
 
-impl Channels {
+impl ChannelAxis {
     /// Number of the dimension in a shape of so many; `None` where there is no such.
     #[must_use]
     pub fn dimension(self, dimensions: usize) -> Option<usize> {
@@ -60,20 +60,20 @@ impl Graph {
         let place = (0..node.inputs.len()).find(|&i| node.input(i).is_some_and(is_weight))?;
         let is_set = |name| node.attributes.int(name).unwrap_or(0) != 0;
         let (input, channels) = match (node.op.as_str(), place) {
-            ("Conv" | "FusedConv" | "ConvTranspose", 1) => (0, Channels::Second),
-            ("MatMul", 1) => (0, Channels::Last),
-            ("MatMul", 0) => (1, Channels::LastButOne),
+            ("Conv" | "FusedConv" | "ConvTranspose", 1) => (0, ChannelAxis::Second),
+            ("MatMul", 1) => (0, ChannelAxis::Last),
+            ("MatMul", 0) => (1, ChannelAxis::LastButOne),
             ("Gemm" | "FusedGemm" | "FusedMatMul" | "TransposeMatMul", 1) => {
-                (0, if is_set("transA") { Channels::LastButOne } else { Channels::Last })
+                (0, if is_set("transA") { ChannelAxis::LastButOne } else { ChannelAxis::Last })
             }
             ("Gemm" | "FusedGemm" | "FusedMatMul" | "TransposeMatMul", 0) => {
-                (1, if is_set("transB") { Channels::Last } else { Channels::LastButOne })
+                (1, if is_set("transB") { ChannelAxis::Last } else { ChannelAxis::LastButOne })
             }
-            ("Attention", 1) if node.domain == "com.microsoft" => (0, Channels::Last),
+            ("Attention", 1) if node.domain == "com.microsoft" => (0, ChannelAxis::Last),
             ("Einsum", place @ 0..2) if parameter.shape.len() == 2 && parameter.layout != Layout::Mixed => {
                 einsum::multiplied(node.attributes.string("equation")?, place)?
             }
-            ("LSTM" | "GRU" | "RNN", 1) => (0, Channels::Last),
+            ("LSTM" | "GRU" | "RNN", 1) => (0, ChannelAxis::Last),
             _ => return None,
         };
         Some(Layer { node: number, weight, input: node.input(input)?, channels })

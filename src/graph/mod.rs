@@ -17,7 +17,7 @@ mod sources;
 
 pub use axes::{Axes, Lines};
 pub use build::build;
-pub use layers::{Channels, Layer};
+pub use layers::{ChannelAxis, Layer};
 pub use module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role, Stage, rest_obstacle, stages};
 pub use node::{Attribute, Attributes, Body, BodyId, Node, ValueId};
 

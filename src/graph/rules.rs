@@ -3,14 +3,14 @@
 use super::discover::{Discovery, Part};
 use super::einsum::factor;
 use super::module::{Kind, Layout, Role};
-use super::sources::{Origin, Place, Weight, is_small};
+use super::sources::{NodePlace, Weight, WeightOrigin, is_small};
 
 const BLOCKED: &str = "ONNX Runtime optimised this file for one processor, with channels in blocks that are filled up: prune the model that \
 it was made from";
 
 impl Discovery<'_, '_> {
     /// Enters the module that this node is, where it is one.
-    pub(super) fn module(&mut self, place: Place) {
+    pub(super) fn module(&mut self, place: NodePlace) {
         let node = self.node(place);
         if node.domain == "com.microsoft" {
             return self.microsoft(place);
@@ -46,7 +46,7 @@ impl Discovery<'_, '_> {
     }
 
     /// Operators that ONNX Runtime joins when it optimises a model.
-    fn microsoft(&mut self, place: Place) {
+    fn microsoft(&mut self, place: NodePlace) {
         match self.node(place).op.as_str() {
             "FusedConv" | "NhwcFusedConv" => self.convolution(place, 1, Some(2)),
             "FusedGemm" | "FusedMatMul" | "TransposeMatMul" => self.linear(place),
@@ -79,7 +79,7 @@ impl Discovery<'_, '_> {
     }
 
     /// The plain tensors behind these inputs; weights that are no vectors keep this order of outputs and inputs.
-    fn parts(&self, place: Place, inputs: impl IntoIterator<Item = (usize, Kind, &'static str)>, layout: Layout) -> Vec<Part> {
+    fn parts(&self, place: NodePlace, inputs: impl IntoIterator<Item = (usize, Kind, &'static str)>, layout: Layout) -> Vec<Part> {
         let part = |(i, kind, name)| {
             let weight = self.weight(place, i)?;
             let layout = if kind == Kind::Bias || self.file.tensor(weight.tensor).shape.len() < 2 { Layout::OutFirst } else { layout };
@@ -88,13 +88,13 @@ impl Discovery<'_, '_> {
         inputs.into_iter().filter_map(part).collect()
     }
 
-    fn convolution(&mut self, place: Place, weight: usize, bias: Option<usize>) {
+    fn convolution(&mut self, place: NodePlace, weight: usize, bias: Option<usize>) {
         let node = self.node(place);
         let Some(origin) = self.origin(place, weight) else { return };
         let shape = &self.file.tensor(origin.main().tensor).shape;
         // What a weight is worked out from may be of another shape, and one that is a matrix in the file gets its dimensions here:
         // those of an image where nothing tells them.
-        let kernel = node.attributes.ints("kernel_shape").filter(|_| matches!(origin, Origin::WorkedOut(_)) || shape.len() == 2);
+        let kernel = node.attributes.ints("kernel_shape").filter(|_| matches!(origin, WeightOrigin::WorkedOut(_)) || shape.len() == 2);
         let dims = kernel.map_or(if shape.len() == 2 { 2 } else { shape.len().saturating_sub(2) }, <[i64]>::len);
         let is_whole = shape.len() == dims + 2;
         if !(1..=3).contains(&dims) {
@@ -135,7 +135,7 @@ impl Discovery<'_, '_> {
         self.add(place, &kind, role, parts);
     }
 
-    fn linear(&mut self, place: Place) {
+    fn linear(&mut self, place: NodePlace) {
         let node = self.node(place);
         let gemm = node.op.ends_with("Gemm");
         let (origin, left) = match (self.origin(place, 1), self.origin(place, 0)) {
@@ -163,19 +163,19 @@ impl Discovery<'_, '_> {
         self.add(place, "Linear", Role::Linear, parts);
     }
 
-    fn is_matrix(&self, origin: &Origin) -> bool {
+    fn is_matrix(&self, origin: &WeightOrigin) -> bool {
         let shape = &self.file.tensor(origin.main().tensor).shape;
         match origin {
-            Origin::Plain(_) => shape.len() >= 2,
+            WeightOrigin::Plain(_) => shape.len() >= 2,
             // A vector that was spread out is no weight.
-            Origin::WorkedOut(_) => shape.iter().filter(|&&d| d > 1).count() >= 2,
+            WeightOrigin::WorkedOut(_) => shape.iter().filter(|&&d| d > 1).count() >= 2,
         }
     }
 
     /// Weights among the factors of a sum of products.
-    fn einsum(&mut self, place: Place) {
+    fn einsum(&mut self, place: NodePlace) {
         let node = self.node(place);
-        let origins: Vec<Option<Origin>> = (0..node.inputs.len()).map(|i| self.origin(place, i)).collect();
+        let origins: Vec<Option<WeightOrigin>> = (0..node.inputs.len()).map(|i| self.origin(place, i)).collect();
         let Some(equation) = node.attributes.string("equation").filter(|_| origins.iter().any(Option::is_none)) else { return };
         let (mut parts, mut bias) = (Vec::new(), None);
         for (i, origin) in origins.iter().enumerate() {
@@ -192,7 +192,7 @@ impl Discovery<'_, '_> {
     }
 
     /// A linear layer of small integers.
-    fn small_linear(&mut self, place: Place, weight: usize, bias: Option<usize>) {
+    fn small_linear(&mut self, place: NodePlace, weight: usize, bias: Option<usize>) {
         let Some(origin) = self.origin(place, weight) else { return };
         if self.file.tensor(origin.main().tensor).shape.len() < 2 {
             return;
@@ -204,7 +204,7 @@ impl Discovery<'_, '_> {
     }
 
     /// What the one reader of a product adds to it, where that is a constant with an element for each of the `outputs`.
-    fn added_bias(&self, place: Place, outputs: &[usize]) -> Option<Weight> {
+    fn added_bias(&self, place: NodePlace, outputs: &[usize]) -> Option<Weight> {
         let output = self.node(place).output(0)?;
         let [reader] = self.readers.get(&output)?.as_slice() else { return None };
         let add = self.node(*reader);
@@ -222,7 +222,7 @@ impl Discovery<'_, '_> {
         (is_one_each && tensor.shape.last() == outputs.last()).then_some(bias)
     }
 
-    fn norm(&mut self, place: Place, kind: &str, [scale, shift]: [usize; 2]) {
+    fn norm(&mut self, place: NodePlace, kind: &str, [scale, shift]: [usize; 2]) {
         let is_batch = self.node(place).op == "BatchNormalization";
         let buffers: Vec<_> = [("running_mean", 3), ("running_var", 4)]
             .into_iter()
@@ -235,18 +235,18 @@ impl Discovery<'_, '_> {
         }
     }
 
-    fn embedding(&mut self, place: Place) {
+    fn embedding(&mut self, place: NodePlace) {
         let Some(origin) = self.origin(place, 0) else { return };
         let tensor = self.file.tensor(origin.main().tensor);
         // Of floats that are worked out, tables of places are made as often as those of words.
-        let is_known = is_small(tensor.dtype) || (tensor.dtype.is_float() && matches!(origin, Origin::Plain(_)));
+        let is_known = is_small(tensor.dtype) || (tensor.dtype.is_float() && matches!(origin, WeightOrigin::Plain(_)));
         let is_table = tensor.shape.len() == 2 && is_known;
         if is_table && self.node(place).attributes.int("axis").unwrap_or(0) == 0 {
             self.add(place, "Embedding", Role::Embedding, Part::all("weight", &origin, Layout::OutFirst));
         }
     }
 
-    fn recurrent(&mut self, place: Place) {
+    fn recurrent(&mut self, place: NodePlace) {
         let inputs = [(1, Kind::Weight, "weight_ih_l0"), (2, Kind::Weight, "weight_hh_l0"), (3, Kind::Bias, "bias_l0")];
         let mut parts = Vec::new();
         for (i, kind, name) in inputs {

@@ -14,7 +14,7 @@ const MAX_NODES: usize = 128;
 
 /// Where a node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct NodePlace {
     /// The graph that holds it; none for the main graph.
     pub(super) body: Option<BodyId>,
     /// Its number there.
@@ -32,7 +32,7 @@ pub(super) struct Weight {
 
 /// What a weight comes from.
 #[derive(Debug, Clone)]
-pub(super) enum Origin {
+pub(super) enum WeightOrigin {
     Plain(Weight),
     WorkedOut(WorkedOut),
 }
@@ -50,7 +50,7 @@ pub(super) struct WorkedOut {
     pub(super) is_moved: bool,
 }
 
-impl Origin {
+impl WeightOrigin {
     pub(super) fn main(&self) -> Weight {
         match self {
             Self::Plain(weight) => *weight,
@@ -63,11 +63,11 @@ impl Origin {
 pub(super) struct Writers<'g> {
     pub(super) file: &'g OnnxFile,
     pub(super) graph: &'g Graph,
-    pub(super) producer: &'g HashMap<ValueId, Place>,
+    pub(super) producer: &'g HashMap<ValueId, NodePlace>,
 }
 
 /// The node that stands there.
-pub(super) fn node_at(graph: &Graph, place: Place) -> &Node {
+pub(super) fn node_at(graph: &Graph, place: NodePlace) -> &Node {
     match place.body {
         Some(body) => &graph.bodies[body.0].nodes[place.index],
         None => &graph.nodes[place.index],
@@ -95,11 +95,11 @@ impl Writers<'_> {
     }
 
     /// What an input that should be a weight comes from; `None` where it depends on what goes into the network.
-    pub(super) fn origin(&self, value: Option<ValueId>) -> Option<Origin> {
+    pub(super) fn origin(&self, value: Option<ValueId>) -> Option<WeightOrigin> {
         let value = value?;
         match self.plain(value) {
-            Some(weight) => Some(Origin::Plain(weight)),
-            None => self.worked_out(value).map(Origin::WorkedOut),
+            Some(weight) => Some(WeightOrigin::Plain(weight)),
+            None => self.worked_out(value).map(WeightOrigin::WorkedOut),
         }
     }
 

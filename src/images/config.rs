@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::error::MAX_EDGE;
 use super::picture::{Filter, Resize};
-use super::preprocess::{ChannelOrder, Channels, Preprocess};
+use super::preprocess::{ChannelOrder, Colours, Preprocess};
 use crate::graph::Graph;
 use crate::onnx::Dtype;
 
@@ -89,14 +89,14 @@ fn read(path: &Path) -> Option<Value> {
 /// What the shape of a model's first input tells.
 struct Input {
     size: Option<[usize; 2]>,
-    channels: Channels,
+    channels: Colours,
     layout: ChannelOrder,
     takes_bytes: bool,
 }
 
 impl Input {
     fn of(graph: &Graph) -> Self {
-        let mut found = Self { size: None, channels: Channels::Rgb, layout: ChannelOrder::Nchw, takes_bytes: false };
+        let mut found = Self { size: None, channels: Colours::Rgb, layout: ChannelOrder::Nchw, takes_bytes: false };
         let Some(input) = graph.inputs.iter().find(|i| i.shape.len() == 4) else { return found };
         found.takes_bytes = input.dtype == Dtype::U8;
         let is_colour = |d: Option<usize>| matches!(d, Some(1 | 3));
@@ -106,7 +106,7 @@ impl Input {
             ChannelOrder::Nhwc => [3, 1, 2],
         };
         if input.shape[count] == Some(1) {
-            found.channels = Channels::Grey;
+            found.channels = Colours::Grey;
         }
         let edge = |d: usize| input.shape[d].filter(|e| (1..=MAX_EDGE).contains(e));
         found.size = edge(height).zip(edge(width)).map(|(h, w)| [h, w]);
@@ -168,9 +168,9 @@ fn filter_named(name: Option<&str>) -> Option<Filter> {
 
 /// `"do_grayscale": true`, a field of some of Hugging Face's processors, read in both forms: grey in as many channels as the model
 /// takes.
-fn grey(config: &Value, channels: Channels) -> Channels {
+fn grey(config: &Value, channels: Colours) -> Colours {
     let wanted = config.get("do_grayscale").and_then(Value::as_bool).unwrap_or(false);
-    if wanted && channels == Channels::Rgb { Channels::GreyInThree } else { channels }
+    if wanted && channels == Colours::Rgb { Colours::GreyInThree } else { channels }
 }
 
 /// Hugging Face's `preprocessor_config.json`.
@@ -267,9 +267,9 @@ mod tests {
     fn the_shape_tells_size_layout_and_channels() {
         let of = |shape: [Option<usize>; 4]| Preprocess::for_model(&graph(&shape, Dtype::F32), Path::new("nowhere/m.onnx"));
         let (p, from) = of([None, Some(3), Some(192), Some(160)]);
-        assert_eq!((p.size, p.layout, p.channels, from), ([192, 160], ChannelOrder::Nchw, Channels::Rgb, Provenance::Default));
+        assert_eq!((p.size, p.layout, p.channels, from), ([192, 160], ChannelOrder::Nchw, Colours::Rgb, Provenance::Default));
         let (p, _) = of([Some(1), Some(28), Some(28), Some(1)]);
-        assert_eq!((p.size, p.layout, p.channels, p.shape()), ([28, 28], ChannelOrder::Nhwc, Channels::Grey, [28, 28, 1]));
+        assert_eq!((p.size, p.layout, p.channels, p.shape()), ([28, 28], ChannelOrder::Nhwc, Colours::Grey, [28, 28, 1]));
         assert_eq!(of(OPEN).0.size, [224, 224]);
         assert_eq!(of([None, Some(3), Some(usize::MAX), Some(2)]).0.size, [224, 224], "beyond any memory");
         let (p, from) = Preprocess::for_model(&graph(&[None, Some(64), Some(128), Some(3)], Dtype::U8), Path::new("m.onnx"));

@@ -26,6 +26,6 @@ pub use inventory::{Inventory, LeftOut, Reason};
 pub use loader::{Loader, Prepared, Unusable};
 pub use order::ClassOrder;
 pub use picture::{Filter, Resize, RgbPicture};
-pub use preprocess::{ChannelOrder, Channels, IMAGENET_MEAN, IMAGENET_STD, Preprocess};
+pub use preprocess::{ChannelOrder, Colours, IMAGENET_MEAN, IMAGENET_STD, Preprocess};
 pub use rows::ArrayRows;
 pub use set::{ImageRef, ImageSet, Origin};

@@ -12,7 +12,7 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Which of a picture's colours a network gets, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Channels {
+pub enum Colours {
     /// Red, green, blue.
     #[default]
     Rgb,
@@ -52,7 +52,7 @@ pub struct Preprocess {
     /// Divides, in the order of the network's channels.
     pub std: [f32; 3],
     /// Colours.
-    pub channels: Channels,
+    pub channels: Colours,
     /// Order of the numbers.
     pub layout: ChannelOrder,
 }
@@ -68,13 +68,13 @@ impl Default for Preprocess {
             divisor: 255.0,
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
-            channels: Channels::Rgb,
+            channels: Colours::Rgb,
             layout: ChannelOrder::Nchw,
         }
     }
 }
 
-impl Channels {
+impl Colours {
     /// All of them, in the order in which they are offered.
     pub const ALL: [Self; 4] = [Self::Rgb, Self::Bgr, Self::GreyInThree, Self::Grey];
 
@@ -173,8 +173,8 @@ impl Preprocess {
             },
         };
         let picture = match self.channels {
-            Channels::Grey | Channels::GreyInThree => picture.into_grey(),
-            Channels::Rgb | Channels::Bgr => picture,
+            Colours::Grey | Colours::GreyInThree => picture.into_grey(),
+            Colours::Rgb | Colours::Bgr => picture,
         };
         picture.fitted(self.size, self.crop, self.resize, self.filter)
     }

@@ -375,10 +375,10 @@ struct Parts {
     /// Directly in it.
     beside: usize,
     /// In folders, by their names.
-    folders: Vec<Part>,
+    folders: Vec<Subfolder>,
 }
 
-struct Part {
+struct Subfolder {
     name: OsString,
     pictures: usize,
     /// Directly in the folder, not in folders in it.
@@ -387,7 +387,7 @@ struct Part {
     folders: BTreeSet<OsString>,
 }
 
-impl Part {
+impl Subfolder {
     /// Whether this may be a folder around classes rather than one class.
     fn is_around(&self) -> bool {
         !self.holds_pictures || self.folders.len() > 1
@@ -397,20 +397,20 @@ impl Part {
 impl Parts {
     fn of(pictures: &[Listed], inside: &Path) -> Self {
         let mut parts = Self { beside: 0, folders: Vec::new() };
-        let mut folders: BTreeMap<OsString, Part> = BTreeMap::new();
+        let mut folders: BTreeMap<OsString, Subfolder> = BTreeMap::new();
         for listed in pictures {
             match (component(listed, inside, 0), component(listed, inside, 1)) {
                 (Some(name), Some(_)) => {
-                    let part = folders.entry(name.to_owned()).or_insert_with(|| Part {
+                    let folder = folders.entry(name.to_owned()).or_insert_with(|| Subfolder {
                         name: name.to_owned(),
                         pictures: 0,
                         holds_pictures: false,
                         folders: BTreeSet::new(),
                     });
-                    part.pictures += 1;
+                    folder.pictures += 1;
                     match component(listed, inside, 2) {
-                        Some(_) => drop(component(listed, inside, 1).map(|folder| part.folders.insert(folder.to_owned()))),
-                        None => part.holds_pictures = true,
+                        Some(_) => drop(component(listed, inside, 1).map(|name| folder.folders.insert(name.to_owned()))),
+                        None => folder.holds_pictures = true,
                     }
                 }
                 _ => parts.beside += 1,

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use super::preprocess::{Channels, Preprocess};
+use super::preprocess::{Colours, Preprocess};
 
 impl fmt::Display for Preprocess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [height, width] = self.size;
         let channels = match self.channels {
-            Channels::Rgb => "RGB",
-            Channels::Bgr => "BGR",
-            Channels::GreyInThree => "grey in three channels",
-            Channels::Grey => "grey",
+            Colours::Rgb => "RGB",
+            Colours::Bgr => "BGR",
+            Colours::GreyInThree => "grey in three channels",
+            Colours::Grey => "grey",
         };
         let numbers = |values: [f32; 3]| match values {
             [a, b, c] if a == b && b == c => a.to_string(),

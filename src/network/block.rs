@@ -23,7 +23,7 @@ pub(super) enum Action {
 }
 
 /// One node in a plan.
-pub(super) struct Stage {
+pub(super) struct PlannedNode {
     pub(super) action: Action,
     /// The values that nobody reads after it.
     pub(super) last: Vec<ValueId>,
@@ -35,7 +35,7 @@ pub(super) struct Stage {
     pub(super) products: Products,
 }
 
-impl fmt::Debug for Stage {
+impl fmt::Debug for PlannedNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = match &self.action {
             Action::Nothing => "nothing",
@@ -43,7 +43,7 @@ impl fmt::Debug for Stage {
             Action::Control(_) => "control",
             Action::Refuse(fault) => &fault.0,
         };
-        f.debug_struct("Stage").field("action", &action).field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("PlannedNode").field("action", &action).field("last", &self.last).finish_non_exhaustive()
     }
 }
 
@@ -67,7 +67,7 @@ impl Fused {
 #[derive(Debug, Default)]
 pub(super) struct Block {
     /// One per node.
-    pub(super) steps: Vec<Stage>,
+    pub(super) steps: Vec<PlannedNode>,
     /// What is given to it and what its nodes write.
     pub(super) own: Vec<ValueId>,
 }

@@ -12,7 +12,7 @@ use burn::tensor::{Device, TensorData};
 use super::NetworkError;
 use super::allowance::Allowance;
 use super::array::Array;
-use super::block::{Action, Block, Fused, Stage};
+use super::block::{Action, Block, Fused, PlannedNode};
 use super::call::Call;
 use super::chain::Surroundings;
 use super::control::{self, Control};
@@ -177,7 +177,7 @@ impl Plan {
                     Err(fault) => Action::Refuse(fault),
                 }
             };
-            steps.push(Stage { action, last, first: None, fused: None, products: Products::of(node, &graph) });
+            steps.push(PlannedNode { action, last, first: None, fused: None, products: Products::of(node, &graph) });
         }
         if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
             let known = |value| self.constants.contains_key(&value) || self.parameters.contains_key(&value);

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use super::NetworkError;
 use super::allowance::Allowance;
-use super::block::{Action, Block, Fused, Stage};
+use super::block::{Action, Block, Fused, PlannedNode};
 use super::call::Call;
 use super::control::Holder;
 use super::convolution::{self, Tail};
@@ -110,7 +110,7 @@ impl Runner<'_> {
     }
 
     /// The inputs of a node; those that nobody reads after it are taken out of the pass.
-    fn inputs(&self, node: &Node, step: &Stage, pass: &mut Pass) -> Result<Vec<Option<Value>>, NetworkError> {
+    fn inputs(&self, node: &Node, step: &PlannedNode, pass: &mut Pass) -> Result<Vec<Option<Value>>, NetworkError> {
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for (i, input) in node.inputs.iter().enumerate() {
             let Some(id) = input else {

@@ -39,12 +39,12 @@ pub(super) struct Ints {
 pub(super) struct Floats {
     pub(super) shape: Vec<usize>,
     pub(super) dtype: Dtype,
-    place: Place,
+    storage: Storage,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a device tensor is moved about, never kept in numbers")]
 #[derive(Debug, Clone)]
-enum Place {
+enum Storage {
     /// The elements, and their copy on the device once it was wanted, as a flat tensor.
     Host(Arc<Vec<f32>>, Arc<OnceLock<DispatchTensor>>),
     /// Shaped as the value; a scalar has one dimension.
@@ -100,7 +100,7 @@ impl Ints {
 impl Floats {
     pub(super) fn host(shape: Vec<usize>, dtype: Dtype, data: Vec<f32>) -> Self {
         debug_assert_eq!(shape.iter().product::<usize>(), data.len());
-        Self { shape, dtype, place: Place::Host(Arc::new(data), Arc::default()) }
+        Self { shape, dtype, storage: Storage::Host(Arc::new(data), Arc::default()) }
     }
 
     /// A value without elements: `shape` has a zero in it.
@@ -112,7 +112,7 @@ impl Floats {
     pub(super) fn on_device(shape: Vec<usize>, dtype: Dtype, tensor: DispatchTensor) -> Self {
         let wanted = device_shape(&shape);
         let tensor = if burn::backend::TensorMetadata::shape(&tensor) == wanted { tensor } else { Dispatch::float_reshape(tensor, wanted) };
-        Self { shape, dtype, place: Place::Device(tensor) }
+        Self { shape, dtype, storage: Storage::Device(tensor) }
     }
 
     /// The same elements, meant as another type.
@@ -129,22 +129,22 @@ impl Floats {
     }
 
     pub(super) fn is_on_host(&self) -> bool {
-        matches!(self.place, Place::Host(..))
+        matches!(self.storage, Storage::Host(..))
     }
 
     /// The one element, where the value has one and it is on the host.
     pub(super) fn host_scalar(&self) -> Option<f32> {
-        match &self.place {
-            Place::Host(data, _) if data.len() == 1 => data.first().copied(),
+        match &self.storage {
+            Storage::Host(data, _) if data.len() == 1 => data.first().copied(),
             _ => None,
         }
     }
 
     /// The elements, read back from the device where they are there.
     pub(super) fn to_host(&self) -> Checked<Arc<Vec<f32>>> {
-        match &self.place {
-            Place::Host(data, _) => Ok(Arc::clone(data)),
-            Place::Device(tensor) => {
+        match &self.storage {
+            Storage::Host(data, _) => Ok(Arc::clone(data)),
+            Storage::Device(tensor) => {
                 let flat = Dispatch::float_reshape(tensor.clone(), Shape::from(vec![self.elements()]));
                 let data = Tensor::<1>::from_dispatch(flat).try_into_data().map_err(|e| Fault(format!("the device failed: {e}")))?;
                 let data =
@@ -159,7 +159,7 @@ impl Floats {
 
     /// The elements where the host can read them: as they are where that is possible, else copied.
     pub(super) fn read(&self) -> Checked<Elements> {
-        if let Place::Device(tensor) = &self.place
+        if let Storage::Device(tensor) = &self.storage
             && let DispatchTensorKind::Flex(tensor) = &tensor.kind
             && tensor.as_float().as_slice::<f32>().is_some_and(|data| data.len() == self.elements())
         {
@@ -170,9 +170,9 @@ impl Floats {
 
     /// The memory of the elements, where the host can have it and nobody else does.
     pub(super) fn into_buffer(self) -> Option<Vec<f32>> {
-        match self.place {
-            Place::Host(data, _) => Arc::try_unwrap(data).ok(),
-            Place::Device(tensor) => match tensor.kind {
+        match self.storage {
+            Storage::Host(data, _) => Arc::try_unwrap(data).ok(),
+            Storage::Device(tensor) => match tensor.kind {
                 DispatchTensorKind::Flex(tensor) => {
                     let tensor = tensor.float();
                     if !tensor.is_unique() || tensor.as_slice::<f32>().is_none() {
@@ -193,9 +193,9 @@ impl Floats {
         if self.rank() > MAX_RANK {
             return fault!("a value has {} dimensions, more than {MAX_RANK}", self.rank());
         }
-        match &self.place {
-            Place::Device(tensor) => Ok(tensor.clone()),
-            Place::Host(data, uploaded) => {
+        match &self.storage {
+            Storage::Device(tensor) => Ok(tensor.clone()),
+            Storage::Host(data, uploaded) => {
                 let flat = uploaded.get_or_init(|| upload(data.to_vec(), device)).clone();
                 Ok(Dispatch::float_reshape(flat, device_shape(&self.shape)))
             }
@@ -204,9 +204,9 @@ impl Floats {
 
     /// [`Self::to_device`] that gives up this reference, so that the device may reuse the memory.
     pub(super) fn into_device(self, device: &Device) -> Checked<DispatchTensor> {
-        match self.place {
-            Place::Device(tensor) => Ok(tensor),
-            Place::Host(..) => self.to_device(device),
+        match self.storage {
+            Storage::Device(tensor) => Ok(tensor),
+            Storage::Host(..) => self.to_device(device),
         }
     }
 
@@ -227,10 +227,10 @@ impl Floats {
         if shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) != Some(self.elements()) {
             return fault!("{:?} cannot be reshaped to {shape:?}", self.shape);
         }
-        match self.place {
-            Place::Host(..) => Ok(Self { shape, ..self }),
-            Place::Device(_) if shape.len() > MAX_RANK => fault!("a value has {} dimensions, more than {MAX_RANK}", shape.len()),
-            Place::Device(tensor) => Ok(Self::on_device(shape, self.dtype, tensor)),
+        match self.storage {
+            Storage::Host(..) => Ok(Self { shape, ..self }),
+            Storage::Device(_) if shape.len() > MAX_RANK => fault!("a value has {} dimensions, more than {MAX_RANK}", shape.len()),
+            Storage::Device(tensor) => Ok(Self::on_device(shape, self.dtype, tensor)),
         }
     }
 }

@@ -11,12 +11,12 @@ use super::external::External;
 
 /// Where the file's bytes are.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(super) enum FileBytes {
     Memory(Bytes),
     Disk(External),
 }
 
-impl Body {
+impl FileBytes {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Memory(bytes) => bytes.len(),

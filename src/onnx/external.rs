@@ -121,7 +121,7 @@ fn read_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
 
 /// Where one tensor lies.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Extent {
     /// Number of the file in the list.
     pub(super) file: usize,
     /// Position of its first byte.
@@ -158,7 +158,7 @@ impl Files {
     }
 
     /// Finds the `wanted` bytes of a tensor, opening the file that holds them if it is new.
-    pub(super) fn place(&mut self, entries: &[(&str, &str)], wanted: usize) -> Result<Place, TensorFault> {
+    pub(super) fn place(&mut self, entries: &[(&str, &str)], wanted: usize) -> Result<Extent, TensorFault> {
         // Of a key that occurs twice the last value counts, as where others read it.
         let value = |key: &str| entries.iter().rfind(|e| e.0 == key).map(|e| e.1);
         let bad = |reason: String| TensorFault::Damaged { reason };
@@ -188,7 +188,7 @@ impl Files {
             )));
         }
         self.taken[file] = taken;
-        Ok(Place { file, offset })
+        Ok(Extent { file, offset })
     }
 
     fn open(&mut self, location: &str) -> Result<usize, TensorFault> {

@@ -5,13 +5,13 @@
 
 mod body;
 mod copy;
+mod data_files;
 mod dtype;
 mod error;
 mod external;
 mod foreign;
 mod index;
 mod patch;
-mod places;
 mod sharing;
 mod sources;
 mod sparse;
@@ -37,7 +37,7 @@ pub use values::Values;
 pub(crate) use way::{Turn, Way, holder, within};
 pub use write::{Change, Edit, Saved, write};
 
-use body::Body;
+use body::FileBytes;
 use external::External;
 use index::Index;
 use sources::Sources;
@@ -101,11 +101,11 @@ impl OnnxFile {
         }
         own.read_while(0, &mut bytes, meanwhile)?;
         let bytes = Bytes::from(bytes);
-        let body = if own.len() > MAX_HELD_BYTES { Body::Disk(own) } else { Body::Memory(bytes.clone()) };
+        let body = if own.len() > MAX_HELD_BYTES { FileBytes::Disk(own) } else { FileBytes::Memory(bytes.clone()) };
         Self::parse(path, &bytes, body)
     }
 
-    fn parse(path: &Path, bytes: &Bytes, body: Body) -> Result<Self, OpenError> {
+    fn parse(path: &Path, bytes: &Bytes, body: FileBytes) -> Result<Self, OpenError> {
         let not_onnx =
             |reason: String| foreign::recognised(path, bytes).unwrap_or_else(|| OpenError::NotOnnx { reason, path: path.to_owned() });
         let broken = || not_onnx("its structure is broken".into());
@@ -171,7 +171,7 @@ impl OnnxFile {
     /// As [`Self::open`].
     pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, OpenError> {
         let bytes = Bytes::from(bytes);
-        Self::parse(path, &bytes, Body::Memory(bytes.clone()))
+        Self::parse(path, &bytes, FileBytes::Memory(bytes.clone()))
     }
 
     /// The model as parsed, without its tensors.

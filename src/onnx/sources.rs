@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::OpenError;
-use super::body::Body;
+use super::body::FileBytes;
 use super::external::External;
 
 /// Which of them a tensor's bytes lie in.
@@ -18,7 +18,7 @@ pub(super) enum Source {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Sources {
-    pub(super) body: Body,
+    pub(super) body: FileBytes,
     pub(super) external: Vec<External>,
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::copy::{self, Content, Segment};
+use super::data_files::DataFiles;
 use super::patch::{Part, Patch, Tallies, is_zero};
-use super::places::Places;
 use super::sharing;
 use super::sources::Source;
 use super::tensor::Decoded;
@@ -62,7 +62,7 @@ pub struct Saved {
 /// Writes `file` with `edits` to `target`, with its external data beside it. What was written is read back and compared before it
 /// takes the place of anything.
 ///
-/// External data is named after the target, and no data file is replaced that another model may use, see [`Places`].
+/// External data is named after the target, and no data file is replaced that another model may use, see [`DataFiles`].
 ///
 /// # Errors
 /// [`SaveError`]; what was there before is there.
@@ -83,20 +83,20 @@ pub fn write(file: &OnnxFile, edits: &[Edit], target: &Path, overwrite: Overwrit
         let is_there = |id: TensorId| file.tensor(id).source == Source::External(number);
         edits.keys().any(|&id| is_there(id))
     };
-    let places = Places::choose(file, target, overwrite, is_changed);
+    let data_files = DataFiles::choose(file, target, overwrite, is_changed);
     let mut copies = Copies { file, edits: &edits, moved: HashMap::new(), counted: vec![0; file.tensors.len()] };
     let mut staged = Vec::new();
-    for (i, place) in places.paths.iter().enumerate() {
+    for (i, place) in data_files.paths.iter().enumerate() {
         match place {
             Some((path, permission)) => staged.push(copies.data(i, path, *permission)?),
             None => copies.count_data(i).map_err(SaveError::Source)?,
         }
     }
-    staged.push(copies.model(places.renamed, target, overwrite)?);
+    staged.push(copies.model(data_files.renamed, target, overwrite)?);
     let bytes = staged.iter().filter_map(|s| s.temporary_path().metadata().ok()).map(|m| m.len()).sum();
     let zeros = copies.counted;
     atomic::commit(staged)?;
-    let files = std::iter::once(target.to_owned()).chain(places.paths.into_iter().flatten().map(|(path, _)| path)).collect();
+    let files = std::iter::once(target.to_owned()).chain(data_files.paths.into_iter().flatten().map(|(path, _)| path)).collect();
     Ok(Saved { files, bytes, zeros })
 }
 

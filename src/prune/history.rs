@@ -51,7 +51,7 @@ pub struct RepairedLayer {
 }
 
 /// Running statistics that are no longer those of the file, by tensor.
-pub type Statistics = BTreeMap<TensorId, Arc<Values>>;
+pub type RunningStatistics = BTreeMap<TensorId, Arc<Values>>;
 
 /// Everything that a step can change.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +65,7 @@ pub struct State {
     /// Per parameter: what became of its weights.
     pub weights: Arc<[Weights]>,
     /// What became of running statistics.
-    pub statistics: Arc<Statistics>,
+    pub statistics: Arc<RunningStatistics>,
 }
 
 impl State {
@@ -98,7 +98,7 @@ impl State {
 
     /// The state whose last step is this one with its masks made permanent, once what was left is repaired.
     #[must_use]
-    pub fn repaired(&self, weights: Arc<[Weights]>, statistics: Arc<Statistics>, repair: Arc<Repair>) -> Self {
+    pub fn repaired(&self, weights: Arc<[Weights]>, statistics: Arc<RunningStatistics>, repair: Arc<Repair>) -> Self {
         let mut earlier = self.earlier.to_vec();
         match earlier.last_mut() {
             Some(step) if step.repair.is_none() => step.repair = Some(repair),
@@ -116,7 +116,7 @@ impl State {
     /// Whether what earlier steps left is the same in `other`: masks, weights and statistics.
     #[must_use]
     pub fn has_same_base(&self, other: &Self) -> bool {
-        let is_same = |(a, b): (&Arc<Statistics>, &Arc<Statistics>)| Arc::ptr_eq(a, b) || a == b;
+        let is_same = |(a, b): (&Arc<RunningStatistics>, &Arc<RunningStatistics>)| Arc::ptr_eq(a, b) || a == b;
         self.weights == other.weights && self.kept == other.kept && is_same((&self.statistics, &other.statistics))
     }
 

@@ -28,7 +28,7 @@ use crate::graph::{Graph, ParameterId};
 use crate::measure::Effect;
 use crate::network::{Network, NetworkError, windows};
 use crate::onnx::{OpenError, TensorId, Values};
-use crate::prune::{Mask, PruneError, Repair, RepairedLayer, Replaced, State, Statistics, Weights};
+use crate::prune::{Mask, PruneError, Repair, RepairedLayer, Replaced, RunningStatistics, State, Weights};
 use crate::watch::{Part, Watch};
 use moments::Moments;
 use sites::{Fit, Fix, Read, Site, Sites};
@@ -242,7 +242,7 @@ struct Work<'a> {
     fixed: &'a State,
     walk: Walk,
     weights: Vec<Weights>,
-    statistics: Statistics,
+    statistics: RunningStatistics,
     layers: Vec<RepairedLayer>,
     left: Vec<(String, String)>,
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::squares::Shape;
-use crate::graph::{Channels, Graph, Kind, Layer, Node, ParameterId, Role, ValueId};
+use crate::graph::{ChannelAxis, Graph, Kind, Layer, Node, ParameterId, Role, ValueId};
 use crate::onnx::{OnnxFile, TensorId};
 use crate::prune::State;
 
@@ -17,7 +17,7 @@ pub(super) struct Site {
     /// What tells how to change it; several where weights are shared.
     pub(super) reads: Vec<Read>,
     /// Where the channels of these values lie.
-    pub(super) channels: Channels,
+    pub(super) channels: ChannelAxis,
     pub(super) fix: Fix,
 }
 
@@ -314,7 +314,7 @@ impl<'a> Finder<'a> {
                 name: self.module_name(n),
                 start: n,
                 reads: vec![Read { before: n, value: node.input(0)? }],
-                channels: Channels::Second,
+                channels: ChannelAxis::Second,
                 fix: Fix::Statistics(Norm {
                     mean,
                     variance,
@@ -325,8 +325,8 @@ impl<'a> Finder<'a> {
             });
         }
         let channels = match op {
-            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization" => Channels::Last,
-            "GroupNormalization" | "InstanceNormalization" => Channels::Second,
+            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization" => ChannelAxis::Last,
+            "GroupNormalization" | "InstanceNormalization" => ChannelAxis::Second,
             _ => return None,
         };
         let scale = self.parameter(node, 1)?;
@@ -399,17 +399,17 @@ impl<'a> Finder<'a> {
         let refuse = |reason: &str| Err(reason.to_owned());
         let is_left = self.tensor(node, 0) == Some(parameter.tensor);
         let (order, channels) = match node.op.as_str() {
-            "Conv" if node.is_standard() => (Order::First, Channels::Second),
+            "Conv" if node.is_standard() => (Order::First, ChannelAxis::Second),
             "ConvTranspose" if node.is_standard() => {
                 let groups = usize::try_from(node.attributes.int("group").unwrap_or(1)).unwrap_or(0);
                 if groups == 0 || !parameter.shape[0].is_multiple_of(groups) {
                     return refuse("its groups do not divide its inputs");
                 }
-                (Order::Second(groups), Channels::Second)
+                (Order::Second(groups), ChannelAxis::Second)
             }
             "Gemm" | "MatMul" if node.is_standard() && !is_left && parameter.shape.len() == 2 => {
                 let is_turned = (node.op == "Gemm" && node.attributes.int("transB").unwrap_or(0) != 0) != layer.is_turned;
-                (if is_turned { Order::First } else { Order::Last }, Channels::Last)
+                (if is_turned { Order::First } else { Order::Last }, ChannelAxis::Last)
             }
             "Gemm" | "MatMul" if is_left => return refuse("it multiplies from the left"),
             op => return Err(format!("{op} cannot be repaired")),

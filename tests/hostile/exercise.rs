@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use secateur::atomic::Overwrite;
-use secateur::channels::{Amount as ChannelAmount, Choice, Of, Ranking};
-use secateur::cli::{self, Plan};
+use secateur::channels::{ChannelAmount, ChannelScore, Choice, Of};
+use secateur::cli::{self, Invocation};
 use secateur::export::{Form, Format};
 use secateur::graph::Input;
 use secateur::network::Array;
@@ -31,7 +31,7 @@ fn filled(dtype: Dtype, shape: Vec<usize>, yes: bool) -> Array {
 fn inspect(path: &Path, opens: bool) {
     for json in [None, Some("--json")] {
         let arguments = ["secateur", "inspect"].map(OsString::from).into_iter().chain([path.into()]).chain(json.map(OsString::from));
-        let Ok(Plan::Headless(command)) = cli::plan(arguments) else { panic!("a command") };
+        let Ok(Invocation::Headless(command)) = cli::plan(arguments) else { panic!("a command") };
         let mut out = Vec::new();
         let result = cli::run(command, &mut out);
         assert_eq!((result.is_ok(), out.is_empty()), (opens, !opens), "{result:?}");
@@ -89,7 +89,7 @@ pub(crate) fn exercise(path: &Path) {
         // Whatever falls together in it, what is left is a model that runs as the masked one does, or is refused.
         if let Ok(channels) = session.engine().channels(&arrays, &Unwatched) {
             let opened = session.engine().opened();
-            let scores = session.engine().channel_scores(&opened, &channels, Ranking::L2).unwrap();
+            let scores = session.engine().channel_scores(&opened, &channels, ChannelScore::L2).unwrap();
             let choice = Choice { amount: ChannelAmount { share: 0.5, of: Of::Channels }, ..Choice::default() };
             let removed = channels.choose(&scores, &choice);
             if let Ok(bytes) = session.engine().smaller_bytes(&opened, &channels, &removed) {

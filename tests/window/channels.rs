@@ -140,7 +140,7 @@ fn the_controls_say_what_is_left_before_anything_is_removed() {
     for (score, name) in [("L1", "L1"), ("BatchNorm", "Scale"), ("Random", "Random(0)")] {
         window.click(Role::ComboBox, "Score of channels");
         window.click(Role::RadioButton, score);
-        window.wait(score, move |s| settled(s).is_some_and(|chosen| format!("{:?}", chosen.plan.ranking) == name));
+        window.wait(score, move |s| settled(s).is_some_and(|chosen| format!("{:?}", chosen.plan.score) == name));
     }
     assert!(!window.state().view.as_ref().unwrap().is_unsaved, "a plan changes nothing");
 }

@@ -3,7 +3,7 @@
 use eframe::egui::accesskit::Role;
 use egui_kittest::kittest::NodeT;
 use secateur::app::{AppState, Tab};
-use secateur::images::{Channels, Preprocess};
+use secateur::images::{Colours, Preprocess};
 
 use super::driver::Window;
 use super::effect::{IMAGES, is_measured, window};
@@ -20,7 +20,7 @@ fn accuracy(window: &Window) -> f64 {
 fn preprocessing_is_changed_by_its_fields_and_measured_again() {
     let mut window = window();
     let before = shown(window.state()).clone();
-    assert_eq!((before.mean, before.std, before.channels), ([0.5; 3], [0.5; 3], Channels::GreyInThree), "the file beside the model");
+    assert_eq!((before.mean, before.std, before.channels), ([0.5; 3], [0.5; 3], Colours::GreyInThree), "the file beside the model");
     assert!((accuracy(&window) - 1.0).abs() < 1e-9);
     assert!(!window.has(Role::SpinButton, "Mean, first channel"), "the fields are closed");
 
@@ -50,7 +50,7 @@ fn values_and_colours_are_chosen_by_name() {
     window.wait("other values", |s| shown(s).divisor == 1.0);
     window.click(Role::ComboBox, "Channels");
     window.button("BGR");
-    window.wait("other channels", |s| shown(s).channels == Channels::Bgr && is_measured(s, IMAGES));
+    window.wait("other channels", |s| shown(s).channels == Colours::Bgr && is_measured(s, IMAGES));
     assert_eq!((shown(window.state()).mean, shown(window.state()).std), ([0.0; 3], [1.0; 3]));
     window.button("Use noise");
     window.wait("noise", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.path.is_none()));

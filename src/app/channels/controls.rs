@@ -2,7 +2,7 @@
 
 use eframe::egui::{self, Align, Layout, Ui, WidgetInfo, vec2};
 
-use crate::channels::{Of, Ranking, Spread};
+use crate::channels::{ChannelScore, Of, Spread};
 use crate::engine::ChannelPlan;
 
 use super::super::commands::{Action, Command};
@@ -45,30 +45,34 @@ fn rules_ui(ui: &mut Ui, plan: &ChannelPlan, commands: &mut Vec<Command>) {
     let weak = theme::palette(ui).weak;
     let label = |ui: &mut Ui, text: &str| drop(ui.label(egui::RichText::new(text).color(weak)));
     label(ui, "Score");
-    let seed = if let Ranking::Random(seed) = plan.ranking { seed } else { 0 };
+    let seed = if let ChannelScore::Random(seed) = plan.score { seed } else { 0 };
     let choices = [
         (
-            Ranking::L2,
+            ChannelScore::L2,
             "L2",
             "Roots of the sums of squares of a channel's slices, relative to the mean of their group, so that groups compare",
         ),
-        (Ranking::L1, "L1", "Sums of the magnitudes of a channel's slices, relative to the mean of their group"),
-        (Ranking::Scale, "BatchNorm", "Magnitudes of the scales of batch normalisation alone (Liu et al. 2017); groups without any by L2"),
-        (Ranking::Random(seed), "Random", "Chance: what any other score has to beat"),
+        (ChannelScore::L1, "L1", "Sums of the magnitudes of a channel's slices, relative to the mean of their group"),
+        (
+            ChannelScore::Scale,
+            "BatchNorm",
+            "Magnitudes of the scales of batch normalisation alone (Liu et al. 2017); groups without any by L2",
+        ),
+        (ChannelScore::Random(seed), "Random", "Chance: what any other score has to beat"),
     ]
     .map(|(value, name, help)| Choice { value, name, help });
     let tooltip = "What ranks the channels: the smallest go first";
-    let score = Picker { name: "Score of channels", tooltip, chosen: plan.ranking, swatch: None, shown: None, width: 112.0 };
-    if let Some(ranking) = picker(ui, &score, &choices).filter(|ranking| *ranking != plan.ranking) {
-        set(commands, plan, |plan| plan.ranking = ranking);
+    let score = Picker { name: "Score of channels", tooltip, chosen: plan.score, swatch: None, shown: None, width: 112.0 };
+    if let Some(score) = picker(ui, &score, &choices).filter(|score| *score != plan.score) {
+        set(commands, plan, |plan| plan.score = score);
     }
-    if let Ranking::Random(seed) = plan.ranking {
+    if let ChannelScore::Random(seed) = plan.score {
         let mut edited = seed;
         let field = ui.add(egui::DragValue::new(&mut edited).speed(0.1));
         field.widget_info(|| widgets::labelled(WidgetInfo::drag_value(true, seed as f64), "Seed"));
         let field = widgets::hint_above(field, "Seed: another number is another draw");
         if field.changed() && edited != seed {
-            set(commands, plan, |plan| plan.ranking = Ranking::Random(edited));
+            set(commands, plan, |plan| plan.score = ChannelScore::Random(edited));
         }
     }
     ui.add_space(8.0);

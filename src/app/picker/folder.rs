@@ -38,7 +38,7 @@ pub(in crate::app) enum Contents {
 
 /// A folder that one click leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::app) struct Place {
+pub(in crate::app) struct Shortcut {
     pub label: String,
     pub path: PathBuf,
 }
@@ -49,7 +49,7 @@ pub(in crate::app) enum News {
     /// What lies in a folder.
     Folder(PathBuf, Contents),
     /// Places that are there.
-    Places(Vec<Place>),
+    Places(Vec<Shortcut>),
 }
 
 /// Reads what is asked for last.
@@ -161,11 +161,11 @@ fn failure(error: &io::Error) -> Contents {
     Contents::Failed { why, is_missing: error.kind() == ErrorKind::NotFound }
 }
 
-fn places() -> Vec<Place> {
+fn places() -> Vec<Shortcut> {
     let mut places = Vec::new();
     let mut add = |label: &str, path: PathBuf| {
-        if path.is_dir() && places.iter().all(|p: &Place| p.path != path) {
-            places.push(Place { label: label.to_owned(), path });
+        if path.is_dir() && places.iter().all(|p: &Shortcut| p.path != path) {
+            places.push(Shortcut { label: label.to_owned(), path });
         }
     };
     if let Some(home) = std::env::home_dir().filter(|home| home.is_absolute()) {

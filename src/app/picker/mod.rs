@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::dialogs::{FileQuestion, Purpose, Wanted};
 use super::text;
 
-use folder::{Contents, Entry, Place};
+use folder::{Contents, Entry, Shortcut};
 pub(super) use folder::{Folders, News};
 pub(super) use ui::show;
 
@@ -55,7 +55,7 @@ pub(super) enum Act {
 
 /// What has to be done about it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum FollowUp {
     /// Nothing.
     None,
     /// A folder is to be read.
@@ -99,7 +99,7 @@ pub(super) struct Picker {
     rows: Vec<usize>,
     highlighted: Option<usize>,
     shows_all: bool,
-    places: Vec<Place>,
+    places: Vec<Shortcut>,
     complaint: Option<String>,
     /// Whether it says why it is there.
     explains: bool,
@@ -116,13 +116,13 @@ pub(super) struct Picker {
 
 impl Picker {
     /// Opened for `request`: in its folder, in the one used last or at home. `recent` are folders used before, the latest first; they
-    /// are places. The effect is that the folder is read.
-    pub(super) fn open(request: FileQuestion, recent: &[PathBuf], explains: bool) -> (Self, Effect) {
+    /// are places. What follows is that the folder is read.
+    pub(super) fn open(request: FileQuestion, recent: &[PathBuf], explains: bool) -> (Self, FollowUp) {
         let home = || std::env::home_dir().filter(|home| home.is_absolute());
         let start = request.folder.or_else(|| recent.first().cloned()).or_else(home);
         let start = start.and_then(|start| std::path::absolute(start).ok()).unwrap_or_else(|| MAIN_SEPARATOR.to_string().into());
         let place =
-            |path: &PathBuf| Place { label: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path: path.clone() };
+            |path: &PathBuf| Shortcut { label: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path: path.clone() };
         let mut picker = Self {
             purpose: request.purpose,
             base: start.clone(),
@@ -142,11 +142,11 @@ impl Picker {
             caret: Caret::End,
             moves: stamp(),
         };
-        let effect = picker.go(start);
+        let follow_up = picker.go(start);
         if request.purpose.kind() == Wanted::NewFile {
             picker.write(request.name, Caret::Stem);
         }
-        (picker, effect)
+        (picker, follow_up)
     }
 
     pub(super) fn purpose(&self) -> Purpose {
@@ -168,8 +168,8 @@ impl Picker {
         entries.get(*self.rows.get(row)?)
     }
 
-    /// Takes in what was found out. The effect is that of an Enter or Tab that came before it.
-    pub(super) fn take(&mut self, news: News) -> Effect {
+    /// Takes in what was found out. What follows is that of an Enter or Tab that came before it.
+    pub(super) fn take(&mut self, news: News) -> FollowUp {
         match news {
             News::Places(mut places) => {
                 places.append(&mut self.places);
@@ -197,11 +197,11 @@ impl Picker {
             }
             News::Folder(..) => {}
         }
-        Effect::None
+        FollowUp::None
     }
 
     /// Does what a person does.
-    pub(super) fn act(&mut self, act: Act) -> Effect {
+    pub(super) fn act(&mut self, act: Act) -> FollowUp {
         self.complaint = None;
         self.waiting = None;
         self.is_completed = false;
@@ -229,27 +229,27 @@ impl Picker {
             }
             Act::CreateFolder => {
                 self.contents = Contents::Reading;
-                return Effect::Create(self.folder.clone());
+                return FollowUp::Create(self.folder.clone());
             }
-            Act::Cancel => return Effect::Cancelled,
+            Act::Cancel => return FollowUp::Cancelled,
         }
-        Effect::None
+        FollowUp::None
     }
 
     /// Goes into a folder. The name of a file that is saved goes with it.
-    fn go(&mut self, folder: PathBuf) -> Effect {
+    fn go(&mut self, folder: PathBuf) -> FollowUp {
         let name = if self.purpose.kind() == Wanted::NewFile { std::mem::take(&mut self.name) } else { String::new() };
         self.folder_text = path::with_separator(&folder);
         self.write(name, Caret::Stem);
         self.read(folder)
     }
 
-    fn read(&mut self, folder: PathBuf) -> Effect {
+    fn read(&mut self, folder: PathBuf) -> FollowUp {
         self.folder.clone_from(&folder);
         self.contents = Contents::Reading;
         self.list();
         self.highlighted = None;
-        Effect::Read(folder)
+        FollowUp::Read(folder)
     }
 
     /// Writes behind the last separator.
@@ -263,7 +263,7 @@ impl Picker {
         self.revision = stamp();
     }
 
-    fn typed(&mut self, text: &str) -> Effect {
+    fn typed(&mut self, text: &str) -> FollowUp {
         let anew = path::begun_anew(&self.folder_text, text);
         if anew.is_some() {
             self.mark(Caret::End);
@@ -279,7 +279,7 @@ impl Picker {
         }
         self.list();
         self.highlight_first();
-        Effect::None
+        FollowUp::None
     }
 
     /// Whether an entry is of the right kind.
@@ -346,66 +346,66 @@ impl Picker {
     }
 
     /// What Enter does: into a folder, or out with a file.
-    fn accept(&mut self) -> Effect {
+    fn accept(&mut self) -> FollowUp {
         match self.highlighted.and_then(|row| self.entry(row)) {
             Some(entry) if entry.is_folder => self.go(self.folder.join(&entry.name)),
-            Some(entry) => Effect::Chosen(self.folder.join(&entry.name)),
+            Some(entry) => FollowUp::Chosen(self.folder.join(&entry.name)),
             None => self.accept_typed(),
         }
     }
 
     /// What the button does: as Enter, but a folder that is asked for is taken.
-    fn take_path(&mut self) -> Effect {
+    fn take_path(&mut self) -> FollowUp {
         match self.highlighted.and_then(|row| self.entry(row)) {
-            Some(entry) if self.purpose.kind() == Wanted::FolderOrFile => Effect::Chosen(self.folder.join(&entry.name)),
+            Some(entry) if self.purpose.kind() == Wanted::FolderOrFile => FollowUp::Chosen(self.folder.join(&entry.name)),
             _ => self.accept(),
         }
     }
 
-    fn accept_typed(&mut self) -> Effect {
+    fn accept_typed(&mut self) -> FollowUp {
         if ["~", ".", ".."].contains(&self.name.as_str()) {
             return self.go(path::resolved(&self.base, &self.text()));
         }
         let entries = match &self.contents {
             Contents::Reading => {
                 self.waiting = Some(Waiting::Accept);
-                return Effect::None;
+                return FollowUp::None;
             }
             Contents::Failed { why, .. } => {
                 self.complaint = Some(why.clone());
-                return Effect::None;
+                return FollowUp::None;
             }
             Contents::Read { entries, .. } => entries,
         };
         let found = entries.iter().find(|entry| entry.text == self.name);
         let path = self.folder.join(found.map_or(self.name.as_ref(), |entry| entry.name.as_os_str()));
         match (self.purpose.kind(), found) {
-            (Wanted::FolderOrFile, None) if self.name.is_empty() => Effect::Chosen(self.folder.clone()),
+            (Wanted::FolderOrFile, None) if self.name.is_empty() => FollowUp::Chosen(self.folder.clone()),
             (_, None) if self.name.is_empty() => self.complain("Type or choose a file's name"),
             (_, Some(entry)) if entry.is_folder => self.go(path),
-            (Wanted::NewFile, _) | (_, Some(_)) => Effect::Chosen(path),
+            (Wanted::NewFile, _) | (_, Some(_)) => FollowUp::Chosen(path),
             (_, None) => self.complain("There is nothing of that name here"),
         }
     }
 
-    fn complain(&mut self, why: &str) -> Effect {
+    fn complain(&mut self, why: &str) -> FollowUp {
         self.complaint = Some(why.to_owned());
-        Effect::None
+        FollowUp::None
     }
 
     /// What Tab does, at once or when the folder is read.
-    fn complete(&mut self) -> Effect {
+    fn complete(&mut self) -> FollowUp {
         if self.contents == Contents::Reading {
             self.waiting = Some(Waiting::Complete);
-            return Effect::None;
+            return FollowUp::None;
         }
         let Some(text) = self.completion() else {
             self.is_completed = true;
-            return Effect::None;
+            return FollowUp::None;
         };
-        let effect = self.typed(&text);
+        let follow_up = self.typed(&text);
         self.mark(Caret::End);
-        effect
+        follow_up
     }
 
     /// Whether Tab leaves the field, as in any other window: a typed name keeps it there until it is known to be complete, so that

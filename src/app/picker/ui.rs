@@ -6,7 +6,7 @@ use eframe::egui::{
     WidgetInfo, pos2, vec2,
 };
 
-use super::{Act, Caret, Contents, PAGE, Picker, Place, Wanted};
+use super::{Act, Caret, Contents, PAGE, Picker, Shortcut, Wanted};
 use crate::app::commands::Command;
 use crate::app::{messages, text, theme, widgets};
 
@@ -152,7 +152,7 @@ fn places_ui(ui: &mut Ui, picker: &Picker, acts: &mut Vec<Act>) {
     });
 }
 
-fn place_ui(ui: &mut Ui, picker: &Picker, place: &Place, acts: &mut Vec<Act>) {
+fn place_ui(ui: &mut Ui, picker: &Picker, place: &Shortcut, acts: &mut Vec<Act>) {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), theme::ROW_HEIGHT), Sense::click());
     let path = text::path(&place.path);

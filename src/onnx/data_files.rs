@@ -13,24 +13,24 @@ use super::{MAX_MODEL_BYTES, OnnxFile, wire};
 use crate::atomic::{Overwrite, folder_of};
 
 /// Where the external data of a saved model goes.
-pub(super) struct Places {
+pub(super) struct DataFiles {
     /// One per external data file of the opened model, and whether it may replace one that is there; `None` where it stays.
     pub(super) paths: Vec<Option<(PathBuf, Overwrite)>>,
     /// Names that are told otherwise in the saved model.
     pub(super) renamed: HashMap<String, String>,
 }
 
-impl Places {
+impl DataFiles {
     /// For `file` saved as `target`, which may be replaced where `overwrite` says so. Data files that do not change, as
     /// `is_changed` says by their number, stay where they are when the opened model is saved over itself.
     pub(super) fn choose(file: &OnnxFile, target: &Path, overwrite: Overwrite, is_changed: impl Fn(usize) -> bool) -> Self {
         let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let asker = Asker { file, target, overwrite, name: &name };
-        let mut places = Self { paths: Vec::new(), renamed: HashMap::new() };
+        let mut data_files = Self { paths: Vec::new(), renamed: HashMap::new() };
         let in_place = is_opened(file, target);
         for (i, external) in file.sources.external.iter().enumerate() {
             if in_place && !is_changed(i) {
-                places.paths.push(None);
+                data_files.paths.push(None);
                 continue;
             }
             let present = external.locations.iter().find(|location| asker.is_own(location)).cloned();
@@ -38,18 +38,18 @@ impl Places {
             // Ends: a name that nothing has is among the numbered ones.
             for candidate in present.into_iter().chain(numbered) {
                 let path = target.with_file_name(&candidate);
-                if places.paths.iter().flatten().any(|(taken, _)| *taken == path) || file.refused.contains(&candidate) {
+                if data_files.paths.iter().flatten().any(|(taken, _)| *taken == path) || file.refused.contains(&candidate) {
                     continue;
                 }
                 let Some(permission) = asker.permission(&candidate, &path) else { continue };
                 for location in external.locations.iter().filter(|l| **l != candidate) {
-                    places.renamed.insert(location.clone(), candidate.clone());
+                    data_files.renamed.insert(location.clone(), candidate.clone());
                 }
-                places.paths.push(Some((path, permission)));
+                data_files.paths.push(Some((path, permission)));
                 break;
             }
         }
-        places
+        data_files
     }
 }
 

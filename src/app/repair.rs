@@ -311,6 +311,15 @@ pub(super) fn figures_ui(ui: &mut Ui, repaired: &Repaired) {
     });
 }
 
+/// How many layers got a bias, in words.
+fn added(repaired: &Repaired) -> String {
+    match repaired.judged.repair.layers.iter().filter(|layer| layer.adds_bias).count() {
+        0 => String::new(),
+        1 => "; one got a bias".to_owned(),
+        added => format!("; {added} got a bias"),
+    }
+}
+
 /// Before and after, what these are, and what was done.
 fn result_ui(ui: &mut Ui, repaired: &Repaired) {
     let palette = theme::palette(ui);
@@ -328,7 +337,7 @@ fn result_ui(ui: &mut Ui, repaired: &Repaired) {
             let on = if repaired.is_noise { "inputs of noise" } else { "images" };
             let (line, color) = if repaired.judged.is_better() {
                 let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
-                (format!("{layers} layers {how}, on {images} {on}"), palette.weak)
+                (format!("{layers} layers {how}{}, on {images} {on}", added(repaired)), palette.weak)
             } else {
                 ("Not applied, because agreement with the dense network fell".to_owned(), palette.warning)
             };
@@ -349,7 +358,8 @@ pub(super) fn layer_of<'a>(repair: &'a Repair, model: &Model, module: ModuleId) 
 /// What one layer gained, in words.
 pub(super) fn gain(layer: &RepairedLayer) -> String {
     let error = |error: Option<f64>| error.map_or("–".into(), text::percent);
-    format!("{} → {}", error(layer.error_before), error(layer.error_after))
+    let bias = if layer.adds_bias { ", with a bias that was added" } else { "" };
+    format!("{} → {}{bias}", error(layer.error_before), error(layer.error_after))
 }
 
 /// How strongly a fit was pulled towards the dense weights.

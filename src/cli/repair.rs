@@ -152,6 +152,9 @@ struct LayerRow {
     error_after: Option<f64>,
     /// `null` where nothing was fitted, “inf” where the weights stay.
     lambda: Option<Lambda>,
+    /// Whether it got a bias, which it had not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    bias_added: bool,
 }
 
 /// JSON has no infinity.
@@ -178,6 +181,7 @@ impl RepairReport {
             error_before: layer.error_before,
             error_after: layer.error_after,
             lambda: layer.lambda.map(|lambda| if lambda.is_finite() { Lambda::Finite(lambda) } else { Lambda::Infinite("inf") }),
+            bias_added: layer.adds_bias,
         };
         Self {
             before: Row::of(recipe.method.name(), Some(recipe.amount), before),
@@ -212,7 +216,12 @@ impl RepairReport {
         for row in &self.left {
             writeln!(out, "Not repaired: {}: {}", escaped(&row.name), row.reason)?;
         }
-        writeln!(out, "Repaired {} layers on {} images in {:.1} s", self.layers.len(), self.calibration_images, self.seconds)?;
+        let added = match self.layers.iter().filter(|layer| layer.bias_added).count() {
+            0 => String::new(),
+            1 => ", one of which got a bias,".to_owned(),
+            added => format!(", {added} of which got a bias,"),
+        };
+        writeln!(out, "Repaired {} layers{added} on {} images in {:.1} s", self.layers.len(), self.calibration_images, self.seconds)?;
         if !self.applied {
             writeln!(out, "The repaired network agrees less with the dense one than before: the repair is not applied")?;
         }

@@ -10,8 +10,8 @@ use crate::channels::{ChannelScore, Channels, RemoveError, Removed};
 use crate::export::{self, Changes, Format, Report};
 use crate::graph::ParameterId;
 use crate::network::Array;
-use crate::onnx::{TensorId, Values};
-use crate::prune::{Masked, PruneError, State, Weights};
+use crate::onnx::{self, TensorId, Values};
+use crate::prune::{AddedBias, Mask, Masked, PruneError, State, Weights};
 use crate::watch::Watch;
 
 impl Engine {
@@ -53,7 +53,13 @@ impl Engine {
             }
             kept[id.0] = Masked::Bits(Arc::new(mask));
         }
-        Ok(State { kept: kept.into(), ..state.clone() })
+        let mut biases = (*state.biases).clone();
+        for bias in biases.values_mut() {
+            let mut values = (*bias.values).clone();
+            gone(bias, channels, removed).apply(&mut values);
+            bias.values = Arc::new(values);
+        }
+        Ok(State { kept: kept.into(), biases: Arc::new(biases), ..state.clone() })
     }
 
     /// Bytes of the model as pruned in `state`, without what is removed.
@@ -91,10 +97,19 @@ impl Engine {
                 bytes
             }))
         };
-        channels.smaller(&self.model.file, removed, &read).map_err(|error| match error {
+        let smaller = channels.smaller(&self.model.file, removed, &read).map_err(|error| match error {
             RemoveError::Source(error) => error.into(),
             error => EngineError::Remove(error),
-        })
+        })?;
+        if state.biases.is_empty() {
+            return Ok(smaller);
+        }
+        let mut biases = (*state.biases).clone();
+        for bias in biases.values_mut() {
+            bias.values = Arc::new(gone(bias, channels, removed).left(&bias.values));
+        }
+        let told = onnx::add_biases(&smaller, &export::new_biases(graph, &biases));
+        told.ok_or_else(|| EngineError::Remove(RemoveError::NotFound("an added bias".to_owned())))
     }
 
     /// Saves the model as it was opened.
@@ -118,4 +133,10 @@ impl Engine {
             None => engine,
         })
     }
+}
+
+/// The elements of an added bias whose channels go.
+fn gone(bias: &AddedBias, channels: &Channels, removed: &Removed) -> Mask {
+    let staying = bias.outputs.first().and_then(|&output| channels.staying(output, bias.channels, removed));
+    Mask::of(bias.values.len(), |i| staying.as_ref().is_some_and(|staying| staying.get(i) == Some(&false)))
 }

@@ -35,7 +35,8 @@ pub(crate) use tensor::Stored;
 pub use tensor::{Tensor, TensorId};
 pub use values::Values;
 pub(crate) use way::{Turn, Way, holder, within};
-pub use write::{Change, Edit, Saved, write};
+pub use wire::NewBias;
+pub use write::{Change, Edit, Saved, add_biases, write, write_with};
 
 use body::FileBytes;
 use external::External;
@@ -144,6 +145,13 @@ impl OnnxFile {
     #[must_use]
     pub fn is_initializer(&self, id: TensorId) -> bool {
         self.tensor(id).is_initializer
+    }
+
+    /// Whether exactly one node of the main graph writes a value of this name first, with this operator.
+    #[must_use]
+    pub fn writes_once(&self, op: &str, output: &str) -> bool {
+        let mut writers = self.model.graph.node.iter().filter(|node| node.output.first().is_some_and(|name| name == output));
+        matches!((writers.next(), writers.next()), (Some(node), None) if node.op_type == op)
     }
 
     /// The tensor that stands there.

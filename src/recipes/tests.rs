@@ -77,7 +77,7 @@ fn repairs_are_written_down_and_told_from_those_between_steps() {
     let images = Some(PathBuf::from("digits.npz"));
     let repair = Repair { images, calibration_images: 120, is_thorough: true, layers: Vec::new(), left: Vec::new() };
     let fixed = engine.fix(&pruned(&opened)).unwrap();
-    let repaired = fixed.repaired(fixed.weights.clone(), fixed.statistics.clone(), Arc::new(repair));
+    let repaired = fixed.repaired(fixed.weights.clone(), fixed.statistics.clone(), fixed.biases.clone(), Arc::new(repair));
     let text = RecipeFile::of(&repaired, &engine.model().graph).text().unwrap();
     let file = RecipeFile::parse(&text).unwrap();
     let step = RepairStep { images: Some("digits.npz".into()), calibration_images: Some(120), thorough: true };

@@ -319,6 +319,38 @@ fn what_was_repaired_is_masked_and_run_on_a_gpu_as_on_the_host() {
     }
 }
 
+/// Pruned, repaired, pruned further, repaired again: what a recipe says of it, and what is written down of that, gives the same file.
+#[test]
+fn a_recipe_repairs_between_its_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (by_hand, written, first, second, without) =
+        (path("by_hand.toml"), path("written.toml"), path("1.onnx"), path("2.onnx"), path("3.onnx"));
+    let steps =
+        "[[step]]\namount = 0.8\nrepair = { calibration-images = 40 }\n[[step]]\namount = 0.9\nrepair = { calibration-images = 30 }\n";
+    std::fs::write(&by_hand, format!("method = \"global\"\nbiases = false\n{steps}")).unwrap();
+    let shown = format!("--images {DIGITS} --device cpu --json");
+    let report = json(&format!("prune {KEPT} --recipe {by_hand} {shown} -o {first} --save-recipe {written}"));
+    assert_eq!((&report["repair"]["calibration_images"], &report["repair"]["applied"]), (&30.into(), &true.into()));
+    let text = std::fs::read_to_string(&written).unwrap();
+    for (part, times) in [("calibration-images = 40", 1), ("calibration-images = 30", 1), ("[step.repair]", 2)] {
+        assert_eq!(text.matches(part).count(), times, "{part}: {text}");
+    }
+    json(&format!("prune {KEPT} --recipe {written} {shown} -o {second}"));
+    let bytes = |path: &str| std::fs::read(path).unwrap();
+    assert!(bytes(&first) == bytes(&second));
+    // Without the first of the repairs it is another.
+    std::fs::write(
+        &by_hand,
+        format!("method = \"global\"\nbiases = false\n{}", steps.replacen("repair = { calibration-images = 40 }\n", "then = \"fix\"\n", 1)),
+    )
+    .unwrap();
+    json(&format!("prune {KEPT} --recipe {by_hand} {shown} -o {without}"));
+    assert!(bytes(&first) != bytes(&without));
+    let rows = json(&format!("evaluate {KEPT} --recipe {written} {shown}"))["rows"].clone();
+    assert_eq!((&rows[2]["repaired"], &rows[2]["images"]), (&true.into(), &330.into()));
+}
+
 /// An engine on a model of `tests/repair` in which one tensor was changed, and the state of it with half pruned.
 fn spoilt(name: &str, tensor: &str, values: &[f32]) -> (Arc<Engine>, State, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -445,7 +477,8 @@ fn a_recipe_repairs_again_and_what_it_leaves_out_is_told() {
         told(&format!("cost {KEPT} --recipe {recipe} --device cpu")).contains("The recipe repairs what is left: that is left out here")
     );
     std::fs::write(&recipe, "method = \"lamp\"\n[[step]]\namount = 0.5\nrepair = {}\n[[step]]\namount = 0.5\n").unwrap();
-    assert!(told(&format!("prune {KEPT} --recipe {recipe} --device cpu")).contains("repairs between its steps: that is left out"));
+    assert!(told(&format!("cost {KEPT} --recipe {recipe} --device cpu")).contains("repairs between its steps: that is left out here"));
+    assert!(told(&format!("prune {KEPT} --recipe {recipe} --device cpu")).contains("repairs between its steps: say on which images"));
     std::fs::write(&recipe, "method = \"lamp\"\namount = 0.5\nrepair = {}\n").unwrap();
     assert!(told(&format!("prune {KEPT} --recipe {recipe} --device cpu")).contains("say on which images, --images"));
 }

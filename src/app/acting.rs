@@ -173,7 +173,10 @@ impl App {
             Action::Reset => self.worker.send(Job::Reset),
             Action::Cancel => match self.state.question.take() {
                 Some(_) => {}
-                None => self.worker.cancel(),
+                None => {
+                    self.rest = None;
+                    self.worker.cancel();
+                }
             },
             Action::ToggleTheme => {
                 let theme = if ctx.theme() == egui::Theme::Dark { egui::Theme::Light } else { egui::Theme::Dark };

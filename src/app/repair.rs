@@ -95,6 +95,7 @@ impl App {
                     self.worker.send(Job::Repair(Box::new([repaired.from.clone(), repaired.judged.state.clone()])));
                 } else {
                     self.state.tell(notice(repaired));
+                    self.go_on_with_recipe();
                 }
             }
             // Something else may have been done to the model before it.
@@ -104,13 +105,26 @@ impl App {
                 if let Some(notice) = repaired.filter(is_of).map(notice) {
                     self.state.costs.repair.is_due = false;
                     self.state.tell(notice);
+                    self.go_on_with_recipe();
                 }
             }
             Event::Measured(Finding::NotRepaired(why)) => {
-                self.state.tell(Notice { tone: Tone::Remark, title: "Not repaired".into(), text: why.clone() });
+                let rest = if self.rest.take().is_some() { "; what the recipe does after it was left out" } else { "" };
+                self.state.tell(Notice { tone: Tone::Remark, title: "Not repaired".into(), text: format!("{why}{rest}") });
             }
-            Event::WantsRepair(step) => self.repair_as(step),
+            Event::Failed { .. } => self.rest = None,
+            Event::WantsRepair(step, rest) => {
+                self.rest.clone_from(rest);
+                self.repair_as(step);
+            }
             _ => {}
+        }
+    }
+
+    /// Has the steps of a recipe carried out that follow a repair.
+    fn go_on_with_recipe(&mut self) {
+        if let Some(rest) = self.rest.take() {
+            self.worker.send(Job::GoOn(rest));
         }
     }
 
@@ -123,10 +137,16 @@ impl App {
             is_thorough: step.thorough,
         };
         self.state.costs.repair.choice = choice;
-        if shown.is_some() {
+        let has_rest = self.rest.is_some();
+        if shown.is_some() && has_rest {
+            self.start_repair();
+        } else if shown.is_some() {
             self.repair();
         } else {
-            let text = "it repairs what is left, and that needs images: choose some in the tab Effect, and click Repair".to_owned();
+            let next = if has_rest { "open it again" } else { "click Repair" };
+            let what = if has_rest { "between its steps" } else { "what is left" };
+            let text = format!("it repairs {what}, and that needs images: choose some in the tab Effect, and {next}");
+            self.rest = None;
             self.state.tell(Notice { tone: Tone::Remark, title: "The recipe repairs".into(), text });
         }
     }

@@ -51,6 +51,11 @@ pub(super) struct RepairArguments {
 }
 
 impl RepairArguments {
+    /// Which images calibrate, where anything is repaired.
+    pub(super) fn calibration(&self) -> &CalibrationArguments {
+        &self.calibration
+    }
+
     /// How, where they do: because it is asked for, or because `recipe` says so of what all of its steps leave.
     pub(super) fn asked(&self, recipe: Option<&RepairStep>, images: Option<&Path>) -> Option<CalibrationArguments> {
         (self.repair || recipe.is_some()).then(|| self.calibration.or(recipe, images))
@@ -257,8 +262,9 @@ impl RepairCommand {
         self.pruning.is_given()?;
         let calibration = self.calibration.or(self.pruning.repair()?.as_ref(), self.images.images.as_deref());
         let watch = Terminal::new();
+        let mut between = self.images.between(&self.calibration, &watch);
         let mut measured = self.images.open_with(Some(&calibration), &watch, |session, norms| {
-            self.pruning.apply(session, norms).context("cannot prune the model").map(drop)
+            self.pruning.apply(session, norms, &mut between).context("cannot prune the model").map(drop)
         })?;
         let (state, Some(mut report)) = repaired(&mut measured, &watch)? else {
             watch.clear();

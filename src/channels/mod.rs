@@ -27,7 +27,7 @@ use crate::prune::Mask;
 use atoms::Label;
 pub use choice::{ChannelAmount, ChannelScore, Choice, Granularity, Of, Spread};
 use follow::Follow;
-pub use remove::RemoveError;
+pub use remove::{RemoveError, Smaller};
 
 /// Number of a unit.
 pub type Unit = usize;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Engine, EngineError, Model};
 use crate::atomic::Overwrite;
-use crate::channels::{ChannelScore, Channels, RemoveError, Removed};
+use crate::channels::{ChannelScore, Channels, RemoveError, Removed, Smaller};
 use crate::export::{self, Changes, Format, Report};
 use crate::graph::ParameterId;
 use crate::network::Array;
@@ -62,11 +62,11 @@ impl Engine {
         Ok(State { kept: kept.into(), biases: Arc::new(biases), ..state.clone() })
     }
 
-    /// Bytes of the model as pruned in `state`, without what is removed.
+    /// The model as pruned in `state`, without what is removed.
     ///
     /// # Errors
     /// [`EngineError::Remove`]; as [`Engine::masks`].
-    pub fn smaller_bytes(&self, state: &State, channels: &Channels, removed: &Removed) -> Result<Vec<u8>, EngineError> {
+    pub fn smaller_bytes(&self, state: &State, channels: &Channels, removed: &Removed) -> Result<Smaller, EngineError> {
         let graph = &self.model.graph;
         let masks = match self.host_masks(state) {
             Ok(masks) => masks,
@@ -97,7 +97,7 @@ impl Engine {
                 bytes
             }))
         };
-        let smaller = channels.smaller(&self.model.file, removed, &read).map_err(|error| match error {
+        let mut smaller = channels.smaller(&self.model.file, removed, &read).map_err(|error| match error {
             RemoveError::Source(error) => error.into(),
             error => EngineError::Remove(error),
         })?;
@@ -108,8 +108,9 @@ impl Engine {
         for bias in biases.values_mut() {
             bias.values = Arc::new(gone(bias, channels, removed).left(&bias.values));
         }
-        let told = onnx::add_biases(&smaller, &export::new_biases(graph, &biases));
-        told.ok_or_else(|| EngineError::Remove(RemoveError::NotFound("an added bias".to_owned())))
+        let told = onnx::add_biases(&smaller.model, &export::new_biases(graph, &biases));
+        smaller.model = told.ok_or_else(|| EngineError::Remove(RemoveError::NotFound("an added bias".to_owned())))?;
+        Ok(smaller)
     }
 
     /// Saves the model as it was opened.
@@ -124,8 +125,8 @@ impl Engine {
     ///
     /// # Errors
     /// Bytes that are no model.
-    pub fn of_bytes(&self, bytes: Vec<u8>, watch: &dyn Watch) -> Result<Self, EngineError> {
-        let model = Arc::new(Model::of_bytes(&self.model.file.path, bytes)?);
+    pub fn of_bytes(&self, smaller: Smaller, watch: &dyn Watch) -> Result<Self, EngineError> {
+        let model = Arc::new(Model::of_bytes(&self.model.file.path, smaller.model, smaller.data)?);
         let rankings = model.rank(watch)?;
         let engine = Self::new(model, rankings);
         Ok(match &self.device {

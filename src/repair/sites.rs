@@ -220,14 +220,10 @@ struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     fn new(graph: &'a Graph, file: &'a OnnxFile) -> Self {
-        let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+        let readers = graph.readers();
         let mut users: HashMap<TensorId, (Vec<usize>, bool)> = HashMap::new();
         let tensor = |value: ValueId| graph.constants.get(value.0).copied().flatten();
         for (n, node) in graph.nodes.iter().enumerate() {
-            for value in graph.all_reads(node) {
-                // Twice by one node is no sole reader either.
-                readers.entry(value).or_default().push(n);
-            }
             for id in node.inputs.iter().flatten().filter_map(|&value| tensor(value)) {
                 users.entry(id).or_insert((Vec::new(), true)).0.push(n);
             }
@@ -236,13 +232,8 @@ impl<'a> Finder<'a> {
                 users.entry(id).or_insert((Vec::new(), true)).1 = false;
             }
         }
-        for (_, value) in &graph.outputs {
-            readers.entry(*value).or_default().push(usize::MAX);
-        }
         let parameters = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
-        let written = |(n, node): (usize, &Node)| node.outputs.iter().flatten().map(|&value| (value, n)).collect::<Vec<_>>();
-        let writers = graph.nodes.iter().enumerate().flat_map(written).collect();
-        Self { graph, parameters, readers, users, writers, file }
+        Self { graph, parameters, readers, users, writers: graph.writers(), file }
     }
 
     fn tensor(&self, node: &Node, input: usize) -> Option<TensorId> {

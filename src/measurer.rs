@@ -23,7 +23,7 @@ use crate::engine::{Engine, EngineError, ModelId};
 use crate::evaluate::{EvaluateError, Evaluator, Scan};
 use crate::measure::ParameterSize;
 use crate::panics;
-use crate::prune::{InputNorms, State};
+use crate::prune::{InputNorms, Repair, State};
 use crate::watch::{Token, Watch};
 use channels::ChannelsInHand;
 pub use messages::{Bearable, Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind, TwinCost};
@@ -57,8 +57,9 @@ enum Message {
     /// Measure this model from now on, and compare it with the second as opened. The same number again is the same model on another
     /// device.
     Model(ModelId, Arc<Engine>, Arc<Engine>),
-    /// Likewise, of a model that takes the same images as the one before: it has fewer channels, or has them again.
-    Replaced(ModelId, Arc<Engine>, Arc<Engine>),
+    /// Likewise, of a model that takes the same images as the one before: it has fewer channels, or has them again. These repairs were made
+    /// before, and it holds them for good.
+    Replaced(ModelId, [Arc<Engine>; 2], Arc<[Arc<Repair>]>),
     /// The slider is here.
     Position(ModelId, Position),
     /// Asked for by a person who sees this model.
@@ -95,7 +96,7 @@ impl Message {
                 Request::Search(..) => is_task(TaskKind::Search),
                 Request::Time(_) | Request::Pace(_) => is_task(TaskKind::Time),
                 // What is stopped for it goes on behind it.
-                Request::Repair(_) => work != Work::Position,
+                Request::Repair(..) => work != Work::Position,
                 // A scan goes on, and norms are the same.
                 Request::Scan | Request::Norms => false,
             },
@@ -123,9 +124,9 @@ impl Measurer {
         self.send(Message::Model(model, engine, reference));
     }
 
-    /// Likewise, with the images that the model before was shown.
-    pub fn replace(&self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) {
-        self.send(Message::Replaced(model, engine, reference));
+    /// Likewise, with the images that the model before was shown. It holds these repairs for good: what calibrated them does not judge it.
+    pub fn replace(&self, model: ModelId, [engine, reference]: [Arc<Engine>; 2], repairs: Arc<[Arc<Repair>]>) {
+        self.send(Message::Replaced(model, [engine, reference], repairs));
     }
 
     /// The slider is here. A position that is sent again changes nothing.
@@ -208,6 +209,8 @@ struct Inside {
     judge: Option<Judge>,
     /// What was repaired with images that were shown.
     calibrated: Vec<Calibrated>,
+    /// The repairs that were made before channels were removed.
+    inherited: Arc<[Arc<Repair>]>,
 }
 
 /// Tells how far a task is, and stops with its token.
@@ -254,6 +257,7 @@ impl Inside {
             ready_repairer: None,
             judge: None,
             calibrated: Vec::new(),
+            inherited: Arc::default(),
         }
     }
 
@@ -360,7 +364,7 @@ impl Inside {
     fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
             Message::Model(model, engine, reference) => return self.take_model(model, engine, reference),
-            Message::Replaced(model, engine, reference) => return self.replace_model(model, engine, reference),
+            Message::Replaced(model, engines, repairs) => return self.replace_model(model, engines, repairs),
             Message::Position(model, position) => {
                 if model == self.model {
                     if self.tasks.iter().any(|task| matches!(task, Task::Repair { state, .. } if *state != position.state)) {
@@ -395,6 +399,7 @@ impl Inside {
         self.channels = ChannelsInHand::default();
         self.weighs = false;
         self.calibrated.clear();
+        self.inherited = Arc::default();
         Ok(())
     }
 
@@ -419,6 +424,11 @@ impl Inside {
                 }
             }
             Request::Chosen(chosen) => {
+                let is_of_another =
+                    |task: &Task| matches!(task, Task::Repair { removing: Some(before), .. } if before.removed != chosen.removed);
+                if self.tasks.iter().any(is_of_another) {
+                    self.drop_repair("what is to be removed was changed before it was done");
+                }
                 self.channels.chosen = Some(chosen);
                 self.due = self.position.as_ref().map(|_| Instant::now() + REST);
             }
@@ -437,11 +447,11 @@ impl Inside {
                 self.drop_tasks_of(TaskKind::Curve);
                 self.start_curve(state, &methods, repair);
             }
-            Request::Repair(choice) => {
+            Request::Repair(choice, removing) => {
                 let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Repair);
                 // A person waits for it, and looks on while a curve grows.
-                self.tasks.push_front(Task::Repair { state, choice });
+                self.tasks.push_front(Task::Repair { state, choice, removing });
                 self.tell_next();
             }
             Request::Scan => {

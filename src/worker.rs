@@ -328,7 +328,13 @@ impl Inside {
                     return Ok(());
                 }
             }
-            Job::Remove(chosen) => session.remove_channels(&chosen, &watch)?,
+            Job::Remove(chosen, repaired) => {
+                if repaired.as_ref().is_some_and(|repaired| repaired.from != *session.state()) {
+                    self.tell(changed_before("Remove channels"));
+                    return Ok(());
+                }
+                session.remove_channels(&chosen, repaired.map(|repaired| repaired.judged), &watch)?;
+            }
             Job::Reset => session.reset(),
             // Of what is not there nothing is taken back; the buttons say so.
             Job::Undo => drop(session.undo()),
@@ -418,10 +424,11 @@ impl Inside {
     fn replace(&mut self) {
         let Some(session) = &self.session else { return };
         let (model, engine, opened) = (session.model().clone(), session.engine().clone(), session.opened().clone());
+        let repairs = session.repairs().clone();
         self.model = self.model.next();
         (self.looked, self.shown, self.scores) = (None, None, None);
         self.tell(Event::Replaced(model));
-        self.measurer.replace(self.model, engine, opened);
+        self.measurer.replace(self.model, [engine, opened], repairs);
     }
 
     fn tell_missing(&self, missing: Vec<String>) {
@@ -471,6 +478,7 @@ impl Inside {
             undoable: session.history().undoable(),
             redoable: session.history().redoable(),
             removal: session.removal(),
+            repaired: session.repaired().cloned(),
             is_unsaved: session.is_unsaved(),
             is_fixed: state.has_fixed(),
             is_applied: state.has_kept(),
@@ -496,8 +504,12 @@ fn repaired(session: &mut Session, [from, to]: [State; 2]) -> Result<Option<Even
         session.go_to(to, Step::Repair)?;
         return Ok(None);
     }
-    let message = "what is pruned was changed before it was done; nothing else was changed".to_owned();
-    Ok(Some(Event::Failed { what: "Repair", message }))
+    Ok(Some(changed_before("Repair")))
+}
+
+/// Why nothing comes of what was made of another state.
+fn changed_before(what: &'static str) -> Event {
+    Event::Failed { what, message: "what is pruned was changed before it was done; nothing else was changed".to_owned() }
 }
 
 #[cfg(test)]

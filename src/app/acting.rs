@@ -92,6 +92,7 @@ impl App {
             }
             Command::ChooseRepair(choice) => state.costs.repair.choice = choice,
             Command::WithRepair(on) => state.costs.repair.in_curves = on,
+            Command::RepairBeforeRemoval(on) => state.costs.repair.before_removal = on,
             Command::ListLayers(on) => state.costs.repair.lists_layers = on,
             Command::Batch(images) => state.costs.batch = images,
             Command::ViewScan(view) => state.costs.scan_view = view,
@@ -165,8 +166,8 @@ impl App {
             Action::Repair => self.repair(),
             Action::ChooseCalibration if has_model => self.ask(Purpose::Calibration),
             Action::RemoveChannels => {
-                if let Some(chosen) = self.state.channels.removable().filter(|_| self.state.kept.tab == Tab::Channels) {
-                    self.worker.send(Job::Remove(chosen.clone()));
+                if let Some(chosen) = self.state.removable_channels().filter(|_| self.state.kept.tab == Tab::Channels) {
+                    self.remove_channels(chosen.clone());
                 }
             }
             Action::Apply => self.worker.send(Job::Apply),
@@ -206,7 +207,7 @@ impl App {
                 ctx.send_viewport_cmd(egui::ViewportCommand::Close);
             }
             (Some(Question::Unsaved(AfterUnsaved::Open(path))), Answer::Yes) => self.worker.send(Job::Open(path)),
-            (Some(Question::Repair), answer) => self.answer_repair(answer),
+            (Some(Question::Repair(removing)), answer) => self.answer_repair(answer, removing),
             (Some(Question::Unsaved(_)), Answer::Save) => self.ask(Purpose::Save(crate::export::Format::Onnx)),
             _ => {}
         }

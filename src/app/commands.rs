@@ -56,6 +56,8 @@ pub(super) enum Command {
     ChooseRepair(RepairChoice),
     /// Whether curves and searches are of repaired networks too.
     WithRepair(bool),
+    /// Whether what channels are removed from is repaired first.
+    RepairBeforeRemoval(bool),
     /// All repaired layers in their list.
     ListLayers(bool),
     /// Images of a timed pass.

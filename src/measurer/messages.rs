@@ -49,8 +49,8 @@ pub enum Request {
     Scan,
     /// The largest amounts of the two methods on screen that lose at most this share, 0..=1, repaired like this where it is said how.
     Search(f64, Option<RepairChoice>),
-    /// Repair the network as pruned at the slider's position.
-    Repair(RepairChoice),
+    /// Repair the network as pruned at the slider's position; where channels are to be removed from it, its masked twin.
+    Repair(RepairChoice, Option<Arc<Chosen>>),
     /// Whether the parameters are weighed from now on, whenever the slider rests.
     Weigh(bool),
     /// Time forward passes of so many images.
@@ -152,6 +152,8 @@ pub struct Cost {
 pub struct TwinCost {
     /// What goes.
     pub chosen: Arc<Chosen>,
+    /// Images that are not asked because they calibrated a repair of this network.
+    pub calibrated: usize,
     /// The dense network.
     pub dense: Effect,
     /// The masked twin.

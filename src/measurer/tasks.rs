@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Bearable, Curve, Finding, Inside, Position, RepairChoice, TaskKind};
+use crate::engine::Chosen;
 use crate::evaluate::{Criterion, EvaluateError, Found, Sensitivity, coarse_to_fine};
 use crate::graph::{Kind, Parameter, ParameterId};
 use crate::measure::Effect;
@@ -32,7 +33,7 @@ pub(super) enum Task {
     Curve { state: State, left: Vec<Case>, total: usize },
     Scan,
     Search { position: Position, drop: f64, repair: Option<RepairChoice>, found: Vec<Found> },
-    Repair { state: State, choice: RepairChoice },
+    Repair { state: State, choice: RepairChoice, removing: Option<Arc<Chosen>> },
     Time { state: State, batch: usize },
     Pace { state: State, batch: usize },
     Norms,
@@ -140,8 +141,8 @@ impl Inside {
                 }
                 Ok(is_done)
             }
-            Task::Repair { state, choice } => {
-                self.repair(state, choice, token)?;
+            Task::Repair { state, choice, removing } => {
+                self.repair(state, choice, removing.as_ref(), token)?;
                 Ok(true)
             }
             Task::Scan => self.scan(token),

@@ -1,5 +1,7 @@
 //! Channels that are really removed: groups, what goes, what that costs, and the smaller network on screen.
 
+mod repaired;
+
 use std::path::Path;
 
 use eframe::egui::accesskit::Role;

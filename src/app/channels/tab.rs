@@ -10,7 +10,7 @@ use crate::measurer::TwinCost;
 
 use super::super::commands::{Action, Command};
 use super::super::state::AppState;
-use super::super::{chart, effect, text, theme, widgets};
+use super::super::{chart, effect, repair, text, theme, widgets};
 use super::{controls, kept, maker};
 
 /// Room for the figures on the left of the bars.
@@ -242,12 +242,16 @@ fn effect_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
     let TwinCost { dense, effect: twin, is_whole, .. } = &**cost;
     let criterion = Criterion::suiting(dense);
     let is_present = std::sync::Arc::ptr_eq(&cost.chosen, chosen) && view.settled().is_some();
-    let what = if shown.path.is_none() { "inputs of noise, which tell drift" } else { "images" };
+    let what = match cost.calibrated {
+        _ if shown.path.is_none() => "inputs of noise, which tell drift",
+        0 => "images",
+        _ => "images that did not calibrate",
+    };
     let mut title = format!(
         "{} on {} of {} {what}",
         effect::criterion_name(criterion),
         text::count(dense.images as u64),
-        text::count(shown.images as u64)
+        text::count(shown.images.saturating_sub(cost.calibrated) as u64)
     );
     let is_measuring = !(is_present && *is_whole);
     if is_measuring && costs.failure.is_none() {
@@ -298,6 +302,9 @@ fn removal_ui(ui: &mut Ui, state: &AppState, removal: &Removal, commands: &mut V
     });
     let text = format!("It answers as the network in which the channels are zero, {}.", closeness(removal.difference));
     ui.add(egui::Label::new(egui::RichText::new(text).color(weak)).wrap());
+    if let Some(judged) = state.view.as_ref().and_then(|view| view.repaired.as_ref()) {
+        repair::result_ui(ui, judged, None);
+    }
     let text = match &state.channels.pace {
         Some((pace, device)) => {
             let [opened, now] = pace.timings.map(|timing| timing.median_ms);

@@ -4,6 +4,7 @@
 //! for that and goes on behind it. Every piece of work has a token of its own, which is cancelled by what makes the work moot: another
 //! position, other images, another model. It then stops between two operators of the network.
 
+mod channel_amounts;
 mod channels;
 mod messages;
 mod position;
@@ -25,8 +26,10 @@ use crate::measure::ParameterSize;
 use crate::panics;
 use crate::prune::{InputNorms, Repair, State};
 use crate::watch::{Token, Watch};
+use channel_amounts::ChannelSearch;
+pub use channel_amounts::LARGEST_SHARE;
 use channels::ChannelsInHand;
-pub use messages::{Bearable, Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind, TwinCost};
+pub use messages::{Bearable, BearableChannels, ChannelCurve, Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind, TwinCost};
 use repairing::{Calibrated, Judge, ReadyRepairer};
 pub use repairing::{RepairChoice, RepairPart, Repaired};
 pub use saving::{Sizes, Timed};
@@ -92,8 +95,8 @@ impl Message {
                 | Request::Chosen(_)
                 | Request::Noise => true,
                 Request::Weigh(_) | Request::Channels(_) => work != Work::Position,
-                Request::Curve(..) => is_task(TaskKind::Curve),
-                Request::Search(..) => is_task(TaskKind::Search),
+                Request::Curve(..) | Request::ChannelCurve(..) => is_task(TaskKind::Curve),
+                Request::Search(..) | Request::ChannelSearch(..) => is_task(TaskKind::Search),
                 Request::Time(_) | Request::Pace(_) => is_task(TaskKind::Time),
                 // What is stopped for it goes on behind it.
                 Request::Repair(..) => work != Work::Position,
@@ -370,6 +373,7 @@ impl Inside {
                     if self.tasks.iter().any(|task| matches!(task, Task::Repair { state, .. } if *state != position.state)) {
                         self.drop_repair("what is pruned was changed before it was done");
                     }
+                    self.drop_other_channels(&position.state, None);
                     self.position = Some(position);
                     self.due = Some(Instant::now() + REST);
                 }
@@ -429,6 +433,9 @@ impl Inside {
                 if self.tasks.iter().any(is_of_another) {
                     self.drop_repair("what is to be removed was changed before it was done");
                 }
+                if let Some(Position { state, .. }) = self.position.clone() {
+                    self.drop_other_channels(&state, Some(&chosen.plan));
+                }
                 self.channels.chosen = Some(chosen);
                 self.due = self.position.as_ref().map(|_| Instant::now() + REST);
             }
@@ -446,6 +453,16 @@ impl Inside {
                 let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Curve);
                 self.start_curve(state, &methods, repair);
+            }
+            Request::ChannelCurve(chosen, repair) => {
+                let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Curve);
+                self.start_channel_curve(state, &chosen, repair);
+            }
+            Request::ChannelSearch(chosen, drop, repair) => {
+                let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Search);
+                self.add_task(Task::ChannelSearch(ChannelSearch { state, chosen, drop, repair }));
             }
             Request::Repair(choice, removing) => {
                 let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };

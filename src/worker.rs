@@ -20,7 +20,7 @@ use crate::export::{self, ExportError};
 use crate::graph::ParameterId;
 use crate::measurer::{Measurer, Position, Request};
 use crate::onnx::SaveError;
-use crate::prune::{Method, Recipe, Score, State, Step, Weights};
+use crate::prune::{InputNorms, Method, Recipe, Score, State, Step, Weights};
 use crate::recipes::{self, AppliedRecipe, RecipeError, RecipeFile};
 use crate::session::Session;
 use crate::watch::{Token, Watch};
@@ -171,7 +171,7 @@ struct ChannelScores {
     found: Arc<FoundChannels>,
     score: ChannelScore,
     weights: Arc<[Weights]>,
-    scores: Vec<f64>,
+    scores: Arc<[f64]>,
 }
 
 impl ChannelScores {
@@ -364,28 +364,7 @@ impl Inside {
             },
             Job::OpenRecipe(path, norms) => {
                 watch.progress(0.0, "Applying the recipe");
-                let file = RecipeFile::read(&path);
-                let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
-                let repair = file.as_ref().ok().and_then(RecipeFile::repair);
-                let repairs_between = file.as_ref().is_ok_and(RecipeFile::repairs_between);
-                match file.and_then(|file| file.apply(session.engine(), norms.as_ref())) {
-                    Ok(AppliedRecipe { state, missing }) => {
-                        session.go_to(state, Step::Recipe)?;
-                        self.tell_missing(missing);
-                        if repairs_between {
-                            self.tell(Event::LeftRepairsOut);
-                        }
-                        if let Some(repair) = repair {
-                            // What is to be repaired comes first.
-                            self.show()?;
-                            self.tell(Event::WantsRepair(repair));
-                            return Ok(());
-                        }
-                    }
-                    Err(RecipeError::NoImages) => self.tell(Event::WantsNorms(path, images)),
-                    Err(RecipeError::Engine(error)) => return Err(error),
-                    Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
-                }
+                return self.open_recipe(path, norms.as_ref());
             }
             Job::SaveRecipe(path, overwrite) => match RecipeFile::of(session.state(), &session.model().graph).text() {
                 Ok(text) => return self.save_text(path, &text, overwrite),
@@ -402,6 +381,34 @@ impl Inside {
         self.show()
     }
 
+    /// Goes on with what a recipe makes of the model, and tells what it wants beyond that.
+    fn open_recipe(&mut self, path: PathBuf, norms: Option<&Arc<InputNorms>>) -> Result<(), EngineError> {
+        let Some(session) = self.session.as_mut() else { return Ok(()) };
+        let file = RecipeFile::read(&path);
+        let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
+        let repair = file.as_ref().ok().and_then(RecipeFile::repair);
+        let repairs_between = file.as_ref().is_ok_and(RecipeFile::repairs_between);
+        match file.and_then(|file| file.apply(session.engine(), norms)) {
+            Ok(AppliedRecipe { state, missing }) => {
+                session.go_to(state, Step::Recipe)?;
+                self.tell_missing(missing);
+                if repairs_between {
+                    self.tell(Event::LeftRepairsOut);
+                }
+                if let Some(repair) = repair {
+                    // What is to be repaired comes first.
+                    self.show()?;
+                    self.tell(Event::WantsRepair(repair));
+                    return Ok(());
+                }
+            }
+            Err(RecipeError::NoImages) => self.tell(Event::WantsNorms(path, images)),
+            Err(RecipeError::Engine(error)) => return Err(error),
+            Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
+        }
+        self.show()
+    }
+
     /// Tells what a plan takes from the network as it is.
     fn choose(&mut self, found: Arc<FoundChannels>, plan: ChannelPlan) -> Result<(), EngineError> {
         let Some(session) = &self.session else { return Ok(()) };
@@ -410,11 +417,11 @@ impl Inside {
         let known = match known {
             Some(known) => known,
             None => {
-                let scores = session.engine().channel_scores(state, &found.channels, plan.score)?;
+                let scores = session.engine().channel_scores(state, &found.channels, plan.score)?.into();
                 ChannelScores { found: found.clone(), score: plan.score, weights: state.weights.clone(), scores }
             }
         };
-        let chosen = Chosen::new(found, &known.scores, plan);
+        let chosen = Chosen::new(found, known.scores.clone(), plan);
         self.scores = Some(known);
         self.tell(Event::Chosen(Arc::new(chosen)));
         Ok(())

@@ -33,7 +33,7 @@ fn chosen(session: &Session, share: f64) -> Chosen {
         choice: channels::Choice { amount: channels::ChannelAmount { share, of: channels::Of::Macs }, ..channels::Choice::default() },
         ..ChannelPlan::default()
     };
-    Chosen::new(Arc::new(FoundChannels { channels, inputs }), &scores, plan)
+    Chosen::new(Arc::new(FoundChannels { channels, inputs }), scores.into(), plan)
 }
 
 fn set(session: &mut Session, amount: f64) {

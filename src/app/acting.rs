@@ -147,6 +147,17 @@ impl App {
                 let costs = &self.state.costs;
                 self.worker.measure(Request::Search(costs.bearable / 100.0, costs.repair_within()));
             }
+            Action::MeasureChannelCurve => {
+                if let Some(chosen) = self.state.channels.settled() {
+                    self.worker.measure(Request::ChannelCurve(chosen.clone(), self.state.costs.repair_within()));
+                }
+            }
+            Action::FindChannels => {
+                let costs = &self.state.costs;
+                if let Some(chosen) = self.state.channels.settled() {
+                    self.worker.measure(Request::ChannelSearch(chosen.clone(), costs.bearable / 100.0, costs.repair_within()));
+                }
+            }
             Action::CopyScan => {
                 if let Some((model, _)) = self.state.shown() {
                     ctx.copy_text(self.state.costs.scan_csv(model));

@@ -130,6 +130,8 @@ pub(super) enum Action {
     MeasureCurve,
     ScanSensitivity,
     FindAmount,
+    MeasureChannelCurve,
+    FindChannels,
     CopyScan,
     SaveScan,
     MeasureSpeed,
@@ -159,7 +161,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 37] = [
+    pub(super) const ALL: [Self; 39] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -185,6 +187,8 @@ impl Action {
         Self::MeasureCurve,
         Self::ScanSensitivity,
         Self::FindAmount,
+        Self::MeasureChannelCurve,
+        Self::FindChannels,
         Self::CopyScan,
         Self::SaveScan,
         Self::MeasureSpeed,
@@ -260,6 +264,10 @@ impl Action {
             }
             Self::ScanSensitivity => ("Scan", "Prune every weight alone at 10 to 90 %; goes on where it was stopped", None),
             Self::FindAmount => ("Find", "Search for each method's largest amount that loses no more", None),
+            Self::MeasureChannelCurve => {
+                ("Measure the curve", "The network without channels, at all amounts, from coarse to fine; what is known is kept", None)
+            }
+            Self::FindChannels => ("Find", "Search for the largest amount that loses no more", None),
             Self::CopyScan => ("Copy the scan", "The scan to the clipboard, as CSV", None),
             Self::SaveScan => ("Scan as CSV…", "One row per weight and amount: accuracy, agreement, cosine, KL divergence", None),
             Self::MeasureSpeed => ("Measure the speed", "Time forward passes: dense, masked at every pass, and fixed", None),

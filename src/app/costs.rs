@@ -45,6 +45,7 @@ impl Default for ScanView {
 
 /// How to repair, and what came of it.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on screen")]
 pub struct Repairing {
     /// How, as chosen.
     pub choice: RepairChoice,
@@ -192,6 +193,7 @@ impl Costs {
             Finding::Norms(_) => {}
             // The tab “Channels” has a state of its own.
             Finding::Channels(_) | Finding::Bytes(..) | Finding::Pace(..) => {}
+            Finding::ChannelCurve(_) | Finding::BearableChannels(_) => {}
             Finding::Twin(_) => self.failure = None,
             Finding::Speed(timed) => self.timed = Some(timed),
             Finding::Progress(progress) => {

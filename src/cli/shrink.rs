@@ -224,7 +224,7 @@ impl Shrink {
         let start = Instant::now();
         let scores = engine.channel_scores(&measured.state, &channels, self.score())?;
         let found_channels = Arc::new(FoundChannels { channels, inputs });
-        let chosen = Chosen::new(found_channels, &scores, ChannelPlan { score: self.score(), choice });
+        let chosen = Chosen::new(found_channels, scores.into(), ChannelPlan { score: self.score(), choice });
         let mut report = report(&engine, &chosen, [found.as_secs_f64(), start.elapsed().as_secs_f64()]);
         measured.state = engine.twin(&measured.state, &chosen.found.channels, &chosen.removed)?;
         let state = if self.images.has_images() { self.effect(&mut measured, &mut report, &watch)? } else { measured.state.clone() };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::showing::{BATCH, batch};
-use super::{Finding, Inside, Progress, TaskKind, TwinCost};
+use super::{ChannelCurve, Finding, Inside, Progress, TaskKind, TwinCost};
 use crate::engine::{Chosen, Engine, EngineError, FoundChannels, ModelId};
 use crate::evaluate::EvaluateError;
 use crate::measure::{Effort, pace};
@@ -21,6 +21,8 @@ pub(super) struct ChannelsInHand {
     pub(super) chosen: Option<Arc<Chosen>>,
     /// The choice whose twin was measured last, and where.
     pub(super) measured: Option<(Arc<Chosen>, State)>,
+    /// The curve of a plan so far.
+    pub(super) curve: Option<ChannelCurve>,
 }
 
 impl Inside {

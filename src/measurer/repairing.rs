@@ -188,6 +188,14 @@ impl Inside {
         left_out
     }
 
+    /// The images that do not judge `state` once it is repaired, by number, or why nothing can repair it.
+    pub(super) fn not_judging(&mut self, state: &State, choice: &RepairChoice) -> Result<Vec<usize>, String> {
+        let ready_repairer = self.ready_repairer(choice).map_err(|why| why.to_string())?;
+        let left_out = self.left_out(&ready_repairer, state);
+        self.ready_repairer = Some(ready_repairer);
+        Ok(left_out)
+    }
+
     /// Repairs `state`, or its masked twin where channels are to be removed, and tells what came of it.
     pub(super) fn repair(
         &mut self,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::channel_amounts::{ChannelCases, ChannelSearch};
 use super::{Bearable, Curve, Finding, Inside, Position, RepairChoice, TaskKind};
 use crate::engine::Chosen;
 use crate::evaluate::{Criterion, EvaluateError, Found, Sensitivity, coarse_to_fine};
@@ -37,14 +38,16 @@ pub(super) enum Task {
     Time { state: State, batch: usize },
     Pace { state: State, batch: usize },
     Norms,
+    ChannelCurve(ChannelCases),
+    ChannelSearch(ChannelSearch),
 }
 
 impl Task {
     pub(super) fn kind(&self) -> TaskKind {
         match self {
-            Self::Curve { .. } => TaskKind::Curve,
+            Self::Curve { .. } | Self::ChannelCurve(_) => TaskKind::Curve,
             Self::Scan => TaskKind::Scan,
-            Self::Search { .. } => TaskKind::Search,
+            Self::Search { .. } | Self::ChannelSearch(_) => TaskKind::Search,
             Self::Time { .. } | Self::Pace { .. } => TaskKind::Time,
             Self::Norms => TaskKind::Norms,
             Self::Repair { .. } => TaskKind::Repair,
@@ -143,6 +146,11 @@ impl Inside {
             }
             Task::Repair { state, choice, removing } => {
                 self.repair(state, choice, removing.as_ref(), token)?;
+                Ok(true)
+            }
+            Task::ChannelCurve(cases) => self.channel_curve(cases, token),
+            Task::ChannelSearch(search) => {
+                self.search_channels(search, token)?;
                 Ok(true)
             }
             Task::Scan => self.scan(token),

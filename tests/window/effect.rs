@@ -136,7 +136,7 @@ pub(super) fn reveal(window: &mut Window, role: Role, name: &str) {
     window.harness.run_steps(4);
 }
 
-fn click_at(window: &mut Window, at: Pos2) {
+pub(super) fn click_at(window: &mut Window, at: Pos2) {
     window.harness.hover_at(at);
     window.harness.drag_at(at);
     window.harness.drop_at(at);

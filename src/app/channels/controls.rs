@@ -218,7 +218,7 @@ pub(in super::super) fn sentence_ui(ui: &mut Ui, state: &AppState) {
         if gone > 0 {
             parts.push(format!("{} of {} channels go, from {touched}", text::count(gone), text::count(channels.units() as u64)));
             let of = chosen.plan.choice.amount.of;
-            parts.push(format!("{} of the {}", text::percent(chosen.after.gone(&chosen.before, of)), of_name(of)));
+            parts.push(format!("{} of the {}", text::percent(chosen.gone()), of_name(of)));
         }
     }
     if let Some(removal) = state.view.as_ref().and_then(|view| view.removal) {
@@ -244,7 +244,7 @@ pub(in super::super) fn sentence_ui(ui: &mut Ui, state: &AppState) {
 /// Why multiples, and whether the present one is fit.
 pub(super) fn remark(plan: &ChannelPlan) -> (String, bool) {
     match plan.choice.granularity.multiple {
-        0..8 => (format!("{WHY_MULTIPLES}."), true),
-        multiple => (format!("Groups that lose channels keep multiples of {multiple}. {WHY_MULTIPLES}."), false),
+        0..8 => (WHY_MULTIPLES.to_owned(), true),
+        multiple => (format!("Groups that lose channels keep multiples of {multiple}. {WHY_MULTIPLES}"), false),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! While it is on screen, the controls along the bottom and the panel on the right are its own.
 
+mod amounts;
 mod controls;
 mod group;
 mod tab;
@@ -12,14 +13,13 @@ use crate::channels::{Channels, Group, Of, Removed};
 use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model};
 use crate::graph::{Graph, ParameterId};
 use crate::measure::Pace;
-use crate::measurer::{Finding, TwinCost};
+use crate::measurer::{BearableChannels, ChannelCurve, Finding, TwinCost};
+use crate::prune::State;
 
+use crate::measurer::LARGEST_SHARE as MOST;
 pub(super) use controls::{controls_ui, sentence_ui};
 pub(super) use group::show as group_ui;
 pub(super) use tab::show;
-
-/// The largest share that the slider takes.
-const MOST: f64 = 0.9;
 
 /// What is known of the channels of the model on screen, and what a person wants of them.
 #[derive(Debug, Default)]
@@ -34,6 +34,10 @@ pub struct ChannelsView {
     pub twin: Option<Box<TwinCost>>,
     /// Bytes of the smaller file; perhaps not of this choice.
     pub bytes: Option<(Arc<Chosen>, u64)>,
+    /// What removing channels costs over amounts; perhaps of another plan or state, see [`ChannelCurve::is_of`].
+    pub curve: Option<Arc<ChannelCurve>>,
+    /// The largest amount that loses no more than so much; likewise.
+    pub bearable: Option<Box<BearableChannels>>,
     /// Time of a pass as opened and as it is, and where.
     pub pace: Option<(Pace, String)>,
     /// The group that is looked at.
@@ -86,7 +90,9 @@ impl ChannelsView {
             Finding::Bytes(chosen, bytes) => self.bytes = Some((chosen.clone(), *bytes)),
             Finding::Pace(pace, device) => self.pace = Some((*pace, device.clone())),
             // Other images: what was measured of those before says nothing.
-            Finding::Shown(_) => self.twin = None,
+            Finding::Shown(_) => (self.twin, self.curve, self.bearable) = (None, None, None),
+            Finding::ChannelCurve(curve) => self.curve = Some(curve.clone()),
+            Finding::BearableChannels(found) => self.bearable = Some(found.clone()),
             _ => {}
         }
     }
@@ -114,6 +120,11 @@ impl ChannelsView {
     #[must_use]
     pub fn settled(&self) -> Option<&Arc<Chosen>> {
         self.chosen.as_ref().filter(|chosen| chosen.plan == self.plan)
+    }
+
+    /// Whether something measured of `plan`, whatever its amount, on `state` is of what is on screen.
+    fn is_of(&self, now: &State, state: &State, plan: &ChannelPlan) -> bool {
+        *now == *state && self.plan.with_share(0.0) == plan.with_share(0.0)
     }
 
     /// What goes by the present plan and is something.

@@ -11,7 +11,7 @@ use crate::measurer::TwinCost;
 use super::super::commands::{Action, Command};
 use super::super::state::AppState;
 use super::super::{chart, effect, repair, text, theme, widgets};
-use super::{controls, kept, maker};
+use super::{amounts, controls, kept, maker};
 
 /// Room for the figures on the left of the bars.
 const AXIS: f32 = 44.0;
@@ -23,6 +23,8 @@ const LEAST_HEIGHT: f32 = 150.0;
 const RESULTS: f32 = 330.0;
 /// Height of what stands there of a smaller network.
 const SMALLER: f32 = 90.0;
+/// Height of the head of what is known over all amounts.
+const AMOUNTS: f32 = 70.0;
 /// Layers that stay of which each is told in a line of its own.
 const MOST_FROZEN: usize = 200;
 
@@ -45,7 +47,8 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figur
     };
     egui::ScrollArea::vertical().id_salt("channels").auto_shrink(false).show(ui, |ui| {
         let removal = state.view.as_ref().and_then(|view| view.removal);
-        let room = ui.available_height() - if removal.is_some() { SMALLER } else { 0.0 };
+        let below = if removal.is_some() { SMALLER } else { 0.0 } + if state.costs.shown.is_some() { AMOUNTS } else { 0.0 };
+        let room = ui.available_height() - below;
         // The bar that scrolls covers nothing.
         ui.set_max_width(ui.available_width() - 12.0);
         if channels.groups.is_empty() {
@@ -62,6 +65,10 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figur
             if let Some(removal) = &removal {
                 ui.add_space(8.0);
                 removal_ui(ui, state, removal, commands);
+            }
+            if state.costs.shown.is_some() {
+                ui.add_space(12.0);
+                amounts::show(ui, state, commands);
             }
             let (remark, is_warning) = controls::remark(&view.plan);
             let color = if is_warning { theme::palette(ui).warning } else { weak };

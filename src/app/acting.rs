@@ -63,6 +63,7 @@ impl App {
                     self.worker.send(Job::Look(Some(id)));
                 }
             }
+            Command::SortChannels(by_score) => state.channels.is_by_score = by_score,
             Command::Mark(modules) => state.marked = modules,
             Command::Show(tab) => state.kept.tab = tab,
             Command::Group(grouping) => state.kept.grouping = grouping,

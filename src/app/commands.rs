@@ -35,6 +35,8 @@ pub(super) enum Command {
     Plan(Box<ChannelPlan>),
     /// A group of channels, by number.
     SelectGroup(usize),
+    /// Channels of the selected group in the order of their scores, or of the module's outputs.
+    SortChannels(bool),
     /// These modules are marked in the tree, to be changed together.
     Mark(BTreeSet<ModuleId>),
     Show(Tab),

@@ -231,6 +231,18 @@ pub(in super::super) fn sentence_ui(ui: &mut Ui, state: &AppState) {
     if locked > 0 {
         parts.push(format!("{locked} locked"));
     }
+    let by_hand = view.plan.choice.by_hand.len();
+    if by_hand > 0 {
+        parts.push(format!("{by_hand} set by hand"));
+    }
+    if let Some(chosen) = view.settled() {
+        let granularity = chosen.plan.choice.granularity;
+        match channels.off_multiple(&chosen.removed, granularity).len() {
+            0 => {}
+            1 => parts.push(format!("1 group keeps no multiple of {}", granularity.multiple)),
+            n => parts.push(format!("{n} groups keep no multiple of {}", granularity.multiple)),
+        }
+    }
     if staying > 0 {
         parts.push(format!("{} channels stay, see below the chart", text::count(staying as u64)));
     }

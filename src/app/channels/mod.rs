@@ -6,6 +6,7 @@ mod amounts;
 mod controls;
 mod group;
 mod tab;
+mod units;
 
 use std::sync::{Arc, Weak};
 
@@ -42,6 +43,8 @@ pub struct ChannelsView {
     pub pace: Option<(Pace, String)>,
     /// The group that is looked at.
     pub selected: Option<usize>,
+    /// Whether its channels are in the order of their scores.
+    pub is_by_score: bool,
     /// The plan that the worker was asked about last.
     asked: Option<ChannelPlan>,
     /// The same of models that undo and redo can give back.
@@ -63,8 +66,9 @@ impl ChannelsView {
         let fresh = || {
             let mut plan = self.plan.clone();
             plan.choice.amount.share = 0.0;
-            (plan.choice.locked, plan.choice.own) = Default::default();
-            Self { plan, ..Self::default() }
+            (plan.choice.locked, plan.choice.own, plan.choice.by_hand) = Default::default();
+            let is_by_score = self.is_by_score;
+            Self { plan, is_by_score, ..Self::default() }
         };
         let mut next = known.unwrap_or_else(fresh);
         next.asked = None;

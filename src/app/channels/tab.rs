@@ -242,8 +242,18 @@ fn effect_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
         return;
     };
     let (Some(cost), Some(chosen)) = (&view.twin, &view.chosen) else {
-        let text = costs.failure.as_ref().map_or_else(|| "Measuring …".to_owned(), |why| text::message(why).into_owned());
-        ui.label(egui::RichText::new(text).color(palette.weak));
+        match &costs.failure {
+            Some(why) => drop(ui.label(egui::RichText::new(text::message(why)).color(palette.weak))),
+            // As high as what comes, so that nothing below it moves.
+            None => {
+                widgets::section_title(ui, "Measuring …");
+                ui.columns(2, |columns| {
+                    chart::result_ui(&mut columns[0], "Dense", None, "–", palette.weak);
+                    chart::result_ui(&mut columns[1], "Without these channels", None, "–", palette.weak);
+                });
+                ui.add_space(4.0);
+            }
+        }
         return;
     };
     let TwinCost { dense, effect: twin, is_whole, .. } = &**cost;

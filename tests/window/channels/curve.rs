@@ -22,9 +22,15 @@ const TITLE: &str = "Accuracy against multiply-accumulates removed";
 
 fn window() -> Window {
     let mut window = with_digits();
-    look(&mut window);
-    set(&mut window, "30");
+    start(&mut window);
     window
+}
+
+/// Would remove something, and has measured what that costs.
+fn start(window: &mut Window) {
+    look(window);
+    set(window, "30");
+    window.wait("its effect", |s| s.channels.twin.as_ref().is_some_and(|twin| twin.is_whole) && settled(s).is_some());
 }
 
 /// Does what a button says, and waits for its end.
@@ -92,8 +98,7 @@ fn the_curve_is_that_of_masked_twins_and_a_click_moves_the_slider() {
 fn repair_within_the_curve_and_the_search_lets_more_channels_go() {
     let mut window = Window::demo();
     window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == 360));
-    look(&mut window);
-    set(&mut window, "30");
+    start(&mut window);
     reveal(&mut window, Role::Button, "Find");
     window.enter_number("Points that may be lost", "4");
     measure(&mut window, "Find");

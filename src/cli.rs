@@ -2,6 +2,7 @@
 //! [`Session`](crate::session::Session) as the window.
 
 mod amounts;
+mod by_hand;
 mod cost;
 mod evaluate;
 mod images;

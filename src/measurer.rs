@@ -4,6 +4,7 @@
 //! for that and goes on behind it. Every piece of work has a token of its own, which is cancelled by what makes the work moot: another
 //! position, other images, another model. It then stops between two operators of the network.
 
+mod channel_amounts;
 mod channels;
 mod messages;
 mod position;
@@ -23,10 +24,12 @@ use crate::engine::{Engine, EngineError, ModelId};
 use crate::evaluate::{EvaluateError, Evaluator, Scan};
 use crate::measure::ParameterSize;
 use crate::panics;
-use crate::prune::{InputNorms, State};
+use crate::prune::{InputNorms, Repair, State};
 use crate::watch::{Token, Watch};
+use channel_amounts::ChannelSearch;
+pub use channel_amounts::LARGEST_SHARE;
 use channels::ChannelsInHand;
-pub use messages::{Bearable, Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind, TwinCost};
+pub use messages::{Bearable, BearableChannels, ChannelCurve, Cost, Curve, Finding, Losses, Position, Request, Shown, TaskKind, TwinCost};
 use repairing::{Calibrated, Judge, ReadyRepairer};
 pub use repairing::{RepairChoice, RepairPart, Repaired};
 pub use saving::{Sizes, Timed};
@@ -57,8 +60,9 @@ enum Message {
     /// Measure this model from now on, and compare it with the second as opened. The same number again is the same model on another
     /// device.
     Model(ModelId, Arc<Engine>, Arc<Engine>),
-    /// Likewise, of a model that takes the same images as the one before: it has fewer channels, or has them again.
-    Replaced(ModelId, Arc<Engine>, Arc<Engine>),
+    /// Likewise, of a model that takes the same images as the one before: it has fewer channels, or has them again. These repairs were made
+    /// before, and it holds them for good.
+    Replaced(ModelId, [Arc<Engine>; 2], Arc<[Arc<Repair>]>),
     /// The slider is here.
     Position(ModelId, Position),
     /// Asked for by a person who sees this model.
@@ -91,11 +95,11 @@ impl Message {
                 | Request::Chosen(_)
                 | Request::Noise => true,
                 Request::Weigh(_) | Request::Channels(_) => work != Work::Position,
-                Request::Curve(..) => is_task(TaskKind::Curve),
-                Request::Search(..) => is_task(TaskKind::Search),
+                Request::Curve(..) | Request::ChannelCurve(..) => is_task(TaskKind::Curve),
+                Request::Search(..) | Request::ChannelSearch(..) => is_task(TaskKind::Search),
                 Request::Time(_) | Request::Pace(_) => is_task(TaskKind::Time),
                 // What is stopped for it goes on behind it.
-                Request::Repair(_) => work != Work::Position,
+                Request::Repair(..) => work != Work::Position,
                 // A scan goes on, and norms are the same.
                 Request::Scan | Request::Norms => false,
             },
@@ -123,9 +127,9 @@ impl Measurer {
         self.send(Message::Model(model, engine, reference));
     }
 
-    /// Likewise, with the images that the model before was shown.
-    pub fn replace(&self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) {
-        self.send(Message::Replaced(model, engine, reference));
+    /// Likewise, with the images that the model before was shown. It holds these repairs for good: what calibrated them does not judge it.
+    pub fn replace(&self, model: ModelId, [engine, reference]: [Arc<Engine>; 2], repairs: Arc<[Arc<Repair>]>) {
+        self.send(Message::Replaced(model, [engine, reference], repairs));
     }
 
     /// The slider is here. A position that is sent again changes nothing.
@@ -208,6 +212,8 @@ struct Inside {
     judge: Option<Judge>,
     /// What was repaired with images that were shown.
     calibrated: Vec<Calibrated>,
+    /// The repairs that were made before channels were removed.
+    inherited: Arc<[Arc<Repair>]>,
 }
 
 /// Tells how far a task is, and stops with its token.
@@ -254,6 +260,7 @@ impl Inside {
             ready_repairer: None,
             judge: None,
             calibrated: Vec::new(),
+            inherited: Arc::default(),
         }
     }
 
@@ -360,12 +367,13 @@ impl Inside {
     fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
             Message::Model(model, engine, reference) => return self.take_model(model, engine, reference),
-            Message::Replaced(model, engine, reference) => return self.replace_model(model, engine, reference),
+            Message::Replaced(model, engines, repairs) => return self.replace_model(model, engines, repairs),
             Message::Position(model, position) => {
                 if model == self.model {
                     if self.tasks.iter().any(|task| matches!(task, Task::Repair { state, .. } if *state != position.state)) {
                         self.drop_repair("what is pruned was changed before it was done");
                     }
+                    self.drop_other_channels(&position.state, None);
                     self.position = Some(position);
                     self.due = Some(Instant::now() + REST);
                 }
@@ -395,6 +403,7 @@ impl Inside {
         self.channels = ChannelsInHand::default();
         self.weighs = false;
         self.calibrated.clear();
+        self.inherited = Arc::default();
         Ok(())
     }
 
@@ -419,6 +428,14 @@ impl Inside {
                 }
             }
             Request::Chosen(chosen) => {
+                let is_of_another =
+                    |task: &Task| matches!(task, Task::Repair { removing: Some(before), .. } if before.removed != chosen.removed);
+                if self.tasks.iter().any(is_of_another) {
+                    self.drop_repair("what is to be removed was changed before it was done");
+                }
+                if let Some(Position { state, .. }) = self.position.clone() {
+                    self.drop_other_channels(&state, Some(&chosen.plan));
+                }
                 self.channels.chosen = Some(chosen);
                 self.due = self.position.as_ref().map(|_| Instant::now() + REST);
             }
@@ -437,11 +454,21 @@ impl Inside {
                 self.drop_tasks_of(TaskKind::Curve);
                 self.start_curve(state, &methods, repair);
             }
-            Request::Repair(choice) => {
+            Request::ChannelCurve(chosen, repair) => {
+                let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Curve);
+                self.start_channel_curve(state, &chosen, repair);
+            }
+            Request::ChannelSearch(chosen, drop, repair) => {
+                let Some(Position { state, .. }) = self.position.clone().filter(|_| self.evaluator.is_some()) else { return Ok(()) };
+                self.drop_tasks_of(TaskKind::Search);
+                self.add_task(Task::ChannelSearch(ChannelSearch { state, chosen, drop, repair }));
+            }
+            Request::Repair(choice, removing) => {
                 let Some(Position { state, .. }) = self.position.clone() else { return Ok(()) };
                 self.drop_tasks_of(TaskKind::Repair);
                 // A person waits for it, and looks on while a curve grows.
-                self.tasks.push_front(Task::Repair { state, choice });
+                self.tasks.push_front(Task::Repair { state, choice, removing });
                 self.tell_next();
             }
             Request::Scan => {

@@ -12,7 +12,8 @@ use crate::device::ComputeDevice;
 use crate::engine::{Chosen, Engine, EngineError, Model, Removal};
 use crate::export::{Format, Report};
 use crate::graph::Graph;
-use crate::prune::{AddedBiases, History, Masked, Recipe, RunningStatistics, Score, State, Step, Weights};
+use crate::prune::{AddedBiases, History, Masked, Recipe, Repair, RunningStatistics, Score, State, Step, Weights};
+use crate::repair::Judged;
 use crate::watch::Watch;
 
 /// A network that the model was, or is.
@@ -21,6 +22,10 @@ struct Version {
     engine: Arc<Engine>,
     /// What made it of the version before; `None` for the model as opened.
     removal: Option<Removal>,
+    /// How the masked twin was repaired before its channels were removed, whether that was any good or not.
+    repaired: Option<Arc<Judged>>,
+    /// The repairs that its weights hold for good.
+    repairs: Arc<[Arc<Repair>]>,
 }
 
 /// What is in a file that is saved.
@@ -68,7 +73,7 @@ impl Session {
     pub fn new(engine: Engine) -> Self {
         let state = engine.opened();
         let saved = Saved::new(engine.model(), &state);
-        let version = Version { engine: Arc::new(engine), removal: None };
+        let version = Version { engine: Arc::new(engine), removal: None, repaired: None, repairs: Arc::default() };
         Self { version, before: Vec::new(), undone: Vec::new(), history: History::new(state), saved }
     }
 
@@ -97,6 +102,18 @@ impl Session {
         let last = self.version.removal?;
         let first = self.before.get(1).and_then(|version| version.removal).unwrap_or(last);
         Some(Removal { before: first.before, bytes: [first.bytes[0], last.bytes[1]], ..last })
+    }
+
+    /// How the network was repaired before channels were removed from it last, and what that gave; `None` where it was not.
+    #[must_use]
+    pub fn repaired(&self) -> Option<&Arc<Judged>> {
+        self.version.repaired.as_ref()
+    }
+
+    /// The repairs that were made before channels were removed, and that the network holds for good.
+    #[must_use]
+    pub fn repairs(&self) -> &Arc<[Arc<Repair>]> {
+        &self.version.repairs
     }
 
     /// The model.
@@ -174,15 +191,19 @@ impl Session {
     }
 
     /// Goes on with the network without what was chosen: smaller, and opened as if from a file. What is pruned, masked or repaired is so
-    /// in it for good.
+    /// in it for good. Where the masked twin was repaired, the channels are removed from what it became, unless that agrees less with the
+    /// dense network than before.
     ///
     /// # Errors
     /// As [`Engine::shrink`].
-    pub fn remove_channels(&mut self, chosen: &Chosen, watch: &dyn Watch) -> Result<(), EngineError> {
-        let (smaller, removal) = self.engine().shrink(self.state(), chosen, watch)?;
+    pub fn remove_channels(&mut self, chosen: &Chosen, repaired: Option<Judged>, watch: &dyn Watch) -> Result<(), EngineError> {
+        let state = repaired.as_ref().filter(|judged| judged.is_better()).map_or(self.state(), |judged| &judged.state);
+        let (smaller, removal) = self.engine().shrink(state, chosen, watch)?;
+        let made = state.earlier.iter().filter_map(|step| step.repair.as_ref());
+        let repairs = self.version.repairs.iter().chain(made).cloned().collect();
         let opened = smaller.opened();
         let recipe = carried_over(&self.state().recipe, &self.model().graph, opened.recipe.clone(), &smaller.model().graph);
-        let next = Version { engine: Arc::new(smaller), removal: Some(removal) };
+        let next = Version { engine: Arc::new(smaller), removal: Some(removal), repaired: repaired.map(Arc::new), repairs };
         self.before.push(std::mem::replace(&mut self.version, next));
         self.undone.clear();
         self.history.go_on(Step::Remove, opened.with(recipe));

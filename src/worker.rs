@@ -171,7 +171,7 @@ struct ChannelScores {
     found: Arc<FoundChannels>,
     score: ChannelScore,
     weights: Arc<[Weights]>,
-    scores: Vec<f64>,
+    scores: Arc<[f64]>,
 }
 
 impl ChannelScores {
@@ -328,7 +328,13 @@ impl Inside {
                     return Ok(());
                 }
             }
-            Job::Remove(chosen) => session.remove_channels(&chosen, &watch)?,
+            Job::Remove(chosen, repaired) => {
+                if repaired.as_ref().is_some_and(|repaired| repaired.from != *session.state()) {
+                    self.tell(changed_before("Remove channels"));
+                    return Ok(());
+                }
+                session.remove_channels(&chosen, repaired.map(|repaired| repaired.judged), &watch)?;
+            }
             Job::Reset => session.reset(),
             // Of what is not there nothing is taken back; the buttons say so.
             Job::Undo => drop(session.undo()),
@@ -358,14 +364,7 @@ impl Inside {
             },
             Job::OpenRecipe(path, norms) => {
                 watch.progress(0.0, "Applying the recipe");
-                let file = RecipeFile::read(&path);
-                let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
-                match file.and_then(|file| Ok((file.begin(session.engine(), norms.as_ref())?, file))) {
-                    Ok((applied, file)) => return self.take_recipe(applied, file, norms),
-                    Err(RecipeError::NoImages) => self.tell(Event::WantsNorms(path, images)),
-                    Err(RecipeError::Engine(error)) => return Err(error),
-                    Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
-                }
+                return self.open_recipe(path, norms);
             }
             Job::GoOn(rest) => {
                 watch.progress(0.0, "Applying the recipe");
@@ -391,6 +390,20 @@ impl Inside {
         self.show()
     }
 
+    /// Goes on with what a recipe makes of the model, and tells what it wants beyond that.
+    fn open_recipe(&mut self, path: PathBuf, norms: Option<Arc<InputNorms>>) -> Result<(), EngineError> {
+        let Some(session) = self.session.as_mut() else { return Ok(()) };
+        let file = RecipeFile::read(&path);
+        let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
+        match file.and_then(|file| Ok((file.begin(session.engine(), norms.as_ref())?, file))) {
+            Ok((applied, file)) => return self.take_recipe(applied, file, norms),
+            Err(RecipeError::NoImages) => self.tell(Event::WantsNorms(path, images)),
+            Err(RecipeError::Engine(error)) => return Err(error),
+            Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
+        }
+        self.show()
+    }
+
     /// Tells what a plan takes from the network as it is.
     fn choose(&mut self, found: Arc<FoundChannels>, plan: ChannelPlan) -> Result<(), EngineError> {
         let Some(session) = &self.session else { return Ok(()) };
@@ -399,11 +412,11 @@ impl Inside {
         let known = match known {
             Some(known) => known,
             None => {
-                let scores = session.engine().channel_scores(state, &found.channels, plan.score)?;
+                let scores = session.engine().channel_scores(state, &found.channels, plan.score)?.into();
                 ChannelScores { found: found.clone(), score: plan.score, weights: state.weights.clone(), scores }
             }
         };
-        let chosen = Chosen::new(found, &known.scores, plan);
+        let chosen = Chosen::new(found, known.scores.clone(), plan);
         self.scores = Some(known);
         self.tell(Event::Chosen(Arc::new(chosen)));
         Ok(())
@@ -413,10 +426,11 @@ impl Inside {
     fn replace(&mut self) {
         let Some(session) = &self.session else { return };
         let (model, engine, opened) = (session.model().clone(), session.engine().clone(), session.opened().clone());
+        let repairs = session.repairs().clone();
         self.model = self.model.next();
         (self.looked, self.shown, self.scores) = (None, None, None);
         self.tell(Event::Replaced(model));
-        self.measurer.replace(self.model, engine, opened);
+        self.measurer.replace(self.model, [engine, opened], repairs);
     }
 
     /// Goes on with what a recipe made of the model, and tells what it wants next.
@@ -487,6 +501,7 @@ impl Inside {
             undoable: session.history().undoable(),
             redoable: session.history().redoable(),
             removal: session.removal(),
+            repaired: session.repaired().cloned(),
             is_unsaved: session.is_unsaved(),
             is_fixed: state.has_fixed(),
             is_applied: state.has_kept(),
@@ -512,8 +527,12 @@ fn repaired(session: &mut Session, [from, to]: [State; 2]) -> Result<Option<Even
         session.go_to(to, Step::Repair)?;
         return Ok(None);
     }
-    let message = "what is pruned was changed before it was done; nothing else was changed".to_owned();
-    Ok(Some(Event::Failed { what: "Repair", message }))
+    Ok(Some(changed_before("Repair")))
+}
+
+/// Why nothing comes of what was made of another state.
+fn changed_before(what: &'static str) -> Event {
+    Event::Failed { what, message: "what is pruned was changed before it was done; nothing else was changed".to_owned() }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use onnx_ir::{AttributeProto, AttributeType, Message, NodeProto, TensorProto};
 use proptest::prelude::*;
-use secateur::channels::{ChannelAmount, ChannelScore, Channels, Choice, Granularity, Of, Removed, Spread};
+use secateur::channels::{ByHand, ChannelAmount, ChannelScore, Channels, Choice, Granularity, Of, Removed, Spread};
 use secateur::cli::{self, Invocation};
 use secateur::engine::Engine;
 use secateur::evaluate;
@@ -181,6 +181,59 @@ fn locked_groups_stay_and_own_amounts_hold() {
     assert!(kept[1] < 5);
 }
 
+/// By hand wins over rank, a lock and the least number over that, and the multiple is met by others where it can be.
+#[test]
+fn what_is_set_by_hand_holds_as_far_as_a_group_can() {
+    let opened = Opened::new(Path::new("assets/mobilenetv4_digits.onnx"));
+    let number = opened.channels.groups.iter().position(|group| group.units.len() == 64).unwrap();
+    let units = opened.channels.groups[number].units.clone();
+    let scores = opened.engine.channel_scores(&opened.engine.opened(), &opened.channels, ChannelScore::L2).unwrap();
+    let mut ranked = units.clone();
+    ranked.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+    let (least, most) = (ranked[0], ranked[63]);
+    let at = |share: f64, multiple: usize, by_hand: &[(usize, ByHand)]| Choice {
+        by_hand: by_hand.iter().copied().collect(),
+        ..choice(share, Of::Macs, multiple)
+    };
+    let removed = |choice: &Choice| opened.channels.choose(&scores, choice);
+    let gone = |removed: &Removed| units.iter().copied().filter(|&unit| removed.contains(unit)).collect::<Vec<_>>();
+    let off = |removed: &Removed, choice: &Choice| opened.channels.off_multiple(removed, choice.granularity);
+
+    // One goes by hand: seven others with it, those of the smallest scores, though nothing was asked for.
+    let one = at(0.0, 8, &[(most, ByHand::Goes)]);
+    let first = removed(&one);
+    let mut wanted: Vec<usize> = ranked[..7].iter().copied().chain([most]).collect();
+    wanted.sort_unstable();
+    assert_eq!((gone(&first), first.count(), off(&first, &one)), (wanted, 8, vec![]));
+    opened.check("one by hand", &first);
+    // One stays by hand, whatever is asked for.
+    for spread in [Spread::Global, Spread::Each] {
+        let kept = Choice { spread, ..at(0.5, 8, &[(least, ByHand::Stays), (most, ByHand::Goes)]) };
+        let held = removed(&kept);
+        assert!(!held.contains(least) && held.contains(most) && gone(&held).len().is_multiple_of(8), "{spread:?}");
+        let whole = opened.channels.size(&opened.channels.nothing());
+        assert!((opened.channels.size(&held).gone(&whole, Of::Macs) - 0.5).abs() < 0.1, "the others meet the amount");
+    }
+    // All others are held: three go, and no multiple stays, which is told.
+    let all: Vec<(usize, ByHand)> =
+        ranked.iter().enumerate().map(|(i, &unit)| (unit, if i < 3 { ByHand::Goes } else { ByHand::Stays })).collect();
+    let stuck = at(0.6, 8, &all);
+    let three = removed(&stuck);
+    assert_eq!((gone(&three).len(), off(&three, &stuck)), (3, vec![number]));
+    // More are held than a multiple leaves: it is met by giving ranked ones back.
+    let held =
+        Choice { own: [(number, 0.9)].into(), ..at(0.0, 8, &ranked[..9].iter().map(|&unit| (unit, ByHand::Stays)).collect::<Vec<_>>()) };
+    assert_eq!(gone(&removed(&held)).len(), 48, "of the 55 that could go");
+    // A group keeps its least number, the largest scores of those that were to go, and a locked one all.
+    let everything: Vec<(usize, ByHand)> = units.iter().map(|&unit| (unit, ByHand::Goes)).collect();
+    let few = Choice { granularity: Granularity { multiple: 1, least: 5 }, ..at(0.0, 1, &everything) };
+    let left: Vec<usize> = ranked[59..].to_vec();
+    assert!(left.iter().all(|&unit| !removed(&few).contains(unit)) && gone(&removed(&few)).len() == 59);
+    let mut locked = vec![false; number];
+    locked.push(true);
+    assert_eq!(gone(&removed(&Choice { locked, ..few })).len(), 0);
+}
+
 #[test]
 fn the_channels_that_stay_are_those_of_torch_pruning() {
     // `tests/reference/make_channels.py`: the same ranking, share and rounding.
@@ -259,6 +312,17 @@ fn the_command_tells_what_goes_saves_it_and_times_both() {
     assert!(refused.contains("there already"), "{refused}");
     let refused = command(&["shrink", file, "--amount", "0.4", "--keep", "nothing*", "--json"]).unwrap_err();
     assert!(refused.contains("names no module"), "{refused}");
+    let named = |extra: &[&str]| command(&[&["shrink", file, "--amount", "0", "--multiple", "1", "--plan", "--json"], extra].concat());
+    let group = told["groups"][0]["name"].as_str().unwrap();
+    let by_hand = named(&["--remove-channels", &format!("{group}=0,3,5-9"), "--keep-channels", &format!("{group}=1")]).unwrap();
+    assert_eq!((&by_hand["groups"][0]["kept"], by_hand["off_multiple"].as_array().unwrap().len()), (&5.into(), 0), "of 12");
+    for (list, why) in [("nothing=0", "no group of channels is called"), (&format!("{group}=12"), "has 12 channels, counted from 0")] {
+        let refused = named(&["--remove-channels", list]).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    let both = [&format!("{group}=2"), &format!("{group}=0-4")];
+    let refused = named(&["--remove-channels", both[0], "--keep-channels", both[1]]).unwrap_err();
+    assert!(refused.contains("is to be removed and to be kept"), "{refused}");
     let kept = command(&["shrink", file, "--amount", "0.4", "--multiple", "1", "--keep", "body.a.0", "--plan", "--json"]).unwrap();
     let row = kept["groups"].as_array().unwrap().iter().find(|row| row["channels"] == 10).unwrap();
     assert_eq!(row["kept"], 10);

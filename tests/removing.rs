@@ -7,10 +7,12 @@ use std::sync::Arc;
 use secateur::atomic::Overwrite;
 use secateur::channels;
 use secateur::engine::{ChannelPlan, Chosen, Engine, EngineError, FoundChannels};
-use secateur::evaluate::noise;
+use secateur::evaluate::{Evaluator, Questions, noise};
 use secateur::export::Format;
-use secateur::images::Preprocess;
+use secateur::graph::Graph;
+use secateur::images::{ImageSet, Preprocess};
 use secateur::prune::{Amount, Method, Recipe, Step};
+use secateur::repair::{Judged, Options, Repairer, split};
 use secateur::session::Session;
 use secateur::watch::{Unwatched, Watch};
 
@@ -31,7 +33,7 @@ fn chosen(session: &Session, share: f64) -> Chosen {
         choice: channels::Choice { amount: channels::ChannelAmount { share, of: channels::Of::Macs }, ..channels::Choice::default() },
         ..ChannelPlan::default()
     };
-    Chosen::new(Arc::new(FoundChannels { channels, inputs }), &scores, plan)
+    Chosen::new(Arc::new(FoundChannels { channels, inputs }), scores.into(), plan)
 }
 
 fn set(session: &mut Session, amount: f64) {
@@ -49,7 +51,7 @@ fn removing_channels_is_a_step_that_is_undone_and_done_again() {
     let mut session = session();
     let opened = (session.model().clone(), session.state().clone(), elements(&session));
     let first = chosen(&session, 0.3);
-    session.remove_channels(&first, &Unwatched).unwrap();
+    session.remove_channels(&first, None, &Unwatched).unwrap();
     assert_eq!(session.history().undoable(), Some(Step::Remove));
     let removal = session.removal().unwrap();
     assert_eq!((removal.before, removal.after), (first.before, first.after));
@@ -61,7 +63,7 @@ fn removing_channels_is_a_step_that_is_undone_and_done_again() {
     // A second time, of what is left; both are told together.
     let smaller = session.model().clone();
     let second = chosen(&session, 0.3);
-    session.remove_channels(&second, &Unwatched).unwrap();
+    session.remove_channels(&second, None, &Unwatched).unwrap();
     let both = session.removal().unwrap();
     assert_eq!((both.before, both.after, both.bytes[0]), (first.before, second.after, removal.bytes[0]));
     let smallest = session.model().clone();
@@ -91,7 +93,7 @@ fn the_smaller_network_is_saved_and_the_file_is_the_smaller_network() {
     set(&mut session, 0.5);
     session.fix().unwrap();
     let chosen = chosen(&session, 0.4);
-    session.remove_channels(&chosen, &Unwatched).unwrap();
+    session.remove_channels(&chosen, None, &Unwatched).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("smaller.onnx");
     let report = session.save(&path, Format::Onnx, Overwrite::Refuse).unwrap();
@@ -128,13 +130,51 @@ fn what_means_the_same_in_the_smaller_network_stays() {
     changed.own[7] = Some(Amount::Fraction(0.5));
     session.set(changed.clone(), Step::Tick).unwrap();
     let chosen = chosen(&session, 0.2);
-    session.remove_channels(&chosen, &Unwatched).unwrap();
+    session.remove_channels(&chosen, None, &Unwatched).unwrap();
     let now = &session.state().recipe;
     assert_eq!((now.method, now.biases, &now.ticked, &now.locked), (Method::Lamp, changed.biases, &changed.ticked, &changed.locked));
     assert_eq!(now.amount, Amount::Fraction(0.0), "what was masked is zero for good");
     assert!(now.own.iter().all(Option::is_none));
     session.undo();
     assert_eq!(session.state().recipe, changed);
+}
+
+/// One step: undo gives the opened weights back, and what calibrated stays known.
+#[test]
+fn channels_go_from_the_repaired_twin_where_that_is_better() {
+    let mut session = session();
+    let chosen = chosen(&session, 0.4);
+    let engine = session.engine().clone();
+    let graph = engine.model().graph.clone();
+    let (preprocess, _) = Preprocess::for_model(&graph, Path::new(DEMO));
+    let (calibrating, judging) = split(&ImageSet::open(Path::new("assets/digits.npz"), None).unwrap(), None).unwrap();
+    let ask = |graph: &Graph, set: &ImageSet| Questions::images(graph, Arc::new(set.clone()), preprocess.clone(), None, 60).unwrap();
+    let twin = engine.twin(session.state(), &chosen.found.channels, &chosen.removed).unwrap();
+    let mut judge = Evaluator::new(engine.clone(), ask(&graph, &judging), None);
+    let mut repairer = Repairer::new(engine, ask(&graph, &calibrating), Options::default());
+    let judged = repairer.judged(&mut judge, &twin, &Unwatched).unwrap();
+    let (before, after) = (judged.before.top1.unwrap(), judged.after.top1.unwrap());
+    assert!(before < 0.3 && after > 0.95, "{before} → {after}");
+    let top1 = |session: &Session| {
+        let questions = ask(&session.model().graph, &judging);
+        Evaluator::new(session.engine().clone(), questions, None).dense(None, &Unwatched).unwrap().top1.unwrap()
+    };
+
+    session.remove_channels(&chosen, Some(judged.clone()), &Unwatched).unwrap();
+    assert_eq!(top1(&session), after);
+    assert!(session.removal().unwrap().difference < 1e-5, "compared with the repaired twin: {:?}", session.removal());
+    assert!(Arc::ptr_eq(&session.repaired().unwrap().repair, &judged.repair));
+    assert!(Arc::ptr_eq(&session.repairs()[0], &judged.repair) && session.repairs().len() == 1);
+    assert_eq!(session.undo(), Some(Step::Remove));
+    assert!(session.repaired().is_none() && session.repairs().is_empty() && !session.is_unsaved());
+    session.redo();
+    assert_eq!((top1(&session), session.repairs().len()), (after, 1));
+    session.undo();
+
+    let worse = Judged { before: judged.after.clone(), after: judged.before.clone(), ..judged };
+    session.remove_channels(&chosen, Some(worse), &Unwatched).unwrap();
+    assert_eq!(top1(&session), before);
+    assert!(session.repaired().is_some_and(|judged| !judged.is_better()) && session.repairs().is_empty());
 }
 
 #[test]
@@ -148,7 +188,7 @@ fn a_removal_that_is_stopped_changes_nothing() {
     }
     let mut session = session();
     let chosen = chosen(&session, 0.3);
-    assert!(matches!(session.remove_channels(&chosen, &Stop), Err(EngineError::Cancelled)));
+    assert!(matches!(session.remove_channels(&chosen, None, &Stop), Err(EngineError::Cancelled)));
     assert_eq!((session.history().undoable(), session.removal(), session.is_unsaved()), (None, None, false));
 }
 
@@ -172,7 +212,7 @@ fn external_data_lies_beside_the_smaller_model() {
             granularity: channels::Granularity { multiple: 1, least: 1 },
             ..channels::Choice::default()
         };
-        Chosen::new(found, &scores, ChannelPlan { choice, ..ChannelPlan::default() })
+        Chosen::new(found, scores.into(), ChannelPlan { choice, ..ChannelPlan::default() })
     };
     let answers = |engine: &Engine| {
         let inputs = noise(&engine.model().graph, 1, None, 3).unwrap();
@@ -182,7 +222,7 @@ fn external_data_lies_beside_the_smaller_model() {
     for round in 1..3 {
         let chosen = choose(&session);
         assert!(chosen.removed.count() > 0, "{round}");
-        session.remove_channels(&chosen, &Unwatched).unwrap();
+        session.remove_channels(&chosen, None, &Unwatched).unwrap();
         let (name, data) = (format!("{round}.onnx"), format!("{round}.onnx.data"));
         let report = session.save(&path(&name), Format::Onnx, Overwrite::Refuse).unwrap();
         assert_eq!(report.files, [path(&name), path(&data)]);

@@ -63,6 +63,7 @@ impl App {
                     self.worker.send(Job::Look(Some(id)));
                 }
             }
+            Command::SortChannels(by_score) => state.channels.is_by_score = by_score,
             Command::Mark(modules) => state.marked = modules,
             Command::Show(tab) => state.kept.tab = tab,
             Command::Group(grouping) => state.kept.grouping = grouping,
@@ -92,6 +93,7 @@ impl App {
             }
             Command::ChooseRepair(choice) => state.costs.repair.choice = choice,
             Command::WithRepair(on) => state.costs.repair.in_curves = on,
+            Command::RepairBeforeRemoval(on) => state.costs.repair.before_removal = on,
             Command::ListLayers(on) => state.costs.repair.lists_layers = on,
             Command::Batch(images) => state.costs.batch = images,
             Command::ViewScan(view) => state.costs.scan_view = view,
@@ -105,6 +107,12 @@ impl App {
             Command::Answer(answer) => self.answer(ctx, answer),
             Command::Pick(act) => self.choosing.act(act, &mut self.state),
         }
+    }
+
+    /// Puts a table into the clipboard.
+    fn copy(&mut self, ctx: &egui::Context, table: String, what: &str) {
+        ctx.copy_text(table);
+        self.state.tell(Notice { tone: Tone::Success, title: "Copied".into(), text: format!("{what} is in the clipboard, as CSV") });
     }
 
     pub(super) fn act(&mut self, ctx: &egui::Context, action: Action) {
@@ -121,12 +129,8 @@ impl App {
             Action::SaveChart if has_model => self.ask(Purpose::Chart),
             Action::CopyTable => {
                 if let Some((model, figures)) = self.state.shown() {
-                    ctx.copy_text(export::csv(&model.graph, figures));
-                    self.state.tell(Notice {
-                        tone: Tone::Success,
-                        title: "Copied".into(),
-                        text: "the table is in the clipboard, as CSV".into(),
-                    });
+                    let table = export::csv(&model.graph, figures);
+                    self.copy(ctx, table, "the table");
                 }
             }
             Action::ChooseImages if has_model => {
@@ -146,14 +150,21 @@ impl App {
                 let costs = &self.state.costs;
                 self.worker.measure(Request::Search(costs.bearable / 100.0, costs.repair_within()));
             }
+            Action::MeasureChannelCurve => {
+                if let Some(chosen) = self.state.channels.settled() {
+                    self.worker.measure(Request::ChannelCurve(chosen.clone(), self.state.costs.repair_within()));
+                }
+            }
+            Action::FindChannels => {
+                let costs = &self.state.costs;
+                if let Some(chosen) = self.state.channels.settled() {
+                    self.worker.measure(Request::ChannelSearch(chosen.clone(), costs.bearable / 100.0, costs.repair_within()));
+                }
+            }
             Action::CopyScan => {
                 if let Some((model, _)) = self.state.shown() {
-                    ctx.copy_text(self.state.costs.scan_csv(model));
-                    self.state.tell(Notice {
-                        tone: Tone::Success,
-                        title: "Copied".into(),
-                        text: "the scan is in the clipboard, as CSV".into(),
-                    });
+                    let table = self.state.costs.scan_csv(model);
+                    self.copy(ctx, table, "the scan");
                 }
             }
             Action::MeasureSpeed => self.worker.measure(Request::Time(self.state.costs.batch)),
@@ -165,8 +176,8 @@ impl App {
             Action::Repair => self.repair(),
             Action::ChooseCalibration if has_model => self.ask(Purpose::Calibration),
             Action::RemoveChannels => {
-                if let Some(chosen) = self.state.channels.removable().filter(|_| self.state.kept.tab == Tab::Channels) {
-                    self.worker.send(Job::Remove(chosen.clone()));
+                if let Some(chosen) = self.state.removable_channels().filter(|_| self.state.kept.tab == Tab::Channels) {
+                    self.remove_channels(chosen.clone());
                 }
             }
             Action::Apply => self.worker.send(Job::Apply),
@@ -209,7 +220,7 @@ impl App {
                 ctx.send_viewport_cmd(egui::ViewportCommand::Close);
             }
             (Some(Question::Unsaved(AfterUnsaved::Open(path))), Answer::Yes) => self.worker.send(Job::Open(path)),
-            (Some(Question::Repair), answer) => self.answer_repair(answer),
+            (Some(Question::Repair(removing)), answer) => self.answer_repair(answer, removing),
             (Some(Question::Unsaved(_)), Answer::Save) => self.ask(Purpose::Save(crate::export::Format::Onnx)),
             _ => {}
         }

@@ -3,9 +3,10 @@
 //! It knows no view that draws one.
 
 use eframe::egui::{self, Color32, Stroke, Ui, pos2, vec2};
-use egui_plot::{Plot, PlotBounds};
+use egui_plot::{GridMark, Line, LineStyle, MarkerShape, Plot, PlotBounds, PlotPoints, PlotUi, Points};
 
 use crate::engine::Model;
+use crate::evaluate::Criterion;
 use crate::graph::{Graph, ParameterId, stages};
 use crate::measure::{Figures, Outcome};
 
@@ -25,6 +26,43 @@ pub(super) fn fixed_plot(id: &str, height: f32) -> Plot<'_> {
         .set_margin_fraction(egui::Vec2::ZERO)
         .y_axis_min_width(42.0)
         .show_crosshair(false)
+}
+
+/// Likewise, of a figure of the networks in percent against an amount in percent.
+pub(super) fn amount_plot(id: &str, criterion: Criterion, grid: Color32) -> Plot<'_> {
+    let marks = || [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| GridMark { value, step_size: 100.0 }).to_vec();
+    fixed_plot(id, 200.0)
+        .show_axes([true, true])
+        .show_grid([false, true])
+        .grid_color(grid)
+        .y_grid_spacer(move |_| marks())
+        .x_grid_spacer(move |_| marks())
+        // At the origin the other axis's label says the same.
+        .x_axis_formatter(|mark, _| if mark.value == 0.0 { String::new() } else { format!("{:.0} %", mark.value) })
+        .y_axis_formatter(move |mark, _| match criterion {
+            Criterion::Cosine => format!("{:.2}", mark.value / 100.0),
+            Criterion::Top1 | Criterion::Agreement => format!("{:.0} %", mark.value),
+        })
+        .label_formatter(|_| None)
+}
+
+/// Points of a network as pruned, joined by a line of this style and width.
+pub(super) fn draw_curve(
+    plot: &mut PlotUi,
+    points: Vec<[f64; 2]>,
+    (color, shape): (Color32, MarkerShape),
+    (style, width): (LineStyle, f32),
+) {
+    plot.line(Line::new("", PlotPoints::from(points.clone())).color(color).width(width).style(style).allow_hover(false));
+    plot.points(Points::new("", PlotPoints::from(points)).color(color).radius(3.0).shape(shape).allow_hover(false));
+}
+
+/// Points of a repaired network: hollow, on a dotted line.
+pub(super) fn draw_repaired(plot: &mut PlotUi, points: Vec<[f64; 2]>, (color, shape): (Color32, MarkerShape)) {
+    let line = Line::new("", PlotPoints::from(points.clone())).style(LineStyle::Dotted { spacing: 4.0 });
+    plot.line(line.color(color).width(1.1).allow_hover(false));
+    let hollow = Points::new("", PlotPoints::from(points)).filled(false);
+    plot.points(hollow.color(color).radius(3.5).shape(shape).allow_hover(false));
 }
 
 /// Small, weak text for axes.

@@ -35,6 +35,8 @@ pub(super) enum Command {
     Plan(Box<ChannelPlan>),
     /// A group of channels, by number.
     SelectGroup(usize),
+    /// Channels of the selected group in the order of their scores, or of the module's outputs.
+    SortChannels(bool),
     /// These modules are marked in the tree, to be changed together.
     Mark(BTreeSet<ModuleId>),
     Show(Tab),
@@ -56,6 +58,8 @@ pub(super) enum Command {
     ChooseRepair(RepairChoice),
     /// Whether curves and searches are of repaired networks too.
     WithRepair(bool),
+    /// Whether what channels are removed from is repaired first.
+    RepairBeforeRemoval(bool),
     /// All repaired layers in their list.
     ListLayers(bool),
     /// Images of a timed pass.
@@ -128,6 +132,8 @@ pub(super) enum Action {
     MeasureCurve,
     ScanSensitivity,
     FindAmount,
+    MeasureChannelCurve,
+    FindChannels,
     CopyScan,
     SaveScan,
     MeasureSpeed,
@@ -157,7 +163,7 @@ const fn key(modifiers: Modifiers, key: Key) -> KeyboardShortcut {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 37] = [
+    pub(super) const ALL: [Self; 39] = [
         Self::Open,
         Self::OpenDemo,
         Self::SaveOnnx,
@@ -183,6 +189,8 @@ impl Action {
         Self::MeasureCurve,
         Self::ScanSensitivity,
         Self::FindAmount,
+        Self::MeasureChannelCurve,
+        Self::FindChannels,
         Self::CopyScan,
         Self::SaveScan,
         Self::MeasureSpeed,
@@ -258,6 +266,10 @@ impl Action {
             }
             Self::ScanSensitivity => ("Scan", "Prune every weight alone at 10 to 90 %; goes on where it was stopped", None),
             Self::FindAmount => ("Find", "Search for each method's largest amount that loses no more", None),
+            Self::MeasureChannelCurve => {
+                ("Measure the curve", "The network without channels, at all amounts, from coarse to fine; what is known is kept", None)
+            }
+            Self::FindChannels => ("Find", "Search for the largest amount that loses no more", None),
             Self::CopyScan => ("Copy the scan", "The scan to the clipboard, as CSV", None),
             Self::SaveScan => ("Scan as CSV…", "One row per weight and amount: accuracy, agreement, cosine, KL divergence", None),
             Self::MeasureSpeed => ("Measure the speed", "Time forward passes: dense, masked at every pass, and fixed", None),

@@ -45,11 +45,14 @@ impl Default for ScanView {
 
 /// How to repair, and what came of it.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on screen")]
 pub struct Repairing {
     /// How, as chosen.
     pub choice: RepairChoice,
     /// Whether curves and searches are of repaired networks too.
     pub in_curves: bool,
+    /// Whether channels are removed from a repaired network, where there are images to repair on.
+    pub before_removal: bool,
     /// The last repair, whether it was applied or not, and perhaps of another state than the present one.
     pub last: Option<Box<Repaired>>,
     /// Whether it is still to be taken over by what is on screen.
@@ -64,7 +67,7 @@ impl Repairing {
     /// Nothing done, everything chosen that is not about the images.
     fn emptied(&self) -> Self {
         let choice = RepairChoice { calibration_images: None, ..self.choice.clone() };
-        Self { choice, in_curves: self.in_curves, lists_layers: self.lists_layers, ..Self::default() }
+        Self { choice, in_curves: self.in_curves, before_removal: self.before_removal, lists_layers: self.lists_layers, ..Self::default() }
     }
 }
 
@@ -190,6 +193,7 @@ impl Costs {
             Finding::Norms(_) => {}
             // The tab “Channels” has a state of its own.
             Finding::Channels(_) | Finding::Bytes(..) | Finding::Pace(..) => {}
+            Finding::ChannelCurve(_) | Finding::BearableChannels(_) => {}
             Finding::Twin(_) => self.failure = None,
             Finding::Speed(timed) => self.timed = Some(timed),
             Finding::Progress(progress) => {
@@ -211,6 +215,11 @@ impl Costs {
     /// How curves and searches repair, where they do.
     pub(super) fn repair_within(&self) -> Option<RepairChoice> {
         self.repair.in_curves.then(|| self.repair.choice.clone())
+    }
+
+    /// Whether what channels are removed from is repaired first.
+    pub(super) fn repairs_before_removal(&self) -> bool {
+        self.repair.before_removal && self.shown.is_some()
     }
 
     /// Whether a repair is going on.

@@ -1,11 +1,11 @@
 //! Tab “Effect”, over all amounts: curves of any set of methods, repaired or not, and the largest amount whose cost is bearable.
 
 use eframe::egui::{self, Color32, Sense, Ui, WidgetInfo, vec2};
-use egui_plot::{HLine, Line, LineStyle, MarkerShape, PlotBounds, PlotPoints, Points, VLine};
+use egui_plot::{HLine, LineStyle, MarkerShape, PlotBounds, VLine};
 
 use crate::evaluate::Criterion;
 use crate::measure::{Effect, Figures};
-use crate::measurer::{Bearable, Curve};
+use crate::measurer::{Bearable, RepairChoice};
 use crate::prune::{Amount, Method, PerMethod, Recipe, Step};
 
 use super::commands::{Action, Command};
@@ -80,13 +80,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &
     let palette = theme::palette(ui);
     let costs = &state.costs;
     let criterion = costs.criterion();
-    let name = match criterion {
-        Criterion::Top1 => "Accuracy",
-        Criterion::Agreement if is_noise(costs) => "Agreement on noise",
-        Criterion::Agreement => "Agreement",
-        Criterion::Cosine if is_noise(costs) => "Mean cosine on noise",
-        Criterion::Cosine => "Mean cosine",
-    };
+    let name = figure_name(costs);
     let of = match (costs.curve.as_ref().and_then(|curve| curve.state.as_ref()), &state.view) {
         (Some(of), _) if !of.recipe.is_but_for_method(&Recipe { amount: of.recipe.amount, ..figures.recipe.clone() }) => {
             " · as the scope was before"
@@ -98,11 +92,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &
         if widgets::hint(ui.button(Action::MeasureCurve.entry().label), Action::MeasureCurve).clicked() {
             commands.push(Command::Do(Action::MeasureCurve));
         }
-        let with_repair = widgets::tick(ui, costs.repair.in_curves, true, "With repair");
-        let hint = "Measure the networks repaired too, and search with repair: that takes a repair for every amount";
-        if with_repair.on_hover_text(hint).clicked() {
-            commands.push(Command::WithRepair(!costs.repair.in_curves));
-        }
+        with_repair_ui(ui, costs, commands);
     });
     let pair = pair::methods(figures);
     let ticked = costs.curve_methods(pair);
@@ -113,19 +103,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &
         return;
     };
     let dense = costs.cost.as_ref().and_then(|c| criterion.of(&c.dense));
-    let plot = chart::fixed_plot("curve", 200.0)
-        .show_axes([true, true])
-        .show_grid([false, true])
-        .grid_color(palette.line)
-        .y_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
-        .x_grid_spacer(|_| [0.0, 25.0, 50.0, 75.0, 100.0].map(|value| egui_plot::GridMark { value, step_size: 100.0 }).to_vec())
-        // At the origin the other axis's label says the same.
-        .x_axis_formatter(|mark, _| if mark.value == 0.0 { String::new() } else { format!("{:.0} %", mark.value) })
-        .y_axis_formatter(move |mark, _| match criterion {
-            Criterion::Cosine => format!("{:.2}", mark.value / 100.0),
-            Criterion::Top1 | Criterion::Agreement => format!("{:.0} %", mark.value),
-        })
-        .label_formatter(|_| None);
+    let plot = chart::amount_plot("curve", criterion, palette.line);
     let response = chart::with_axis_style(ui, |ui| {
         plot.show(ui, |plot| {
             plot.set_plot_bounds(PlotBounds::from_min_max([0.0, 0.0], [100.0, 104.0]));
@@ -139,15 +117,9 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &
                     let points = of.of(method).into_iter().flatten();
                     points.filter_map(|(amount, e)| Some([amount * 100.0, criterion.of(e)? * 100.0])).collect()
                 };
-                let repaired = points(&curve.repaired);
-                let line = Line::new("", PlotPoints::from(repaired.clone())).style(LineStyle::Dotted { spacing: 4.0 });
-                plot.line(line.color(color).width(1.1).allow_hover(false));
-                let hollow = Points::new("", PlotPoints::from(repaired)).filled(false);
-                plot.points(hollow.color(color).radius(3.5).shape(marker(method)).allow_hover(false));
-                let points = points(&curve.points);
-                let (style, width) = if method == pair[0] { (LineStyle::Solid, 2.2) } else { (LineStyle::Dashed { length: 6.0 }, 1.6) };
-                plot.line(Line::new("", PlotPoints::from(points.clone())).color(color).width(width).style(style).allow_hover(false));
-                plot.points(Points::new("", PlotPoints::from(points)).color(color).radius(3.0).shape(marker(method)).allow_hover(false));
+                chart::draw_repaired(plot, points(&curve.repaired), (color, marker(method)));
+                let line = if method == pair[0] { (LineStyle::Solid, 2.2) } else { (LineStyle::Dashed { length: 6.0 }, 1.6) };
+                chart::draw_curve(plot, points(&curve.points), (color, marker(method)), line);
             }
         })
     });
@@ -171,20 +143,41 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, figures: &Figures, commands: &
             ui.weak("Click to put the slider here");
         });
     }
-    legend_ui(ui, curve, is_noise(costs));
+    let images = |of: &PerMethod<Vec<(f64, Effect)>>| of.iter().find_map(|(_, points)| points.first()).map(|(_, effect)| effect.images);
+    if let (Some(pruned), Some(repaired)) = (images(&curve.points), images(&curve.repaired)) {
+        legend_ui(ui, costs, ("as pruned", pruned), (curve.repair.as_ref(), repaired));
+    }
 }
 
-/// Which lines are of repaired networks, and on how many images each kind is measured; where there are such lines.
-fn legend_ui(ui: &mut Ui, curve: &Curve, is_noise: bool) {
-    let images = |of: &PerMethod<Vec<(f64, Effect)>>| of.iter().find_map(|(_, points)| points.first()).map(|(_, effect)| effect.images);
-    let (Some(pruned), Some(repaired)) = (images(&curve.points), images(&curve.repaired)) else { return };
+/// What a curve shows, in short.
+pub(super) fn figure_name(costs: &Costs) -> &'static str {
+    match costs.criterion() {
+        Criterion::Top1 => "Accuracy",
+        Criterion::Agreement if is_noise(costs) => "Agreement on noise",
+        Criterion::Agreement => "Agreement",
+        Criterion::Cosine if is_noise(costs) => "Mean cosine on noise",
+        Criterion::Cosine => "Mean cosine",
+    }
+}
+
+/// Whether curves and searches are of repaired networks too.
+pub(super) fn with_repair_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
+    let with_repair = widgets::tick(ui, costs.repair.in_curves, true, "With repair");
+    let hint = "Measure the networks repaired too, and search with repair: that takes a repair for every amount";
+    if with_repair.on_hover_text(hint).clicked() {
+        commands.push(Command::WithRepair(!costs.repair.in_curves));
+    }
+}
+
+/// Which line is of repaired networks and how, and on how many images each kind is measured.
+pub(super) fn legend_ui(ui: &mut Ui, costs: &Costs, (name, pruned): (&str, usize), (repair, repaired): (Option<&RepairChoice>, usize)) {
     let weak = theme::palette(ui).weak;
-    let what = if is_noise { "inputs of noise" } else { "images" };
-    let how = if curve.repair.as_ref().is_some_and(|repair| repair.is_thorough) { "thoroughly repaired" } else { "repaired" };
+    let what = if is_noise(costs) { "inputs of noise" } else { "images" };
+    let how = if repair.is_some_and(|repair| repair.is_thorough) { "thoroughly repaired" } else { "repaired" };
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 6.0;
         for (is_hollow, line) in [
-            (false, format!("as pruned, on {} {what}", text::count(pruned as u64))),
+            (false, format!("{name}, on {} {what}", text::count(pruned as u64))),
             (true, format!("{how}, on {} {what} that did not calibrate", text::count(repaired as u64))),
         ] {
             let (rect, _) = ui.allocate_exact_size(vec2(SAMPLE, 18.0), Sense::hover());
@@ -204,22 +197,26 @@ fn legend_ui(ui: &mut Ui, curve: &Curve, is_noise: bool) {
     });
 }
 
-/// “Largest amount that loses at most …”.
+/// “Largest amount that loses at most …”, and the button that finds it.
+pub(super) fn bearable_ui(ui: &mut Ui, costs: &Costs, find: Action, commands: &mut Vec<Command>) {
+    let palette = theme::palette(ui);
+    ui.label(egui::RichText::new("Largest amount that loses at most").color(palette.weak));
+    let mut points = costs.bearable;
+    let field = ui.add(egui::DragValue::new(&mut points).range(0.0..=100.0).speed(0.1).fixed_decimals(1));
+    field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Points that may be lost"));
+    if field.changed() {
+        commands.push(Command::Bearable(points));
+    }
+    ui.label(egui::RichText::new("points").color(palette.weak));
+    if widgets::hint(ui.button(find.entry().label), find).clicked() {
+        commands.push(Command::Do(find));
+    }
+}
+
+/// The search, and what it found.
 fn search_ui(ui: &mut Ui, costs: &Costs, figures: &Figures, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    ui.horizontal(|ui| {
-        ui.label(egui::RichText::new("Largest amount that loses at most").color(palette.weak));
-        let mut points = costs.bearable;
-        let field = ui.add(egui::DragValue::new(&mut points).range(0.0..=100.0).speed(0.1).fixed_decimals(1));
-        field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Points that may be lost"));
-        if field.changed() {
-            commands.push(Command::Bearable(points));
-        }
-        ui.label(egui::RichText::new("points").color(palette.weak));
-        if widgets::hint(ui.button(Action::FindAmount.entry().label), Action::FindAmount).clicked() {
-            commands.push(Command::Do(Action::FindAmount));
-        }
-    });
+    ui.horizontal(|ui| bearable_ui(ui, costs, Action::FindAmount, commands));
     let Some(Bearable { found, is_repaired, .. }) = &costs.found else { return };
     ui.horizontal_wrapped(|ui| {
         for found in found {

@@ -45,7 +45,7 @@ fn notices_ui(ui: &Ui, state: &AppState, commands: &mut Vec<Command>) {
                         ui.set_max_width(530.0);
                         ui.label(egui::RichText::new(&notice.title).font(theme::bold()).color(color));
                         if let Some(repaired) = state.costs.repair.last.as_ref().filter(|_| notice.is_of_repair()) {
-                            repair::figures_ui(ui, repaired);
+                            repair::figures_ui(ui, &repaired.judged);
                         }
                         ui.add(egui::Label::new(&notice.text).wrap());
                     });
@@ -76,8 +76,8 @@ fn question_ui(ctx: &egui::Context, question: &Question, state: &AppState, comma
             "Weights were fixed, masks kept or channels removed since the model was last saved. They are lost if you go on.".to_owned(),
             vec![("Save…", Answer::Save), ("Go on without saving", Answer::Yes)],
         ),
-        Question::Repair => {
-            let (title, text) = repair::question(&state.costs);
+        Question::Repair(removing) => {
+            let (title, text) = repair::question(&state.costs, removing.is_some());
             let answers = match state.costs.shown {
                 Some(_) => vec![("Repair now", Answer::Yes)],
                 None => vec![("Use noise instead", Answer::Noise), ("Choose the images…", Answer::Images)],

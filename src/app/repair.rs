@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 
-use crate::engine::Model;
+use crate::engine::{Chosen, Model};
 use crate::graph::{Module, ModuleId};
 use crate::measure::Effect;
 use crate::measurer::{Finding, RepairChoice, Repaired, Request};
 use crate::prune::{Repair, RepairedLayer};
 use crate::recipes::RepairStep;
-use crate::repair::USUAL_CALIBRATION;
+use crate::repair::{Judged, USUAL_CALIBRATION};
 use crate::worker::{Event, Job, Told};
 
 use super::App;
@@ -38,6 +38,9 @@ const MAX_LINES: usize = 20;
 pub(super) const WHAT_IT_CHANGES: &str = "Repair changes kept weights, biases and the statistics of BatchNorm so that each layer's \
      outputs have the dense network's means and deviations; what is pruned stays zero, no labels are used, and it can be undone.";
 
+/// What a thorough repair does more.
+pub(super) const WHAT_IS_THOROUGH: &str = "Fit the kept weights by least squares first: better where much is gone, and slower";
+
 impl AppState {
     /// Whether there is something to repair and nothing stands in the way.
     pub(super) fn can_repair(&self) -> bool {
@@ -45,6 +48,11 @@ impl AppState {
             view.is_fixed || view.figures.chosen().is_ok_and(|outcome| outcome.masked.iter().any(|&masked| masked > 0))
         });
         is_pruned && !self.costs.is_repairing()
+    }
+
+    /// The channels that can be removed now.
+    pub(super) fn removable_channels(&self) -> Option<&Arc<Chosen>> {
+        self.channels.removable().filter(|_| self.progress.is_none() && !self.costs.is_repairing())
     }
 }
 
@@ -55,19 +63,30 @@ impl App {
             return;
         }
         if self.state.costs.shown.is_some() && self.state.kept.knows_repair {
-            self.start_repair();
+            self.start_repair(None);
         } else {
-            self.state.question = Some(Question::Repair);
+            self.state.question = Some(Question::Repair(None));
+        }
+    }
+
+    /// Removes channels; where that is wanted, of what their masked twin becomes once it is repaired.
+    pub(super) fn remove_channels(&mut self, chosen: Arc<Chosen>) {
+        if !self.state.costs.repairs_before_removal() {
+            self.worker.send(Job::Remove(chosen, None));
+        } else if self.state.kept.knows_repair {
+            self.start_repair(Some(chosen));
+        } else {
+            self.state.question = Some(Question::Repair(Some(chosen)));
         }
     }
 
     /// What a person answers to the question before it.
-    pub(super) fn answer_repair(&mut self, answer: Answer) {
+    pub(super) fn answer_repair(&mut self, answer: Answer, removing: Option<Arc<Chosen>>) {
         match answer {
-            Answer::Yes => self.start_repair(),
+            Answer::Yes => self.start_repair(removing),
             Answer::Noise => {
                 self.worker.measure(Request::Noise);
-                self.start_repair();
+                self.start_repair(removing);
             }
             Answer::Images => {
                 self.waiting = Some(Waiting::Repair);
@@ -77,9 +96,10 @@ impl App {
         }
     }
 
-    pub(super) fn start_repair(&mut self) {
+    /// Repairs what is pruned, or, where channels are to be removed behind it, their masked twin.
+    pub(super) fn start_repair(&mut self, removing: Option<Arc<Chosen>>) {
         self.state.kept.knows_repair = true;
-        self.worker.measure(Request::Repair(self.state.costs.repair.choice.clone()));
+        self.worker.measure(Request::Repair(self.state.costs.repair.choice.clone(), removing));
     }
 
     /// Goes on with a network that was repaired, where that is better, and tells how it ended.
@@ -90,8 +110,10 @@ impl App {
         match &told.event {
             Event::Measured(Finding::Repaired(repaired)) => {
                 let is_better = repaired.judged.is_better();
-                self.state.costs.repair.is_due = is_better;
-                if is_better {
+                self.state.costs.repair.is_due = is_better || repaired.removing.is_some();
+                if let Some(chosen) = &repaired.removing {
+                    self.worker.send(Job::Remove(chosen.clone(), Some(repaired.clone())));
+                } else if is_better {
                     self.worker.send(Job::Repair(Box::new([repaired.from.clone(), repaired.judged.state.clone()])));
                 } else {
                     self.state.tell(notice(repaired));
@@ -101,7 +123,11 @@ impl App {
             // Something else may have been done to the model before it.
             Event::Changed(view) if self.state.costs.repair.is_due => {
                 let repaired = self.state.costs.repair.last.as_deref();
-                let is_of = |repaired: &&Repaired| view.state.last_repair().is_some_and(|r| Arc::ptr_eq(r, &repaired.judged.repair));
+                let last = match repaired {
+                    Some(Repaired { removing: Some(_), .. }) => view.repaired.as_ref().map(|judged| &judged.repair),
+                    _ => view.state.last_repair(),
+                };
+                let is_of = |repaired: &&Repaired| last.is_some_and(|repair| Arc::ptr_eq(repair, &repaired.judged.repair));
                 if let Some(notice) = repaired.filter(is_of).map(notice) {
                     self.state.costs.repair.is_due = false;
                     self.state.tell(notice);
@@ -139,7 +165,7 @@ impl App {
         self.state.costs.repair.choice = choice;
         let has_rest = self.rest.is_some();
         if shown.is_some() && has_rest {
-            self.start_repair();
+            self.start_repair(None);
         } else if shown.is_some() {
             self.repair();
         } else {
@@ -153,9 +179,9 @@ impl App {
 }
 
 /// On what a repair was judged.
-fn judged_on(repaired: &Repaired) -> String {
-    let images = text::count(repaired.judged.after.images as u64);
-    if repaired.is_noise {
+fn judged_on(judged: &Judged) -> String {
+    let images = text::count(judged.after.images as u64);
+    if judged.repair.images.is_none() {
         format!("{images} inputs of noise, which say little about images")
     } else {
         format!("{images} images that did not calibrate")
@@ -163,30 +189,33 @@ fn judged_on(repaired: &Repaired) -> String {
 }
 
 /// Agreement before and after, where it is not the headline.
-fn agreement(repaired: &Repaired) -> Option<String> {
-    let (before, after) = (&repaired.judged.before, &repaired.judged.after);
-    let (before, after) = (before.agreement?, after.agreement?);
-    repaired.judged.after.top1.map(|_| format!("agreement {} → {}", text::percent(before), text::percent(after)))
+fn agreement(judged: &Judged) -> Option<String> {
+    let (before, after) = (judged.before.agreement?, judged.after.agreement?);
+    judged.after.top1.map(|_| format!("agreement {} → {}", text::percent(before), text::percent(after)))
 }
 
 /// What the two figures of a repair are.
-fn meaning(repaired: &Repaired) -> String {
-    let agreement = agreement(repaired).map_or(String::new(), |agreement| format!("; {agreement}"));
-    format!("{} on {}{agreement}", headline_name(&repaired.judged.after), judged_on(repaired))
+fn meaning(judged: &Judged) -> String {
+    let agreement = agreement(judged).map_or(String::new(), |agreement| format!("; {agreement}"));
+    format!("{} on {}{agreement}", headline_name(&judged.after), judged_on(judged))
 }
 
 fn notice(repaired: &Repaired) -> Notice {
-    let text = meaning(repaired);
+    let mut text = meaning(&repaired.judged);
     if repaired.judged.is_better() {
+        if repaired.removing.is_some() {
+            text.push_str("; then the channels were removed");
+        }
         Notice { tone: Tone::Success, title: Notice::REPAIRED.into(), text }
     } else {
-        let text = format!("{text}. Agreement with the dense network would fall: nothing was changed");
+        let end = if repaired.removing.is_some() { "the channels were removed without it" } else { "nothing was changed" };
+        let text = format!("{text}. Agreement with the dense network would fall: {end}");
         Notice { tone: Tone::Remark, title: Notice::NOT_APPLIED.into(), text }
     }
 }
 
 /// What is asked before the first repair: the title, what it does, and what it would use.
-pub(super) fn question(costs: &Costs) -> (&'static str, String) {
+pub(super) fn question(costs: &Costs, is_before_removal: bool) -> (&'static str, String) {
     let uses = match &costs.shown {
         None => "It needs images, without labels: some of them calibrate, and the others judge. Noise can stand in, and says little of \
                  what the network answers to images."
@@ -197,11 +226,15 @@ pub(super) fn question(costs: &Costs) -> (&'static str, String) {
         Some(_) => format!("{}.", uses(costs)),
     };
     let end = "A repair after which the network agrees less with the dense one is not applied.";
+    if is_before_removal {
+        let what = "The network in which the channels are zero is repaired, and then they are removed, as one step.";
+        return ("Repair, then remove the channels?", format!("{what} {WHAT_IT_CHANGES}\n\n{uses} {end}"));
+    }
     ("Repair what pruning left?", format!("{WHAT_IT_CHANGES}\n\n{uses} {end}"))
 }
 
 /// What calibrates and what judges.
-fn uses(costs: &Costs) -> String {
+pub(super) fn uses(costs: &Costs) -> String {
     let (Some(shown), Some(calibrating)) = (&costs.shown, costs.calibration_images()) else { return String::new() };
     let count = |n: usize| text::count(n as u64);
     match &costs.repair.choice.folder {
@@ -220,7 +253,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let costs = &state.costs;
     widgets::section_head(ui, "Repair", |ui| {
         let thorough = widgets::tick(ui, costs.repair.choice.is_thorough, true, "Thorough");
-        if thorough.on_hover_text("Fit the kept weights by least squares first: better where much is gone, and slower").clicked() {
+        if thorough.on_hover_text(WHAT_IS_THOROUGH).clicked() {
             commands
                 .push(Command::ChooseRepair(RepairChoice { is_thorough: !costs.repair.choice.is_thorough, ..costs.repair.choice.clone() }));
         }
@@ -228,11 +261,11 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     choice_ui(ui, costs, commands);
     let Some(view) = &state.view else { return };
     let repair = view.state.last_repair();
-    if let Some(repaired) = &costs.repair.last {
+    if let Some(repaired) = costs.repair.last.as_ref().filter(|repaired| repaired.removing.is_none()) {
         let is_present = repair.is_some_and(|repair| Arc::ptr_eq(repair, &repaired.judged.repair));
         if is_present || (!repaired.judged.is_better() && repaired.from == view.state) {
             ui.add_space(6.0);
-            result_ui(ui, repaired);
+            result_ui(ui, &repaired.judged, Some(repaired.seconds));
         }
     }
     match repair {
@@ -308,9 +341,8 @@ fn choice_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
 }
 
 /// Before and after as two figures.
-pub(super) fn figures_ui(ui: &mut Ui, repaired: &Repaired) {
+pub(super) fn figures_ui(ui: &mut Ui, judged: &Judged) {
     let palette = theme::palette(ui);
-    let judged = &repaired.judged;
     let tone = if judged.is_better() { palette.good } else { palette.warning };
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 14.0;
@@ -332,37 +364,39 @@ pub(super) fn figures_ui(ui: &mut Ui, repaired: &Repaired) {
 }
 
 /// How many layers got a bias, in words.
-fn added(repaired: &Repaired) -> String {
-    match repaired.judged.repair.layers.iter().filter(|layer| layer.adds_bias).count() {
+fn added(judged: &Judged) -> String {
+    match judged.repair.layers.iter().filter(|layer| layer.adds_bias).count() {
         0 => String::new(),
         1 => "; one got a bias".to_owned(),
         added => format!("; {added} got a bias"),
     }
 }
 
-/// Before and after, what these are, and what was done.
-fn result_ui(ui: &mut Ui, repaired: &Repaired) {
+/// Before and after, what these are, what was done, and how long it took where that is known.
+pub(super) fn result_ui(ui: &mut Ui, judged: &Judged, seconds: Option<f64>) {
     let palette = theme::palette(ui);
-    let Repair { calibration_images, is_thorough, layers, .. } = &*repaired.judged.repair;
+    let Repair { calibration_images, is_thorough, layers, images, .. } = &*judged.repair;
     ui.horizontal(|ui| {
-        figures_ui(ui, repaired);
+        figures_ui(ui, judged);
         ui.add_space(10.0);
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
-            let what = format!("{} on {}", headline_name(&repaired.judged.after), judged_on(repaired));
-            for line in std::iter::once(what).chain(agreement(repaired).map(|agreement| text::sentence(&agreement))) {
+            let what = format!("{} on {}", headline_name(&judged.after), judged_on(judged));
+            for line in std::iter::once(what).chain(agreement(judged).map(|agreement| text::sentence(&agreement))) {
                 ui.add(egui::Label::new(egui::RichText::new(line).color(palette.weak)).wrap());
             }
             let how = if *is_thorough { "by least squares and statistics" } else { "by statistics" };
-            let on = if repaired.is_noise { "inputs of noise" } else { "images" };
-            let (line, color) = if repaired.judged.is_better() {
+            let on = if images.is_none() { "inputs of noise" } else { "images" };
+            let (line, color) = if judged.is_better() {
                 let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
-                (format!("{layers} layers {how}{}, on {images} {on}", added(repaired)), palette.weak)
+                (format!("{layers} layers {how}{}, on {images} {on}", added(judged)), palette.weak)
             } else {
                 ("Not applied, because agreement with the dense network fell".to_owned(), palette.warning)
             };
             let line = ui.add(egui::Label::new(egui::RichText::new(line).color(color)).wrap());
-            line.on_hover_text(format!("It took {:.1} s", repaired.seconds));
+            if let Some(seconds) = seconds {
+                line.on_hover_text(format!("It took {seconds:.1} s"));
+            }
         });
     });
 }

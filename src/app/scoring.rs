@@ -28,7 +28,7 @@ impl App {
         match self.waiting {
             Some(Waiting::Repair) => {
                 self.waiting = None;
-                self.start_repair();
+                self.start_repair(None);
             }
             Some(_) => self.worker.measure(Request::Norms),
             None => {}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::device::ComputeDevice;
-use crate::engine::{Model, ModelId};
+use crate::engine::{Chosen, Model, ModelId};
 use crate::export::Report;
 use crate::graph::{ModuleId, ParameterId};
 use crate::measure::Figures;
@@ -128,8 +128,8 @@ pub enum Question {
     ReplacePicture(PathBuf, Arc<[u8]>),
     /// Weights were fixed and not saved; then go on with this.
     Unsaved(AfterUnsaved),
-    /// What a repair changes, before the first one, and what calibrates it.
-    Repair,
+    /// What a repair changes, before the first one, and what calibrates it; these channels are to be removed behind it.
+    Repair(Option<Arc<Chosen>>),
     /// Not a question: help.
     Help,
 }
@@ -400,7 +400,10 @@ impl AppState {
         let same = model.graph.parameters.iter().position(|parameter| Some(&parameter.name) == name.as_ref());
         self.selected = (!model.graph.parameters.is_empty()).then_some(ParameterId(same.unwrap_or(0)));
         self.channels.replaced(self.model.as_ref(), &model);
+        // What is still to be told of the repair that made it.
+        let (last, is_due) = (self.costs.repair.last.take(), self.costs.repair.is_due);
         self.show_model(id, model);
+        (self.costs.repair.last, self.costs.repair.is_due) = (last, is_due);
         self.selected
     }
 

@@ -77,7 +77,19 @@ impl Default for Granularity {
     }
 }
 
-/// What decides which units go.
+/// What a person says of a unit, whatever its score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByHand {
+    /// It goes.
+    Goes,
+    /// It stays.
+    Stays,
+}
+
+/// What decides which units go. A lock comes first. Then a group keeps its least number: where more are set to go by hand, those of the
+/// largest scores stay. Then what is set by hand holds. Then the multiple is met, by ranked units that are not set by hand: as many fewer
+/// go as that takes, or where that would be fewer than go by hand, as many more; where neither can be, it is not met, see
+/// [`Channels::off_multiple`]. Ranked units meet the amount at last.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Choice {
     /// How much.
@@ -90,6 +102,8 @@ pub struct Choice {
     pub locked: Vec<bool>,
     /// Per group that has one: a share of its units that goes, 0..=1, whatever the amount.
     pub own: BTreeMap<usize, f64>,
+    /// Units that a person decides.
+    pub by_hand: BTreeMap<Unit, ByHand>,
 }
 
 /// What the slices of a tensor along a dimension weigh.
@@ -179,12 +193,22 @@ fn by_unit(channels: &Channels, group: &Group, member: &Member, weights: &BTreeM
     Some(by_unit)
 }
 
+/// The units of a group in the order in which they go, without those that stay by hand.
+struct Order {
+    /// Those that go by hand.
+    by_hand: Vec<Unit>,
+    /// Those that are ranked.
+    ranked: Vec<Unit>,
+    /// How many units the group has.
+    units: usize,
+}
+
 /// The units of all groups in the order in which they go.
 struct Selection<'a> {
     channels: &'a Channels,
     choice: &'a Choice,
     /// Per group.
-    orders: Vec<Vec<Unit>>,
+    orders: Vec<Order>,
     /// Groups of the units that the amount decides, in the order of one ranking.
     merged: Vec<usize>,
 }
@@ -192,18 +216,23 @@ struct Selection<'a> {
 impl Selection<'_> {
     /// How many of a group's units go when so many are asked for.
     fn rounded(&self, group: usize, asked: usize) -> usize {
-        let units = self.orders[group].len();
-        let Granularity { multiple, least } = self.choice.granularity;
-        let per_unit = self.channels.groups[group].members.iter().filter(|m| m.side == OUTPUTS).map(|m| m.slices).min().unwrap_or(1);
-        let step = (multiple.max(1) / gcd(multiple.max(1), per_unit)).max(1);
-        let least = least.div_ceil(per_unit).clamp(1, units.max(1));
-        let kept = units.saturating_sub(asked).max(least).div_ceil(step) * step;
-        units.saturating_sub(kept)
+        let Order { by_hand, ranked, units } = &self.orders[group];
+        let Step { multiple, least } = self.channels.step(group, self.choice.granularity);
+        let most = units.saturating_sub(least);
+        let (by_hand, reach) = (by_hand.len().min(most), (by_hand.len() + ranked.len()).min(most));
+        let asked = asked.clamp(by_hand, reach);
+        let fewer = units.saturating_sub((units - asked).div_ceil(multiple) * multiple);
+        if fewer >= by_hand {
+            return fewer;
+        }
+        let kept = (units - by_hand) / multiple * multiple;
+        let more = units - kept;
+        if kept >= least && more <= reach { more } else { by_hand }
     }
 
     /// Which units go at a position of the search.
     fn at(&self, position: usize) -> Removed {
-        let mut asked = vec![0; self.orders.len()];
+        let mut asked: Vec<usize> = self.orders.iter().map(|order| order.by_hand.len()).collect();
         match self.choice.spread {
             Spread::Global => {
                 for &group in &self.merged[..position] {
@@ -212,7 +241,7 @@ impl Selection<'_> {
             }
             Spread::Each => {
                 for (group, asked) in asked.iter_mut().enumerate() {
-                    *asked = (self.orders[group].len() as f64 * position as f64 / STEPS as f64).round() as usize;
+                    *asked = (self.orders[group].units as f64 * position as f64 / STEPS as f64).round() as usize;
                 }
             }
         }
@@ -220,11 +249,11 @@ impl Selection<'_> {
         for (group, order) in self.orders.iter().enumerate() {
             let is_locked = self.choice.locked.get(group).copied().unwrap_or(false);
             let asked = match self.choice.own.get(&group) {
-                Some(share) => (order.len() as f64 * share).round() as usize,
+                Some(share) => (order.units as f64 * share).round() as usize,
                 None => asked[group],
             };
             let count = if is_locked { 0 } else { self.rounded(group, asked) };
-            for &unit in &order[..count] {
+            for &unit in order.by_hand.iter().chain(&order.ranked).take(count) {
                 removed.0[unit] = true;
             }
         }
@@ -234,6 +263,14 @@ impl Selection<'_> {
     fn positions(&self) -> usize {
         if self.choice.spread == Spread::Global { self.merged.len() } else { STEPS }
     }
+}
+
+/// In which numbers units of a group stay.
+struct Step {
+    /// A multiple of so many, where any go,
+    multiple: usize,
+    /// and no fewer than these.
+    least: usize,
 }
 
 fn gcd(a: usize, b: usize) -> usize {
@@ -275,9 +312,16 @@ impl Channels {
             order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
             order
         };
-        let orders: Vec<Vec<Unit>> = self.groups.iter().map(|group| order(&group.units)).collect();
+        let is_ranked = |unit: &Unit| !choice.by_hand.contains_key(unit);
+        let order_of = |group: &Group| {
+            let goes = group.units.iter().copied().filter(|unit| choice.by_hand.get(unit) == Some(&ByHand::Goes));
+            let ranked = group.units.iter().copied().filter(is_ranked);
+            let [by_hand, ranked] = [goes.collect::<Vec<_>>(), ranked.collect()].map(|units| order(&units));
+            Order { by_hand, ranked, units: group.units.len() }
+        };
+        let orders: Vec<Order> = self.groups.iter().map(order_of).collect();
         let is_free = |group: usize| !choice.locked.get(group).copied().unwrap_or(false) && !choice.own.contains_key(&group);
-        let free: Vec<Unit> = (0..self.units()).filter(|&unit| is_free(self.group_of[unit])).collect();
+        let free: Vec<Unit> = (0..self.units()).filter(|&unit| is_free(self.group_of[unit]) && is_ranked(&unit)).collect();
         let merged = order(&free).into_iter().map(|unit| self.group_of[unit]).collect();
         let plan = Selection { channels: self, choice, orders, merged };
         let whole = self.size(&self.nothing());
@@ -293,6 +337,24 @@ impl Channels {
         let off = |position: usize| (gone(position) - choice.amount.share).abs();
         let position = if off(before) <= off(low) { before } else { low };
         self.whole(plan.at(position), scores)
+    }
+
+    /// In which numbers the units of a group stay.
+    fn step(&self, group: usize, Granularity { multiple, least }: Granularity) -> Step {
+        let Group { members, units, .. } = &self.groups[group];
+        let per_unit = members.iter().filter(|m| m.side == OUTPUTS).map(|m| m.slices).min().unwrap_or(1);
+        let multiple = (multiple.max(1) / gcd(multiple.max(1), per_unit)).max(1);
+        Step { multiple, least: least.div_ceil(per_unit).clamp(1, units.len().max(1)) }
+    }
+
+    /// Groups that lose some of their units and do not keep the multiple, because what is set by hand leaves no way to.
+    #[must_use]
+    pub fn off_multiple(&self, removed: &Removed, granularity: Granularity) -> Vec<usize> {
+        let kept = self.kept(removed);
+        let is_off = |&group: &usize| {
+            kept[group] < self.groups[group].units.len() && !kept[group].is_multiple_of(self.step(group, granularity).multiple)
+        };
+        (0..kept.len()).filter(is_off).collect()
     }
 
     /// Takes units back until something is left of every dimension.

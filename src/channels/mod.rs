@@ -25,7 +25,7 @@ use crate::network::{Trace, Work};
 use crate::onnx::{OnnxFile, TensorId};
 use crate::prune::Mask;
 use atoms::Label;
-pub use choice::{ChannelAmount, ChannelScore, Choice, Granularity, Of, Spread};
+pub use choice::{ByHand, ChannelAmount, ChannelScore, Choice, Granularity, Of, Spread};
 use follow::Follow;
 pub use remove::{RemoveError, Smaller};
 

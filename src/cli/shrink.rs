@@ -10,6 +10,7 @@ use clap::builder::Resettable;
 use clap::{Args, Id, ValueEnum};
 use serde::Serialize;
 
+use super::by_hand::{Named, by_hand, named};
 use super::cost::share;
 use super::images::{ImageArguments, Measured};
 use super::print_json;
@@ -95,6 +96,12 @@ pub(super) struct Shrink {
     /// Modules whose groups stay as they are; * and ? stand for any text and any character
     #[arg(long, value_name = "GLOB")]
     keep: Vec<String>,
+    /// Channels that go whatever their scores, by the group's name and their numbers; --plan lists the groups
+    #[arg(long, value_name = "GROUP=0,3,5-9", value_parser = named)]
+    remove_channels: Vec<Named>,
+    /// Channels that stay whatever their scores, likewise
+    #[arg(long, value_name = "GROUP=0,3,5-9", value_parser = named)]
+    keep_channels: Vec<Named>,
     /// Show what would go and write nothing
     #[arg(long, conflicts_with = "saved")]
     plan: bool,
@@ -121,6 +128,8 @@ fn amount(text: &str) -> Result<f64, String> {
 struct Report {
     model: String,
     groups: Vec<GroupRow>,
+    /// Groups that do not keep the multiple, because channels that were named leave no way to.
+    off_multiple: Vec<String>,
     /// Before and after.
     macs: [u64; 2],
     parameters: [u64; 2],
@@ -193,6 +202,7 @@ impl Shrink {
             },
             granularity: Granularity { multiple: self.multiple as usize, least: self.least as usize },
             locked,
+            by_hand: by_hand(channels, &self.remove_channels, &self.keep_channels)?,
             ..Choice::default()
         })
     }
@@ -224,7 +234,7 @@ impl Shrink {
         let start = Instant::now();
         let scores = engine.channel_scores(&measured.state, &channels, self.score())?;
         let found_channels = Arc::new(FoundChannels { channels, inputs });
-        let chosen = Chosen::new(found_channels, &scores, ChannelPlan { score: self.score(), choice });
+        let chosen = Chosen::new(found_channels, scores.into(), ChannelPlan { score: self.score(), choice });
         let mut report = report(&engine, &chosen, [found.as_secs_f64(), start.elapsed().as_secs_f64()]);
         measured.state = engine.twin(&measured.state, &chosen.found.channels, &chosen.removed)?;
         let state = if self.images.has_images() { self.effect(&mut measured, &mut report, &watch)? } else { measured.state.clone() };
@@ -272,7 +282,7 @@ impl Shrink {
 
 /// What is told of a choice.
 fn report(engine: &Engine, chosen: &Chosen, seconds: [f64; 2]) -> Report {
-    let Chosen { found, removed, before, after, .. } = chosen;
+    let Chosen { found, plan, removed, before, after, .. } = chosen;
     let channels = &found.channels;
     let group = |group: &crate::channels::Group| GroupRow {
         name: group.name.clone(),
@@ -281,10 +291,12 @@ fn report(engine: &Engine, chosen: &Chosen, seconds: [f64; 2]) -> Report {
         members: group.members.iter().map(|member| format!("{}.{}", member.name, member.side)).collect(),
     };
     let frozen = channels.frozen.iter();
+    let off_multiple = channels.off_multiple(removed, plan.choice.granularity).into_iter();
     let file = &engine.model().file;
     Report {
         model: file.path.display().to_string(),
         groups: channels.groups.iter().map(group).collect(),
+        off_multiple: off_multiple.map(|group| channels.groups[group].name.clone()).collect(),
         macs: [before.macs, after.macs],
         parameters: [before.parameters, after.parameters],
         channels: [before.channels, after.channels],
@@ -313,6 +325,9 @@ impl Report {
             let members = row.members.iter().take(3).map(|name| escaped(name).into_owned()).collect::<Vec<_>>().join(", ");
             let members = if more > 0 { format!("{members} and {more} more") } else { members };
             writeln!(out, "{:<44} {:>8} {:>8}  {members}", escaped(&row.name), row.channels, row.kept)?;
+        }
+        for name in &self.off_multiple {
+            writeln!(out, "No multiple stays of {}: the channels that were named leave no way to", escaped(name))?;
         }
         for row in &self.frozen {
             writeln!(out, "Stays: {} channels of {}: {}", row.channels, escaped(&row.name), row.reason)?;

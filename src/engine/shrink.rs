@@ -29,11 +29,23 @@ pub struct ChannelPlan {
     pub choice: Choice,
 }
 
+impl ChannelPlan {
+    /// The same with another amount, 0..=1.
+    #[must_use]
+    pub fn with_share(&self, share: f64) -> Self {
+        let mut plan = self.clone();
+        plan.choice.amount.share = share;
+        plan
+    }
+}
+
 /// What a plan takes from a network.
 #[derive(Debug)]
 pub struct Chosen {
     /// Of what.
     pub found: Arc<FoundChannels>,
+    /// Scores of all units, see [`Engine::channel_scores`].
+    pub scores: Arc<[f64]>,
     /// The plan.
     pub plan: ChannelPlan,
     /// What goes.
@@ -47,11 +59,23 @@ pub struct Chosen {
 impl Chosen {
     /// What `plan` takes, by these [`Engine::channel_scores`].
     #[must_use]
-    pub fn new(found: Arc<FoundChannels>, scores: &[f64], plan: ChannelPlan) -> Self {
+    pub fn new(found: Arc<FoundChannels>, scores: Arc<[f64]>, plan: ChannelPlan) -> Self {
         let channels = &found.channels;
-        let removed = channels.choose(scores, &plan.choice);
+        let removed = channels.choose(&scores, &plan.choice);
         let (before, after) = (channels.size(&channels.nothing()), channels.size(&removed));
-        Self { found, plan, removed, before, after }
+        Self { found, scores, plan, removed, before, after }
+    }
+
+    /// What the same plan takes with another amount, 0..=1.
+    #[must_use]
+    pub fn at(&self, share: f64) -> Self {
+        Self::new(self.found.clone(), self.scores.clone(), self.plan.with_share(share))
+    }
+
+    /// The share that goes of what the amount is of, 0..=1.
+    #[must_use]
+    pub fn gone(&self) -> f64 {
+        self.after.gone(&self.before, self.plan.choice.amount.of)
     }
 }
 

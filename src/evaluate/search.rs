@@ -87,23 +87,37 @@ pub fn largest_bearable<E>(
     (criterion, least): (Criterion, f64),
     effect_of: &mut dyn FnMut(&State) -> Result<Option<Effect>, E>,
 ) -> Result<Found, E> {
+    let mut effect_at = |share| effect_of(&state.with(Recipe { method, amount: Amount::Fraction(share), ..state.recipe.clone() }));
+    let (amount, effect) = largest_share(1.0, (criterion, least), &mut effect_at)?;
+    Ok(Found { method, amount, effect })
+}
+
+/// The largest share below `end`, to half a percent, at which the criterion is at least `least`, and its effect; by bisection. `effect_at`
+/// tells what a share costs, `None` where it is not reached.
+///
+/// # Errors
+/// Those of `effect_at`.
+pub fn largest_share<E>(
+    end: f64,
+    (criterion, least): (Criterion, f64),
+    effect_at: &mut dyn FnMut(f64) -> Result<Option<Effect>, E>,
+) -> Result<(f64, Effect), E> {
     let at = |step: u32| f64::from(step) / f64::from(FINEST);
-    let mut effect_at = |step: u32| effect_of(&state.with(Recipe { method, amount: Amount::Fraction(at(step)), ..state.recipe.clone() }));
     // Rounding of shares must not refuse a drop that is exactly as large as was allowed.
     let is_good = |effect: &Effect| criterion.of(effect).is_some_and(|value| value >= least - 1e-9);
-    let (mut low, mut high) = (0, FINEST);
-    let mut best = effect_at(low)?.unwrap_or_default();
+    let (mut low, mut high) = (0, (end * f64::from(FINEST)).round() as u32);
+    let mut best = effect_at(0.0)?.unwrap_or_default();
     if !is_good(&best) {
-        return Ok(Found { method, amount: 0.0, effect: best });
+        return Ok((0.0, best));
     }
     while high - low > 1 {
         let middle = low.midpoint(high);
-        match effect_at(middle)? {
+        match effect_at(at(middle))? {
             Some(effect) if is_good(&effect) => (low, best) = (middle, effect),
             _ => high = middle,
         }
     }
-    Ok(Found { method, amount: at(low), effect: best })
+    Ok((at(low), best))
 }
 
 /// Amounts from 0 to 1 in steps of `1 / 2^levels`, the coarse ones first: 0, 1, 1/2, 1/4, 3/4, 1/8, …

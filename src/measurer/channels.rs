@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::showing::{BATCH, batch};
-use super::{Finding, Inside, Progress, TaskKind, TwinCost};
+use super::{ChannelCurve, Finding, Inside, Progress, TaskKind, TwinCost};
 use crate::engine::{Chosen, Engine, EngineError, FoundChannels, ModelId};
 use crate::evaluate::EvaluateError;
 use crate::measure::{Effort, pace};
-use crate::prune::State;
+use crate::prune::{Repair, State};
 use crate::watch::Token;
 
 /// What the thread has in hand of channels.
@@ -21,6 +21,8 @@ pub(super) struct ChannelsInHand {
     pub(super) chosen: Option<Arc<Chosen>>,
     /// The choice whose twin was measured last, and where.
     pub(super) measured: Option<(Arc<Chosen>, State)>,
+    /// The curve of a plan so far.
+    pub(super) curve: Option<ChannelCurve>,
 }
 
 impl Inside {
@@ -72,12 +74,14 @@ impl Inside {
             self.tell(Finding::Bytes(chosen.clone(), bytes));
         }
         self.check_labels(token)?;
-        let Some(evaluator) = &mut self.evaluator else {
+        let (tell, model) = (self.tell.clone(), self.model);
+        let part = self.images.as_ref().map_or(BATCH, |images| batch(&images.preprocess));
+        let calibrated = self.calibrated(state);
+        let Some(evaluator) = self.judge(&calibrated)? else {
             self.channels.measured = Some((chosen, position.state));
             return Ok(());
         };
         let total = evaluator.questions().num_images();
-        let part = self.images.as_ref().map_or(BATCH, |images| batch(&images.preprocess));
         // A first look at a part, then everything.
         for limit in [Some(part), None] {
             if limit.is_some_and(|limit| total <= limit) {
@@ -85,19 +89,24 @@ impl Inside {
             }
             let dense = evaluator.dense(limit, token)?;
             let effect = evaluator.effect(&twin, limit, token)?;
-            let cost = TwinCost { chosen: chosen.clone(), dense, effect, is_whole: limit.is_none() };
-            (self.tell)(self.model, Finding::Twin(Box::new(cost)));
+            let cost = TwinCost { chosen: chosen.clone(), calibrated: calibrated.len(), dense, effect, is_whole: limit.is_none() };
+            tell(model, Finding::Twin(Box::new(cost)));
         }
         self.channels.measured = Some((chosen, position.state));
         Ok(())
     }
 
-    /// A model with fewer channels, or with them again: the same images go on.
-    pub(super) fn replace_model(&mut self, model: ModelId, engine: Arc<Engine>, reference: Arc<Engine>) -> Result<(), String> {
-        let (images, output) = (self.images.take(), self.output.take());
+    /// A model with fewer channels, or with them again: the same images go on, and what calibrated repairs is remembered.
+    pub(super) fn replace_model(
+        &mut self,
+        model: ModelId,
+        [engine, reference]: [Arc<Engine>; 2],
+        repairs: Arc<[Arc<Repair>]>,
+    ) -> Result<(), String> {
+        let (images, output, calibrated) = (self.images.take(), self.output.take(), std::mem::take(&mut self.calibrated));
         let is_noise = images.is_none() && self.evaluator.is_some();
         self.take_model(model, engine, reference)?;
-        self.output = output;
+        (self.output, self.calibrated, self.inherited) = (output, calibrated, repairs);
         match images {
             Some(images) => self.show_images(images),
             None if is_noise => self.show_noise(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{RepairChoice, RepairPart, Repaired, Sizes, Timed};
-use crate::engine::{Chosen, FoundChannels};
+use crate::engine::{ChannelPlan, Chosen, FoundChannels};
 use crate::evaluate::{Broken, Found, Sensitivity};
 use crate::images::{ClassOrder, Preprocess, RgbPicture};
 use crate::measure::{Effect, Loss, Pace};
@@ -49,8 +49,12 @@ pub enum Request {
     Scan,
     /// The largest amounts of the two methods on screen that lose at most this share, 0..=1, repaired like this where it is said how.
     Search(f64, Option<RepairChoice>),
-    /// Repair the network as pruned at the slider's position.
-    Repair(RepairChoice),
+    /// This plan over all amounts, and repaired like this too; what is known already of the same plan is not measured again.
+    ChannelCurve(Arc<Chosen>, Option<RepairChoice>),
+    /// The largest amount of this plan that loses at most this share, 0..=1, repaired like this where it is said how.
+    ChannelSearch(Arc<Chosen>, f64, Option<RepairChoice>),
+    /// Repair the network as pruned at the slider's position; where channels are to be removed from it, its masked twin.
+    Repair(RepairChoice, Option<Arc<Chosen>>),
     /// Whether the parameters are weighed from now on, whenever the slider rests.
     Weigh(bool),
     /// Time forward passes of so many images.
@@ -152,12 +156,62 @@ pub struct Cost {
 pub struct TwinCost {
     /// What goes.
     pub chosen: Arc<Chosen>,
+    /// Images that are not asked because they calibrated a repair of this network.
+    pub calibrated: usize,
     /// The dense network.
     pub dense: Effect,
     /// The masked twin.
     pub effect: Effect,
     /// Whether all images were seen.
     pub is_whole: bool,
+}
+
+/// What removing channels costs over amounts, by one plan; filled from coarse to fine.
+#[derive(Debug, Clone)]
+pub struct ChannelCurve {
+    /// What the channels are removed from.
+    pub state: State,
+    /// What decides which of them go, apart from the amount.
+    pub plan: ChannelPlan,
+    /// The share that is gone of what the amount is of, 0..=1, and what the masked twin answers; sorted by share.
+    pub points: Vec<(f64, Effect)>,
+    /// The same, repaired.
+    pub repaired: Vec<(f64, Effect)>,
+    /// How.
+    pub repair: Option<RepairChoice>,
+}
+
+impl ChannelCurve {
+    /// Nothing measured yet.
+    #[must_use]
+    pub fn new(state: State, plan: &ChannelPlan) -> Self {
+        Self { state, plan: plan.with_share(0.0), points: Vec::new(), repaired: Vec::new(), repair: None }
+    }
+
+    /// Whether it is of this state and of this plan, whatever its amount.
+    #[must_use]
+    pub fn is_of(&self, state: &State, plan: &ChannelPlan) -> bool {
+        self.plan == plan.with_share(0.0) && self.state == *state
+    }
+}
+
+/// The largest amount of channels that loses no more than so much.
+#[derive(Debug, Clone)]
+pub struct BearableChannels {
+    /// What they are removed from.
+    pub state: State,
+    /// What decides which of them go, apart from the amount.
+    pub plan: ChannelPlan,
+    /// What may be lost, 0..=1.
+    pub drop: f64,
+    /// Whether what is left is repaired.
+    pub is_repaired: bool,
+    /// The amount, 0..=1.
+    pub share: f64,
+    /// The share that is gone then, as rounding to multiples allows.
+    pub gone: f64,
+    /// What it costs.
+    pub effect: Effect,
 }
 
 /// Methods over amounts; filled from coarse to fine.
@@ -232,6 +286,10 @@ pub enum Finding {
     Bytes(Arc<Chosen>, u64),
     /// What removing channels costs, as far as was seen.
     Twin(Box<TwinCost>),
+    /// A curve of a plan of channels so far.
+    ChannelCurve(Arc<ChannelCurve>),
+    /// The largest bearable amount of channels.
+    BearableChannels(Box<BearableChannels>),
     /// How far work that was asked for is, 0..=1; `None` when none is left.
     Progress(Option<(f32, TaskKind)>),
     /// It could not be measured.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::showing::{Images, batch};
 use super::{Finding, Inside, Tell};
-use crate::engine::{EngineError, ModelId};
+use crate::engine::{Chosen, EngineError, ModelId};
 use crate::evaluate::{Criterion, EvaluateError, Evaluator, Found, Questions, QuestionsError, largest_bearable};
 use crate::images::{ImageSet, ImagesError};
 use crate::measure::Effect;
@@ -38,10 +38,10 @@ pub struct RepairChoice {
 pub struct Repaired {
     /// What was repaired.
     pub from: State,
+    /// The channels that are to be removed from it, where its masked twin was repaired.
+    pub removing: Option<Arc<Chosen>>,
     /// What became of it.
     pub judged: Judged,
-    /// Whether noise judged: then the figures say little about images.
-    pub is_noise: bool,
     /// How long it took.
     pub seconds: f64,
 }
@@ -117,7 +117,7 @@ impl Inside {
     /// The images that calibrated what was repaired in `state`, by number, sorted.
     pub(super) fn calibrated(&self, state: &State) -> Vec<usize> {
         let Some(Images { path, .. }) = &self.images else { return Vec::new() };
-        let repairs = state.earlier.iter().filter_map(|step| step.repair.as_ref());
+        let repairs = state.earlier.iter().filter_map(|step| step.repair.as_ref()).chain(self.inherited.iter());
         let known = |repair| self.calibrated.iter().find(|known| known.path == *path && Arc::ptr_eq(&known.repair, repair));
         let mut images: Vec<usize> = repairs.filter_map(known).flat_map(|known| known.images.iter().copied()).collect();
         images.sort_unstable();
@@ -128,6 +128,7 @@ impl Inside {
     /// What compares networks on the images that are shown, without these; `None` where none are shown, or none would be left.
     pub(super) fn judge(&mut self, left_out: &[usize]) -> Result<Option<&mut Evaluator>, EvaluateError> {
         let (Some(engine), Some(Images { set, preprocess, .. })) = (&self.engine, &self.images) else { return Ok(self.evaluator.as_mut()) };
+        let reference = self.reference.as_ref().unwrap_or(engine);
         if left_out.is_empty() {
             return Ok(self.evaluator.as_mut());
         }
@@ -138,7 +139,7 @@ impl Inside {
                 let set = Arc::new(set.of(&repair::others(set, left_out)));
                 let questions = Questions::images(&engine.model().graph, set.clone(), preprocess.clone(), None, batch(preprocess))?;
                 let classes = set.is_labelled().then_some(set.classes.len());
-                let mut evaluator = Evaluator::new(engine.clone(), questions, classes);
+                let mut evaluator = Evaluator::new(engine.clone(), questions, classes).compared_with(reference.clone());
                 // Of another model it is not.
                 let _ = evaluator.choose_output(self.output.as_deref());
                 Judge { left_out: left_out.to_vec(), set, evaluator }
@@ -187,8 +188,27 @@ impl Inside {
         left_out
     }
 
-    /// Repairs `state` and tells what came of it.
-    pub(super) fn repair(&mut self, state: &State, choice: &RepairChoice, token: &Token) -> Result<(), EvaluateError> {
+    /// The images that do not judge `state` once it is repaired, by number, or why nothing can repair it.
+    pub(super) fn not_judging(&mut self, state: &State, choice: &RepairChoice) -> Result<Vec<usize>, String> {
+        let ready_repairer = self.ready_repairer(choice).map_err(|why| why.to_string())?;
+        let left_out = self.left_out(&ready_repairer, state);
+        self.ready_repairer = Some(ready_repairer);
+        Ok(left_out)
+    }
+
+    /// Repairs `state`, or its masked twin where channels are to be removed, and tells what came of it.
+    pub(super) fn repair(
+        &mut self,
+        state: &State,
+        choice: &RepairChoice,
+        removing: Option<&Arc<Chosen>>,
+        token: &Token,
+    ) -> Result<(), EvaluateError> {
+        let twin = match (&self.engine, removing) {
+            (Some(engine), Some(chosen)) => Some(engine.twin(state, &chosen.found.channels, &chosen.removed)?),
+            _ => None,
+        };
+        let pruned = twin.as_ref().unwrap_or(state);
         let mut ready_repairer = match self.ready_repairer(choice) {
             Ok(ready_repairer) => ready_repairer,
             Err(why) => {
@@ -204,7 +224,7 @@ impl Inside {
             ));
             return Ok(());
         };
-        let result = ready_repairer.repairer.judged(judge, state, &RepairWatch { tell: &tell, model, token, start });
+        let result = ready_repairer.repairer.judged(judge, pruned, &RepairWatch { tell: &tell, model, token, start });
         let finding = match result {
             Ok(judged) => {
                 if let Some(Images { path, .. }) = &self.images
@@ -213,8 +233,8 @@ impl Inside {
                     let (path, images) = (path.clone(), ready_repairer.calibrating.clone());
                     self.calibrated.push(Calibrated { repair: judged.repair.clone(), path, images });
                 }
-                let (from, is_noise, seconds) = (state.clone(), self.images.is_none(), start.elapsed().as_secs_f64());
-                Finding::Repaired(Box::new(Repaired { from, judged, is_noise, seconds }))
+                let (from, seconds) = (state.clone(), start.elapsed().as_secs_f64());
+                Finding::Repaired(Box::new(Repaired { from, removing: removing.cloned(), judged, seconds }))
             }
             Err(RepairError::Evaluate(EvaluateError::Engine(EngineError::Cancelled))) => return Err(EngineError::Cancelled.into()),
             Err(error) => Finding::NotRepaired(error.to_string()),

@@ -169,7 +169,7 @@ impl Inside {
         (self.ready_repairer, self.judge) = (None, None);
         self.scan = None;
         self.measured = None;
-        self.channels.measured = None;
+        (self.channels.measured, self.channels.curve) = (None, None);
         self.curve = None;
         self.due = self.position.as_ref().map(|_| Instant::now());
     }

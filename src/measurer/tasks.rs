@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::channel_amounts::{ChannelCases, ChannelSearch};
 use super::{Bearable, Curve, Finding, Inside, Position, RepairChoice, TaskKind};
+use crate::engine::Chosen;
 use crate::evaluate::{Criterion, EvaluateError, Found, Sensitivity, coarse_to_fine};
 use crate::graph::{Kind, Parameter, ParameterId};
 use crate::measure::Effect;
@@ -32,18 +34,20 @@ pub(super) enum Task {
     Curve { state: State, left: Vec<Case>, total: usize },
     Scan,
     Search { position: Position, drop: f64, repair: Option<RepairChoice>, found: Vec<Found> },
-    Repair { state: State, choice: RepairChoice },
+    Repair { state: State, choice: RepairChoice, removing: Option<Arc<Chosen>> },
     Time { state: State, batch: usize },
     Pace { state: State, batch: usize },
     Norms,
+    ChannelCurve(ChannelCases),
+    ChannelSearch(ChannelSearch),
 }
 
 impl Task {
     pub(super) fn kind(&self) -> TaskKind {
         match self {
-            Self::Curve { .. } => TaskKind::Curve,
+            Self::Curve { .. } | Self::ChannelCurve(_) => TaskKind::Curve,
             Self::Scan => TaskKind::Scan,
-            Self::Search { .. } => TaskKind::Search,
+            Self::Search { .. } | Self::ChannelSearch(_) => TaskKind::Search,
             Self::Time { .. } | Self::Pace { .. } => TaskKind::Time,
             Self::Norms => TaskKind::Norms,
             Self::Repair { .. } => TaskKind::Repair,
@@ -140,8 +144,13 @@ impl Inside {
                 }
                 Ok(is_done)
             }
-            Task::Repair { state, choice } => {
-                self.repair(state, choice, token)?;
+            Task::Repair { state, choice, removing } => {
+                self.repair(state, choice, removing.as_ref(), token)?;
+                Ok(true)
+            }
+            Task::ChannelCurve(cases) => self.channel_curve(cases, token),
+            Task::ChannelSearch(search) => {
+                self.search_channels(search, token)?;
                 Ok(true)
             }
             Task::Scan => self.scan(token),

@@ -98,7 +98,7 @@ fn a_repair_ends_at_once_where_it_is_cancelled() {
     measurer.move_to(MODEL, at(&engine, 0.8));
     until(&findings, |finding| matches!(finding, Finding::Cost(cost) if cost.is_whole));
     for (is_thorough, layer) in [false, true].into_iter().flat_map(|thorough| (0..8).map(move |layer| (thorough, layer * 5))) {
-        measurer.ask(MODEL, Request::Repair(RepairChoice { is_thorough, ..RepairChoice::default() }));
+        measurer.ask(MODEL, Request::Repair(RepairChoice { is_thorough, ..RepairChoice::default() }, None));
         for _ in 0..=layer {
             until(&findings, |finding| matches!(finding, Finding::Repairing(_, part) if part.what.starts_with("Repairing")));
         }
@@ -124,7 +124,7 @@ fn a_repair_comes_before_a_curve_that_goes_on_behind_it() {
     until(&findings, |finding| matches!(finding, Finding::Cost(cost) if cost.is_whole));
     measurer.ask(MODEL, Request::Curve(vec![Method::Global], None));
     until(&findings, |finding| matches!(finding, Finding::Curve(_)));
-    measurer.ask(MODEL, Request::Repair(RepairChoice::default()));
+    measurer.ask(MODEL, Request::Repair(RepairChoice::default(), None));
     let before = until(&findings, |finding| matches!(finding, Finding::Repaired(_)));
     let behind = until(&findings, |finding| matches!(finding, Finding::Progress(None)));
     let points = |found: &[Finding]| {

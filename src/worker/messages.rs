@@ -9,9 +9,10 @@ use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model, ModelId, Removal}
 use crate::export::{Format, Report};
 use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
-use crate::measurer::Finding;
+use crate::measurer::{Finding, Repaired};
 use crate::prune::{InputNorms, Method, Recipe, State, Step};
 use crate::recipes::{PendingRepair, RecipeFile, RepairStep};
+use crate::repair::Judged;
 
 /// Something to do.
 #[derive(Debug, Clone)]
@@ -32,8 +33,9 @@ pub enum Job {
     Repair(Box<[State; 2]>),
     /// Say which channels go by this plan. Many in a row are told once.
     Choose(Arc<FoundChannels>, Box<ChannelPlan>),
-    /// Remove these channels.
-    Remove(Arc<Chosen>),
+    /// Remove these channels; of what their masked twin became, where it was repaired. Refused where the model is no longer in the state
+    /// that was repaired.
+    Remove(Arc<Chosen>, Option<Box<Repaired>>),
     /// Forget masks and amount.
     Reset,
     /// One step back.
@@ -141,6 +143,8 @@ pub struct View {
     pub redoable: Option<Step>,
     /// What became of the model as opened by removing channels.
     pub removal: Option<Removal>,
+    /// How it was repaired before that.
+    pub repaired: Option<Arc<Judged>>,
     /// Something was fixed, kept or removed and not saved.
     pub is_unsaved: bool,
     /// Something is fixed.
@@ -159,7 +163,7 @@ impl Job {
             Self::Fix => "Fix weights",
             Self::Repair(_) => "Repair",
             Self::Choose(..) => "Choose channels",
-            Self::Remove(_) => "Remove channels",
+            Self::Remove(..) => "Remove channels",
             Self::Reset => "Reset",
             Self::Undo => "Undo",
             Self::Redo => "Redo",

@@ -195,7 +195,7 @@ fn a_smaller_network_keeps_what_is_left_of_them() {
             ..Default::default()
         };
         let plan = ChannelPlan { score: ChannelScore::L2, choice };
-        let chosen = Chosen::new(found, &scores, plan);
+        let chosen = Chosen::new(found, scores.into(), plan);
         assert!(chosen.removed.count() > 0, "{name}");
         // Of nothing else than the slices that go.
         let (smaller, removal) = engine.shrink(&repaired, &chosen, &Unwatched).unwrap();

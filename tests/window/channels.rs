@@ -1,5 +1,9 @@
 //! Channels that are really removed: groups, what goes, what that costs, and the smaller network on screen.
 
+mod by_hand;
+mod curve;
+mod repaired;
+
 use std::path::Path;
 
 use eframe::egui::accesskit::Role;

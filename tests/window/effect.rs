@@ -45,6 +45,19 @@ pub(super) fn some_digits(folder: &Path) -> PathBuf {
     chosen
 }
 
+/// A folder with an image on which the network never was: noise.
+pub(super) fn noise_folder(window: &Window) -> PathBuf {
+    let folder = window.path("noise");
+    std::fs::create_dir(&folder).unwrap();
+    let mut seed = 1_u32;
+    let bytes = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if seed >> 31 == 0 { 0 } else { 255 }
+    });
+    image::GrayImage::from_raw(64, 64, bytes.take(64 * 64).collect()).unwrap().save(folder.join("noise.png")).unwrap();
+    folder
+}
+
 /// On the demo with some digits chosen, all of them measured.
 pub(super) fn window() -> Window {
     let mut window = Window::on(Some(DEMO));
@@ -123,7 +136,7 @@ pub(super) fn reveal(window: &mut Window, role: Role, name: &str) {
     window.harness.run_steps(4);
 }
 
-fn click_at(window: &mut Window, at: Pos2) {
+pub(super) fn click_at(window: &mut Window, at: Pos2) {
     window.harness.hover_at(at);
     window.harness.drag_at(at);
     window.harness.drop_at(at);

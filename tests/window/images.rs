@@ -8,7 +8,7 @@ use eframe::egui::accesskit::Role;
 use eframe::egui::{Key, Modifiers, Theme};
 use eframe::egui_wgpu::RendererOptions;
 use eframe::wgpu::DeviceType;
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
 use egui_kittest::wgpu::{WgpuTestRenderer, create_render_state, default_wgpu_setup};
 use egui_kittest::{Harness, SnapshotOptions};
 use secateur::app::AppState;
@@ -186,7 +186,7 @@ fn a_picture_replaces_a_file_only_when_that_is_wanted() {
     assert!(std::fs::read(&taken).unwrap() == std::fs::read(&free).unwrap(), "one picture is not the other");
 }
 
-/// A group that is looked at, and the smaller network.
+/// A group that is looked at, with channels set by hand; accuracy over all amounts; the smaller network, repaired before.
 fn compare_channels(theme: Theme, name: &str) {
     let Some(mut window) = window(theme) else { return };
     window.button("Reset");
@@ -197,10 +197,33 @@ fn compare_channels(theme: Theme, name: &str) {
         let chosen = s.channels.settled().filter(|chosen| chosen.removed.count() > 0);
         s.channels.bytes.as_ref().zip(chosen).is_some_and(|((of, _), chosen)| std::sync::Arc::ptr_eq(of, chosen))
     };
+    // One goes by hand, another stays.
+    for start in ["Channel 0: ", "Channel 5: ", "Channel 5: "] {
+        let square = window.harness.query_all_by_label_contains(start).next().unwrap().accesskit_node().label().unwrap();
+        window.button(&square);
+    }
     window.wait("what goes", has_bytes);
     compare(&mut window, &format!("channels_{name}"));
+    choose_digits(&mut window);
+    window.click(Role::Tab, "Channels");
+    window.wait("its effect", |s| s.channels.twin.as_ref().is_some_and(|twin| twin.is_whole) && s.channels.settled().is_some());
+    reveal(&mut window, Role::CheckBox, "With repair");
+    window.click(Role::CheckBox, "With repair");
+    for work in ["Measure the curve", "Find"] {
+        window.button(work);
+        window.wait("its beginning", |s| s.costs.progress.is_some());
+        window.wait("its end", |s| s.costs.progress.is_none());
+    }
+    reveal(&mut window, Role::Button, "Accuracy against multiply-accumulates removed");
+    compare(&mut window, &format!("channels_curve_{name}"));
+    window.click(Role::CheckBox, "Repair");
     window.button("Remove channels");
+    window.wait("the question", |s| s.question.is_some());
+    window.button("Repair now");
     window.wait("the smaller network", |s| s.view.as_ref().is_some_and(|v| v.removal.is_some()) && s.channels.settled().is_some());
+    window.wait("its effect", |s| s.channels.twin.as_ref().is_some_and(|twin| twin.is_whole && twin.calibrated > 0));
+    window.wait("its bytes", |s| s.costs.cost.as_ref().is_some_and(|cost| cost.is_whole));
+    reveal(&mut window, Role::Button, "Measure the speed");
     compare(&mut window, &format!("channels_removed_{name}"));
 }
 

@@ -16,7 +16,7 @@ use secateur::session::Session;
 use secateur::watch::Unwatched;
 
 use super::driver::{CONTROL, DEMO, Window};
-use super::effect::{choose_digits, reveal, some_digits};
+use super::effect::{choose_digits, noise_folder, reveal, some_digits};
 
 /// The demo's digits.
 const DIGITS: &str = "assets/digits.npz";
@@ -211,7 +211,9 @@ fn without_images_they_are_asked_for_or_noise_stands_in_by_its_name() {
     window.wait("an end", |s| s.notices.iter().any(|n| n.title.ends_with("epaired")));
     let repaired = window.state().costs.repair.last.clone().unwrap();
     let title = if repaired.judged.is_better() { "Repaired" } else { "Not repaired" };
-    assert!(repaired.is_noise && notice(window.state(), title).contains("inputs of noise, which say little about images"));
+    assert!(
+        repaired.judged.repair.images.is_none() && notice(window.state(), title).contains("inputs of noise, which say little about images")
+    );
     assert_eq!(repaired.judged.repair.images, None);
     window.wait("rest", is_idle);
     window.settle();
@@ -227,7 +229,7 @@ fn without_images_they_are_asked_for_or_noise_stands_in_by_its_name() {
     choose_digits(&mut window);
     window.button("Repair");
     window.wait("a repaired network", is_repaired);
-    assert!(!window.state().costs.repair.last.as_ref().unwrap().is_noise);
+    assert!(window.state().costs.repair.last.as_ref().unwrap().judged.repair.images.is_some());
 }
 
 #[test]
@@ -322,15 +324,7 @@ fn curves_and_searches_are_of_repaired_networks_where_that_is_wanted() {
 fn a_repair_that_does_harm_is_not_applied() {
     let mut window = pruned("40");
     let before = window.state().view.as_ref().unwrap().state.clone();
-    // Images on which the network never was: noise.
-    let folder = window.path("noise");
-    std::fs::create_dir(&folder).unwrap();
-    let mut seed = 1_u32;
-    let bytes = std::iter::repeat_with(|| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        if seed >> 31 == 0 { 0 } else { 255 }
-    });
-    image::GrayImage::from_raw(64, 64, bytes.take(64 * 64).collect()).unwrap().save(folder.join("noise.png")).unwrap();
+    let folder = noise_folder(&window);
     window.click(Role::Tab, "Effect");
     window.answer(&folder);
     reveal(&mut window, Role::Button, "Calibration folder…");

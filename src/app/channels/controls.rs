@@ -4,11 +4,12 @@ use eframe::egui::{self, Align, Layout, Ui, WidgetInfo, vec2};
 
 use crate::channels::{ChannelScore, Of, Spread};
 use crate::engine::ChannelPlan;
+use crate::measurer::RepairChoice;
 
 use super::super::commands::{Action, Command};
 use super::super::recipe::{Choice, Picker, picker};
 use super::super::state::AppState;
-use super::super::{text, theme, widgets};
+use super::super::{repair, text, theme, widgets};
 use super::{MOST, kept, of_name};
 
 /// Steps of the slider in a whole.
@@ -126,7 +127,9 @@ fn amount_ui(ui: &mut Ui, state: &AppState, plan: &ChannelPlan, commands: &mut V
     ui.label(egui::RichText::new("Remove").color(weak));
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         remove_ui(ui, state, commands);
-        ui.add_space(10.0);
+        ui.add_space(6.0);
+        repair_ui(ui, state, commands);
+        ui.add_space(6.0);
         let choices = [
             (Of::Macs, "Mult.-accumulates", "Of the multiply-accumulates of one image: what a pass costs in arithmetic"),
             (Of::Parameters, "Parameters", "Of the elements of all parameters: what the file and the memory hold"),
@@ -164,9 +167,31 @@ fn amount_ui(ui: &mut Ui, state: &AppState, plan: &ChannelPlan, commands: &mut V
     });
 }
 
+/// Whether what the channels are removed from is repaired first, from right to left.
+fn repair_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
+    let costs = &state.costs;
+    let (is_on, can) = (costs.repairs_before_removal(), costs.shown.is_some());
+    let choice = &costs.repair.choice;
+    let thorough = widgets::tick(ui, choice.is_thorough && is_on, is_on, "Thorough");
+    if widgets::hint_above(thorough, repair::WHAT_IS_THOROUGH).clicked() {
+        commands.push(Command::ChooseRepair(RepairChoice { is_thorough: !choice.is_thorough, ..choice.clone() }));
+    }
+    let tick = widgets::tick(ui, is_on, can, "Repair");
+    let hint = match &costs.shown {
+        None => "Choose images in the tab “Effect” first: some of them calibrate a repair, and the others judge it".to_owned(),
+        Some(shown) if shown.path.is_none() => "Repair the network in which the channels are zero, and then remove them. Noise calibrates \
+             and judges, which says little of what the network answers to images"
+            .to_owned(),
+        Some(_) => format!("Repair the network in which the channels are zero, and then remove them. {}", repair::uses(costs)),
+    };
+    if widgets::hint_above(tick, &hint).clicked() {
+        commands.push(Command::RepairBeforeRemoval(!is_on));
+    }
+}
+
 fn remove_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
-    let is_enabled = state.channels.removable().is_some() && state.progress.is_none();
+    let is_enabled = state.removable_channels().is_some();
     let label = Action::RemoveChannels.entry().label;
     let text = egui::RichText::new(label).font(theme::bold()).color(if is_enabled { palette.on_accent } else { palette.weak });
     let fill = if is_enabled { palette.applied } else { palette.raised };
@@ -193,16 +218,30 @@ pub(in super::super) fn sentence_ui(ui: &mut Ui, state: &AppState) {
         if gone > 0 {
             parts.push(format!("{} of {} channels go, from {touched}", text::count(gone), text::count(channels.units() as u64)));
             let of = chosen.plan.choice.amount.of;
-            parts.push(format!("{} of the {}", text::percent(chosen.after.gone(&chosen.before, of)), of_name(of)));
+            parts.push(format!("{} of the {}", text::percent(chosen.gone()), of_name(of)));
         }
     }
     if let Some(removal) = state.view.as_ref().and_then(|view| view.removal) {
         let gone = removal.after.gone(&removal.before, Of::Macs);
-        parts.push(format!("{} of the opened network's multiply-accumulates are removed", text::percent(gone)));
+        let is_repaired = state.view.as_ref().and_then(|view| view.repaired.as_ref()).is_some_and(|judged| judged.is_better());
+        let how = if is_repaired { ", and what is left is repaired" } else { "" };
+        parts.push(format!("{} of the opened network's multiply-accumulates are removed{how}", text::percent(gone)));
     }
     let locked = (0..channels.groups.len()).filter(|&group| view.is_locked(group)).count();
     if locked > 0 {
         parts.push(format!("{locked} locked"));
+    }
+    let by_hand = view.plan.choice.by_hand.len();
+    if by_hand > 0 {
+        parts.push(format!("{by_hand} set by hand"));
+    }
+    if let Some(chosen) = view.settled() {
+        let granularity = chosen.plan.choice.granularity;
+        match channels.off_multiple(&chosen.removed, granularity).len() {
+            0 => {}
+            1 => parts.push(format!("1 group keeps no multiple of {}", granularity.multiple)),
+            n => parts.push(format!("{n} groups keep no multiple of {}", granularity.multiple)),
+        }
     }
     if staying > 0 {
         parts.push(format!("{} channels stay, see below the chart", text::count(staying as u64)));
@@ -217,7 +256,7 @@ pub(in super::super) fn sentence_ui(ui: &mut Ui, state: &AppState) {
 /// Why multiples, and whether the present one is fit.
 pub(super) fn remark(plan: &ChannelPlan) -> (String, bool) {
     match plan.choice.granularity.multiple {
-        0..8 => (format!("{WHY_MULTIPLES}."), true),
-        multiple => (format!("Groups that lose channels keep multiples of {multiple}. {WHY_MULTIPLES}."), false),
+        0..8 => (WHY_MULTIPLES.to_owned(), true),
+        multiple => (format!("Groups that lose channels keep multiples of {multiple}. {WHY_MULTIPLES}"), false),
     }
 }

@@ -2,12 +2,12 @@
 
 use eframe::egui::{self, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 
-use crate::channels::{Group, Member, Removed};
+use crate::channels::Member;
 
 use super::super::commands::Command;
 use super::super::state::AppState;
 use super::super::{text, theme, widgets};
-use super::{MOST, kept};
+use super::{MOST, kept, units};
 
 /// Steps of the slider in a whole.
 const STEPS: f64 = 1000.0;
@@ -32,11 +32,12 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<C
         .on_hover_text(text::name(&group.name));
     let removed = view.removed();
     let left = removed.map_or(group.units.len(), |removed| kept(group, removed));
-    let line = format!("{} of {} channels stay", text::count(left as u64), text::count(group.units.len() as u64));
+    let by_hand = group.units.iter().filter(|unit| view.plan.choice.by_hand.contains_key(unit)).count();
+    let said = if by_hand > 0 { format!(", {by_hand} set by hand") } else { String::new() };
+    let line = format!("{} of {} channels stay{said}", text::count(left as u64), text::count(group.units.len() as u64));
     ui.label(egui::RichText::new(line).color(weak));
     ui.add_space(8.0);
-    widgets::section_title(ui, "Its channels, in order");
-    units_ui(ui, group, removed);
+    units::show(ui, state, i, group, commands);
     ui.add_space(10.0);
     foot_ui(ui, state, i, commands);
     ui.add_space(10.0);
@@ -53,32 +54,6 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<C
     }
     if let Some(rest) = lines.len().checked_sub(MOST_MEMBERS).filter(|rest| *rest > 0) {
         ui.label(egui::RichText::new(format!("and {rest} more")).color(weak));
-    }
-}
-
-/// A square for every channel: what goes is in the colour of what goes.
-fn units_ui(ui: &mut Ui, group: &Group, removed: Option<&Removed>) {
-    let palette = theme::palette(ui);
-    let width = ui.available_width();
-    let count = group.units.len();
-    // As large as fits in a few rows.
-    let edge =
-        [12.0, 9.0, 7.0, 5.0, 4.0].into_iter().find(|edge| (count as f32 / (width / edge).floor()).ceil() * edge <= 84.0).unwrap_or(3.0);
-    let columns = ((width / edge) as usize).max(1);
-    let rows = count.div_ceil(columns);
-    let (rect, response) = ui.allocate_exact_size(vec2(width, rows as f32 * edge), Sense::hover());
-    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, "Which channels of the selected group stay"));
-    let square = |i: usize| {
-        let at = rect.min + vec2((i % columns) as f32 * edge, (i / columns) as f32 * edge);
-        Rect::from_min_size(at, egui::Vec2::splat(edge - 1.0))
-    };
-    for (i, &unit) in group.units.iter().enumerate() {
-        let goes = removed.is_some_and(|removed| removed.contains(unit));
-        ui.painter().rect_filled(square(i), 0.0, if goes { palette.applied } else { palette.weak });
-    }
-    if let Some(i) = response.hover_pos().and_then(|at| (0..count).find(|&i| square(i).expand(0.5).contains(at))) {
-        let goes = removed.is_some_and(|removed| removed.contains(group.units[i]));
-        response.on_hover_text_at_pointer(format!("Channel {i} {}", if goes { "goes" } else { "stays" }));
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! While it is on screen, the controls along the bottom and the panel on the right are its own.
 
+mod amounts;
 mod controls;
 mod group;
 mod tab;
+mod units;
 
 use std::sync::{Arc, Weak};
 
@@ -12,14 +14,13 @@ use crate::channels::{Channels, Group, Of, Removed};
 use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model};
 use crate::graph::{Graph, ParameterId};
 use crate::measure::Pace;
-use crate::measurer::{Finding, TwinCost};
+use crate::measurer::{BearableChannels, ChannelCurve, Finding, TwinCost};
+use crate::prune::State;
 
+use crate::measurer::LARGEST_SHARE as MOST;
 pub(super) use controls::{controls_ui, sentence_ui};
 pub(super) use group::show as group_ui;
 pub(super) use tab::show;
-
-/// The largest share that the slider takes.
-const MOST: f64 = 0.9;
 
 /// What is known of the channels of the model on screen, and what a person wants of them.
 #[derive(Debug, Default)]
@@ -34,10 +35,16 @@ pub struct ChannelsView {
     pub twin: Option<Box<TwinCost>>,
     /// Bytes of the smaller file; perhaps not of this choice.
     pub bytes: Option<(Arc<Chosen>, u64)>,
+    /// What removing channels costs over amounts; perhaps of another plan or state, see [`ChannelCurve::is_of`].
+    pub curve: Option<Arc<ChannelCurve>>,
+    /// The largest amount that loses no more than so much; likewise.
+    pub bearable: Option<Box<BearableChannels>>,
     /// Time of a pass as opened and as it is, and where.
     pub pace: Option<(Pace, String)>,
     /// The group that is looked at.
     pub selected: Option<usize>,
+    /// Whether its channels are in the order of their scores.
+    pub is_by_score: bool,
     /// The plan that the worker was asked about last.
     asked: Option<ChannelPlan>,
     /// The same of models that undo and redo can give back.
@@ -59,8 +66,9 @@ impl ChannelsView {
         let fresh = || {
             let mut plan = self.plan.clone();
             plan.choice.amount.share = 0.0;
-            (plan.choice.locked, plan.choice.own) = Default::default();
-            Self { plan, ..Self::default() }
+            (plan.choice.locked, plan.choice.own, plan.choice.by_hand) = Default::default();
+            let is_by_score = self.is_by_score;
+            Self { plan, is_by_score, ..Self::default() }
         };
         let mut next = known.unwrap_or_else(fresh);
         next.asked = None;
@@ -86,7 +94,9 @@ impl ChannelsView {
             Finding::Bytes(chosen, bytes) => self.bytes = Some((chosen.clone(), *bytes)),
             Finding::Pace(pace, device) => self.pace = Some((*pace, device.clone())),
             // Other images: what was measured of those before says nothing.
-            Finding::Shown(_) => self.twin = None,
+            Finding::Shown(_) => (self.twin, self.curve, self.bearable) = (None, None, None),
+            Finding::ChannelCurve(curve) => self.curve = Some(curve.clone()),
+            Finding::BearableChannels(found) => self.bearable = Some(found.clone()),
             _ => {}
         }
     }
@@ -114,6 +124,11 @@ impl ChannelsView {
     #[must_use]
     pub fn settled(&self) -> Option<&Arc<Chosen>> {
         self.chosen.as_ref().filter(|chosen| chosen.plan == self.plan)
+    }
+
+    /// Whether something measured of `plan`, whatever its amount, on `state` is of what is on screen.
+    fn is_of(&self, now: &State, state: &State, plan: &ChannelPlan) -> bool {
+        *now == *state && self.plan.with_share(0.0) == plan.with_share(0.0)
     }
 
     /// What goes by the present plan and is something.

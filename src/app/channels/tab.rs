@@ -10,8 +10,8 @@ use crate::measurer::TwinCost;
 
 use super::super::commands::{Action, Command};
 use super::super::state::AppState;
-use super::super::{chart, effect, text, theme, widgets};
-use super::{controls, kept, maker};
+use super::super::{chart, effect, repair, text, theme, widgets};
+use super::{amounts, controls, kept, maker};
 
 /// Room for the figures on the left of the bars.
 const AXIS: f32 = 44.0;
@@ -23,6 +23,8 @@ const LEAST_HEIGHT: f32 = 150.0;
 const RESULTS: f32 = 330.0;
 /// Height of what stands there of a smaller network.
 const SMALLER: f32 = 90.0;
+/// Height of the head of what is known over all amounts.
+const AMOUNTS: f32 = 70.0;
 /// Layers that stay of which each is told in a line of its own.
 const MOST_FROZEN: usize = 200;
 
@@ -45,7 +47,8 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figur
     };
     egui::ScrollArea::vertical().id_salt("channels").auto_shrink(false).show(ui, |ui| {
         let removal = state.view.as_ref().and_then(|view| view.removal);
-        let room = ui.available_height() - if removal.is_some() { SMALLER } else { 0.0 };
+        let below = if removal.is_some() { SMALLER } else { 0.0 } + if state.costs.shown.is_some() { AMOUNTS } else { 0.0 };
+        let room = ui.available_height() - below;
         // The bar that scrolls covers nothing.
         ui.set_max_width(ui.available_width() - 12.0);
         if channels.groups.is_empty() {
@@ -62,6 +65,10 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figur
             if let Some(removal) = &removal {
                 ui.add_space(8.0);
                 removal_ui(ui, state, removal, commands);
+            }
+            if state.costs.shown.is_some() {
+                ui.add_space(12.0);
+                amounts::show(ui, state, commands);
             }
             let (remark, is_warning) = controls::remark(&view.plan);
             let color = if is_warning { theme::palette(ui).warning } else { weak };
@@ -235,19 +242,33 @@ fn effect_ui(ui: &mut Ui, state: &AppState, figures: &Figures) {
         return;
     };
     let (Some(cost), Some(chosen)) = (&view.twin, &view.chosen) else {
-        let text = costs.failure.as_ref().map_or_else(|| "Measuring …".to_owned(), |why| text::message(why).into_owned());
-        ui.label(egui::RichText::new(text).color(palette.weak));
+        match &costs.failure {
+            Some(why) => drop(ui.label(egui::RichText::new(text::message(why)).color(palette.weak))),
+            // As high as what comes, so that nothing below it moves.
+            None => {
+                widgets::section_title(ui, "Measuring …");
+                ui.columns(2, |columns| {
+                    chart::result_ui(&mut columns[0], "Dense", None, "–", palette.weak);
+                    chart::result_ui(&mut columns[1], "Without these channels", None, "–", palette.weak);
+                });
+                ui.add_space(4.0);
+            }
+        }
         return;
     };
     let TwinCost { dense, effect: twin, is_whole, .. } = &**cost;
     let criterion = Criterion::suiting(dense);
     let is_present = std::sync::Arc::ptr_eq(&cost.chosen, chosen) && view.settled().is_some();
-    let what = if shown.path.is_none() { "inputs of noise, which tell drift" } else { "images" };
+    let what = match cost.calibrated {
+        _ if shown.path.is_none() => "inputs of noise, which tell drift",
+        0 => "images",
+        _ => "images that did not calibrate",
+    };
     let mut title = format!(
         "{} on {} of {} {what}",
         effect::criterion_name(criterion),
         text::count(dense.images as u64),
-        text::count(shown.images as u64)
+        text::count(shown.images.saturating_sub(cost.calibrated) as u64)
     );
     let is_measuring = !(is_present && *is_whole);
     if is_measuring && costs.failure.is_none() {
@@ -298,6 +319,9 @@ fn removal_ui(ui: &mut Ui, state: &AppState, removal: &Removal, commands: &mut V
     });
     let text = format!("It answers as the network in which the channels are zero, {}.", closeness(removal.difference));
     ui.add(egui::Label::new(egui::RichText::new(text).color(weak)).wrap());
+    if let Some(judged) = state.view.as_ref().and_then(|view| view.repaired.as_ref()) {
+        repair::result_ui(ui, judged, None);
+    }
     let text = match &state.channels.pace {
         Some((pace, device)) => {
             let [opened, now] = pace.timings.map(|timing| timing.median_ms);

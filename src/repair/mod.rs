@@ -1,9 +1,9 @@
 //! Repair: what is left of a pruned network made to answer as the dense one did, from images without labels and without training.
 //!
 //! A [`Repairer`] goes through both networks side by side, layer after layer in graph order, the pruned network's own activations as
-//! inputs, the dense network's outputs as targets. Where batch normalisation was kept, its running statistics become those of what it
-//! reads in the pruned network. Every other layer, and every affine part of a normalisation, is scaled and shifted per output channel,
-//! so that its mean and deviation over the images are the dense network's. A layer without a bias gets one; it is kept beside the
+//! inputs, the dense network's outputs as targets. Where batch normalisation was kept, its running statistics are changed, every other
+//! layer, and every affine part of a normalisation, is scaled and shifted per output channel, so that the mean and the deviation of what
+//! it gives over the images are the dense network's. A layer without a bias gets one; it is kept beside the
 //! parameters, see [`crate::prune::AddedBias`]. What is pruned stays exactly zero.
 //!
 //! A thorough repair fits the kept weights first, see `squares`.

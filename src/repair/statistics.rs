@@ -15,11 +15,16 @@ const ABOUT_ZERO: f64 = 1e-6;
 /// Relative errors before and after, or why nothing was changed.
 pub(super) type Outcome = Result<(Option<f64>, Option<f64>), String>;
 
+/// Deviations of these channels that are no larger are 0.
+fn about_zero(moments: &Moments) -> f64 {
+    let largest = (0..moments.channels.len()).map(|c| moments.dense_deviation(c)).fold(0.0, f64::max);
+    ABOUT_ZERO * largest.min(1.0)
+}
+
 /// What brings every channel's mean and deviation to the dense network's.
 fn lines(moments: &Moments, can_scale: bool, can_shift: impl Fn(usize) -> bool) -> Vec<Line> {
     let channels = 0..moments.channels.len();
-    let largest = channels.clone().map(|c| moments.dense_deviation(c)).fold(0.0, f64::max);
-    let about_zero = ABOUT_ZERO * largest.min(1.0);
+    let about_zero = about_zero(moments);
     let line = |c: usize| {
         if !can_shift(c) {
             return Line::IDENTITY;
@@ -108,25 +113,31 @@ impl Work<'_> {
         Ok(if self.replace(changed) { Ok(errors) } else { Err("what it would become is not finite in its type".into()) })
     }
 
-    /// Running mean and variance of what a batch normalisation reads; the variance without bias, as training keeps it.
+    /// Running mean and variance of a batch normalisation, such that what it gives has the mean and the deviation that it has in the dense
+    /// network. Where the dense network's running statistics are those of these images, so are the pruned network's: they are estimated
+    /// anew. Where they are of other images, seen in training, what these few images differ by is not taken for what pruning did.
     pub(super) fn statistics(&mut self, norm: &Norm, moments: &Moments, before: &Moments) -> Result<Outcome, RepairError> {
         let (opened, present) = (self.running(norm, false)?, self.running(norm, true)?);
         let (Some(opened), Some(present)) = (opened, present) else { return Ok(Err("its statistics cannot be read".into())) };
         let channels = moments.channels.len();
-        if present.mean.len() != channels || present.variance.len() != channels {
+        let is_fitting = |running: &Running| running.mean.len() == channels && running.variance.len() == channels;
+        if !is_fitting(&opened) || !is_fitting(&present) {
             return Ok(Err("its statistics do not fit what it reads".into()));
         }
         if moments.count() < 2.0 {
             return Ok(Err("one number has no variance: more images are needed".into()));
         }
-        let unbiased = moments.count() / (moments.count() - 1.0);
-        let mean: Vec<f64> = moments.channels.iter().map(|c| c.pruned_mean).collect();
-        // A channel that is constant has no deviation to go by.
-        let variance = |c: usize| match moments.pruned_variance(c) * unbiased {
-            0.0 => present.variance[c],
-            variance => variance,
+        let about_zero = about_zero(moments);
+        let statistics = |c: usize| {
+            let (dense, pruned) = (moments.dense_deviation(c), moments.pruned_deviation(c));
+            let known = &moments.channels[c];
+            // A channel that is constant has no deviation to go by.
+            let ratio = if dense <= about_zero || pruned <= about_zero { 1.0 } else { pruned / dense };
+            let mean = known.pruned_mean - (known.dense_mean - opened.mean[c]) * ratio;
+            (mean, ((opened.variance[c] + norm.epsilon) * ratio * ratio - norm.epsilon).max(0.0))
         };
-        let after = Running { mean, variance: (0..channels).map(variance).collect() };
+        let (mean, variance) = (0..channels).map(statistics).unzip();
+        let after = Running { mean, variance };
         let affine = |id: Option<ParameterId>, other: f64| -> Result<(Vec<f64>, Vec<f64>), RepairError> {
             let Some(id) = id else { return Ok((vec![other; channels], vec![other; channels])) };
             let dense = self.engine.model().file.floats(self.graph().parameter(id).tensor)?;
@@ -138,15 +149,10 @@ impl Work<'_> {
             let by = scale.get(c).copied().unwrap_or(1.0) / (running.variance[c] + norm.epsilon).sqrt();
             Line { scale: by, shift: shift.get(c).copied().unwrap_or(0.0) - running.mean[c] * by }
         };
-        let error = |moments: &Moments, dense: &Running, pruned: &Running| {
-            moments.relative_error(|c| (line(&scale.0, &shift.0, dense, c), line(&scale.1, &shift.1, pruned, c)))
+        let error = |moments: &Moments, pruned: &Running| {
+            moments.relative_error(|c| (line(&scale.0, &shift.0, &opened, c), line(&scale.1, &shift.1, pruned, c)))
         };
-        // On these images too: what training kept may be of another scale.
-        let dense = Running {
-            mean: moments.channels.iter().map(|c| c.dense_mean).collect(),
-            variance: (0..channels).map(|c| moments.dense_deviation(c).powi(2) * unbiased).collect(),
-        };
-        let errors = (error(before, &opened, &present), error(moments, &dense, &after));
+        let errors = (error(before, &present), error(moments, &after));
         let changed = [(norm.mean, after.mean), (norm.variance, after.variance)];
         Ok(if self.replace_statistics(changed) { Ok(errors) } else { Err("its statistics are not finite in their type".into()) })
     }

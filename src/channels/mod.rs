@@ -8,6 +8,7 @@
 
 mod atoms;
 mod choice;
+mod copies;
 mod follow;
 mod ints;
 mod numbers;

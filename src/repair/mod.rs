@@ -11,6 +11,8 @@
 //! [`Repairer::judged`] compares both networks' answers to images that did not calibrate, before and after: a repair that lowers their
 //! agreement does not count. What is measured is left to [`crate::evaluate`], what runs to [`crate::network`].
 
+mod finder;
+mod gram;
 mod moments;
 mod sites;
 mod split;
@@ -31,11 +33,12 @@ use crate::network::{Network, NetworkError, windows};
 use crate::onnx::{OpenError, TensorId, Values};
 use crate::prune::{AddedBias, AddedBiases, Mask, PruneError, Repair, RepairedLayer, Replaced, RunningStatistics, State, Weights};
 use crate::watch::{Part, Watch};
+use gram::About;
+pub use gram::Gram;
 use moments::Moments;
 use sites::{Fit, Fix, Read, Site, Sites};
 pub use split::{NotEnough, USUAL_CALIBRATION, calibrating, others, split, spread, usual_calibration};
-pub use squares::Gram;
-use squares::{About, Reading, Sums};
+use squares::{Reading, Sums};
 use walk::{Pair, Walk};
 
 /// What a walk through both networks may hold at once, in bytes, where nobody says otherwise: 1 GB.

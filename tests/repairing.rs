@@ -23,7 +23,7 @@ use secateur::images::{ImageSet, Preprocess};
 use secateur::measure::Effect;
 use secateur::onnx::{self, Change, Edit, OnnxFile};
 use secateur::prune::{Amount, Method, Recipe, State, Step};
-use secateur::repair::{Options, RepairError, Repairer, split};
+use secateur::repair::{NormStatistics, Options, RepairError, Repairer, split};
 use secateur::session::Session;
 use secateur::watch::{Unwatched, Watch};
 use serde_json::Value;
@@ -141,12 +141,13 @@ fn every_kind_of_layer_becomes_what_float64_says() {
     expected.extend(arrays::read(Path::new("tests/repair/unbiased.npz")).unwrap());
     let mut seen = 0;
     let unbiased = UNBIASED.map(|name| format!("{name}_unbiased"));
-    for name in UNBIASED.into_iter().chain(["normalised"]).chain(unbiased.iter().map(String::as_str)) {
-        let found = small(name, Options::default());
+    for name in UNBIASED.into_iter().chain(["normalised", "matched"]).chain(unbiased.iter().map(String::as_str)) {
+        let (file, norms) = if name == "matched" { ("normalised", NormStatistics::Matched) } else { (name, NormStatistics::Estimated) };
+        let found = small(file, Options { norms: Some(norms), ..Options::default() });
         for (tensor, wanted) in expected.iter().filter_map(|(key, array)| Some((key.strip_prefix(&format!("{name}/"))?, array))) {
             // What is pruned and not repaired is no other tensor.
             let Some(found) = found.get(tensor) else {
-                let is_normalised = name == "normalised" || tensor == "two.weight";
+                let is_normalised = file == "normalised" || tensor == "two.weight";
                 assert!(is_normalised && tensor.ends_with(".weight"), "{name}: {tensor} was not repaired");
                 continue;
             };

@@ -93,6 +93,7 @@ impl CalibrationArguments {
             is_thorough: self.thorough,
             memory,
             images: images.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+            norms: None,
         }
     }
 }

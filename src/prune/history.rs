@@ -44,7 +44,7 @@ pub struct RepairedLayer {
     /// Relative error of its output, ‖dense − pruned‖ / ‖dense‖ over the images that calibrated, where nothing is repaired; `None` where
     /// there is nothing to compare with.
     pub error_before: Option<f64>,
-    /// The same afterwards.
+    /// The same afterwards. Where statistics were estimated anew, those of the dense network are so too in what it is compared with.
     pub error_after: Option<f64>,
     /// Strength of the pull towards the dense weights, relative to the mean square of an input; infinite where the weights stay, `None`
     /// where nothing was to be.

@@ -88,12 +88,35 @@ pub struct Options {
     pub memory: usize,
     /// Where the images that calibrate are, for the record; `None` for noise.
     pub images: Option<PathBuf>,
+    /// What running statistics become; `None` for what agrees more with the dense network on the images that calibrate.
+    pub norms: Option<NormStatistics>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { is_thorough: false, memory: USUAL_MEMORY, images: None }
+        Self { is_thorough: false, memory: USUAL_MEMORY, images: None, norms: None }
     }
+}
+
+/// What the running statistics of a batch normalisation become.
+///
+/// Which is better, the images tell. On the demo, whose every digit is much like those that it was trained on, it is the first; on
+/// photographs, a hundred of which are not what a network saw in training, it is the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormStatistics {
+    /// Estimated anew: mean and variance of what it reads in the pruned network over these images.
+    Estimated,
+    /// Matched: such that what it gives has the mean and the deviation over these images that it has in the dense network. Where the dense
+    /// network's running statistics are those of these images, that is the same.
+    Matched,
+}
+
+/// How like the dense network's its answers are: agreement where the network classifies, else how little its outputs are off. `None` where
+/// that is no number.
+fn closeness(effect: &Effect) -> Option<f64> {
+    let errors = &effect.relative_errors;
+    let error = (!errors.is_empty()).then(|| errors.iter().map(|(_, error)| error).sum::<f64>() / errors.len() as f64);
+    effect.agreement.or(error.map(|error| -error)).filter(|figure| !figure.is_nan())
 }
 
 /// A repair, judged on images that did not calibrate.
@@ -113,13 +136,7 @@ impl Judged {
     /// Whether it answers at least as much like the dense network as before. Otherwise the repair should not be kept.
     #[must_use]
     pub fn is_better(&self) -> bool {
-        // The first that there is: agreement, or how far its outputs are off.
-        let of = |effect: &Effect| {
-            let errors = &effect.relative_errors;
-            let error = (!errors.is_empty()).then(|| errors.iter().map(|(_, error)| error).sum::<f64>() / errors.len() as f64);
-            effect.agreement.or(error.map(|error| -error)).filter(|figure| !figure.is_nan())
-        };
-        match (of(&self.before), of(&self.after)) {
+        match (closeness(&self.before), closeness(&self.after)) {
             (Some(before), Some(after)) => after >= before,
             // Answers that cannot be compared are none.
             (before, after) => after.is_some() || before.is_none(),
@@ -175,11 +192,40 @@ impl Repairer {
         if !fixed.has_fixed() {
             return Err(RepairError::Unpruned);
         }
+        let sites = Sites::of(&engine.model().graph, &engine.model().file, &fixed);
+        let norms = match self.options.norms {
+            None if sites.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_))) => None,
+            norms => Some(norms.unwrap_or(NormStatistics::Estimated)),
+        };
+        if let Some(norms) = norms {
+            return self.attempt(&fixed, sites, norms, watch);
+        }
+        let part = |before: f32, share: f32| Part { whole: watch, what: None, before, share };
+        let estimated = self.attempt(&fixed, sites.clone(), NormStatistics::Estimated, &part(0.0, 0.45))?;
+        let matched = match self.attempt(&fixed, sites, NormStatistics::Matched, &part(0.45, 0.45)) {
+            Err(RepairError::Nothing { .. }) => return Ok(estimated),
+            matched => matched?,
+        };
+        let mut close = |state: &State, part: &dyn Watch| -> Result<Option<f64>, RepairError> {
+            Ok(closeness(&self.calibration.effect(state, None, part)?))
+        };
+        let is_closer = close(&matched.0, &part(0.9, 0.05))? > close(&estimated.0, &part(0.95, 0.05))?;
+        Ok(if is_closer { matched } else { estimated })
+    }
+
+    /// Repairs what is fixed, with these running statistics.
+    fn attempt(
+        &mut self,
+        fixed: &State,
+        sites: Sites,
+        norms: NormStatistics,
+        watch: &dyn Watch,
+    ) -> Result<(State, Arc<Repair>), RepairError> {
+        let engine = self.calibration.engine().clone();
         let batches = self.calibration.batches(watch)?;
         let count = batches.iter().map(|batch| batch.images.len()).sum();
-        let walk = Walk::new(engine.dense_network()?, engine.pruned_network(&fixed)?, batches, self.options.memory)?;
-        let mut work = Work::new(&engine, &fixed, walk);
-        let sites = Sites::of(&engine.model().graph, &engine.model().file, &fixed);
+        let walk = Walk::new(engine.dense_network()?, engine.pruned_network(fixed)?, batches, self.options.memory)?;
+        let mut work = Work::new(&engine, fixed, norms, walk);
         work.left = sites.left;
         let unrepaired = work.unrepaired(&sites.list, watch)?;
         let mut steps: Vec<At> = sites.list.iter().zip(&unrepaired).map(|(site, before)| At::Site(site, before)).collect();
@@ -245,6 +291,7 @@ struct Work<'a> {
     engine: &'a Engine,
     /// What was pruned, for good.
     fixed: &'a State,
+    norms: NormStatistics,
     walk: Walk,
     weights: Vec<Weights>,
     statistics: RunningStatistics,
@@ -260,9 +307,9 @@ struct Held {
 }
 
 impl<'a> Work<'a> {
-    fn new(engine: &'a Engine, fixed: &'a State, walk: Walk) -> Self {
+    fn new(engine: &'a Engine, fixed: &'a State, norms: NormStatistics, walk: Walk) -> Self {
         let (weights, statistics, biases) = (fixed.weights.to_vec(), (*fixed.statistics).clone(), (*fixed.biases).clone());
-        Self { engine, fixed, walk, weights, statistics, biases, layers: Vec::new(), left: Vec::new() }
+        Self { engine, fixed, norms, walk, weights, statistics, biases, layers: Vec::new(), left: Vec::new() }
     }
 
     fn graph(&self) -> &Graph {

@@ -131,7 +131,7 @@ pub(super) struct Fit {
 }
 
 /// All of them in the order in which they are come to, and the layers that are none, with the reason.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Sites {
     pub(super) list: Vec<Site>,
     pub(super) fits: Vec<Fit>,

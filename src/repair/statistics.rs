@@ -1,8 +1,8 @@
 //! Means and deviations of the dense network, given back to the pruned one.
 
-use super::moments::{Line, Moments};
+use super::moments::{Joint, Line, Moments};
 use super::sites::{Affine, Bias, Norm, Rows};
-use super::{Held, RepairError, Work};
+use super::{Held, NormStatistics, RepairError, Work};
 use crate::graph::{ChannelAxis, ParameterId};
 use crate::prune::Mask;
 
@@ -113,9 +113,7 @@ impl Work<'_> {
         Ok(if self.replace(changed) { Ok(errors) } else { Err("what it would become is not finite in its type".into()) })
     }
 
-    /// Running mean and variance of a batch normalisation, such that what it gives has the mean and the deviation that it has in the dense
-    /// network. Where the dense network's running statistics are those of these images, so are the pruned network's: they are estimated
-    /// anew. Where they are of other images, seen in training, what these few images differ by is not taken for what pruning did.
+    /// Running mean and variance of a batch normalisation.
     pub(super) fn statistics(&mut self, norm: &Norm, moments: &Moments, before: &Moments) -> Result<Outcome, RepairError> {
         let (opened, present) = (self.running(norm, false)?, self.running(norm, true)?);
         let (Some(opened), Some(present)) = (opened, present) else { return Ok(Err("its statistics cannot be read".into())) };
@@ -127,17 +125,13 @@ impl Work<'_> {
         if moments.count() < 2.0 {
             return Ok(Err("one number has no variance: more images are needed".into()));
         }
-        let about_zero = about_zero(moments);
-        let statistics = |c: usize| {
-            let (dense, pruned) = (moments.dense_deviation(c), moments.pruned_deviation(c));
-            let known = &moments.channels[c];
-            // A channel that is constant has no deviation to go by.
-            let ratio = if dense <= about_zero || pruned <= about_zero { 1.0 } else { pruned / dense };
-            let mean = known.pruned_mean - (known.dense_mean - opened.mean[c]) * ratio;
-            (mean, ((opened.variance[c] + norm.epsilon) * ratio * ratio - norm.epsilon).max(0.0))
+        let (dense, after) = match self.norms {
+            NormStatistics::Estimated => estimated(moments, present.variance.clone()),
+            NormStatistics::Matched => {
+                let after = matched(moments, &opened, norm.epsilon);
+                (opened.clone(), after)
+            }
         };
-        let (mean, variance) = (0..channels).map(statistics).unzip();
-        let after = Running { mean, variance };
         let affine = |id: Option<ParameterId>, other: f64| -> Result<(Vec<f64>, Vec<f64>), RepairError> {
             let Some(id) = id else { return Ok((vec![other; channels], vec![other; channels])) };
             let dense = self.engine.model().file.floats(self.graph().parameter(id).tensor)?;
@@ -149,10 +143,10 @@ impl Work<'_> {
             let by = scale.get(c).copied().unwrap_or(1.0) / (running.variance[c] + norm.epsilon).sqrt();
             Line { scale: by, shift: shift.get(c).copied().unwrap_or(0.0) - running.mean[c] * by }
         };
-        let error = |moments: &Moments, pruned: &Running| {
-            moments.relative_error(|c| (line(&scale.0, &shift.0, &opened, c), line(&scale.1, &shift.1, pruned, c)))
+        let error = |moments: &Moments, dense: &Running, pruned: &Running| {
+            moments.relative_error(|c| (line(&scale.0, &shift.0, dense, c), line(&scale.1, &shift.1, pruned, c)))
         };
-        let errors = (error(before, &present), error(moments, &after));
+        let errors = (error(before, &opened, &present), error(moments, &dense, &after));
         let changed = [(norm.mean, after.mean), (norm.variance, after.variance)];
         Ok(if self.replace_statistics(changed) { Ok(errors) } else { Err("its statistics are not finite in their type".into()) })
     }
@@ -170,9 +164,44 @@ impl Work<'_> {
     }
 }
 
+/// Running statistics of a batch normalisation.
+#[derive(Clone)]
 struct Running {
     mean: Vec<f64>,
     variance: Vec<f64>,
+}
+
+/// Statistics of what is read over these images, in the dense network and in the pruned one; the variance without bias, as training keeps
+/// it, and `present` where what is read is constant.
+fn estimated(moments: &Moments, present: Vec<f64>) -> (Running, Running) {
+    let unbiased = moments.count() / (moments.count() - 1.0);
+    let channels = || moments.channels.iter().enumerate();
+    let dense = Running {
+        mean: channels().map(|(_, joint)| joint.dense_mean).collect(),
+        variance: channels().map(|(c, _)| moments.dense_deviation(c).powi(2) * unbiased).collect(),
+    };
+    // A channel that is constant has no deviation to go by.
+    let variance = |(c, present): (usize, f64)| match moments.pruned_variance(c) * unbiased {
+        0.0 => present,
+        variance => variance,
+    };
+    let mean = channels().map(|(_, joint)| joint.pruned_mean).collect();
+    (dense, Running { mean, variance: present.into_iter().enumerate().map(variance).collect() })
+}
+
+/// Statistics through which what is read has the mean and the deviation over these images that it has in the dense network through those
+/// `opened`.
+fn matched(moments: &Moments, opened: &Running, epsilon: f64) -> Running {
+    let about_zero = about_zero(moments);
+    let statistics = |(c, joint): (usize, &Joint)| {
+        let (dense, pruned) = (moments.dense_deviation(c), moments.pruned_deviation(c));
+        // A channel that is constant has no deviation to go by.
+        let ratio = if dense <= about_zero || pruned <= about_zero { 1.0 } else { pruned / dense };
+        let mean = joint.pruned_mean - (joint.dense_mean - opened.mean[c]) * ratio;
+        (mean, ((opened.variance[c] + epsilon) * ratio * ratio - epsilon).max(0.0))
+    };
+    let (mean, variance) = moments.channels.iter().enumerate().map(statistics).unzip();
+    Running { mean, variance }
 }
 
 /// Relative errors of what a layer gave `before`, and of what it gives now through `lines`.

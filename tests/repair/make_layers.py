@@ -61,6 +61,12 @@ def repaired(nodes, dense, sites, pruned, added=()):
             mean, variance = what
             new[mean], new[variance] = mp, p.var(0, unbiased=True).numpy()
             continue
+        if kind == "matched":
+            # What follows has the dense network's mean and deviation.
+            mean, variance = what
+            ratio = sp / sd
+            new[mean], new[variance] = mp - (md - dense[mean]) * ratio, (dense[variance].astype(np.float64) + 1e-5) * ratio**2 - 1e-5
+            continue
         a = np.where(np.minimum(sd, sp) < 1e-6, 1.0, np.clip(sd / np.maximum(sp, 1e-12), 0.2, 5))
         if kind == "norm":
             weight, bias = what
@@ -214,6 +220,9 @@ proto = helper.make_model(graph, opset_imports=[standard, own], functions=[funct
 onnx.checker.check_model(proto)
 onnx.save(proto, HERE / "held_unbiased.onnx")
 
+nodes, parameters, sites = MODELS["normalised"]
+for tensor, values in repaired(nodes, parameters, [(reads, "matched", *what) for reads, _, *what in sites], ["conv.weight"]).items():
+    expected[f"matched/{tensor}"] = values.astype(np.float32)
 np.save(HERE / "images.npy", IMAGES)
 np.savez(HERE / "repaired.npz", **expected)
 

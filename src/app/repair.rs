@@ -357,7 +357,7 @@ fn result_ui(ui: &mut Ui, repaired: &Repaired) {
             let on = if repaired.is_noise { "inputs of noise" } else { "images" };
             let (line, color) = if repaired.judged.is_better() {
                 let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
-                (format!("{layers} layers {how}{}, on {images} {on}", added(repaired)), palette.weak)
+                (format!("{layers} layers {how}, on {images} {on}{}", added(repaired)), palette.weak)
             } else {
                 ("Not applied, because agreement with the dense network fell".to_owned(), palette.warning)
             };

@@ -1,6 +1,6 @@
 //! The window: the only folder that names egui.
 //!
-//! [`state::AppState`] is plain data; panels are functions that draw it and push [`commands::Command`]s; [`App::logic`] takes
+//! [`state::AppState`] is plain data; panels are functions that draw it and push `commands::Command`s; `App::logic` takes
 //! in what the worker says and runs the commands. No panel blocks, locks, or touches files or the GPU.
 
 mod acting;

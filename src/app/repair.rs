@@ -389,7 +389,7 @@ pub(super) fn result_ui(ui: &mut Ui, judged: &Judged, seconds: Option<f64>) {
             let on = if images.is_none() { "inputs of noise" } else { "images" };
             let (line, color) = if judged.is_better() {
                 let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
-                (format!("{layers} layers {how}{}, on {images} {on}", added(judged)), palette.weak)
+                (format!("{layers} layers {how}, on {images} {on}{}", added(judged)), palette.weak)
             } else {
                 ("Not applied, because agreement with the dense network fell".to_owned(), palette.warning)
             };

@@ -62,7 +62,7 @@ pub struct Saved {
 /// Writes `file` with `edits` to `target`, with its external data beside it. What was written is read back and compared before it
 /// takes the place of anything.
 ///
-/// External data is named after the target, and no data file is replaced that another model may use, see [`DataFiles`].
+/// External data is named after the target, and no data file is replaced that another model may use, see `data_files`.
 ///
 /// # Errors
 /// [`SaveError`]; what was there before is there.
@@ -70,10 +70,10 @@ pub fn write(file: &OnnxFile, edits: &[Edit], target: &Path, overwrite: Overwrit
     write_with(file, edits, &[], target, overwrite)
 }
 
-/// As [`write`], with biases for layers that have none.
+/// As [`write()`], with biases for layers that have none.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_with(file: &OnnxFile, edits: &[Edit], biases: &[NewBias], target: &Path, overwrite: Overwrite) -> Result<Saved, SaveError> {
     let edits: BTreeMap<TensorId, &Change> =
         edits.iter().filter(|edit| !edit.change.is_nothing()).map(|edit| (edit.tensor, &edit.change)).collect();

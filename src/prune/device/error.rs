@@ -44,7 +44,7 @@ pub enum DeviceError {
     /// More elements are wanted than are left.
     #[error("{wanted} more elements are to be pruned in row {row}, and {available} are left")]
     TooMany {
-        /// The row: the parameter's index with [`Rows::Each`], 0 with [`Rows::Together`].
+        /// The row: the parameter's index with [`super::Rows::Each`], 0 with [`super::Rows::Together`].
         row: usize,
         /// The elements wanted.
         wanted: u64,

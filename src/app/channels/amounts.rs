@@ -10,7 +10,7 @@ use super::super::commands::{Action, Command};
 use super::super::effect::figure_text;
 use super::super::state::AppState;
 use super::super::{chart, curve, text, theme, widgets};
-use super::{MOST, of_name};
+use super::{MOST, of_name, push_step};
 
 /// A click puts the slider to whole parts of this many in a whole.
 const PARTS: f64 = 200.0;
@@ -63,7 +63,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     response.response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &*name));
     if let Some(amount) = amount {
         if response.response.clicked() {
-            commands.push(Command::Plan(Box::new(view.plan.with_share((amount * PARTS).round() / PARTS))));
+            push_step(view.plan.with_share((amount * PARTS).round() / PARTS), commands);
         }
         response.response.on_hover_ui_at_pointer(|ui| {
             ui.label(egui::RichText::new(text::percent(amount)).font(theme::bold()));
@@ -96,6 +96,6 @@ fn found_ui(ui: &mut Ui, state: &AppState, found: &BearableChannels, is_present:
     let then = if found.is_repaired { format!(". Repair then, as on {images} images here") } else { String::new() };
     let hint = format!("Remove this much: {goes}{then}");
     if button.on_hover_text(hint).on_disabled_hover_text("Found for another plan: find it again").clicked() {
-        commands.push(Command::Plan(Box::new(state.channels.plan.with_share(found.share))));
+        push_step(state.channels.plan.with_share(found.share), commands);
     }
 }

@@ -10,6 +10,9 @@ mod units;
 
 use std::sync::{Arc, Weak};
 
+use eframe::egui::Response;
+
+use super::commands::Command;
 use crate::channels::{Channels, Group, Of, Removed};
 use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model};
 use crate::graph::{Graph, ParameterId};
@@ -64,10 +67,7 @@ impl ChannelsView {
         let known = shelf.iter().position(|(model, _)| model.as_ptr() == Arc::as_ptr(now)).map(|at| shelf.remove(at).1);
         // A network that was just made smaller starts with nothing removed, by the same rules.
         let fresh = || {
-            let mut plan = self.plan.clone();
-            plan.choice.amount.share = 0.0;
-            (plan.choice.locked, plan.choice.own, plan.choice.by_hand) = Default::default();
-            let is_by_score = self.is_by_score;
+            let (plan, is_by_score) = (self.plan.emptied(), self.is_by_score);
             Self { plan, is_by_score, ..Self::default() }
         };
         let mut next = known.unwrap_or_else(fresh);
@@ -169,6 +169,24 @@ fn maker(group: &Group, graph: &Graph) -> Option<ParameterId> {
 /// How many of a group's channels stay.
 fn kept(group: &Group, removed: &Removed) -> usize {
     group.units.iter().filter(|&&unit| !removed.contains(unit)).count()
+}
+
+/// Sets a plan, as a step of its own.
+fn push_step(plan: ChannelPlan, commands: &mut Vec<Command>) {
+    commands.push(Command::Plan(Box::new(plan)));
+    commands.push(Command::EndDrag);
+}
+
+/// Whether a slider or a field is no longer in hand.
+fn is_let_go(response: &Response) -> bool {
+    response.drag_stopped() || response.lost_focus()
+}
+
+/// Ends the step that one was in hand for, behind its last change.
+fn end_drag(is_let_go: bool, commands: &mut Vec<Command>) {
+    if is_let_go {
+        commands.push(Command::EndDrag);
+    }
 }
 
 /// As in “30 % of the multiply-accumulates”.

@@ -96,18 +96,16 @@ fn the_curve_is_that_of_masked_twins_and_a_click_moves_the_slider() {
 
 #[test]
 fn repair_within_the_curve_and_the_search_lets_more_channels_go() {
-    let mut window = Window::demo();
-    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == 360));
-    start(&mut window);
+    let mut window = window();
     reveal(&mut window, Role::Button, "Find");
-    window.enter_number("Points that may be lost", "4");
+    window.enter_number("Points that may be lost", "15");
     measure(&mut window, "Find");
     let without = window.state().channels.bearable.clone().unwrap();
     window.click(Role::CheckBox, "With repair");
     measure(&mut window, "Find");
     let with = window.state().channels.bearable.clone().unwrap();
     assert!(with.is_repaired && !without.is_repaired && with.gone > without.gone + 0.1, "{} and {}", without.gone, with.gone);
-    assert!(with.effect.images < without.effect.images && with.effect.top1.unwrap() >= 0.96 - 1e-9, "{:?}", with.effect.top1);
+    assert!(with.effect.images < without.effect.images && with.effect.top1.unwrap() >= 0.85 - 1e-9, "{:?}", with.effect.top1);
     let found = window.harness.query_all_by_role(Role::Button).filter_map(|node| node.accesskit_node().label());
     let found = found.into_iter().find(|label| label.ends_with(" repaired")).unwrap();
     window.button(&found);
@@ -119,7 +117,7 @@ fn repair_within_the_curve_and_the_search_lets_more_channels_go() {
     assert_eq!(curve.repaired.len(), curve.points.len());
     assert!(top1(&curve.repaired, 0.35) > top1(&curve.points, 0.35) + 0.3, "{:?}", curve.repair);
     reveal(&mut window, Role::Button, TITLE);
-    assert!(window.says("not repaired, on 360 images") && window.says("images that did not calibrate"));
+    assert!(window.says("not repaired, on 30 images") && window.says("images that did not calibrate"));
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn channels(c: &mut Criterion) {
             });
         });
         let removed = channels.choose(&scores, &choice);
-        group.bench_function("removed", |b| b.iter(|| engine.smaller_bytes(&state, &channels, black_box(&removed)).unwrap().len()));
+        group.bench_function("removed", |b| b.iter(|| engine.smaller_bytes(&state, &channels, black_box(&removed)).unwrap().size_bytes()));
     }
 }
 

@@ -333,7 +333,7 @@ impl Engine {
         let replaced = graph.parameters.iter().zip(state.weights.iter());
         let replaced = replaced.filter_map(|(parameter, weights)| Some((parameter.tensor, weights.replaced()?.values().clone())));
         let values = replaced.chain(state.statistics.iter().map(|(&id, values)| (id, values.clone()))).collect();
-        let changes = Changes { masks: self.masks(state)?, values };
+        let changes = Changes { masks: self.masks(state)?, values, biases: state.biases.clone() };
         Ok(export::save(&self.model.file, graph, &changes, format, path, overwrite)?)
     }
 }

@@ -19,25 +19,22 @@
 //! thorough = true
 //! ```
 //!
-//! A repair needs images and so is not for [`RecipeFile::apply`]: it tells that one is wanted, and whoever has images does it. What a
-//! recipe repairs between its steps is left out, and told.
+//! A repair needs images and so is not for a recipe to make: [`RecipeFile::begin`] goes as far as the first step whose repair others follow,
+//! and tells which repair is wanted; whoever has images makes it, and goes on from there with [`RecipeFile::go_on`]. What is repaired
+//! when all steps are done stands in [`RecipeFile::repair`].
 
 mod scores;
+mod step;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::engine::{Engine, EngineError};
 use crate::graph::Graph;
-use crate::prune::{
-    Amount, AmountError, InputNorms, Method, Pattern, PatternError, PruneError, Recipe, Repair, Schedule, Score, State, glob,
-};
+use crate::prune::{AmountError, InputNorms, PatternError, PruneError, Recipe, Score, State};
 pub use scores::{ScoreError, read as read_scores};
+pub use step::{RecipeStep, RepairStep, ScoreName, Then};
 
 /// The ending of a recipe's name.
 pub const EXTENSION: &str = "toml";
@@ -115,242 +112,6 @@ pub struct RecipeFile {
     steps: Vec<RecipeStep>,
     /// The folder that paths in it start from; `None` for one that is no file yet.
     folder: Option<PathBuf>,
-}
-
-/// What is said of a step; `None` leaves what holds for all, or else what a person starts with.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RecipeStep {
-    /// Only modules of these types.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub types: Option<Vec<String>>,
-    /// Only modules whose names match; * stands for any text, ? for one character.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub modules: Option<Vec<String>>,
-    /// Modules that stay as they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub locked: Option<Vec<String>>,
-    /// Whether biases are pruned like weights.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub biases: Option<bool>,
-    /// As [`Score::name`] writes it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<String>,
-    /// The images on which the score `wanda` is worked out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub images: Option<PathBuf>,
-    /// As [`Pattern`]'s `Display` writes it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pattern: Option<String>,
-    /// How the amount is shared.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<Method>,
-    /// A fraction of what is left, or a number of elements.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub amount: Option<Amount>,
-    /// Come to the amount in so many steps.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u32>,
-    /// How large these are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<Schedule>,
-    /// What becomes of the mask.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub then: Option<Then>,
-    /// Amounts of their own, by name; where two match a module, the longer one counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub amount_of: Option<BTreeMap<String, Amount>>,
-    /// How what is left is repaired then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub repair: Option<RepairStep>,
-}
-
-/// How what a step left is repaired.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RepairStep {
-    /// Where the images that calibrate are; `None` where it was noise, or nobody says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub images: Option<PathBuf>,
-    /// So many of them calibrate; `None` for the usual number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub calibration_images: Option<usize>,
-    /// Whether kept weights are fitted too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub thorough: bool,
-}
-
-impl RepairStep {
-    fn of(repair: &Repair) -> Self {
-        let calibration_images = repair.images.as_ref().map(|_| repair.calibration_images);
-        Self { images: repair.images.clone(), calibration_images, thorough: repair.is_thorough }
-    }
-
-    /// The folder of its own that calibrates where `shown` is what judges: not that one, and still there.
-    #[must_use]
-    pub fn folder(&self, shown: &Path) -> Option<&Path> {
-        let shown = std::path::absolute(shown).unwrap_or_else(|_| shown.to_owned());
-        self.images.as_deref().filter(|images| std::path::absolute(images).is_ok_and(|images| images != shown) && images.exists())
-    }
-
-    /// How many of `all` images of `shown` calibrate where no folder of its own does: as many as it says, if it says so of these images.
-    #[must_use]
-    pub fn calibration_images_of(&self, shown: &Path) -> Option<usize> {
-        let shown = std::path::absolute(shown).unwrap_or_else(|_| shown.to_owned());
-        let is_of_these = self.images.as_deref().is_none_or(|images| std::path::absolute(images).is_ok_and(|images| images == shown));
-        self.calibration_images.filter(|_| is_of_these)
-    }
-}
-
-/// What becomes of a step's mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Then {
-    /// It is kept, and the next step takes of what is left. The mask of the last step stays open unless it says otherwise.
-    Keep,
-    /// Its zeros become the weights.
-    Fix,
-}
-
-/// A score as a recipe names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScoreName {
-    /// [`Score::Magnitude`].
-    Magnitude,
-    /// [`Score::Random`].
-    Random(u64),
-    /// [`Score::Wanda`].
-    Wanda,
-    /// [`Score::Given`].
-    File(PathBuf),
-}
-
-impl FromStr for ScoreName {
-    type Err = RecipeError;
-
-    fn from_str(text: &str) -> Result<Self, RecipeError> {
-        match text.split_once(':') {
-            _ if text == "magnitude" => Ok(Self::Magnitude),
-            _ if text == WANDA => Ok(Self::Wanda),
-            Some(("random", seed)) => seed.parse().map(Self::Random).map_err(|_| RecipeError::Score(text.to_owned())),
-            _ if scores::is_known(Path::new(text)) => Ok(Self::File(text.into())),
-            _ => Err(RecipeError::Score(text.to_owned())),
-        }
-    }
-}
-
-impl RecipeStep {
-    /// What `recipe` says.
-    fn of(recipe: &Recipe, graph: &Graph, then: Option<Then>) -> Self {
-        let names = |is_in: &dyn Fn(usize) -> bool| -> Vec<String> {
-            graph.modules.iter().enumerate().filter(|(i, _)| is_in(*i)).map(|(_, module)| module.name.clone()).collect()
-        };
-        // Whole types say more than a list of modules.
-        let ticked = |kind: &str| graph.modules.iter().zip(&recipe.ticked).filter(|(m, _)| m.kind == kind).all(|(_, ticked)| *ticked);
-        let types: Vec<String> = graph.types().iter().map(|(kind, _)| (*kind).to_owned()).filter(|kind| ticked(kind)).collect();
-        let is_by_type =
-            !types.is_empty() && graph.modules.iter().zip(&recipe.ticked).all(|(m, &ticked)| ticked == types.contains(&m.kind));
-        let own = graph.modules.iter().zip(&recipe.own).filter_map(|(module, own)| Some((module.name.clone(), (*own)?)));
-        let (own, locked): (BTreeMap<_, _>, _) = (own.collect(), names(&|i| recipe.locked[i]));
-        Self {
-            modules: (!is_by_type).then(|| names(&|i| recipe.ticked[i])),
-            types: is_by_type.then_some(types),
-            locked: (!locked.is_empty()).then_some(locked),
-            biases: Some(recipe.biases),
-            score: Some(recipe.score.name()),
-            images: if let Score::Wanda(norms) = &recipe.score { Some(norms.images.clone()) } else { None },
-            pattern: Some(recipe.pattern.to_string()),
-            method: Some(recipe.method),
-            amount: Some(recipe.amount),
-            steps: None,
-            schedule: None,
-            then,
-            amount_of: (!own.is_empty()).then_some(own),
-            repair: None,
-        }
-    }
-
-    /// Whether its mask is empty whatever the model.
-    fn prunes_nothing(&self) -> bool {
-        let is_nothing = |amount: Amount| matches!(amount, Amount::Fraction(0.0) | Amount::Count(0));
-        let is_decided = self.pattern().is_ok_and(Pattern::is_decided) || matches!(self.score(), Ok(ScoreName::File(_)));
-        self.amount.is_none_or(is_nothing) && !is_decided && self.amount_of.is_none()
-    }
-
-    /// Whether it can be understood at all.
-    fn check(&self) -> Result<(), RecipeError> {
-        self.score()?;
-        self.pattern()?;
-        let amount = |amount: &Amount| match *amount {
-            Amount::Fraction(value) if !(0.0..=1.0).contains(&value) => Err(AmountError::Fraction { value }),
-            _ => Ok(()),
-        };
-        self.amount.iter().chain(self.amount_of.iter().flat_map(BTreeMap::values)).try_for_each(amount)?;
-        self.amounts().map(drop)
-    }
-
-    fn score(&self) -> Result<ScoreName, RecipeError> {
-        self.score.as_deref().map_or(Ok(ScoreName::Magnitude), str::parse)
-    }
-
-    fn pattern(&self) -> Result<Pattern, RecipeError> {
-        Ok(self.pattern.as_deref().map_or(Ok(Pattern::Elements), str::parse)?)
-    }
-
-    /// The amounts of its steps.
-    fn amounts(&self) -> Result<Vec<Amount>, RecipeError> {
-        let amount = self.amount.unwrap_or(Amount::Fraction(0.0));
-        let Some(steps) = self.steps else { return Ok(vec![amount]) };
-        if !(1..=MOST_STEPS).contains(&steps) {
-            return Err(RecipeError::Steps(steps));
-        }
-        match amount {
-            Amount::Fraction(amount) => {
-                Ok(self.schedule.unwrap_or_default().shares(amount, steps).into_iter().map(Amount::Fraction).collect())
-            }
-            Amount::Count(_) => Err(AmountError::Steps.into()),
-        }
-    }
-
-    /// What modules with an amount of their own lose in this step of several, so that they come to that amount.
-    fn own(&self, graph: &Graph, step: usize) -> Vec<Option<Amount>> {
-        let mut named: Vec<(&String, Amount)> = self.amount_of.iter().flatten().map(|(name, &amount)| (name, amount)).collect();
-        named.sort_by_key(|(name, _)| name.len());
-        for (_, amount) in &mut named {
-            *amount = match (*amount, self.steps) {
-                (Amount::Fraction(amount), Some(steps)) => {
-                    let shares = self.schedule.unwrap_or_default().shares(amount, steps);
-                    Amount::Fraction(shares.get(step).copied().unwrap_or(0.0))
-                }
-                (amount, _) if step == 0 => amount,
-                _ => Amount::Count(0),
-            };
-        }
-        let own = |name: &str| named.iter().rev().find(|(pattern, _)| glob(pattern, name)).map(|(_, amount)| *amount);
-        graph.modules.iter().map(|module| own(&module.name)).collect()
-    }
-
-    /// Ticks and locks as it says; returns the names that no module has.
-    fn apply_scope(&self, graph: &Graph, recipe: &mut Recipe) -> Vec<String> {
-        let mut missing = Vec::new();
-        if let Some(types) = &self.types {
-            missing.extend(types.iter().filter(|kind| !graph.modules.iter().any(|m| m.kind == **kind)).cloned());
-        }
-        for pattern in self.modules.iter().chain(&self.locked).flatten().chain(self.amount_of.iter().flat_map(BTreeMap::keys)) {
-            if !graph.modules.iter().any(|m| glob(pattern, &m.name)) {
-                missing.push(pattern.clone());
-            }
-        }
-        let matches = |patterns: &[String], name: &str| patterns.iter().any(|pattern| glob(pattern, name));
-        for (i, module) in graph.modules.iter().enumerate() {
-            if self.types.is_some() || self.modules.is_some() {
-                recipe.ticked[i] = self.types.as_ref().is_none_or(|types| types.contains(&module.kind))
-                    && self.modules.as_ref().is_none_or(|patterns| matches(patterns, &module.name));
-            }
-            recipe.locked[i] = self.locked.as_ref().is_some_and(|patterns| matches(patterns, &module.name));
-        }
-        missing
-    }
 }
 
 impl RecipeFile {
@@ -452,14 +213,23 @@ impl RecipeFile {
     /// How what all of its steps left is repaired at the end.
     #[must_use]
     pub fn repair(&self) -> Option<RepairStep> {
-        let repair = self.steps.get(self.last_repair()?)?.repair.as_ref()?;
-        Some(RepairStep { images: repair.images.as_ref().map(|images| self.path(images)), ..repair.clone() })
+        self.repair_of(self.last_repair()?)
     }
 
     /// The step after which the repair at the end comes: no later one prunes.
     fn last_repair(&self) -> Option<usize> {
         let last = self.steps.iter().rposition(|step| step.repair.is_some())?;
         self.steps[last + 1..].iter().all(RecipeStep::prunes_nothing).then_some(last)
+    }
+
+    fn repair_of(&self, step: usize) -> Option<RepairStep> {
+        let repair = self.steps.get(step)?.repair.as_ref()?;
+        Some(RepairStep { images: repair.images.as_ref().map(|images| self.path(images)), ..repair.clone() })
+    }
+
+    /// How what step number `step` left is repaired before others follow; `None` where it is not, or where that is the repair at the end.
+    fn repair_after(&self, step: usize) -> Option<RepairStep> {
+        if self.last_repair() == Some(step) { None } else { self.repair_of(step) }
     }
 
     /// Whether it repairs between its steps, which [`RecipeFile::repair`] does not tell.
@@ -473,17 +243,49 @@ impl RecipeFile {
         self.folder.as_ref().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 
-    /// What it makes of the model as opened, without its repairs; the mask of the last step stays open unless it says otherwise. `norms` are those of
-    /// [`RecipeFile::images`]. Names that the model does not have are left out and told.
+    /// What it makes of the model as opened, without its repairs; the mask of the last step stays open unless it says otherwise. `norms` are
+    /// those of [`RecipeFile::images`]. Names that the model does not have are left out and told.
     ///
     /// # Errors
     /// What a step cannot do.
     pub fn apply(&self, engine: &Engine, norms: Option<&Arc<InputNorms>>) -> Result<AppliedRecipe, RecipeError> {
+        self.carry_out((engine, norms), engine.opened(), 0, false)
+    }
+
+    /// As [`RecipeFile::apply`], to the first step whose repair others follow.
+    ///
+    /// # Errors
+    /// What a step cannot do.
+    pub fn begin(&self, engine: &Engine, norms: Option<&Arc<InputNorms>>) -> Result<AppliedRecipe, RecipeError> {
+        self.carry_out((engine, norms), engine.opened(), 0, true)
+    }
+
+    /// Goes on from `state`, in which what was done before `pending` was repaired, or could not be.
+    ///
+    /// # Errors
+    /// What a step cannot do.
+    pub fn go_on(
+        &self,
+        engine: &Engine,
+        norms: Option<&Arc<InputNorms>>,
+        state: State,
+        pending: &PendingRepair,
+    ) -> Result<AppliedRecipe, RecipeError> {
+        self.carry_out((engine, norms), state, pending.next, true)
+    }
+
+    fn carry_out(
+        &self,
+        (engine, norms): (&Engine, Option<&Arc<InputNorms>>),
+        mut state: State,
+        first: usize,
+        stops: bool,
+    ) -> Result<AppliedRecipe, RecipeError> {
         let graph = &engine.model().graph;
-        let mut state = engine.opened();
         let mut missing = Vec::new();
+        let mut pending = None;
         let mut read: Vec<(PathBuf, Score)> = Vec::new();
-        for (i, entry) in self.steps.iter().enumerate() {
+        for (i, entry) in self.steps.iter().enumerate().skip(first) {
             let mut recipe = Recipe::new(graph);
             missing.extend(entry.apply_scope(graph, &mut recipe));
             recipe.biases = entry.biases.unwrap_or(recipe.biases);
@@ -520,20 +322,35 @@ impl RecipeFile {
                     _ => engine.keep(&state)?,
                 };
             }
+            if let Some(repair) = self.repair_after(i).filter(|_| stops) {
+                pending = Some(PendingRepair { repair, next: i + 1 });
+                break;
+            }
         }
         missing.sort();
         missing.dedup();
-        Ok(AppliedRecipe { state, missing })
+        Ok(AppliedRecipe { state, missing, pending })
     }
 }
 
 /// What a recipe makes of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppliedRecipe {
-    /// Masks and weights, with the last step open.
+    /// Masks and weights, with the last step open where all are done.
     pub state: State,
     /// Names in the recipe, or in its files of scores, that the model does not have.
     pub missing: Vec<String>,
+    /// What comes before the steps that are still to be done; `None` where all are.
+    pub pending: Option<PendingRepair>,
+}
+
+/// A repair between two steps of a recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingRepair {
+    /// How what the steps before it left is repaired.
+    pub repair: RepairStep,
+    /// The step after it.
+    next: usize,
 }
 
 #[cfg(test)]

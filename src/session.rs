@@ -12,7 +12,7 @@ use crate::device::ComputeDevice;
 use crate::engine::{ChannelPlan, Chosen, Engine, EngineError, Model, Removal};
 use crate::export::{Format, Report};
 use crate::graph::Graph;
-use crate::prune::{History, Masked, Recipe, Repair, RunningStatistics, Score, State, Step, Weights};
+use crate::prune::{AddedBiases, History, Masked, Recipe, Repair, RunningStatistics, Score, State, Step, Weights};
 use crate::repair::Judged;
 use crate::watch::Watch;
 
@@ -35,12 +35,13 @@ struct Saved {
     weights: Arc<[Weights]>,
     kept: Arc<[Masked]>,
     statistics: Arc<RunningStatistics>,
+    biases: Arc<AddedBiases>,
 }
 
 impl Saved {
     fn new(model: &Arc<Model>, state: &State) -> Self {
         let (weights, kept, statistics) = (state.weights.clone(), state.kept.clone(), state.statistics.clone());
-        Self { model: model.clone(), weights, kept, statistics }
+        Self { model: model.clone(), weights, kept, statistics, biases: state.biases.clone() }
     }
 }
 
@@ -277,6 +278,7 @@ impl Session {
         let (state, saved) = (self.state(), &self.saved);
         !Arc::ptr_eq(self.model(), &saved.model)
             || (&state.weights, &state.kept, &state.statistics) != (&saved.weights, &saved.kept, &saved.statistics)
+            || state.biases != saved.biases
     }
 
     /// Saves the model as it is pruned now.

@@ -24,7 +24,7 @@ use crate::prune::{InputNorms, Method, Recipe, Score, State, Step, Weights};
 use crate::recipes::{self, AppliedRecipe, RecipeError, RecipeFile};
 use crate::session::Session;
 use crate::watch::{Token, Watch};
-pub use messages::{Event, Job, Look, Told, View};
+pub use messages::{Event, Job, Look, RestOfRecipe, Told, View};
 
 /// Jobs that may wait; more than a person can ask for.
 const MAX_WAITING: usize = 256;
@@ -376,7 +376,16 @@ impl Inside {
             },
             Job::OpenRecipe(path, norms) => {
                 watch.progress(0.0, "Applying the recipe");
-                return self.open_recipe(path, norms.as_ref());
+                return self.open_recipe(path, norms);
+            }
+            Job::GoOn(rest) => {
+                watch.progress(0.0, "Applying the recipe");
+                let RestOfRecipe { file, norms, pending } = *rest;
+                match file.go_on(session.engine(), norms.as_ref(), session.state().clone(), &pending) {
+                    Ok(applied) => return self.take_recipe(applied, file, norms),
+                    Err(RecipeError::Engine(error)) => return Err(error),
+                    Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
+                }
             }
             Job::SaveRecipe(path, overwrite) => match RecipeFile::of(session.state(), &session.model().graph).text() {
                 Ok(text) => return self.save_text(path, &text, overwrite),
@@ -394,26 +403,12 @@ impl Inside {
     }
 
     /// Goes on with what a recipe makes of the model, and tells what it wants beyond that.
-    fn open_recipe(&mut self, path: PathBuf, norms: Option<&Arc<InputNorms>>) -> Result<(), EngineError> {
+    fn open_recipe(&mut self, path: PathBuf, norms: Option<Arc<InputNorms>>) -> Result<(), EngineError> {
         let Some(session) = self.session.as_mut() else { return Ok(()) };
         let file = RecipeFile::read(&path);
         let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
-        let repair = file.as_ref().ok().and_then(RecipeFile::repair);
-        let repairs_between = file.as_ref().is_ok_and(RecipeFile::repairs_between);
-        match file.and_then(|file| file.apply(session.engine(), norms)) {
-            Ok(AppliedRecipe { state, missing }) => {
-                session.go_to(state, Step::Recipe)?;
-                self.tell_missing(missing);
-                if repairs_between {
-                    self.tell(Event::LeftRepairsOut);
-                }
-                if let Some(repair) = repair {
-                    // What is to be repaired comes first.
-                    self.show()?;
-                    self.tell(Event::WantsRepair(repair));
-                    return Ok(());
-                }
-            }
+        match file.and_then(|file| Ok((file.begin(session.engine(), norms.as_ref())?, file))) {
+            Ok((applied, file)) => return self.take_recipe(applied, file, norms),
             Err(RecipeError::NoImages) => self.tell(Event::WantsNorms(path, images)),
             Err(RecipeError::Engine(error)) => return Err(error),
             Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
@@ -448,6 +443,27 @@ impl Inside {
         (self.looked, self.shown, self.scores) = (None, None, None);
         self.tell(Event::Replaced(model));
         self.measurer.replace(self.model, [engine, opened], repairs);
+    }
+
+    /// Goes on with what a recipe made of the model, and tells what it wants next.
+    fn take_recipe(&mut self, applied: AppliedRecipe, file: RecipeFile, norms: Option<Arc<InputNorms>>) -> Result<(), EngineError> {
+        let AppliedRecipe { state, missing, pending } = applied;
+        if let Some(session) = self.session.as_mut() {
+            session.go_to(state, Step::Recipe)?;
+        }
+        self.tell_missing(missing);
+        // What is to be repaired comes first.
+        self.show()?;
+        let repair = file.repair();
+        match (pending, repair) {
+            (Some(pending), _) => {
+                let repair = pending.repair.clone();
+                self.tell(Event::WantsRepair(repair, Some(Box::new(RestOfRecipe { file, norms, pending }))));
+            }
+            (None, Some(repair)) => self.tell(Event::WantsRepair(repair, None)),
+            (None, None) => {}
+        }
+        Ok(())
     }
 
     fn tell_missing(&self, missing: Vec<String>) {

@@ -213,3 +213,57 @@ fn a_removal_that_is_stopped_changes_nothing() {
     assert!(matches!(session.remove_channels(&chosen, None, &Stop), Err(EngineError::Cancelled)));
     assert_eq!((session.history().undoable(), session.removal(), session.is_unsaved()), (None, None, false));
 }
+
+#[test]
+fn external_data_lies_beside_the_smaller_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let read = |name: &str| std::fs::read(path(name)).unwrap();
+    for name in ["model.onnx", "beside_unbiased.onnx.data"] {
+        let from = if name == "model.onnx" { "beside_unbiased.onnx" } else { name };
+        std::fs::copy(Path::new("tests/repair").join(from), path(name)).unwrap();
+    }
+    let mut session = Session::open(&path("model.onnx"), &Unwatched).unwrap();
+    set(&mut session, 0.3);
+    session.fix().unwrap();
+    let choose = |session: &Session| {
+        let found = chosen(session, 0.0).found;
+        let scores = session.engine().channel_scores(session.state(), &found.channels, channels::ChannelScore::L2).unwrap();
+        let choice = channels::Choice {
+            amount: channels::ChannelAmount { share: 0.3, of: channels::Of::Channels },
+            granularity: channels::Granularity { multiple: 1, least: 1 },
+            ..channels::Choice::default()
+        };
+        Chosen::new(found, scores.into(), ChannelPlan { choice, ..ChannelPlan::default() })
+    };
+    let answers = |engine: &Engine| {
+        let inputs = noise(&engine.model().graph, 1, None, 3).unwrap();
+        engine.forward(&engine.opened(), &inputs).unwrap()[0].1.clone()
+    };
+    // Of the opened model, and of what was made smaller before.
+    for round in 1..3 {
+        let chosen = choose(&session);
+        assert!(chosen.removed.count() > 0, "{round}");
+        session.remove_channels(&chosen, None, &Unwatched).unwrap();
+        let (name, data) = (format!("{round}.onnx"), format!("{round}.onnx.data"));
+        let report = session.save(&path(&name), Format::Onnx, Overwrite::Refuse).unwrap();
+        assert_eq!(report.files, [path(&name), path(&data)]);
+        assert!(report.bytes.abs_diff(session.removal().unwrap().bytes[1]) < 200, "{report:?}");
+        let again = Engine::open(&path(&name), &Unwatched).unwrap();
+        let floats = again.model().graph.parameters.iter().map(|parameter| parameter.elements * 4).sum::<usize>();
+        assert!(read(&data).len() >= floats && read(&data).len() < floats + 64 && again.model().file.size_bytes() == report.bytes);
+        assert_eq!(answers(&again), answers(session.engine()), "{round}");
+        // What is there is asked about first; then it is replaced with its data.
+        let before = (read(&name), read(&data));
+        assert!(session.save(&path(&name), Format::Onnx, Overwrite::Refuse).is_err());
+        session.save(&path(&name), Format::Onnx, Overwrite::Allow).unwrap();
+        assert!((read(&name), read(&data)) == before, "{round}");
+    }
+    // Over the opened model: its data is another's perhaps, and stays; what was removed can be undone all the same.
+    session.save(&path("model.onnx"), Format::Onnx, Overwrite::Allow).unwrap();
+    assert_eq!(answers(&Engine::open(&path("model.onnx"), &Unwatched).unwrap()), answers(session.engine()));
+    assert!(read("beside_unbiased.onnx.data") == std::fs::read("tests/repair/beside_unbiased.onnx.data").unwrap());
+    while session.undo().is_some() {}
+    session.save(&path("undone.onnx"), Format::Onnx, Overwrite::Refuse).unwrap();
+    assert!(read("undone.onnx.data") == read("beside_unbiased.onnx.data"));
+}

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod adapter;
+#[path = "repairing/biases.rs"]
+mod biases;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,6 +31,9 @@ use serde_json::Value;
 const KEPT: &str = "assets/mobilenetv4_digits.onnx";
 const FOLDED: &str = "tests/models/mobilenetv4_digits_default.onnx";
 const DIGITS: &str = "assets/digits";
+
+/// Kinds of layers of which there is a network with biases and one without.
+const UNBIASED: [&str; 7] = ["dense", "grouped", "depthwise", "transposed", "shared", "gemm", "matmul"];
 
 /// A model, and images that calibrate and judge.
 struct Setup {
@@ -100,33 +105,49 @@ fn agree(what: &str, wanted: &Value, found: &Effect) {
     }
 }
 
-/// A network of a few layers, repaired on all of its images: every tensor that changed, by name.
-fn small(name: &str, options: Options) -> HashMap<String, Vec<f32>> {
+/// A network of a few layers, half of it pruned.
+fn halved(name: &str) -> (Arc<Engine>, State) {
     let engine = Arc::new(Engine::open(Path::new(&format!("tests/repair/{name}.onnx")), &Unwatched).unwrap());
     let opened = engine.opened();
     let state = opened.with(Recipe { method: Method::LayerWise, amount: Amount::Fraction(0.5), biases: false, ..opened.recipe.clone() });
-    let (model, graph) = (engine.model(), &engine.model().graph);
+    (engine, state)
+}
+
+/// What all images of `tests/repair` repair.
+fn repairer(engine: &Arc<Engine>, options: Options) -> Repairer {
+    let graph = &engine.model().graph;
     let set = ImageSet::open(Path::new("tests/repair/images.npy"), None).unwrap();
-    let (preprocess, _) = Preprocess::for_model(graph, &model.file.path);
-    let questions = Questions::images(graph, Arc::new(set), preprocess, None, 10).unwrap();
-    let (state, repair) = Repairer::new(engine.clone(), questions, options).repair(&state, &Unwatched).unwrap();
+    let (preprocess, _) = Preprocess::for_model(graph, &engine.model().file.path);
+    Repairer::new(engine.clone(), Questions::images(graph, Arc::new(set), preprocess, None, 10).unwrap(), options)
+}
+
+/// A network of a few layers, repaired on all of its images: every tensor that changed, by name.
+fn small(name: &str, options: Options) -> HashMap<String, Vec<f32>> {
+    let (engine, state) = halved(name);
+    let (model, graph) = (engine.model(), &engine.model().graph);
+    let (state, repair) = repairer(&engine, options).repair(&state, &Unwatched).unwrap();
     assert!(repair.left.is_empty() && repair.calibration_images == 24, "{name}: {:?}", repair.left);
+    let biases = state.biases.iter().map(|(&id, bias)| (format!("{}.bias", graph.owner(id).name), (*bias.values).clone()));
+    let biases: Vec<_> = biases.collect();
     let parameters = (0..graph.parameters.len()).filter(|&i| state.weights[i].replaced().is_some()).map(ParameterId);
     let parameters = parameters.map(|id| (graph.parameter(id).name.clone(), engine.values(&state, id).unwrap().unwrap()));
     let statistics = state.statistics.iter().map(|(&id, values)| (model.file.tensor(id).name.clone(), (**values).clone()));
-    parameters.chain(statistics).map(|(name, values)| (name, values.into_f32())).collect()
+    parameters.chain(statistics).chain(biases).map(|(name, values)| (name, values.into_f32())).collect()
 }
 
 #[test]
 fn every_kind_of_layer_becomes_what_float64_says() {
-    let expected = arrays::read(Path::new("tests/repair/repaired.npz")).unwrap();
+    let mut expected = arrays::read(Path::new("tests/repair/repaired.npz")).unwrap();
+    expected.extend(arrays::read(Path::new("tests/repair/unbiased.npz")).unwrap());
     let mut seen = 0;
-    for name in ["dense", "grouped", "depthwise", "transposed", "shared", "normalised", "gemm", "matmul"] {
+    let unbiased = UNBIASED.map(|name| format!("{name}_unbiased"));
+    for name in UNBIASED.into_iter().chain(["normalised"]).chain(unbiased.iter().map(String::as_str)) {
         let found = small(name, Options::default());
         for (tensor, wanted) in expected.iter().filter_map(|(key, array)| Some((key.strip_prefix(&format!("{name}/"))?, array))) {
             // What is pruned and not repaired is no other tensor.
             let Some(found) = found.get(tensor) else {
-                assert!(name == "normalised" && tensor.ends_with(".weight"), "{name}: {tensor} was not repaired");
+                let is_normalised = name == "normalised" || tensor == "two.weight";
+                assert!(is_normalised && tensor.ends_with(".weight"), "{name}: {tensor} was not repaired");
                 continue;
             };
             for (i, (found, wanted)) in found.iter().zip(wanted.as_f32().unwrap()).enumerate() {
@@ -136,7 +157,7 @@ fn every_kind_of_layer_becomes_what_float64_says() {
             seen += 1;
         }
     }
-    assert!(seen >= 30, "{seen} tensors");
+    assert!(seen >= 60, "{seen} tensors");
 }
 
 #[test]
@@ -298,6 +319,38 @@ fn what_was_repaired_is_masked_and_run_on_a_gpu_as_on_the_host() {
     }
 }
 
+/// Pruned, repaired, pruned further, repaired again: what a recipe says of it, and what is written down of that, gives the same file.
+#[test]
+fn a_recipe_repairs_between_its_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (by_hand, written, first, second, without) =
+        (path("by_hand.toml"), path("written.toml"), path("1.onnx"), path("2.onnx"), path("3.onnx"));
+    let steps =
+        "[[step]]\namount = 0.8\nrepair = { calibration-images = 40 }\n[[step]]\namount = 0.9\nrepair = { calibration-images = 30 }\n";
+    std::fs::write(&by_hand, format!("method = \"global\"\nbiases = false\n{steps}")).unwrap();
+    let shown = format!("--images {DIGITS} --device cpu --json");
+    let report = json(&format!("prune {KEPT} --recipe {by_hand} {shown} -o {first} --save-recipe {written}"));
+    assert_eq!((&report["repair"]["calibration_images"], &report["repair"]["applied"]), (&30.into(), &true.into()));
+    let text = std::fs::read_to_string(&written).unwrap();
+    for (part, times) in [("calibration-images = 40", 1), ("calibration-images = 30", 1), ("[step.repair]", 2)] {
+        assert_eq!(text.matches(part).count(), times, "{part}: {text}");
+    }
+    json(&format!("prune {KEPT} --recipe {written} {shown} -o {second}"));
+    let bytes = |path: &str| std::fs::read(path).unwrap();
+    assert!(bytes(&first) == bytes(&second));
+    // Without the first of the repairs it is another.
+    std::fs::write(
+        &by_hand,
+        format!("method = \"global\"\nbiases = false\n{}", steps.replacen("repair = { calibration-images = 40 }\n", "then = \"fix\"\n", 1)),
+    )
+    .unwrap();
+    json(&format!("prune {KEPT} --recipe {by_hand} {shown} -o {without}"));
+    assert!(bytes(&first) != bytes(&without));
+    let rows = json(&format!("evaluate {KEPT} --recipe {written} {shown}"))["rows"].clone();
+    assert_eq!((&rows[2]["repaired"], &rows[2]["images"]), (&true.into(), &330.into()));
+}
+
 /// An engine on a model of `tests/repair` in which one tensor was changed, and the state of it with half pruned.
 fn spoilt(name: &str, tensor: &str, values: &[f32]) -> (Arc<Engine>, State, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -424,7 +477,8 @@ fn a_recipe_repairs_again_and_what_it_leaves_out_is_told() {
         told(&format!("cost {KEPT} --recipe {recipe} --device cpu")).contains("The recipe repairs what is left: that is left out here")
     );
     std::fs::write(&recipe, "method = \"lamp\"\n[[step]]\namount = 0.5\nrepair = {}\n[[step]]\namount = 0.5\n").unwrap();
-    assert!(told(&format!("prune {KEPT} --recipe {recipe} --device cpu")).contains("repairs between its steps: that is left out"));
+    assert!(told(&format!("cost {KEPT} --recipe {recipe} --device cpu")).contains("repairs between its steps: that is left out here"));
+    assert!(told(&format!("prune {KEPT} --recipe {recipe} --device cpu")).contains("repairs between its steps: say on which images"));
     std::fs::write(&recipe, "method = \"lamp\"\namount = 0.5\nrepair = {}\n").unwrap();
     assert!(told(&format!("prune {KEPT} --recipe {recipe} --device cpu")).contains("say on which images, --images"));
 }

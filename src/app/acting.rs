@@ -111,6 +111,12 @@ impl App {
         }
     }
 
+    /// Puts a table into the clipboard.
+    fn copy(&mut self, ctx: &egui::Context, table: String, what: &str) {
+        ctx.copy_text(table);
+        self.state.tell(Notice { tone: Tone::Success, title: "Copied".into(), text: format!("{what} is in the clipboard, as CSV") });
+    }
+
     pub(super) fn act(&mut self, ctx: &egui::Context, action: Action) {
         let has_model = self.state.model.is_some();
         if let Some(format) = action.format().filter(|_| has_model) {
@@ -125,12 +131,8 @@ impl App {
             Action::SaveChart if has_model => self.ask(Purpose::Chart),
             Action::CopyTable => {
                 if let Some((model, figures)) = self.state.shown() {
-                    ctx.copy_text(export::csv(&model.graph, figures));
-                    self.state.tell(Notice {
-                        tone: Tone::Success,
-                        title: "Copied".into(),
-                        text: "the table is in the clipboard, as CSV".into(),
-                    });
+                    let table = export::csv(&model.graph, figures);
+                    self.copy(ctx, table, "the table");
                 }
             }
             Action::ChooseImages if has_model => {
@@ -163,12 +165,8 @@ impl App {
             }
             Action::CopyScan => {
                 if let Some((model, _)) = self.state.shown() {
-                    ctx.copy_text(self.state.costs.scan_csv(model));
-                    self.state.tell(Notice {
-                        tone: Tone::Success,
-                        title: "Copied".into(),
-                        text: "the scan is in the clipboard, as CSV".into(),
-                    });
+                    let table = self.state.costs.scan_csv(model);
+                    self.copy(ctx, table, "the scan");
                 }
             }
             Action::MeasureSpeed => self.worker.measure(Request::Time(self.state.costs.batch)),
@@ -188,7 +186,10 @@ impl App {
             Action::Reset => self.worker.send(Job::Reset),
             Action::Cancel => match self.state.question.take() {
                 Some(_) => {}
-                None => self.worker.cancel(),
+                None => {
+                    self.rest = None;
+                    self.worker.cancel();
+                }
             },
             Action::ToggleTheme => {
                 let theme = if ctx.theme() == egui::Theme::Dark { egui::Theme::Light } else { egui::Theme::Dark };

@@ -46,7 +46,7 @@ use eframe::egui;
 use crate::device::DeviceChoice;
 use crate::measurer::Request;
 use crate::recipes;
-use crate::worker::{Event, Job, Worker};
+use crate::worker::{Event, Job, RestOfRecipe, Worker};
 
 use choosing::Choosing;
 use commands::{Action, Command};
@@ -148,6 +148,8 @@ pub struct App {
     title: String,
     /// What waits for images, or for something measured on them.
     waiting: Option<Waiting>,
+    /// What a recipe does after the repair that is going on.
+    rest: Option<Box<RestOfRecipe>>,
     /// Whether the measurer was told to weigh the parameters.
     weighs: bool,
     /// Whether it was told that somebody looks at channels.
@@ -182,6 +184,7 @@ impl App {
             mask_texture: module::MaskTexture::default(),
             title: String::new(),
             waiting: None,
+            rest: None,
             weighs: false,
             looks_at_channels: false,
             demo: None,
@@ -341,7 +344,7 @@ impl eframe::App for App {
             let is_demo = match &told.event {
                 Event::Opened(model) | Event::Replaced(model) => {
                     self.mask_texture = module::MaskTexture::default();
-                    (self.weighs, self.looks_at_channels) = (false, false);
+                    (self.weighs, self.looks_at_channels, self.rest) = (false, false, None);
                     // What the last frame asked of the model before.
                     let is_over =
                         |c: &Command| matches!(c, Command::Set(..) | Command::Select(_) | Command::Plan(_) | Command::SelectGroup(_));

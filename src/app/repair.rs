@@ -117,6 +117,7 @@ impl App {
                     self.worker.send(Job::Repair(Box::new([repaired.from.clone(), repaired.judged.state.clone()])));
                 } else {
                     self.state.tell(notice(repaired));
+                    self.go_on_with_recipe();
                 }
             }
             // Something else may have been done to the model before it.
@@ -130,13 +131,26 @@ impl App {
                 if let Some(notice) = repaired.filter(is_of).map(notice) {
                     self.state.costs.repair.is_due = false;
                     self.state.tell(notice);
+                    self.go_on_with_recipe();
                 }
             }
             Event::Measured(Finding::NotRepaired(why)) => {
-                self.state.tell(Notice { tone: Tone::Remark, title: "Not repaired".into(), text: why.clone() });
+                let rest = if self.rest.take().is_some() { "; what the recipe does after it was left out" } else { "" };
+                self.state.tell(Notice { tone: Tone::Remark, title: "Not repaired".into(), text: format!("{why}{rest}") });
             }
-            Event::WantsRepair(step) => self.repair_as(step),
+            Event::Failed { .. } => self.rest = None,
+            Event::WantsRepair(step, rest) => {
+                self.rest.clone_from(rest);
+                self.repair_as(step);
+            }
             _ => {}
+        }
+    }
+
+    /// Has the steps of a recipe carried out that follow a repair.
+    fn go_on_with_recipe(&mut self) {
+        if let Some(rest) = self.rest.take() {
+            self.worker.send(Job::GoOn(rest));
         }
     }
 
@@ -149,10 +163,16 @@ impl App {
             is_thorough: step.thorough,
         };
         self.state.costs.repair.choice = choice;
-        if shown.is_some() {
+        let has_rest = self.rest.is_some();
+        if shown.is_some() && has_rest {
+            self.start_repair(None);
+        } else if shown.is_some() {
             self.repair();
         } else {
-            let text = "it repairs what is left, and that needs images: choose some in the tab Effect, and click Repair".to_owned();
+            let next = if has_rest { "open it again" } else { "click Repair" };
+            let what = if has_rest { "between its steps" } else { "what is left" };
+            let text = format!("it repairs {what}, and that needs images: choose some in the tab Effect, and {next}");
+            self.rest = None;
             self.state.tell(Notice { tone: Tone::Remark, title: "The recipe repairs".into(), text });
         }
     }
@@ -343,6 +363,15 @@ pub(super) fn figures_ui(ui: &mut Ui, judged: &Judged) {
     });
 }
 
+/// How many layers got a bias, in words.
+fn added(judged: &Judged) -> String {
+    match judged.repair.layers.iter().filter(|layer| layer.adds_bias).count() {
+        0 => String::new(),
+        1 => "; one got a bias".to_owned(),
+        added => format!("; {added} got a bias"),
+    }
+}
+
 /// Before and after, what these are, what was done, and how long it took where that is known.
 pub(super) fn result_ui(ui: &mut Ui, judged: &Judged, seconds: Option<f64>) {
     let palette = theme::palette(ui);
@@ -360,7 +389,7 @@ pub(super) fn result_ui(ui: &mut Ui, judged: &Judged, seconds: Option<f64>) {
             let on = if images.is_none() { "inputs of noise" } else { "images" };
             let (line, color) = if judged.is_better() {
                 let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
-                (format!("{layers} layers {how}, on {images} {on}"), palette.weak)
+                (format!("{layers} layers {how}{}, on {images} {on}", added(judged)), palette.weak)
             } else {
                 ("Not applied, because agreement with the dense network fell".to_owned(), palette.warning)
             };
@@ -383,7 +412,8 @@ pub(super) fn layer_of<'a>(repair: &'a Repair, model: &Model, module: ModuleId) 
 /// What one layer gained, in words.
 pub(super) fn gain(layer: &RepairedLayer) -> String {
     let error = |error: Option<f64>| error.map_or("–".into(), text::percent);
-    format!("{} → {}", error(layer.error_before), error(layer.error_after))
+    let bias = if layer.adds_bias { ", with a bias that was added" } else { "" };
+    format!("{} → {}{bias}", error(layer.error_before), error(layer.error_after))
 }
 
 /// How strongly a fit was pulled towards the dense weights.

@@ -349,11 +349,7 @@ impl AppState {
                 self.tell(Notice { tone: Tone::Remark, title: "Not in this model".into(), text });
             }
             // What the window does about it, see [`super::App::logic`].
-            Event::WantsNorms(..) | Event::WantsRepair(_) => {}
-            Event::LeftRepairsOut => {
-                let text = "it repairs between its steps, and that was left out: repair again here".to_owned();
-                self.tell(Notice { tone: Tone::Remark, title: "The recipe repairs".into(), text });
-            }
+            Event::WantsNorms(..) | Event::WantsRepair(..) => {}
             Event::TableSaved(path) => self.tell(Notice { tone: Tone::Success, title: "Saved".into(), text: text::path(&path) }),
             Event::Occupied(path, job) => self.question = Some(Question::Replace(path, job)),
             Event::Failed { what, message } => {

@@ -199,7 +199,7 @@ pub fn write(path: &Path, arrays: &[(String, Array)], overwrite: Overwrite) -> R
     }
 }
 
-/// The type in which `NumPy` finds an array that [`write`] wrote: `float32`, `uint8`.
+/// The type in which `NumPy` finds an array that [`write()`] wrote: `float32`, `uint8`.
 #[must_use]
 pub fn numpy_type(array: &Array) -> &'static str {
     npy::numpy_name(array)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::atoms::{Atoms, Label};
-use super::ints::{Lists, writers};
+use super::ints::Lists;
 use super::reshape::{Dim, split};
 use super::rules;
 use crate::graph::{Graph, Node, ParameterId, ValueId};
@@ -54,7 +54,7 @@ impl<'a> Follow<'a> {
             copied: copied(graph),
             stuck: HashMap::new(),
             parameters: graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect(),
-            writers: writers(graph),
+            writers: graph.writers(),
             named,
         };
         follow.find_stuck();

@@ -48,12 +48,6 @@ pub(super) struct Lists<'a> {
     pub(super) trace: &'a Trace,
 }
 
-/// The nodes of the main graph by what they write.
-pub(super) fn writers(graph: &Graph) -> HashMap<ValueId, usize> {
-    let written = |(n, node): (usize, &Node)| node.outputs.iter().flatten().map(|&value| (value, n)).collect::<Vec<_>>();
-    graph.nodes.iter().enumerate().flat_map(written).collect()
-}
-
 /// Whether a node hands numbers of a list on as they are: as its first input, or any where it joins them.
 pub(super) fn hands_on(node: &Node, input: usize) -> bool {
     node.is_standard()

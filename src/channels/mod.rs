@@ -20,14 +20,14 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::graph::{Graph, Kind, Layout, ParameterId, ValueId};
+use crate::graph::{ChannelAxis, Graph, Kind, Layout, ParameterId, ValueId};
 use crate::network::{Trace, Work};
 use crate::onnx::{OnnxFile, TensorId};
 use crate::prune::Mask;
 use atoms::Label;
 pub use choice::{ByHand, ChannelAmount, ChannelScore, Choice, Granularity, Of, Spread};
 use follow::Follow;
-pub use remove::RemoveError;
+pub use remove::{RemoveError, Smaller};
 
 /// Number of a unit.
 pub type Unit = usize;
@@ -283,6 +283,13 @@ impl Channels {
             None => parameter.elements,
         };
         different.iter().map(count).sum::<usize>() as u64
+    }
+
+    /// Which places along the channels of a value stay; `None` where all of them always do.
+    pub(crate) fn staying(&self, value: ValueId, channels: ChannelAxis, removed: &Removed) -> Option<Vec<bool>> {
+        let dims = self.values.get(&value)?;
+        let places = dims.get(channels.dimension(dims.len())?)?.as_ref()?;
+        Some(places.iter().map(|place| !is_gone(place, removed)).collect())
     }
 
     /// How many units every group keeps.

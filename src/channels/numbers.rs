@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use onnx_ir::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
-use super::ints::{Element, Lists, hands_on, writers};
+use super::ints::{Element, Lists, hands_on};
 use super::remove::{RemoveError, set_bytes, shape, sliced};
 use super::{Channels, Places, Removed, is_gone, left, rules};
 use crate::graph::{Node, ValueId};
@@ -46,7 +46,7 @@ pub(super) struct Numbers<'a> {
 
 impl<'a> Numbers<'a> {
     pub(super) fn new(channels: &'a Channels, file: &'a OnnxFile, removed: &'a Removed) -> Self {
-        let writers = writers(&channels.graph);
+        let writers = channels.graph.writers();
         Self { channels, file, removed, writers, lists: BTreeMap::new(), settings: Vec::new(), dropped: Vec::new() }
     }
 

@@ -32,9 +32,32 @@ pub enum RemoveError {
 /// What the file says of what was removed.
 const REMOVED: &str = "secateur.channels";
 
+/// Where a tensor begins in external data, if it is large: what maps the file into memory wants whole pages.
+const PAGE: usize = 4096;
+
+/// Where others begin.
+const WORD: usize = 16;
+
+/// A smaller model in memory.
+#[derive(Debug)]
+pub struct Smaller {
+    /// The model's own file.
+    pub model: Vec<u8>,
+    /// Its external data, by the names that it has there.
+    pub data: Vec<(String, Vec<u8>)>,
+}
+
+impl Smaller {
+    /// Bytes of all of it.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.model.len() as u64 + self.data.iter().map(|(_, data)| data.len() as u64).sum::<u64>()
+    }
+}
+
 impl Channels {
-    /// The bytes of the model without what was removed, its tensors as `read` gives them in their own type, little-endian; `None` for
-    /// what is as opened. External data comes into the file. Names, metadata, the order of nodes and versions stay.
+    /// The model without what was removed, its tensors as `read` gives them in their own type, little-endian; `None` for what is as opened.
+    /// What was external data is so again. Names, metadata, the order of nodes and versions stay.
     ///
     /// # Errors
     /// [`RemoveError`]
@@ -43,10 +66,14 @@ impl Channels {
         file: &OnnxFile,
         removed: &Removed,
         read: &dyn Fn(TensorId) -> Result<Option<Vec<u8>>, OpenError>,
-    ) -> Result<Vec<u8>, RemoveError> {
+    ) -> Result<Smaller, RemoveError> {
         let mut model = file.whole_model()?;
         let mut size = 0;
-        for (way, id) in file.ways() {
+        let mut data = vec![Vec::new(); file.num_data_files()];
+        // In one order, whatever that of the map.
+        let mut ways: Vec<_> = file.ways().collect();
+        ways.sort_by_key(|(_, id)| *id);
+        for (way, id) in ways {
             let Some(proto) = tensor_mut(&mut model, way) else { continue };
             let tensor = file.tensor(id);
             // One that several layers hold is made smaller below, for each of them.
@@ -70,6 +97,15 @@ impl Channels {
                 }
                 None => bytes,
             };
+            // What several layers hold is copied from here.
+            let is_shared = self.uses.get(&id).is_some_and(|uses| uses.len() > 1);
+            if let Some(number) = file.data_file(id).filter(|_| !is_shared && !proto.external_data.is_empty()) {
+                let there = &mut data[number];
+                there.resize(there.len().next_multiple_of(if bytes.len() < PAGE { WORD } else { PAGE }), 0);
+                set_external(proto, &data_name(number), there.len(), bytes.len());
+                there.extend_from_slice(&bytes);
+                continue;
+            }
             size += bytes.len() as u64;
             if size > MAX_BYTES {
                 return Err(RemoveError::TooLarge(size));
@@ -97,7 +133,27 @@ impl Channels {
             }
         }
         let bytes = model.write_to_bytes().map_err(|error| RemoveError::NotFound(error.to_string()))?;
-        if bytes.len() as u64 > MAX_BYTES { Err(RemoveError::TooLarge(bytes.len() as u64)) } else { Ok(bytes) }
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(RemoveError::TooLarge(bytes.len() as u64));
+        }
+        let data = data.into_iter().enumerate().filter(|(_, data)| !data.is_empty());
+        Ok(Smaller { model: bytes, data: data.map(|(number, data)| (data_name(number), data)).collect() })
+    }
+}
+
+/// What external data is called before it is saved: as no file beside a model that is its own.
+fn data_name(number: usize) -> String {
+    format!("smaller-{number}")
+}
+
+/// A tensor's elements as external data; it has such already.
+fn set_external(proto: &mut TensorProto, location: &str, offset: usize, length: usize) {
+    let Some(entry) = proto.external_data.first().cloned() else { return };
+    proto.external_data.clear();
+    for (key, value) in [("location", location.to_owned()), ("offset", offset.to_string()), ("length", length.to_string())] {
+        let mut entry = entry.clone();
+        (entry.key, entry.value) = (key.to_owned(), value);
+        proto.external_data.push(entry);
     }
 }
 

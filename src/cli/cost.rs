@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::DeviceArgument;
 use super::images::on_recipe_images;
-use super::pruning::Pruning;
+use super::pruning::{Pruning, left_out};
 use super::rows::OutputArguments;
 use super::terminal::{Terminal, open_device};
 use crate::engine::Engine;
@@ -168,7 +168,7 @@ impl Cost {
         let dense = engine.dense_sizes(&watch).context("cannot weigh the model")?;
         if prunes {
             self.pruning.leave_repair("that is left out here")?;
-            self.pruning.apply(&mut session, &mut on_recipe_images(&watch)).context("cannot prune the model")?;
+            self.pruning.apply(&mut session, &mut on_recipe_images(&watch), &mut left_out).context("cannot prune the model")?;
             engine.outcome(session.state()).context("cannot prune the model")?;
         }
         let sizes = engine.sizes(session.state(), &dense, &watch).context("cannot weigh the model")?;

@@ -32,8 +32,9 @@ impl Evaluate {
         let watch = Terminal::new();
         let calibrating = self.repair.asked(self.pruning.repair()?.as_ref(), self.images.images.as_deref());
         anyhow::ensure!(prunes || calibrating.is_none(), RepairError::Unpruned);
+        let mut between = self.images.between(self.repair.calibration(), &watch);
         let mut measured = self.images.open_with(calibrating.as_ref(), &watch, |session, norms| {
-            self.pruning.apply(session, norms).context("cannot prune the model").map(drop)
+            self.pruning.apply(session, norms, &mut between).context("cannot prune the model").map(drop)
         })?;
         let parts = if prunes { 2.0 } else { 1.0 };
         let progress = |part: f32| Part { whole: &watch, what: Some("Evaluating"), before: part / parts, share: 1.0 / parts };

@@ -19,7 +19,7 @@ use crate::graph::Graph;
 use crate::images::{ChannelOrder, ClassOrder, Colours, Filter, ImageSet, ImagesError, LeftOut, Preprocess, Provenance, Resize};
 use crate::measure::Effect;
 use crate::prune::{InputNorms, State};
-use crate::recipes::RecipeError;
+use crate::recipes::{RecipeError, RepairStep};
 use crate::repair::Repairer;
 use crate::session::Session;
 use crate::watch::Part;
@@ -105,6 +105,30 @@ impl PictureArguments {
         let classes = judged.is_labelled().then_some(judged.classes.len());
         let (questions, _) = self.questions(&model.graph, &model.file.path, Arc::new(judged))?;
         Ok((repairer, Evaluator::new(engine.clone(), questions, classes)))
+    }
+
+    /// Repairs between the steps of a recipe, on the images of this folder, or where it is none on those that the recipe names.
+    pub(super) fn between<'a>(
+        &'a self,
+        images: Option<&'a Path>,
+        calibrating: &'a CalibrationArguments,
+        watch: &'a Terminal,
+    ) -> impl FnMut(&Session, &State, &RepairStep) -> anyhow::Result<Option<State>> + 'a {
+        move |session, state, step| {
+            let known = step.images.as_deref().filter(|images| images.exists());
+            let Some(images) = images.or(known) else {
+                let _ = writeln!(std::io::stderr(), "The recipe repairs between its steps: say on which images, --images");
+                return Ok(None);
+            };
+            let (mut repairer, mut judge) = self.repairer_and_judge(session, images, &calibrating.or(Some(step), Some(images)))?;
+            let judged = repairer.judged(&mut judge, state, watch).context("cannot repair between the steps of the recipe")?;
+            if !judged.is_better() {
+                let why = "the network would agree less with the dense one";
+                let _ = writeln!(std::io::stderr(), "A repair between the recipe's steps is not applied: {why}");
+                return Ok(None);
+            }
+            Ok(Some(judged.state))
+        }
     }
 
     /// How large the inputs of the layers of a session's model are on the images of a folder.
@@ -314,6 +338,15 @@ impl ImageArguments {
     /// Whether images are named, and not noise.
     pub(super) fn has_images(&self) -> bool {
         self.images.is_some()
+    }
+
+    /// As [`PictureArguments::between`], on these images.
+    pub(super) fn between<'a>(
+        &'a self,
+        calibrating: &'a CalibrationArguments,
+        watch: &'a Terminal,
+    ) -> impl FnMut(&Session, &State, &RepairStep) -> anyhow::Result<Option<State>> + 'a {
+        self.pictures.between(self.images.as_deref(), calibrating, watch)
     }
 
     /// Opens model and images. `prepare` prunes, or sets the scope, before anything is measured; with what it is given, the score `wanda` is

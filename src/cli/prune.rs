@@ -119,6 +119,9 @@ struct SavedReport {
 impl Prune {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let format = self.format()?;
+        if let Some(path) = &self.save_recipe {
+            anyhow::ensure!(self.force || !path.exists(), "a file of that name is there already; --force replaces it: {}", path.display());
+        }
         let watch = Terminal::new();
         let engine = Engine::open(&self.file, &watch).context("cannot open the model")?;
         let mut session = Session::new(engine.on(open_device(self.device)?));
@@ -126,15 +129,12 @@ impl Prune {
             let images = self.images.as_deref().or(images).ok_or(RecipeError::NoImages)?;
             self.pictures.norms(session, images, &watch)
         };
-        let missing = self.pruning.apply(&mut session, &mut measure).context("cannot prune the model")?;
+        let mut between = self.pictures.between(self.images.as_deref(), self.repair.calibration(), &watch);
+        let missing = self.pruning.apply(&mut session, &mut measure, &mut between).context("cannot prune the model")?;
         let outcome = session.engine().outcome_on_device(session.state()).context("cannot prune the model")?;
         let overwrite = if self.force { Overwrite::Allow } else { Overwrite::Refuse };
         let pruned = session.state().clone();
         let repair = self.repaired(&mut session, &watch)?;
-        if let Some(path) = &self.save_recipe {
-            let file = RecipeFile::of(session.state(), &session.model().graph);
-            file.write(path, overwrite).context("cannot save the recipe")?;
-        }
         let saved = match (&self.output, format) {
             (Some(path), Some(format)) => {
                 watch.progress(0.0, "Saving");
@@ -142,6 +142,11 @@ impl Prune {
             }
             _ => None,
         };
+        // Of a model that could not be saved there is nothing to write down.
+        if let Some(path) = &self.save_recipe {
+            let file = RecipeFile::of(session.state(), &session.model().graph);
+            file.write(path, overwrite).context("cannot save the recipe")?;
+        }
         watch.clear();
         let graph = &session.model().graph;
         let state = &pruned;

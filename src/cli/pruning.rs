@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::graph::Graph;
-use crate::prune::{Amount, AmountError, InputNorms, Method, Pattern, PatternError, PruneError, Recipe, Schedule, Step};
+use crate::prune::{Amount, AmountError, InputNorms, Method, Pattern, PatternError, PruneError, Recipe, Schedule, State, Step};
 use crate::recipes::{AppliedRecipe, RecipeError, RecipeFile, RecipeStep, RepairStep, ScoreName};
 use crate::session::Session;
 
@@ -129,6 +129,16 @@ fn slices(text: &str) -> Result<Pattern, PatternError> {
     }
 }
 
+/// Repairs what the steps of a recipe left in a state, before others follow; `None` where it was left as it is, which was told.
+pub(super) type RepairBetween<'a> = dyn FnMut(&Session, &State, &RepairStep) -> anyhow::Result<Option<State>> + 'a;
+
+/// Leaves the repairs between the steps of a recipe out, and tells so.
+#[expect(clippy::unnecessary_wraps, reason = "stands where repairs can fail")]
+pub(super) fn left_out(_: &Session, _: &State, _: &RepairStep) -> anyhow::Result<Option<State>> {
+    let _ = writeln!(std::io::stderr(), "The recipe repairs between its steps: that is left out here");
+    Ok(None)
+}
+
 /// Works out the score `wanda` on the images of this folder, or on those at hand.
 pub(super) type MeasureInputs<'a> = dyn FnMut(&Session, Option<&Path>) -> anyhow::Result<Arc<InputNorms>> + 'a;
 
@@ -154,11 +164,16 @@ impl Pruning {
     }
 
     /// Prunes as asked for, where anything is, one step after another; the last one stays open to be looked at. `norms` measures what the
-    /// score `wanda` needs.
+    /// score `wanda` needs, `between` repairs between the steps of a recipe.
     ///
     /// # Errors
     /// A type or a name that no module has; [`RecipeError`]
-    pub(super) fn apply(&self, session: &mut Session, norms: &mut MeasureInputs) -> anyhow::Result<Vec<String>> {
+    pub(super) fn apply(
+        &self,
+        session: &mut Session,
+        norms: &mut MeasureInputs,
+        between: &mut RepairBetween,
+    ) -> anyhow::Result<Vec<String>> {
         if !self.is_given()? {
             return Ok(Vec::new());
         }
@@ -172,11 +187,18 @@ impl Pruning {
                 recipe.set_own(graph, pattern, *amount)?;
             }
         }
-        if file.repairs_between() {
-            let _ = writeln!(std::io::stderr(), "The recipe repairs between its steps: that is left out");
-        }
         let norms = file.images().map(|images| norms(session, images.as_deref())).transpose()?;
-        let AppliedRecipe { state, missing } = file.apply(session.engine(), norms.as_ref())?;
+        let AppliedRecipe { mut state, mut missing, mut pending } = file.begin(session.engine(), norms.as_ref())?;
+        while let Some(next) = pending {
+            if let Some(repaired) = between(session, &state, &next.repair)? {
+                state = repaired;
+            }
+            let applied = file.go_on(session.engine(), norms.as_ref(), state, &next)?;
+            missing.extend(applied.missing);
+            (state, pending) = (applied.state, applied.pending);
+        }
+        missing.sort();
+        missing.dedup();
         if self.recipe.is_none() && self.amount.is_empty() && !state.recipe.is_decided() {
             anyhow::bail!(
                 "{} holds scores and no masks, so that --method and --amount have to say how much goes",

@@ -51,6 +51,11 @@ pub(super) struct RepairArguments {
 }
 
 impl RepairArguments {
+    /// Which images calibrate, where anything is repaired.
+    pub(super) fn calibration(&self) -> &CalibrationArguments {
+        &self.calibration
+    }
+
     /// How, where they do: because it is asked for, or because `recipe` says so of what all of its steps leave.
     pub(super) fn asked(&self, recipe: Option<&RepairStep>, images: Option<&Path>) -> Option<CalibrationArguments> {
         (self.repair || recipe.is_some()).then(|| self.calibration.or(recipe, images))
@@ -152,6 +157,9 @@ struct LayerRow {
     error_after: Option<f64>,
     /// `null` where nothing was fitted, “inf” where the weights stay.
     lambda: Option<Lambda>,
+    /// Whether it got a bias, which it had not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    bias_added: bool,
 }
 
 /// JSON has no infinity.
@@ -178,6 +186,7 @@ impl RepairReport {
             error_before: layer.error_before,
             error_after: layer.error_after,
             lambda: layer.lambda.map(|lambda| if lambda.is_finite() { Lambda::Finite(lambda) } else { Lambda::Infinite("inf") }),
+            bias_added: layer.adds_bias,
         };
         Self {
             before: Row::of(recipe.method.name(), Some(recipe.amount), before),
@@ -212,7 +221,12 @@ impl RepairReport {
         for row in &self.left {
             writeln!(out, "Not repaired: {}: {}", escaped(&row.name), row.reason)?;
         }
-        writeln!(out, "Repaired {} layers on {} images in {:.1} s", self.layers.len(), self.calibration_images, self.seconds)?;
+        let added = match self.layers.iter().filter(|layer| layer.bias_added).count() {
+            0 => String::new(),
+            1 => ", one of which got a bias,".to_owned(),
+            added => format!(", {added} of which got a bias,"),
+        };
+        writeln!(out, "Repaired {} layers{added} on {} images in {:.1} s", self.layers.len(), self.calibration_images, self.seconds)?;
         if !self.applied {
             writeln!(out, "The repaired network agrees less with the dense one than before: the repair is not applied")?;
         }
@@ -248,8 +262,9 @@ impl RepairCommand {
         self.pruning.is_given()?;
         let calibration = self.calibration.or(self.pruning.repair()?.as_ref(), self.images.images.as_deref());
         let watch = Terminal::new();
+        let mut between = self.images.between(&self.calibration, &watch);
         let mut measured = self.images.open_with(Some(&calibration), &watch, |session, norms| {
-            self.pruning.apply(session, norms).context("cannot prune the model").map(drop)
+            self.pruning.apply(session, norms, &mut between).context("cannot prune the model").map(drop)
         })?;
         let (state, Some(mut report)) = repaired(&mut measured, &watch)? else {
             watch.clear();

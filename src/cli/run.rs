@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::images::on_recipe_images;
-use super::pruning::Pruning;
+use super::pruning::{Pruning, left_out};
 use super::terminal::{Terminal, open_device};
 use super::{DeviceArgument, print_json};
 use crate::arrays::{self, Container};
@@ -118,7 +118,7 @@ impl Run {
         let rankings = model.rank(watch)?;
         let mut session = Session::new(Engine::new(model.into(), rankings).on(device));
         self.pruning.leave_repair("that is left out here")?;
-        self.pruning.apply(&mut session, &mut on_recipe_images(watch)).context("cannot prune the model")?;
+        self.pruning.apply(&mut session, &mut on_recipe_images(watch), &mut left_out).context("cannot prune the model")?;
         session.engine().outcome(session.state()).context("cannot prune the model")?;
         session.engine().pruned_network(session.state()).context("cannot run the network")
     }

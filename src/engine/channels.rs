@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::{Engine, EngineError, Model};
 use crate::atomic::Overwrite;
-use crate::channels::{ChannelScore, Channels, RemoveError, Removed};
+use crate::channels::{ChannelScore, Channels, RemoveError, Removed, Smaller};
 use crate::export::{self, Changes, Format, Report};
 use crate::graph::ParameterId;
 use crate::network::Array;
-use crate::onnx::{TensorId, Values};
-use crate::prune::{Masked, PruneError, State, Weights};
+use crate::onnx::{self, TensorId, Values};
+use crate::prune::{AddedBias, Mask, Masked, PruneError, State, Weights};
 use crate::watch::Watch;
 
 impl Engine {
@@ -53,14 +53,20 @@ impl Engine {
             }
             kept[id.0] = Masked::Bits(Arc::new(mask));
         }
-        Ok(State { kept: kept.into(), ..state.clone() })
+        let mut biases = (*state.biases).clone();
+        for bias in biases.values_mut() {
+            let mut values = (*bias.values).clone();
+            gone(bias, channels, removed).apply(&mut values);
+            bias.values = Arc::new(values);
+        }
+        Ok(State { kept: kept.into(), biases: Arc::new(biases), ..state.clone() })
     }
 
-    /// Bytes of the model as pruned in `state`, without what is removed.
+    /// The model as pruned in `state`, without what is removed.
     ///
     /// # Errors
     /// [`EngineError::Remove`]; as [`Engine::masks`].
-    pub fn smaller_bytes(&self, state: &State, channels: &Channels, removed: &Removed) -> Result<Vec<u8>, EngineError> {
+    pub fn smaller_bytes(&self, state: &State, channels: &Channels, removed: &Removed) -> Result<Smaller, EngineError> {
         let graph = &self.model.graph;
         let masks = match self.host_masks(state) {
             Ok(masks) => masks,
@@ -91,10 +97,20 @@ impl Engine {
                 bytes
             }))
         };
-        channels.smaller(&self.model.file, removed, &read).map_err(|error| match error {
+        let mut smaller = channels.smaller(&self.model.file, removed, &read).map_err(|error| match error {
             RemoveError::Source(error) => error.into(),
             error => EngineError::Remove(error),
-        })
+        })?;
+        if state.biases.is_empty() {
+            return Ok(smaller);
+        }
+        let mut biases = (*state.biases).clone();
+        for bias in biases.values_mut() {
+            bias.values = Arc::new(gone(bias, channels, removed).left(&bias.values));
+        }
+        let told = onnx::add_biases(&smaller.model, &export::new_biases(graph, &biases));
+        smaller.model = told.ok_or_else(|| EngineError::Remove(RemoveError::NotFound("an added bias".to_owned())))?;
+        Ok(smaller)
     }
 
     /// Saves the model as it was opened.
@@ -109,8 +125,8 @@ impl Engine {
     ///
     /// # Errors
     /// Bytes that are no model.
-    pub fn of_bytes(&self, bytes: Vec<u8>, watch: &dyn Watch) -> Result<Self, EngineError> {
-        let model = Arc::new(Model::of_bytes(&self.model.file.path, bytes)?);
+    pub fn of_bytes(&self, smaller: Smaller, watch: &dyn Watch) -> Result<Self, EngineError> {
+        let model = Arc::new(Model::of_bytes(&self.model.file.path, smaller.model, smaller.data)?);
         let rankings = model.rank(watch)?;
         let engine = Self::new(model, rankings);
         Ok(match &self.device {
@@ -118,4 +134,10 @@ impl Engine {
             None => engine,
         })
     }
+}
+
+/// The elements of an added bias whose channels go.
+fn gone(bias: &AddedBias, channels: &Channels, removed: &Removed) -> Mask {
+    let staying = bias.outputs.first().and_then(|&output| channels.staying(output, bias.channels, removed));
+    Mask::of(bias.values.len(), |i| staying.as_ref().is_some_and(|staying| staying.get(i) == Some(&false)))
 }

@@ -55,8 +55,8 @@ impl Model {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, OpenError> {
-        Ok(Self::of(OnnxFile::of_bytes(path, bytes)?))
+    pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>, data: Vec<(String, Vec<u8>)>) -> Result<Self, OpenError> {
+        Ok(Self::of(OnnxFile::of_bytes(path, bytes, data)?))
     }
 
     fn of(file: OnnxFile) -> Self {

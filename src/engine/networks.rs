@@ -44,6 +44,11 @@ impl Engine {
             let data = TensorData::new(values.as_ref().clone().into_f32(), [values.len()]);
             network.set_statistic(id, Tensor::from_data(data, network.device()));
         }
+        for (&id, bias) in state.biases.iter() {
+            let data = TensorData::new(bias.values.as_ref().clone().into_f32(), [bias.values.len()]);
+            let values = Tensor::from_data(data, network.device());
+            network.set_bias(&bias.outputs, &values, self.model.graph.parameter(id).dtype);
+        }
         let outcome = match self.outcome(state) {
             Ok(outcome) => Some(outcome),
             Err(PruneError::EmptyScope) => None,

@@ -114,9 +114,9 @@ impl Engine {
         };
         go_on(0.0, "Removing channels")?;
         let twin = self.twin(state, channels, &chosen.removed)?;
-        let bytes = self.smaller_bytes(&twin, channels, &chosen.removed)?;
-        let bytes_of = [self.model.file.size_bytes(), bytes.len() as u64];
-        let smaller = self.of_bytes(bytes, watch)?;
+        let made = self.smaller_bytes(&twin, channels, &chosen.removed)?;
+        let bytes_of = [self.model.file.size_bytes(), made.size_bytes()];
+        let smaller = self.of_bytes(made, watch)?;
         go_on(0.5, "Comparing with the masked network")?;
         let expected = self.forward(&twin, inputs)?;
         let answered = smaller.forward(&smaller.opened(), inputs)?;

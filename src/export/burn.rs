@@ -11,7 +11,7 @@ use super::tensors::{Changes, Convention, Entry, entries, verify};
 use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::graph::Graph;
-use crate::onnx::{self, Dtype, Edit, OnnxFile, OpenError};
+use crate::onnx::{self, Dtype, OnnxFile, OpenError};
 use crate::panics;
 
 pub(super) fn save_pack(
@@ -56,7 +56,7 @@ pub(super) fn save_pack(
 pub(super) fn save_source(
     file: &OnnxFile,
     graph: &Graph,
-    edits: &[Edit],
+    changes: &Changes,
     path: &Path,
     overwrite: Overwrite,
 ) -> Result<Report, ExportError> {
@@ -70,7 +70,8 @@ pub(super) fn save_source(
     let folder = tempfile::tempdir().map_err(io)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let input = folder.path().join(format!("{stem}.onnx"));
-    let saved = onnx::write(file, edits, &input, Overwrite::Refuse)?;
+    let edits = super::edits(file, graph, changes);
+    let saved = onnx::write_with(file, &edits, &super::new_biases(graph, &changes.biases), &input, Overwrite::Refuse)?;
     generate(&input, folder.path())?;
     let source = std::fs::read_to_string(input.with_extension("rs")).map_err(io)?;
     // The importer writes down where it ran; the weights lie beside the source.

@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use table::optional;
 pub use table::{amount_field, csv, effect_fields, effects, table};
+use tensors::bias_name;
 pub use tensors::{Changes, Form, Masks, ParameterMasks};
 
 use crate::atomic::{Overwrite, WriteError};
 use crate::graph::Graph;
-use crate::onnx::{self, Change, Edit, OnnxFile, OpenError, SaveError, Saved, TensorId};
+use crate::onnx::{self, Change, Edit, NewBias, OnnxFile, OpenError, SaveError, Saved, TensorId};
+use crate::prune::AddedBiases;
 
 /// A file format to save as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,13 +146,13 @@ pub fn save(
 ) -> Result<Report, ExportError> {
     let report = match format {
         Format::Onnx => {
-            let saved = onnx::write(file, &edits(file, graph, changes), path, overwrite)?;
+            let saved = onnx::write_with(file, &edits(file, graph, changes), &new_biases(graph, &changes.biases), path, overwrite)?;
             let zeros = zeros_of(graph, &saved);
             Report { files: saved.files, bytes: saved.bytes, zeros, elements: graph.elements() as u64, left: Vec::new() }
         }
         Format::Safetensors(form) => safetensors::save(file, graph, changes, form, path, overwrite)?,
         Format::Burnpack => burn::save_pack(file, graph, changes, path, overwrite)?,
-        Format::RustSource => burn::save_source(file, graph, &edits(file, graph, changes), path, overwrite)?,
+        Format::RustSource => burn::save_source(file, graph, changes, path, overwrite)?,
     };
     let faulty = file.tensors.iter().filter_map(|tensor| Some(format!("“{}”: {}", tensor.name, tensor.fault.as_ref()?)));
     Ok(Report { left: faulty.collect(), ..report })
@@ -170,6 +172,16 @@ fn edits(file: &OnnxFile, graph: &Graph, changes: &Changes) -> Vec<Edit> {
         Edit { tensor: id, change: Change::Bytes(bytes) }
     });
     zeros.chain(others).collect()
+}
+
+/// What is added to the file.
+pub(crate) fn new_biases(graph: &Graph, biases: &AddedBiases) -> Vec<NewBias> {
+    let one = |(&id, bias): (&_, &crate::prune::AddedBias)| {
+        let dtype = graph.parameter(id).dtype;
+        let outputs = bias.outputs.iter().map(|value| graph.values[value.0].clone()).collect();
+        NewBias { name: bias_name(graph, id), dtype, bytes: bias.values.to_bytes(dtype), outputs }
+    };
+    biases.iter().map(one).collect()
 }
 
 /// Zeros of the model's parameters in a copy.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ExportError;
 use crate::graph::{Graph, Layout, Parameter, ParameterId, Role};
 use crate::onnx::{Dtype, OnnxFile, OpenError, Stored, TensorId, Values};
-use crate::prune::Mask;
+use crate::prune::{AddedBiases, Mask};
 
 /// What happens to one parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Changes {
     pub masks: Masks,
     /// Tensors whose elements were replaced, before the masks.
     pub values: BTreeMap<TensorId, Arc<Values>>,
+    /// Biases of layers that have none in the file.
+    pub biases: Arc<AddedBiases>,
 }
 
 /// Whether masks are multiplied in.
@@ -196,6 +198,11 @@ pub(super) fn entries(file: &OnnxFile, graph: &Graph, changes: &Changes, convent
             }
         }
     }
+    for (&id, bias) in changes.biases.iter() {
+        let dtype = graph.parameter(id).dtype;
+        let (content, shape) = (Content::Replaced(bias.values.clone(), dtype), vec![bias.values.len()]);
+        out.push(Entry { name: bias_name(graph, id), dtype, shape, content, what: What::Other, turned: None });
+    }
     let mut known: HashSet<String> = out.iter().map(|entry| entry.name.clone()).collect();
     let buffers = graph.modules.iter().flat_map(|m| m.buffers.iter().map(move |(name, id)| (format!("{}.{name}", m.name), *id)));
     let others = graph.unowned.iter().map(|&id| (file.tensor(id).name.clone(), id));
@@ -207,6 +214,14 @@ pub(super) fn entries(file: &OnnxFile, graph: &Graph, changes: &Changes, convent
         }
     }
     out
+}
+
+/// What PyTorch calls the bias that was added to the layers of a weight.
+pub(super) fn bias_name(graph: &Graph, id: ParameterId) -> String {
+    let taken: HashSet<String> = (0..graph.parameters.len()).map(|i| graph.torch_name(ParameterId(i))).collect();
+    let base = format!("{}.bias", graph.owner(id).name);
+    let numbered = (0..).map(|n| if n == 0 { base.clone() } else { format!("{base}_{n}") });
+    numbered.into_iter().find(|name| !taken.contains(name)).unwrap_or(base)
 }
 
 fn name(graph: &Graph, id: ParameterId, convention: Convention) -> String {

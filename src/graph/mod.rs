@@ -21,6 +21,8 @@ pub use layers::{ChannelAxis, Layer};
 pub use module::{BatchNorm, Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role, Stage, rest_obstacle, stages};
 pub use node::{Attribute, Attributes, Body, BodyId, Node, ValueId};
 
+use std::collections::HashMap;
+
 use crate::onnx::{Dtype, TensorId};
 
 /// A value that the caller provides.
@@ -104,6 +106,25 @@ impl Graph {
             *elements.entry(parameter.dtype.size().unwrap_or(4)).or_insert(0) += parameter.elements;
         }
         elements.into_iter().max_by_key(|(_, elements)| *elements).map_or(4, |(size, _)| size)
+    }
+
+    /// The nodes of the main graph by what they write.
+    #[must_use]
+    pub fn writers(&self) -> HashMap<ValueId, usize> {
+        let written = |(n, node): (usize, &Node)| node.outputs.iter().flatten().map(|&value| (value, n)).collect::<Vec<_>>();
+        self.nodes.iter().enumerate().flat_map(written).collect()
+    }
+
+    /// The nodes of the main graph by what they and the graphs that they hold read, once for every time; `usize::MAX` for the caller, who
+    /// gets an output.
+    #[must_use]
+    pub fn readers(&self) -> HashMap<ValueId, Vec<usize>> {
+        let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+        for (n, node) in self.nodes.iter().enumerate() {
+            self.all_reads(node).into_iter().for_each(|value| readers.entry(value).or_default().push(n));
+        }
+        self.outputs.iter().for_each(|(_, value)| readers.entry(*value).or_default().push(usize::MAX));
+        readers
     }
 
     /// All values that a node reads, and that the graphs it holds read, constants among them.

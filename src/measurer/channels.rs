@@ -70,7 +70,7 @@ impl Inside {
         let channels = &chosen.found.channels;
         let twin = engine.twin(state, channels, &chosen.removed)?;
         if chosen.removed.count() > 0 {
-            let bytes = engine.smaller_bytes(&twin, channels, &chosen.removed)?.len() as u64;
+            let bytes = engine.smaller_bytes(&twin, channels, &chosen.removed)?.size_bytes();
             self.tell(Finding::Bytes(chosen.clone(), bytes));
         }
         self.check_labels(token)?;

@@ -56,7 +56,7 @@ mod vector;
 mod window;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -69,8 +69,8 @@ pub use pass::Pass;
 pub(crate) use window::{Window, windows};
 pub use work::{Trace, Work};
 
-use crate::graph::{Graph, ParameterId};
-use crate::onnx::{OnnxFile, TensorId};
+use crate::graph::{Graph, ParameterId, ValueId};
+use crate::onnx::{Dtype, OnnxFile, TensorId};
 use crate::panics;
 use crate::watch::{Unwatched, Watch};
 use plan::Plan;
@@ -150,7 +150,13 @@ pub struct Network {
     parameters: Vec<Param<Tensor<1>>>,
     #[module(skip)]
     plan: Arc<Plan>,
+    /// Of layers that have none in the file, by what they write.
+    #[module(skip)]
+    biases: Arc<AddedBiases>,
 }
+
+/// Biases of layers that have none in the file, by what they write: flat, and the type that they are of.
+type AddedBiases = HashMap<ValueId, (Tensor<1>, Dtype)>;
 
 impl Network {
     /// Every operator of `graph`, which was built from `file`, that cannot be run, by name with the number of its nodes, all at
@@ -172,7 +178,7 @@ impl Network {
         }
         guarded("building the network", || {
             let parameters = plan::parameters(&graph, file, device)?;
-            Ok(Self { parameters, plan: Arc::new(Plan::new(graph, file, device)?) })
+            Ok(Self { parameters, plan: Arc::new(Plan::new(graph, file, device)?), biases: Arc::default() })
         })
     }
 
@@ -219,6 +225,13 @@ impl Network {
         *held = Param::initialized(held.id, values);
     }
 
+    /// Gives the layers of the main graph that write `outputs` a bias: a convolution or a `Gemm` as its third input, a `MatMul` as what is
+    /// added to its result. `values` is flat, one number per output, on this network's device, meant as `dtype`.
+    pub fn set_bias(&mut self, outputs: &[ValueId], values: &Tensor<1>, dtype: Dtype) {
+        let biases = Arc::make_mut(&mut self.biases);
+        biases.extend(outputs.iter().map(|&output| (output, (values.clone(), dtype))));
+    }
+
     /// Runs the network on `inputs`, in any order, and returns all outputs of the graph, in the graph's order.
     ///
     /// The batch and every other open dimension may be of any size.
@@ -254,7 +267,7 @@ impl Network {
     /// [`NetworkError`] tells which node is at fault; [`NetworkError::Cancelled`] as soon as `watch` says so, which is asked
     /// before every node. The pass is then of no more use.
     pub fn advance(&self, pass: &mut Pass, node: usize, watch: &dyn Watch) -> Result<(), NetworkError> {
-        guarded("the forward pass", || step::advance(&self.plan, &self.parameters, pass, node, watch))
+        guarded("the forward pass", || step::advance((&self.plan, &self.biases), &self.parameters, pass, node, watch))
     }
 
     /// Carries `pass` on to the end and returns all outputs of the graph, in the graph's order.

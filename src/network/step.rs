@@ -6,8 +6,8 @@ use burn::Tensor;
 use burn::module::Param;
 use burn::tensor::Device;
 
-use super::NetworkError;
 use super::allowance::Allowance;
+use super::arithmetic::{Binary, floats};
 use super::block::{Action, Block, Fused, PlannedNode};
 use super::call::Call;
 use super::control::Holder;
@@ -16,20 +16,21 @@ use super::fault::{Checked, Fault};
 use super::pass::Pass;
 use super::plan::Plan;
 use super::spare::Spare;
-use super::value::Value;
+use super::value::{Floats, Value};
+use super::{AddedBiases, NetworkError};
 use crate::graph::{BodyId, Node, ValueId};
 use crate::panics;
 use crate::watch::Watch;
 
 /// Carries out the nodes of the main graph before `end` that the pass has before it.
 pub(super) fn advance(
-    plan: &Plan,
+    (plan, biases): (&Plan, &AddedBiases),
     parameters: &[Param<Tensor<1>>],
     pass: &mut Pass,
     end: usize,
     watch: &dyn Watch,
 ) -> Result<(), NetworkError> {
-    let runner = Runner { plan, parameters, watch };
+    let runner = Runner { plan, biases, parameters, watch };
     while pass.next < end.min(plan.main.steps.len()) {
         runner.step(&plan.graph.nodes, &plan.main, pass.next, pass)?;
         pass.next += 1;
@@ -37,9 +38,13 @@ pub(super) fn advance(
     Ok(())
 }
 
+/// Where a convolution and a `Gemm` read a bias.
+const BIAS: usize = 2;
+
 /// What nodes are carried out with.
 struct Runner<'r> {
     plan: &'r Plan,
+    biases: &'r AddedBiases,
     parameters: &'r [Param<Tensor<1>>],
     watch: &'r dyn Watch,
 }
@@ -77,7 +82,8 @@ impl Runner<'_> {
         let outputs = match &step.action {
             Action::Run(operator) => {
                 let call = self.call(inputs, pass);
-                self.guarded(node, || operator.call(call))?
+                let outputs = self.guarded(node, || operator.call(call))?;
+                self.with_bias(node, outputs, pass)?
             }
             Action::Control(control) => control.run(self, node, inputs, pass)?,
             Action::Refuse(fault) => return Err(failed(fault.clone())),
@@ -128,7 +134,33 @@ impl Runner<'_> {
                 }
             }
         }
+        self.add_bias(node, &mut inputs);
         Ok(inputs)
+    }
+
+    /// The bias that a node was given.
+    fn bias(&self, node: &Node) -> Option<Value> {
+        let (bias, dtype) = self.biases.get(&node.output(0)?)?;
+        Some(Floats::on_device(bias.dims().to_vec(), *dtype, bias.clone().into_dispatch()).into())
+    }
+
+    /// Puts the bias that a node was given where it reads one.
+    fn add_bias(&self, node: &Node, inputs: &mut Vec<Option<Value>>) {
+        if let Some(bias) = self.bias(node).filter(|_| !node.is("MatMul")) {
+            inputs.resize(inputs.len().max(BIAS + 1), None);
+            inputs[BIAS] = Some(bias);
+        }
+    }
+
+    /// What a product of matrices gave, with the bias that it was given.
+    fn with_bias(&self, node: &Node, mut outputs: Vec<Value>, pass: &Pass) -> Result<Vec<Value>, NetworkError> {
+        if let Some(Value::Float(bias)) = self.bias(node).filter(|_| node.is("MatMul"))
+            && let Some(Value::Float(product)) = outputs.pop()
+        {
+            let call = self.call(Vec::new(), pass);
+            outputs.push(self.guarded(node, || Ok(floats(&call, Binary::Add, product, bias)?.into()))?);
+        }
+        Ok(outputs)
     }
 
     /// An operator about to run on these inputs.
@@ -170,11 +202,12 @@ impl Runner<'_> {
                 return Ok(None);
             }
         }
-        let inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(get)).collect();
+        let mut inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(get)).collect();
         // One that is missing is told where nodes are carried out one by one.
         if inputs.iter().zip(&node.inputs).any(|(value, id)| value.is_none() && id.is_some()) {
             return Ok(None);
         }
+        self.add_bias(node, &mut inputs);
         let mut call = Call { device: &self.plan.device, inputs, spare, allowance };
         self.guarded(node, || convolution::conv_with(&mut call, &fused.settings, &tail)).map(|result| result.map(Value::from))
     }

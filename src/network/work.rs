@@ -8,7 +8,7 @@ use burn::module::Param;
 use super::plan::Plan;
 use super::step;
 use super::value::Value;
-use super::{Array, Network, NetworkError, guarded};
+use super::{AddedBiases, Array, Network, NetworkError, guarded};
 use crate::graph::{ParameterId, ValueId};
 use crate::watch::Watch;
 
@@ -100,7 +100,7 @@ impl Plan {
             }
         }
         pass.trace = Some(trace);
-        step::advance(self, parameters, &mut pass, usize::MAX, watch)?;
+        step::advance((self, &AddedBiases::default()), parameters, &mut pass, usize::MAX, watch)?;
         Ok((pass.uses.unwrap_or_default(), pass.trace.unwrap_or_default()))
     }
 }

@@ -29,7 +29,7 @@ impl DataFiles {
         let mut data_files = Self { paths: Vec::new(), renamed: HashMap::new() };
         let in_place = is_opened(file, target);
         for (i, external) in file.sources.external.iter().enumerate() {
-            if in_place && !is_changed(i) {
+            if in_place && !is_changed(i) && !external.is_held() {
                 data_files.paths.push(None);
                 continue;
             }

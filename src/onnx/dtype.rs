@@ -109,6 +109,15 @@ impl Dtype {
         TYPES.iter().find(|(c, ..)| *c == code).map_or(Self::Unknown(code), |(_, dtype, _)| *dtype)
     }
 
+    /// What `TensorProto.data_type` says of it; -1 for what is no type of tensors.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Unknown(code) => code,
+            dtype => TYPES.iter().find(|(_, known, _)| *known == dtype).map_or(-1, |(code, ..)| *code),
+        }
+    }
+
     /// Bytes per element, where an element takes whole bytes.
     #[must_use]
     pub fn size(self) -> Option<usize> {
@@ -149,6 +158,7 @@ mod tests {
     fn every_code_has_a_name_of_its_own() {
         let mut names: Vec<String> = (0..29).map(|code| Dtype::from_code(code).to_string()).collect();
         assert!(names.iter().all(|name| !name.starts_with("type ")), "{names:?}");
+        assert!((0..30).all(|code| Dtype::from_code(code).code() == code));
         names.sort();
         names.dedup();
         assert_eq!(names.len(), 29);

@@ -57,6 +57,8 @@ pub(super) struct External {
     /// Held, so that it can be read after another file took its name.
     handle: Option<File>,
     stamp: Stamp,
+    /// Its bytes, where it is no file yet.
+    held: Option<Vec<u8>>,
 }
 
 impl External {
@@ -65,7 +67,12 @@ impl External {
         let handle = File::open(path)?;
         let stamp = Stamp::of(&handle.metadata()?);
         let location = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { locations: vec![location], path: path.to_owned(), handle: Some(handle), stamp })
+        Ok(Self { locations: vec![location], path: path.to_owned(), handle: Some(handle), stamp, held: None })
+    }
+
+    /// Whether it is in memory, and no file yet.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Bytes in the file when it was opened.
@@ -84,6 +91,12 @@ impl External {
     /// As [`Self::read`]; `meanwhile` runs when the bytes were read and are not yet known to be good.
     pub(super) fn read_while(&self, offset: u64, out: &mut [u8], meanwhile: impl FnOnce()) -> Result<(), OpenError> {
         let failed = |source| OpenError::Read { source, path: self.path.clone() };
+        if let Some(held) = &self.held {
+            let wanted = usize::try_from(offset).ok().and_then(|at| held.get(at..at.checked_add(out.len())?));
+            let Some(wanted) = wanted else { return Err(failed(io::ErrorKind::UnexpectedEof.into())) };
+            out.copy_from_slice(wanted);
+            return Ok(());
+        }
         let opened;
         let file = if let Some(file) = &self.handle {
             file
@@ -155,6 +168,19 @@ impl Files {
             by_path: HashMap::new(),
             taken: Vec::new(),
         }
+    }
+
+    /// Files in memory, by the names that the model at `path` gives them.
+    pub(super) fn held(path: &Path, data: Vec<(String, Vec<u8>)>) -> Self {
+        let mut files = Self::new(path);
+        for (number, (location, bytes)) in data.into_iter().enumerate() {
+            let stamp = Stamp { length: bytes.len() as u64, modified: None, number: (0, 0) };
+            let locations = vec![location.clone()];
+            files.list.push(External { locations, path: PathBuf::from(&location), handle: None, stamp, held: Some(bytes) });
+            files.by_location.insert(location, Ok(number));
+            files.taken.push(0);
+        }
+        files
     }
 
     /// Finds the `wanted` bytes of a tensor, opening the file that holds them if it is new.
@@ -243,7 +269,7 @@ impl Files {
         }
         let handle = (self.list.len() < MAX_HELD).then_some(handle);
         self.by_path.insert(real.clone(), self.list.len());
-        self.list.push(External { locations: Vec::new(), path: real, handle, stamp: Stamp::of(&metadata) });
+        self.list.push(External { locations: Vec::new(), path: real, handle, stamp: Stamp::of(&metadata), held: None });
         self.taken.push(0);
         Ok(self.list.len() - 1)
     }

@@ -4,7 +4,6 @@
 //! what its nodes hold, graphs within them as they come; the main graph first, then functions, then what is there for training.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use onnx_ir::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
@@ -37,15 +36,15 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// The index of `model`, whose tensors lie where `located` says in a file of `length` bytes.
-    pub(super) fn of(path: &Path, length: usize, model: &ModelProto, located: Vec<Located>) -> Result<Self, Malformed> {
+    /// The index of `model`, whose tensors lie where `located` says in a file of `length` bytes, or in `files`.
+    pub(super) fn of(files: Files, length: usize, model: &ModelProto, located: Vec<Located>) -> Result<Self, Malformed> {
         let mut index = Self {
             located: located.into_iter().enumerate(),
             length,
             tensors: Vec::new(),
             by_name: HashMap::new(),
             by_way: HashMap::new(),
-            files: Files::new(path),
+            files,
             way: Way::new(),
             scope: String::new(),
         };

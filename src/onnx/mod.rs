@@ -35,12 +35,13 @@ pub(crate) use tensor::Stored;
 pub use tensor::{Tensor, TensorId};
 pub use values::Values;
 pub(crate) use way::{Turn, Way, holder, within};
-pub use write::{Change, Edit, Saved, write};
+pub use wire::NewBias;
+pub use write::{Change, Edit, Saved, add_biases, write, write_with};
 
 use body::FileBytes;
-use external::External;
+use external::{External, Files};
 use index::Index;
-use sources::Sources;
+use sources::{Source, Sources};
 
 /// A model file larger than this cannot be protobuf (its limit is 2 GiB); larger weights are external.
 const MAX_MODEL_BYTES: u64 = i32::MAX as u64;
@@ -102,10 +103,10 @@ impl OnnxFile {
         own.read_while(0, &mut bytes, meanwhile)?;
         let bytes = Bytes::from(bytes);
         let body = if own.len() > MAX_HELD_BYTES { FileBytes::Disk(own) } else { FileBytes::Memory(bytes.clone()) };
-        Self::parse(path, &bytes, body)
+        Self::parse(path, &bytes, body, Files::new(path))
     }
 
-    fn parse(path: &Path, bytes: &Bytes, body: FileBytes) -> Result<Self, OpenError> {
+    fn parse(path: &Path, bytes: &Bytes, body: FileBytes, files: Files) -> Result<Self, OpenError> {
         let not_onnx =
             |reason: String| foreign::recognised(path, bytes).unwrap_or_else(|| OpenError::NotOnnx { reason, path: path.to_owned() });
         let broken = || not_onnx("its structure is broken".into());
@@ -119,7 +120,7 @@ impl OnnxFile {
             model.opset_import.iter().filter(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version).max().unwrap_or(0);
         let producer = [model.producer_name.as_str(), model.producer_version.as_str()].join(" ").trim().to_owned();
         let located = wire::locate(bytes).map_err(|_| broken())?;
-        let Index { tensors, by_name, by_way, files, .. } = Index::of(path, bytes.len(), &model, located).map_err(|_| broken())?;
+        let Index { tensors, by_name, by_way, files, .. } = Index::of(files, bytes.len(), &model, located).map_err(|_| broken())?;
         check_weights(path, &tensors, files.list.is_empty())?;
         // The tensors are indexed; the nodes are kept.
         body::detach(&mut model);
@@ -146,6 +147,13 @@ impl OnnxFile {
         self.tensor(id).is_initializer
     }
 
+    /// Whether exactly one node of the main graph writes a value of this name first, with this operator.
+    #[must_use]
+    pub fn writes_once(&self, op: &str, output: &str) -> bool {
+        let mut writers = self.model.graph.node.iter().filter(|node| node.output.first().is_some_and(|name| name == output));
+        matches!((writers.next(), writers.next()), (Some(node), None) if node.op_type == op)
+    }
+
     /// The tensor that stands there.
     pub(crate) fn tensor_at(&self, way: &[Turn]) -> Option<TensorId> {
         self.by_way.get(way).copied()
@@ -165,13 +173,26 @@ impl OnnxFile {
         self.by_way.iter().map(|(way, &id)| (way, id))
     }
 
-    /// A model in memory, as if it had been opened at `path`. It names no data files.
+    /// A model in memory with its external data, by the names that it has in the model, as if it had been opened at `path`.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, OpenError> {
+    pub(crate) fn of_bytes(path: &Path, bytes: Vec<u8>, data: Vec<(String, Vec<u8>)>) -> Result<Self, OpenError> {
         let bytes = Bytes::from(bytes);
-        Self::parse(path, &bytes, FileBytes::Memory(bytes.clone()))
+        Self::parse(path, &bytes, FileBytes::Memory(bytes.clone()), Files::held(path, data))
+    }
+
+    /// How many files of external data there are.
+    pub(crate) fn num_data_files(&self) -> usize {
+        self.sources.external.len()
+    }
+
+    /// Number of the file of external data that a tensor lies in.
+    pub(crate) fn data_file(&self, id: TensorId) -> Option<usize> {
+        match self.tensor(id).source {
+            Source::External(number) => Some(number),
+            Source::Model => None,
+        }
     }
 
     /// The model as parsed, without its tensors.

@@ -9,7 +9,7 @@ use super::patch::{Part, Patch, Tallies, is_zero};
 use super::sharing;
 use super::sources::Source;
 use super::tensor::Decoded;
-use super::wire::{self, Malformed, Moves};
+use super::wire::{self, Malformed, Moves, NewBias};
 use super::{OnnxFile, OpenError, SaveError, TensorId};
 use crate::atomic::{self, Overwrite, WriteError};
 
@@ -67,6 +67,14 @@ pub struct Saved {
 /// # Errors
 /// [`SaveError`]; what was there before is there.
 pub fn write(file: &OnnxFile, edits: &[Edit], target: &Path, overwrite: Overwrite) -> Result<Saved, SaveError> {
+    write_with(file, edits, &[], target, overwrite)
+}
+
+/// As [`write`], with biases for layers that have none.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_with(file: &OnnxFile, edits: &[Edit], biases: &[NewBias], target: &Path, overwrite: Overwrite) -> Result<Saved, SaveError> {
     let edits: BTreeMap<TensorId, &Change> =
         edits.iter().filter(|edit| !edit.change.is_nothing()).map(|edit| (edit.tensor, &edit.change)).collect();
     for (&id, change) in &edits {
@@ -84,7 +92,7 @@ pub fn write(file: &OnnxFile, edits: &[Edit], target: &Path, overwrite: Overwrit
         edits.keys().any(|&id| is_there(id))
     };
     let data_files = DataFiles::choose(file, target, overwrite, is_changed);
-    let mut copies = Copies { file, edits: &edits, moved: HashMap::new(), counted: vec![0; file.tensors.len()] };
+    let mut copies = Copies { file, edits: &edits, biases, moved: HashMap::new(), counted: vec![0; file.tensors.len()] };
     let mut staged = Vec::new();
     for (i, place) in data_files.paths.iter().enumerate() {
         match place {
@@ -98,6 +106,12 @@ pub fn write(file: &OnnxFile, edits: &[Edit], target: &Path, overwrite: Overwrit
     atomic::commit(staged)?;
     let files = std::iter::once(target.to_owned()).chain(data_files.paths.into_iter().flatten().map(|(path, _)| path)).collect();
     Ok(Saved { files, bytes, zeros })
+}
+
+/// A copy of a model in memory with biases for layers that have none; `None` where it has no such layers.
+#[must_use]
+pub fn add_biases(model: &[u8], biases: &[NewBias]) -> Option<Vec<u8>> {
+    wire::with_biases(model, biases).ok()
 }
 
 /// Refuses what cannot be written where the tensor lies.
@@ -123,6 +137,7 @@ fn fits(file: &OnnxFile, id: TensorId, change: &Change) -> Result<(), SaveError>
 struct Copies<'a> {
     file: &'a OnnxFile,
     edits: &'a BTreeMap<TensorId, &'a Change>,
+    biases: &'a [NewBias],
     /// New offsets of tensors in the copies of their data files.
     moved: HashMap<TensorId, u64>,
     /// Zeros, by tensor.
@@ -182,7 +197,7 @@ impl<'a> Copies<'a> {
         let patches = parts.iter().filter_map(|&(id, part)| self.patch(id, part)).collect();
         let segments = [Segment::new(content, 0..content.len(), patches, 0)];
         let mut tallies = Tallies::new(parts.into_iter());
-        let staged = if renamed.is_empty() && self.moved.is_empty() {
+        let staged = if renamed.is_empty() && self.moved.is_empty() && self.biases.is_empty() {
             copy::stage(&segments, path, overwrite, &mut tallies)?
         } else {
             let mut patched = Vec::with_capacity(content.len());
@@ -194,7 +209,10 @@ impl<'a> Copies<'a> {
             .map_err(|e| e.at(path))?;
             let broken = |_| SaveError::Differs { path: path.to_owned() };
             let offsets = self.offsets(&patched).map_err(broken)?;
-            let told = wire::rewritten(&patched, &Moves { locations: renamed, offsets }).map_err(broken)?;
+            let mut told = wire::rewritten(&patched, &Moves { locations: renamed, offsets }).map_err(broken)?;
+            if !self.biases.is_empty() {
+                told = wire::with_biases(&told, self.biases).map_err(broken)?;
+            }
             let whole = [Segment::new(Content::Memory(&told), 0..told.len(), Vec::new(), 0)];
             copy::stage(&whole, path, overwrite, &mut Tallies::new(std::iter::empty()))?
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::masked::{Masked, Weights};
 use super::method::Method;
 use super::recipe::Recipe;
+use crate::graph::{ChannelAxis, ParameterId, ValueId};
 use crate::onnx::{TensorId, Values};
 
 /// A step that is behind.
@@ -48,7 +49,23 @@ pub struct RepairedLayer {
     /// Strength of the pull towards the dense weights, relative to the mean square of an input; infinite where the weights stay, `None`
     /// where nothing was to be.
     pub lambda: Option<f64>,
+    /// Whether it got a bias, which it had not.
+    pub adds_bias: bool,
 }
+
+/// A bias that repair gave layers that have none in the file. It is no parameter: nothing of it is pruned until what is saved is opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AddedBias {
+    /// One number per output, in the type of the layers' weight.
+    pub values: Arc<Values>,
+    /// What the layers write, several where they share their weight.
+    pub outputs: Arc<[ValueId]>,
+    /// Where their outputs' channels lie.
+    pub channels: ChannelAxis,
+}
+
+/// Biases that repair added, by the weight of their layers.
+pub type AddedBiases = BTreeMap<ParameterId, AddedBias>;
 
 /// Running statistics that are no longer those of the file, by tensor.
 pub type RunningStatistics = BTreeMap<TensorId, Arc<Values>>;
@@ -66,6 +83,8 @@ pub struct State {
     pub weights: Arc<[Weights]>,
     /// What became of running statistics.
     pub statistics: Arc<RunningStatistics>,
+    /// Biases that were added.
+    pub biases: Arc<AddedBiases>,
 }
 
 impl State {
@@ -73,7 +92,8 @@ impl State {
     #[must_use]
     pub fn new(recipe: Recipe, parameters: usize) -> Self {
         let kept = vec![Masked::Nothing; parameters].into();
-        Self { recipe, earlier: Arc::default(), kept, weights: vec![Weights::AsOpened; parameters].into(), statistics: Arc::default() }
+        let weights = vec![Weights::AsOpened; parameters].into();
+        Self { recipe, earlier: Arc::default(), kept, weights, statistics: Arc::default(), biases: Arc::default() }
     }
 
     /// The same masks and weights under another recipe.
@@ -93,18 +113,24 @@ impl State {
     pub fn after(&self, kept: Arc<[Masked]>, weights: Arc<[Weights]>, is_fixed: bool) -> Self {
         let step = Earlier { recipe: self.recipe.clone(), is_fixed, repair: None };
         let earlier = self.earlier.iter().cloned().chain([step]).collect();
-        Self { recipe: self.recipe.without_amount(), earlier, kept, weights, statistics: self.statistics.clone() }
+        Self { recipe: self.recipe.without_amount(), earlier, kept, weights, ..self.clone() }
     }
 
     /// The state whose last step is this one with its masks made permanent, once what was left is repaired.
     #[must_use]
-    pub fn repaired(&self, weights: Arc<[Weights]>, statistics: Arc<RunningStatistics>, repair: Arc<Repair>) -> Self {
+    pub fn repaired(
+        &self,
+        weights: Arc<[Weights]>,
+        statistics: Arc<RunningStatistics>,
+        biases: Arc<AddedBiases>,
+        repair: Arc<Repair>,
+    ) -> Self {
         let mut earlier = self.earlier.to_vec();
         match earlier.last_mut() {
             Some(step) if step.repair.is_none() => step.repair = Some(repair),
             _ => earlier.push(Earlier { recipe: self.recipe.without_amount(), is_fixed: true, repair: Some(repair) }),
         }
-        Self { earlier: earlier.into(), weights, statistics, ..self.clone() }
+        Self { earlier: earlier.into(), weights, statistics, biases, ..self.clone() }
     }
 
     /// Whether an earlier step masked or fixed elements of the parameter of this number.
@@ -113,11 +139,12 @@ impl State {
         !self.kept[parameter].is_nothing() || self.weights[parameter] != Weights::AsOpened
     }
 
-    /// Whether what earlier steps left is the same in `other`: masks, weights and statistics.
+    /// Whether what earlier steps left is the same in `other`: masks, weights, statistics and added biases.
     #[must_use]
     pub fn has_same_base(&self, other: &Self) -> bool {
         let is_same = |(a, b): (&Arc<RunningStatistics>, &Arc<RunningStatistics>)| Arc::ptr_eq(a, b) || a == b;
-        self.weights == other.weights && self.kept == other.kept && is_same((&self.statistics, &other.statistics))
+        let has_same_biases = Arc::ptr_eq(&self.biases, &other.biases) || self.biases == other.biases;
+        self.weights == other.weights && self.kept == other.kept && is_same((&self.statistics, &other.statistics)) && has_same_biases
     }
 
     /// How what was pruned was last repaired; `None` where it never was.
@@ -135,7 +162,7 @@ impl State {
     /// Whether any weight was fixed, or anything was repaired.
     #[must_use]
     pub fn has_fixed(&self) -> bool {
-        !self.statistics.is_empty() || self.weights.iter().any(|weights| *weights != Weights::AsOpened)
+        !self.statistics.is_empty() || !self.biases.is_empty() || self.weights.iter().any(|weights| *weights != Weights::AsOpened)
     }
 }
 

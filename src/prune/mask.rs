@@ -22,6 +22,16 @@ impl Mask {
         Self { words, elements }
     }
 
+    /// Of so many elements those that `is_pruned` names.
+    #[must_use]
+    pub fn of(elements: usize, is_pruned: impl Fn(usize) -> bool) -> Self {
+        let mut words = vec![0; elements.div_ceil(64)];
+        for i in (0..elements).filter(|&i| is_pruned(i)) {
+            words[i / 64] |= 1 << (i % 64);
+        }
+        Self { words, elements }
+    }
+
     /// Whether element `i` is pruned.
     #[must_use]
     pub fn is_pruned(&self, i: usize) -> bool {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::prune::{Amount, Method, Pattern, Repair};
 use crate::watch::Unwatched;
 
 const TWO: &str =
@@ -77,15 +78,23 @@ fn repairs_are_written_down_and_told_from_those_between_steps() {
     let images = Some(PathBuf::from("digits.npz"));
     let repair = Repair { images, calibration_images: 120, is_thorough: true, layers: Vec::new(), left: Vec::new() };
     let fixed = engine.fix(&pruned(&opened)).unwrap();
-    let repaired = fixed.repaired(fixed.weights.clone(), fixed.statistics.clone(), Arc::new(repair));
+    let repaired = fixed.repaired(fixed.weights.clone(), fixed.statistics.clone(), fixed.biases.clone(), Arc::new(repair));
     let text = RecipeFile::of(&repaired, &engine.model().graph).text().unwrap();
     let file = RecipeFile::parse(&text).unwrap();
     let step = RepairStep { images: Some("digits.npz".into()), calibration_images: Some(120), thorough: true };
-    assert_eq!((file.repair(), file.repairs_between()), (Some(step), false), "{text}");
+    assert_eq!((file.repair(), file.repairs_between()), (Some(step.clone()), false), "{text}");
+    assert_eq!(file.begin(&engine, None).unwrap().pending, None, "the one at the end is no step");
     assert!(file.apply(&engine, None).unwrap().state == fixed, "{text}");
     // Pruned further, the same repair is one between steps.
     let file = RecipeFile::of(&pruned(&repaired), &engine.model().graph);
     assert_eq!((file.repair(), file.repairs_between()), (None, true));
+    let file = RecipeFile::parse(&file.text().unwrap()).unwrap();
+    let begun = file.begin(&engine, None).unwrap();
+    let pending = begun.pending.unwrap();
+    assert!(begun.state == fixed && pending.repair == step && begun.missing.is_empty());
+    let done = file.go_on(&engine, None, repaired.clone(), &pending).unwrap();
+    assert!(done.state == pruned(&repaired) && done.pending.is_none());
+    assert!(file.apply(&engine, None).unwrap().state == pruned(&fixed), "without its repairs");
     // By hand, in short: of the images that are given.
     let file = RecipeFile::parse("method = \"lamp\"\namount = 0.5\n[repair]\nthorough = true").unwrap();
     assert_eq!(file.repair(), Some(RepairStep { thorough: true, ..RepairStep::default() }));
@@ -98,7 +107,7 @@ fn which_images_calibrate_hangs_on_those_that_are_shown() {
     let step = RepairStep { images: Some("assets/digits".into()), calibration_images: Some(7), thorough: false };
     let shown = |path: &str| (step.folder(Path::new(path)).map(Path::to_owned), step.calibration_images_of(Path::new(path)));
     assert_eq!(shown("assets/digits"), (None, Some(7)), "the same images: some of them");
-    assert_eq!(shown("assets"), (Some("assets/digits".into()), None), "others: a folder of its own");
+    assert_eq!(shown("assets"), (Some("assets/digits".into()), Some(7)), "others: a folder of its own, and so many of it");
     let gone = RepairStep { images: Some("assets/gone".into()), ..step.clone() };
     assert_eq!((gone.folder(Path::new("assets")), gone.calibration_images_of(Path::new("assets"))), (None, None), "it is not there");
 }

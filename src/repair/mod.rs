@@ -3,7 +3,8 @@
 //! A [`Repairer`] goes through both networks side by side, layer after layer in graph order, the pruned network's own activations as
 //! inputs, the dense network's outputs as targets. Where batch normalisation was kept, its running statistics become those of what it
 //! reads in the pruned network. Every other layer, and every affine part of a normalisation, is scaled and shifted per output channel,
-//! so that its mean and deviation over the images are the dense network's. What is pruned stays exactly zero.
+//! so that its mean and deviation over the images are the dense network's. A layer without a bias gets one; it is kept beside the
+//! parameters, see [`crate::prune::AddedBias`]. What is pruned stays exactly zero.
 //!
 //! A thorough repair fits the kept weights first, see `squares`.
 //!
@@ -24,11 +25,11 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::{EvaluateError, Evaluator, Questions};
-use crate::graph::{Graph, ParameterId};
+use crate::graph::{ChannelAxis, Graph, ParameterId, ValueId};
 use crate::measure::Effect;
 use crate::network::{Network, NetworkError, windows};
 use crate::onnx::{OpenError, TensorId, Values};
-use crate::prune::{Mask, PruneError, Repair, RepairedLayer, Replaced, RunningStatistics, State, Weights};
+use crate::prune::{AddedBias, AddedBiases, Mask, PruneError, Repair, RepairedLayer, Replaced, RunningStatistics, State, Weights};
 use crate::watch::{Part, Watch};
 use moments::Moments;
 use sites::{Fit, Fix, Read, Site, Sites};
@@ -207,7 +208,8 @@ impl Repairer {
             layers: work.layers,
             left: work.left,
         });
-        Ok((fixed.repaired(work.weights.into(), Arc::new(work.statistics), repair.clone()), repair))
+        let state = fixed.repaired(work.weights.into(), Arc::new(work.statistics), Arc::new(work.biases), repair.clone());
+        Ok((state, repair))
     }
 }
 
@@ -243,6 +245,7 @@ struct Work<'a> {
     walk: Walk,
     weights: Vec<Weights>,
     statistics: RunningStatistics,
+    biases: AddedBiases,
     layers: Vec<RepairedLayer>,
     left: Vec<(String, String)>,
 }
@@ -255,8 +258,8 @@ struct Held {
 
 impl<'a> Work<'a> {
     fn new(engine: &'a Engine, fixed: &'a State, walk: Walk) -> Self {
-        let (weights, statistics) = (fixed.weights.to_vec(), (*fixed.statistics).clone());
-        Self { engine, fixed, walk, weights, statistics, layers: Vec::new(), left: Vec::new() }
+        let (weights, statistics, biases) = (fixed.weights.to_vec(), (*fixed.statistics).clone(), (*fixed.biases).clone());
+        Self { engine, fixed, walk, weights, statistics, biases, layers: Vec::new(), left: Vec::new() }
     }
 
     fn graph(&self) -> &Graph {
@@ -297,17 +300,19 @@ impl<'a> Work<'a> {
         if moments.is_same() {
             return Ok(());
         }
+        let known_biases = self.biases.len();
         let errors = match &site.fix {
             Fix::Statistics(norm) => self.statistics(norm, &moments, before)?,
-            Fix::Rows(rows) => self.rows(rows, &moments, before)?,
+            Fix::Rows(rows) => self.rows((rows, site.channels), &moments, before)?,
             Fix::Affine(affine) => self.affine(affine, &moments, before)?,
         };
         match errors {
             Ok((error_before, error_after)) => {
-                let layer = RepairedLayer { name: site.name.clone(), error_before, error_after, lambda: None };
+                let adds_bias = self.biases.len() > known_biases;
+                let layer = RepairedLayer { name: site.name.clone(), error_before, error_after, lambda: None, adds_bias };
                 match self.layers.last_mut().filter(|last| last.name == site.name && last.lambda.is_some()) {
                     // It was fitted just before.
-                    Some(fitted) => (fitted.error_before, fitted.error_after) = (error_before, error_after),
+                    Some(fitted) => *fitted = RepairedLayer { lambda: fitted.lambda, ..layer },
                     None => self.layers.push(layer),
                 }
                 Ok(())
@@ -340,7 +345,10 @@ impl<'a> Work<'a> {
         if watch.is_cancelled() {
             return Err(EngineError::Cancelled.into());
         }
-        let bias = fit.bias.map(|id| self.held(id)).transpose()?.flatten().map(|held| held.values);
+        let bias = match fit.bias {
+            Some(id) => self.held(id)?.map(|held| held.values),
+            None => self.biases.get(&fit.weight).map(|added| added.values.to_f64()),
+        };
         let about = if fit.is_about_means { About::Means } else { About::Bias(bias) };
         let fitted = sums.fit(&held.values, &held.zeroed, &about, watch);
         if watch.is_cancelled() {
@@ -354,7 +362,8 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
         }
-        self.layers.push(RepairedLayer { name: fit.name.clone(), error_before, error_after, lambda: Some(fitted.lambda) });
+        let (name, lambda) = (fit.name.clone(), Some(fitted.lambda));
+        self.layers.push(RepairedLayer { name, error_before, error_after, lambda, adds_bias: false });
         Ok(())
     }
 
@@ -390,6 +399,21 @@ impl<'a> Work<'a> {
             network.set_parameter(id, Tensor::from_data(data, network.device()));
             self.weights[id.0] = Weights::Replaced(Arc::new(replaced));
         }
+        true
+    }
+
+    /// Gives layers their bias, in the pruned network too; nothing where it, or their weight, would not be finite.
+    fn replace_with_bias(&mut self, (weight, held): (ParameterId, Held), bias: &[f64], outputs: &[ValueId], channels: ChannelAxis) -> bool {
+        let dtype = self.graph().parameter(weight).dtype;
+        let values = Values::rounded(bias, dtype);
+        if !is_finite(&values) || !self.replace(vec![(weight, held)]) {
+            return false;
+        }
+        let network = &mut self.walk.pruned;
+        let data = TensorData::new(values.clone().into_f32(), [values.len()]);
+        let tensor = Tensor::from_data(data, network.device());
+        network.set_bias(outputs, &tensor, dtype);
+        self.biases.insert(weight, AddedBias { values: Arc::new(values), outputs: outputs.into(), channels });
         true
     }
 

@@ -51,12 +51,21 @@ pub(super) struct Norm {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rows {
     pub(super) weight: ParameterId,
-    pub(super) bias: ParameterId,
+    pub(super) bias: Bias,
     pub(super) order: Order,
     /// What the bias is multiplied by.
     pub(super) beta: f64,
     /// The last linear layer is shifted and not scaled.
     pub(super) is_last: bool,
+}
+
+/// What is added to a layer's outputs.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Bias {
+    /// A parameter of the file.
+    Parameter(ParameterId),
+    /// One that the file has not, of the layers that write these values: there perhaps since an earlier repair.
+    Added(Vec<ValueId>),
 }
 
 /// Where the outputs of a weight lie.
@@ -71,6 +80,15 @@ pub(super) enum Order {
 }
 
 impl Order {
+    /// How many outputs a weight of this shape has.
+    pub(super) fn outputs(self, shape: &[usize]) -> usize {
+        match self {
+            Self::First => shape[0],
+            Self::Last => shape[1],
+            Self::Second(groups) => shape[1] * groups,
+        }
+    }
+
     /// The output that element `i` of a weight of this shape belongs to.
     pub(super) fn output(self, shape: &[usize], i: usize) -> usize {
         match self {
@@ -102,7 +120,7 @@ pub(super) struct Fit {
     /// The first node that reads the weight.
     pub(super) start: usize,
     pub(super) weight: ParameterId,
-    /// What is added to its output in the same node.
+    /// What is added to its output in the same node, where the file has it.
     pub(super) bias: Option<ParameterId>,
     pub(super) input: ValueId,
     pub(super) output: ValueId,
@@ -202,14 +220,10 @@ struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     fn new(graph: &'a Graph, file: &'a OnnxFile) -> Self {
-        let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+        let readers = graph.readers();
         let mut users: HashMap<TensorId, (Vec<usize>, bool)> = HashMap::new();
         let tensor = |value: ValueId| graph.constants.get(value.0).copied().flatten();
         for (n, node) in graph.nodes.iter().enumerate() {
-            for value in graph.all_reads(node) {
-                // Twice by one node is no sole reader either.
-                readers.entry(value).or_default().push(n);
-            }
             for id in node.inputs.iter().flatten().filter_map(|&value| tensor(value)) {
                 users.entry(id).or_insert((Vec::new(), true)).0.push(n);
             }
@@ -218,13 +232,8 @@ impl<'a> Finder<'a> {
                 users.entry(id).or_insert((Vec::new(), true)).1 = false;
             }
         }
-        for (_, value) in &graph.outputs {
-            readers.entry(*value).or_default().push(usize::MAX);
-        }
         let parameters = graph.parameters.iter().enumerate().map(|(i, p)| (p.tensor, ParameterId(i))).collect();
-        let written = |(n, node): (usize, &Node)| node.outputs.iter().flatten().map(|&value| (value, n)).collect::<Vec<_>>();
-        let writers = graph.nodes.iter().enumerate().flat_map(written).collect();
-        Self { graph, parameters, readers, users, writers, file }
+        Self { graph, parameters, readers, users, writers: graph.writers(), file }
     }
 
     fn tensor(&self, node: &Node, input: usize) -> Option<TensorId> {
@@ -392,7 +401,7 @@ impl<'a> Finder<'a> {
         Some(Fit { name, node: layer.node, start: layer.first, weight, bias, input, output, shape, kernel, is_about_means: false })
     }
 
-    /// A layer with a bias; nothing where what follows it is repaired instead.
+    /// A layer with its bias, or one that can get one; nothing where what follows it is repaired instead.
     fn layer(&self, layer: &Reached, is_last: bool) -> Result<Option<Site>, String> {
         let (n, node) = (layer.node, &self.graph.nodes[layer.node]);
         let parameter = self.graph.parameter(layer.weight);
@@ -432,17 +441,22 @@ impl<'a> Finder<'a> {
             },
             _ => (self.parameter(node, 2), n, output),
         };
+        let beta = if node.op == "Gemm" { f64::from(node.attributes.float("beta").unwrap_or(1.0)) } else { 1.0 };
+        if beta == 0.0 {
+            return refuse("its bias does not count");
+        }
+        let rows = |bias| Fix::Rows(Rows { weight: layer.weight, bias, order, beta, is_last });
+        let name = self.graph.owner(layer.weight).name.clone();
         let Some(bias) = bias else {
             if self.is_normalised(output) {
                 return Ok(None);
             }
-            return refuse("it has no bias, and no normalisation follows it");
+            let (users, outputs) = self.biasless(layer)?;
+            let start = users.iter().copied().min().unwrap_or(n).min(layer.first);
+            let reads = vec![Read { before: n + 1, value: output }];
+            return Ok(Some(Site { name, start, reads, channels, fix: rows(Bias::Added(outputs)) }));
         };
-        let outputs = match order {
-            Order::First => parameter.shape[0],
-            Order::Last => parameter.shape[1],
-            Order::Second(groups) => parameter.shape[1] * groups,
-        };
+        let outputs = order.outputs(&parameter.shape);
         let known = self.graph.parameter(bias);
         if known.elements != outputs || known.shape.last() != Some(&outputs) {
             return refuse("its bias is not one number per output");
@@ -450,29 +464,67 @@ impl<'a> Finder<'a> {
         if !self.is_changeable(layer.weight) || !self.is_changeable(bias) {
             return Err(self.graph.parameter(layer.weight).obstacle().or(known.obstacle()).unwrap_or_default());
         }
-        let beta = if node.op == "Gemm" { f64::from(node.attributes.float("beta").unwrap_or(1.0)) } else { 1.0 };
-        if beta == 0.0 {
-            return refuse("its bias does not count");
-        }
         let (Some(uses), Some(biases)) = (self.users(parameter.tensor), self.users(known.tensor)) else {
             return refuse("a graph that a node holds uses it too");
         };
-        let is_alike = |&user: &usize| {
-            if user == layer.first {
-                return true;
-            }
-            let other = &self.graph.nodes[user];
-            other.op == node.op && self.tensor(other, 1) == Some(parameter.tensor)
-        };
-        if !uses.iter().all(is_alike) || uses.len() != biases.len() || (node.op != "MatMul" && layer.first == n && uses != biases) {
+        if !uses.iter().all(|&user| self.is_alike(layer, user))
+            || uses.len() != biases.len()
+            || (node.op != "MatMul" && layer.first == n && uses != biases)
+        {
             return refuse("its weight or its bias is used elsewhere too");
         }
         Ok(Some(Site {
-            name: self.graph.owner(layer.weight).name.clone(),
+            name,
             start: layer.first.min(biases.iter().copied().min().unwrap_or(n)),
             reads: vec![Read { before: end + 1, value }],
             channels,
-            fix: Fix::Rows(Rows { weight: layer.weight, bias, order, beta, is_last }),
+            fix: rows(Bias::Parameter(bias)),
         }))
+    }
+
+    /// Whether another user of a layer's weight is a layer like it, or what turns the weight round for it.
+    fn is_alike(&self, layer: &Reached, user: usize) -> bool {
+        let other = &self.graph.nodes[user];
+        user == layer.first
+            || (other.op == self.graph.nodes[layer.node].op && self.tensor(other, 1) == Some(self.graph.parameter(layer.weight).tensor))
+    }
+
+    /// The layers that share the weight of one without a bias, and what they write, where all of them can get one; or why not.
+    fn biasless(&self, layer: &Reached) -> Result<(Vec<usize>, Vec<ValueId>), String> {
+        let refuse = |reason: &str| Err(reason.to_owned());
+        if let Some(obstacle) = self.graph.parameter(layer.weight).obstacle() {
+            return Err(obstacle);
+        }
+        let Some(users) = self.users(self.graph.parameter(layer.weight).tensor) else {
+            return refuse("a graph that a node holds uses it too");
+        };
+        if !users.iter().all(|&user| self.is_alike(layer, user)) {
+            return refuse("its weight is used elsewhere too");
+        }
+        let mut layers: Vec<usize> = users.iter().map(|&user| if user == layer.first { layer.node } else { user }).collect();
+        layers.dedup();
+        let mut outputs = Vec::with_capacity(layers.len());
+        for &n in &layers {
+            let node = &self.graph.nodes[n];
+            let Some(output) = node.output(0) else { return refuse("nobody reads it") };
+            let is_added = |(_, next): (usize, &Node)| {
+                let other = usize::from(next.input(0) == Some(output));
+                node.is("MatMul") && next.is("Add") && self.parameter(next, other).is_some()
+            };
+            if node.input(2).is_some() {
+                return refuse("its bias is worked out from others");
+            }
+            if self.reader(output).is_some_and(is_added) || self.is_normalised(output) {
+                return refuse("another layer with its weight has a bias, or a normalisation behind it");
+            }
+            if node.is("Gemm") && node.opset < 7 {
+                return refuse("in this version of Gemm a bias is no row of numbers");
+            }
+            if !self.file.writes_once(&node.op, &self.graph.values[output.0]) {
+                return refuse("it has no bias, and in a function of the model it can get none");
+            }
+            outputs.push(output);
+        }
+        Ok((layers, outputs))
     }
 }

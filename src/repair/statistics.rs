@@ -1,9 +1,10 @@
 //! Means and deviations of the dense network, given back to the pruned one.
 
 use super::moments::{Line, Moments};
-use super::sites::{Affine, Norm, Rows};
-use super::{RepairError, Work};
-use crate::graph::ParameterId;
+use super::sites::{Affine, Bias, Norm, Rows};
+use super::{Held, RepairError, Work};
+use crate::graph::{ChannelAxis, ParameterId};
+use crate::prune::Mask;
 
 /// A row is multiplied by no less and no more than this.
 const SCALES: std::ops::RangeInclusive<f64> = 0.2..=5.0;
@@ -37,15 +38,32 @@ fn lines(moments: &Moments, can_scale: bool, can_shift: impl Fn(usize) -> bool) 
 
 impl Work<'_> {
     /// A layer: rows are scaled, and the bias is scaled and shifted. A pruned bias stays zero, and so its row as it is.
-    pub(super) fn rows(&mut self, rows: &Rows, moments: &Moments, before: &Moments) -> Result<Outcome, RepairError> {
-        let (Some(mut weight), Some(mut bias)) = (self.held(rows.weight)?, self.held(rows.bias)?) else {
-            return Ok(Err("its elements cannot be read".into()));
+    /// So does one that is added, of an output without weights.
+    pub(super) fn rows(
+        &mut self,
+        (rows, channels): (&Rows, ChannelAxis),
+        moments: &Moments,
+        before: &Moments,
+    ) -> Result<Outcome, RepairError> {
+        let shape = self.graph().parameter(rows.weight).shape.clone();
+        let Some(mut weight) = self.held(rows.weight)? else { return Ok(Err("its elements cannot be read".into())) };
+        let bias = match &rows.bias {
+            Bias::Parameter(id) => self.held(*id)?,
+            Bias::Added(_) => {
+                let outputs = rows.order.outputs(&shape);
+                let known = self.biases.get(&rows.weight).map(|added| added.values.to_f64());
+                let mut has_weights = vec![false; outputs];
+                for i in (0..weight.values.len()).filter(|&i| !weight.zeroed.is_pruned(i)) {
+                    has_weights[rows.order.output(&shape, i)] = true;
+                }
+                Some(Held { values: known.unwrap_or_else(|| vec![0.0; outputs]), zeroed: Mask::of(outputs, |i| !has_weights[i]) })
+            }
         };
+        let Some(mut bias) = bias else { return Ok(Err("its elements cannot be read".into())) };
         if bias.values.len() != moments.channels.len() {
             return Ok(Err("its outputs are no channels of what it gives".into()));
         }
         let lines = lines(moments, !rows.is_last, |c| !bias.zeroed.is_pruned(c));
-        let shape = self.graph().parameter(rows.weight).shape.clone();
         for (i, value) in weight.values.iter_mut().enumerate() {
             *value *= lines[rows.order.output(&shape, i)].scale;
         }
@@ -53,11 +71,11 @@ impl Work<'_> {
             *value = *value * line.scale + line.shift / rows.beta;
         }
         let errors = errors(before, moments, &lines);
-        if self.replace(vec![(rows.weight, weight), (rows.bias, bias)]) {
-            Ok(Ok(errors))
-        } else {
-            Ok(Err("what it would become is not finite in its type".into()))
-        }
+        let is_replaced = match &rows.bias {
+            Bias::Parameter(id) => self.replace(vec![(rows.weight, weight), (*id, bias)]),
+            Bias::Added(outputs) => self.replace_with_bias((rows.weight, weight), &bias.values, outputs, channels),
+        };
+        Ok(if is_replaced { Ok(errors) } else { Err("what it would become is not finite in its type".into()) })
     }
 
     /// Scale and shift of a normalisation.

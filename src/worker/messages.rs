@@ -11,7 +11,7 @@ use crate::graph::ParameterId;
 use crate::measure::{Detail, Figures};
 use crate::measurer::{Finding, Repaired};
 use crate::prune::{InputNorms, Method, Recipe, State, Step};
-use crate::recipes::RepairStep;
+use crate::recipes::{PendingRepair, RecipeFile, RepairStep};
 use crate::repair::Judged;
 
 /// Something to do.
@@ -54,10 +54,23 @@ pub enum Job {
     ReadScores(PathBuf),
     /// Do what this recipe says; where its scores need images, with these norms.
     OpenRecipe(PathBuf, Option<Arc<InputNorms>>),
+    /// Do what a recipe says after a repair.
+    GoOn(Box<RestOfRecipe>),
     /// Save what was done as a recipe.
     SaveRecipe(PathBuf, Overwrite),
     /// Save a text that the window made.
     SaveText(PathBuf, Arc<str>, Overwrite),
+}
+
+/// What a recipe that was opened does after a repair.
+#[derive(Debug, Clone)]
+pub struct RestOfRecipe {
+    /// All of it.
+    pub file: RecipeFile,
+    /// What its scores need.
+    pub norms: Option<Arc<InputNorms>>,
+    /// The repair.
+    pub pending: PendingRepair,
 }
 
 /// Something that happened, and the model that it is about; the first, 0, is none.
@@ -95,10 +108,8 @@ pub enum Event {
     Looked(ParameterId, Look),
     /// Names in a recipe, or in a file of scores, that the model does not have.
     Missing(Vec<String>),
-    /// The recipe that was opened repairs what it left, like this.
-    WantsRepair(RepairStep),
-    /// The recipe that was opened repairs between its steps, which was left out.
-    LeftRepairsOut,
+    /// The recipe that was opened repairs what it left, like this; more of its steps may follow.
+    WantsRepair(RepairStep, Option<Box<RestOfRecipe>>),
     /// This recipe wants the norms of inputs, over these images where it says which.
     WantsNorms(PathBuf, Option<PathBuf>),
     /// Files were written.
@@ -167,7 +178,7 @@ impl Job {
             Self::Look(_) => "Look at a parameter",
             Self::Save(..) => "Save",
             Self::ReadScores(_) => "Read the scores",
-            Self::OpenRecipe(..) => "Open the recipe",
+            Self::OpenRecipe(..) | Self::GoOn(_) => "Open the recipe",
             Self::SaveRecipe(..) => "Save the recipe",
             Self::SaveTable(..) | Self::SaveText(..) => "Save the table",
         }

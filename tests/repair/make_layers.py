@@ -1,7 +1,8 @@
 """Small networks with one kind of layer each, what repair makes of their weights in float64, and one least-squares problem.
 
 The two networks are gone through as `make_repair.py` does: half of every weight pruned by magnitude, layer after layer, the pruned network's
-own activations as inputs. Writes NAME.onnx, `images.npy`, `repaired.npz` (NAME/TENSOR) and `fit.npz` beside this file.
+own activations as inputs. Writes NAME.onnx, `images.npy`, `repaired.npz` (NAME/TENSOR) and `fit.npz` beside this file. Of those of NAME_unbiased.onnx
+the layers have no bias in the file; in `unbiased.npz` stands the one that they get, which is one of zeros before.
 Needs: numpy==2.4.6 onnx==1.23.2 torch==2.15.0.
 """
 import pathlib
@@ -42,8 +43,9 @@ def run(nodes, parameters, x):
     return values
 
 
-def repaired(nodes, dense, sites, pruned):
-    """Sites: what is read, and ("rows", weight, bias, axis of the outputs or groups, beta) and the like."""
+def repaired(nodes, dense, sites, pruned, added=()):
+    """Sites: what is read, and ("rows", weight, bias, axis of the outputs or groups, beta) and the like. Of a bias that is added an output
+    without weights gets none."""
     new = {k: v.astype(np.float64) for k, v in dense.items()}
     for name in pruned:
         flat = new[name].reshape(-1)
@@ -75,7 +77,11 @@ def repaired(nodes, dense, sites, pruned):
         else:
             groups = w.reshape(order, w.shape[0] // order, *w.shape[1:]) * a.reshape(order, 1, w.shape[1], 1, 1)
             new[weight] = groups.reshape(w.shape)
-        new[bias] = new[bias] * a + (md - a * mp) / beta
+        has_weights = np.ones(len(a), bool)
+        if bias in added:
+            by_output = w if order == "first" else w.T if order == "last" else w.reshape(order, -1, *w.shape[1:]).swapaxes(1, 2).reshape(len(a), -1)
+            has_weights = by_output.reshape(len(a), -1).any(1)
+        new[bias] = np.where(has_weights, new[bias] * a + (md - a * mp) / beta, 0)
     return {k: v for k, v in new.items() if not np.array_equal(v, dense[k].astype(np.float64))}
 
 
@@ -135,8 +141,9 @@ linear("matmul", [("MatMul", ["f", "one.weight"], "am", {}), ("Add", ["am", "one
        [(["a"], "rows", "one.weight", "one.bias", "last", 1.0), (["b"], "rows", "two.weight", "two.bias", "first", 1.0),
         (["n"], "norm", "ln.weight", "ln.bias"), (["y"], "last", "head.weight", "head.bias", "first", 1.0)])
 
-expected = {}
-for name, (nodes, parameters, sites) in MODELS.items():
+
+
+def write(name, nodes, parameters, **more):
     made = [helper.make_node(op, inputs, [output], name=output, **a) for op, inputs, output, a in nodes]
     given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 6, 6])
     graph = helper.make_graph(made, name, [given], [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 5])],
@@ -144,9 +151,69 @@ for name, (nodes, parameters, sites) in MODELS.items():
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(proto)
     onnx.save(proto, HERE / f"{name}.onnx")
+
+
+def unbiased(nodes, parameters, sites):
+    """The nodes as they stand in a file without biases, its parameters, those of the reference, whose biases are zeros, what is left of the
+    sites, and the biases."""
+    gone = {k for k in parameters if k.endswith(".bias") and not k.startswith("ln.")}
+    kept, named = [], {}
+    for op, inputs, output, a in nodes:
+        if op == "Add" and gone & set(inputs):
+            named[next(i for i in inputs if i not in gone)] = output
+        else:
+            kept.append((op, [i for i in inputs if i not in gone], output, a))
+    kept = [(op, inputs, named.get(output, output), a) for op, inputs, output, a in kept]
+    normalised = {inputs[0] for op, inputs, _, _ in nodes if op == "LayerNormalization"}
+    zeros = {k: np.zeros_like(v) if k in gone else v for k, v in parameters.items()}
+    return kept, {k: v for k, v in parameters.items() if k not in gone}, zeros, [site for site in sites if site[0][0] not in normalised], gone
+
+
+expected, added = {}, {}
+for name, (nodes, parameters, sites) in MODELS.items():
+    write(name, nodes, parameters)
     pruned = [k for k, v in parameters.items() if v.ndim > 1]
     for tensor, values in repaired(nodes, parameters, sites, pruned).items():
         expected[f"{name}/{tensor}"] = values.astype(np.float32)
+    if name == "normalised":
+        continue
+    kept, own, zeros, left, gone = unbiased(nodes, parameters, sites)
+    write(f"{name}_unbiased", kept, own)
+    for tensor, values in repaired(nodes, zeros, left, pruned, gone).items():
+        added[f"{name}_unbiased/{tensor}"] = values.astype(np.float32)
+np.savez(HERE / "unbiased.npz", **added)
+
+# Files of other kinds, without biases: their weights beside them, an old format, names that are taken, layers in a function and in a branch.
+nodes, parameters, *_ = unbiased(*MODELS["dense"])
+taken = [(op, ["conv.bias" if i == "r" else i for i in inputs], "conv.bias" if output == "r" else output, a) for op, inputs, output, a in nodes]
+write("taken_unbiased", taken, parameters)
+proto = onnx.load(HERE / "dense_unbiased.onnx")
+onnx.save(proto, HERE / "beside_unbiased.onnx", save_as_external_data=True, location="beside_unbiased.onnx.data", size_threshold=0)
+
+weights = {"one.weight": MODELS["gemm"][1]["one.weight"].T.copy(), "two.weight": MODELS["gemm"][1]["two.weight"][:, :5].copy()}
+nodes = [("Flatten", ["x"], "f"), ("MatMul", ["f", "one.weight"], "a"), ("Relu", ["a"], "r"), ("MatMul", ["r", "two.weight"], "y")]
+given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [24, 3, 6, 6])]
+given += [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in weights.items()]
+graph = helper.make_graph([helper.make_node(op, i, [o]) for op, i, o in nodes], "old", given, [helper.make_tensor_value_info("y", TensorProto.FLOAT, [24, 5])],
+                          [numpy_helper.from_array(v, k) for k, v in weights.items()])
+proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=3)
+onnx.checker.check_model(proto)
+onnx.save(proto, HERE / "old_unbiased.onnx")
+
+standard, own = helper.make_opsetid("", 17), helper.make_opsetid("own", 1)
+function = helper.make_function("own", "Layer", ["i", "w"], ["o"], [helper.make_node("Conv", ["i", "w"], ["o"])], [standard])
+branch = lambda name: helper.make_graph([helper.make_node("Conv", ["c", "held.weight"], [name])], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
+weights = {"stem.weight": MODELS["dense"][1]["stem.weight"], "own.weight": MODELS["dense"][1]["conv.weight"], "held.weight": MODELS["dense"][1]["head.weight"][..., None, None]}
+graph = helper.make_graph(
+    [helper.make_node("Conv", ["x", "stem.weight"], ["s"]), helper.make_node("Layer", ["s", "own.weight"], ["c"], domain="own"),
+     helper.make_node("If", ["is"], ["h"], then_branch=branch("t"), else_branch=branch("e")), helper.make_node("GlobalAveragePool", ["h"], ["p"]),
+     helper.make_node("Flatten", ["p"], ["y"])], "held", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 6, 6])],
+    [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 5])],
+    [numpy_helper.from_array(v, k) for k, v in weights.items()] + [numpy_helper.from_array(np.array(True), "is")])
+proto = helper.make_model(graph, opset_imports=[standard, own], functions=[function], ir_version=8)
+onnx.checker.check_model(proto)
+onnx.save(proto, HERE / "held_unbiased.onnx")
+
 np.save(HERE / "images.npy", IMAGES)
 np.savez(HERE / "repaired.npz", **expected)
 

@@ -382,3 +382,52 @@ fn a_recipe_repairs_again() {
     let second = save(&mut other, "Save as…", "ONNX model…", "second.onnx");
     assert!(first == second);
 }
+
+#[test]
+fn a_recipe_repairs_between_its_steps() {
+    let with_digits = || {
+        let mut window = Window::on(Some(DEMO));
+        window.click(Role::Tab, "Effect");
+        window.answer(DIGITS);
+        window.button("Choose images…");
+        window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
+        window
+    };
+    let open = |window: &mut Window, path: &Path| {
+        window.answer(path);
+        window.menu("Recipe", "Open a recipe…");
+        let repairs = |s: &AppState| s.view.as_ref().unwrap().state.earlier.iter().filter(|step| step.repair.is_some()).count();
+        window.wait("both repairs", |s| repairs(s) == 2 && is_idle(s));
+    };
+    let save = |window: &mut Window, menu: &str, entry: &str, name: &str| {
+        let path = window.path(name);
+        window.answer(&path);
+        window.menu(menu, entry);
+        window.wait_for("a saved file", |_| path.exists());
+        path
+    };
+    let mut window = with_digits();
+    let by_hand = window.path("by_hand.toml");
+    let steps =
+        "[[step]]\namount = 0.8\nrepair = { calibration-images = 40 }\n[[step]]\namount = 0.9\nrepair = { calibration-images = 30 }\n";
+    std::fs::write(&by_hand, format!("method = \"global\"\nbiases = false\n{steps}")).unwrap();
+    open(&mut window, &by_hand);
+    let first = save(&mut window, "Save as…", "ONNX model…", "first.onnx");
+    let recipe = save(&mut window, "Recipe", "Save the recipe…", "recipe.toml");
+    // What was written down does the same elsewhere.
+    let mut other = with_digits();
+    open(&mut other, &recipe);
+    let second = save(&mut other, "Save as…", "ONNX model…", "second.onnx");
+    assert!(std::fs::read(first).unwrap() == std::fs::read(second).unwrap());
+    // Back step by step.
+    for step in ["Undo repair", "Undo recipe", "Undo repair", "Undo recipe"] {
+        window.button(step);
+        window.settle();
+    }
+    assert!(window.state().view.as_ref().unwrap().state.earlier.is_empty());
+    // Without images it is told what is missing.
+    let mut bare = Window::on(Some(DEMO));
+    bare.answer(&recipe);
+    bare.menu("Recipe", "Open a recipe…");
+    bare.wait("what is missing", |s| notice(s, "The recipe repairs").contains("between its steps"));
+}

@@ -6,11 +6,14 @@
 //! same kind. A file that is read and written by any of them is another file. So the walk is made here, over the few messages
 //! that lead to a tensor. It allocates nothing that the file's own length does not bound, and believes no length.
 
+mod biases;
 mod merge;
 mod places;
 mod rewrite;
 mod schema;
 
+pub use biases::NewBias;
+pub(super) use biases::with_biases;
 pub(super) use merge::merged;
 pub(super) use places::{Located, Run, Span, locate};
 pub(super) use rewrite::{Moves, rewritten};

@@ -200,8 +200,41 @@ fn of_name(of: Of) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::AppState;
     use super::*;
     use crate::channels::Choice;
+    use crate::engine::Engine;
+    use crate::prune::Method;
+    use crate::watch::Unwatched;
+    use crate::worker::{Event, Told, View};
+
+    /// What is told of the state may be from before the last move of the slider.
+    #[test]
+    fn a_plan_that_is_on_its_way_is_not_taken_back() {
+        let engine = Engine::open(std::path::Path::new("assets/mobilenetv4_digits.onnx"), &Unwatched).unwrap();
+        let state = engine.opened();
+        let view = |share: f64, planned: u64| View {
+            figures: engine.figures(&state, &Method::PAIR),
+            state: state.clone(),
+            plan: ChannelPlan::default().with_share(share),
+            planned,
+            undoable: None,
+            redoable: None,
+            removal: None,
+            repaired: None,
+            is_unsaved: false,
+            is_fixed: false,
+            is_applied: false,
+        };
+        let mut shown = AppState { plans: 2, ..AppState::default() };
+        shown.channels.plan = ChannelPlan::default().with_share(0.2);
+        let mut share_after = |share, planned| {
+            let event = Event::Changed(Box::new(view(share, planned)));
+            shown.take(Told { model: shown.opened, event });
+            shown.channels.plan.choice.amount.share
+        };
+        assert_eq!((share_after(0.1, 1), share_after(0.0, 2)), (0.2, 0.0), "an older one, and what undo gave back");
+    }
 
     /// Undo gives back what was set, and a smaller network starts with nothing removed.
     #[test]

@@ -26,6 +26,14 @@ fn until(worker: &mut Worker, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
     }
 }
 
+/// Opens the demo and waits until nothing is left to do: the thread may have rested before it was asked.
+fn open(worker: &mut Worker) -> Vec<Event> {
+    worker.send(Job::Open(DEMO.into()));
+    let events = until(worker, |event| matches!(event, Event::Changed(_)));
+    until(worker, |event| matches!(event, Event::Idle));
+    events
+}
+
 fn recipe(events: &[Event]) -> Recipe {
     let views = events.iter().rev().filter_map(|event| if let Event::Changed(view) = event { Some(view) } else { None });
     views.map(|view| view.figures.recipe.clone()).next().unwrap()
@@ -54,8 +62,7 @@ fn behind_a_refused_job_is_shown_what_the_session_holds() {
     let inside = gate.clone();
     let wake = move || drop(inside.lock().unwrap_or_else(PoisonError::into_inner));
     let mut worker = Worker::start(DeviceChoice::Cpu, wake).unwrap();
-    worker.send(Job::Open(DEMO.into()));
-    let opened = recipe(&until(&mut worker, |event| matches!(event, Event::Idle)));
+    let opened = recipe(&open(&mut worker));
     {
         // The thread stands at the gate behind this job's event while the two are sent.
         let closed = gate.lock().unwrap();
@@ -75,8 +82,7 @@ fn behind_a_refused_job_is_shown_what_the_session_holds() {
 #[test]
 fn events_name_their_model_and_jobs_theirs() {
     let mut worker = Worker::start(DeviceChoice::Cpu, || {}).unwrap();
-    worker.send(Job::Open(DEMO.into()));
-    until(&mut worker, |event| matches!(event, Event::Idle));
+    open(&mut worker);
     assert_eq!(worker.seen, ModelId(1));
     // Asked for while the first model is on screen, behind the opening of the next.
     worker.send(Job::Open(DEMO.into()));

@@ -21,8 +21,8 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let Some(now) = state.view.as_ref().map(|view| &view.state) else { return };
     let is_present = view.curve.as_ref().is_none_or(|curve| view.is_of(now, &curve.state, &curve.plan));
     let of = of_name(view.curve.as_ref().map_or(view.plan.choice.amount.of, |curve| curve.plan.choice.amount.of));
-    let name = format!("{} against {of} removed", curve::figure_name(costs));
-    let title = if is_present { name.clone() } else { format!("{name} · as the plan was before") };
+    let name = format!("{} against amount", curve::figure_name(costs));
+    let title = if is_present { name.clone() } else { format!("{name} · of another plan") };
     widgets::section_head(ui, &title, |ui| {
         let action = Action::MeasureChannelCurve;
         if widgets::hint(ui.button(action.entry().label), action).clicked() {
@@ -66,7 +66,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
             push_step(view.plan.with_share((amount * PARTS).round() / PARTS), commands);
         }
         response.response.on_hover_ui_at_pointer(|ui| {
-            ui.label(egui::RichText::new(text::percent(amount)).font(theme::bold()));
+            ui.label(egui::RichText::new(format!("{} of the {of} removed", text::percent(amount))).font(theme::bold()));
             for (of, how) in [(&curve.points, "Not repaired"), (&curve.repaired, "Repaired")] {
                 let nearest = of.iter().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
                 if let Some((at, value)) = nearest.and_then(|(at, effect)| Some((at, criterion.of(effect)?))) {

@@ -18,7 +18,7 @@ use super::super::driver::{DEMO, Window};
 use super::super::effect::{IMAGES, click_at, reveal, window as with_digits};
 use super::{look, set, settled};
 
-const TITLE: &str = "Accuracy against multiply-accumulates removed";
+const TITLE: &str = "Accuracy against amount";
 
 fn window() -> Window {
     let mut window = with_digits();
@@ -87,11 +87,11 @@ fn the_curve_is_that_of_masked_twins_and_a_click_moves_the_slider() {
     window.click(Role::ComboBox, "Multiples of");
     window.click(Role::RadioButton, "16");
     window.wait("other multiples", |s| settled(s).is_some());
-    assert!(window.says("AS THE PLAN WAS BEFORE"));
+    assert!(window.says("OF ANOTHER PLAN"));
     measure(&mut window, "Measure the curve");
     let other = window.state().channels.curve.clone().unwrap();
     assert!(other.plan.choice.granularity.multiple == 16 && other.points.len() > 5);
-    assert!(!window.says("AS THE PLAN WAS BEFORE"));
+    assert!(!window.says("OF ANOTHER PLAN"));
 }
 
 #[test]
@@ -140,5 +140,5 @@ fn a_curve_is_cancelled_goes_on_where_it_was_and_ends_with_another_plan() {
     let kept = points(window.state());
     window.settle();
     assert_eq!(points(window.state()), kept, "the curve of another plan does not grow");
-    assert!(window.says("AS THE PLAN WAS BEFORE"));
+    assert!(window.says("OF ANOTHER PLAN"));
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::atomic::Overwrite;
 use crate::device::ComputeDevice;
-use crate::engine::{Chosen, Engine, EngineError, Model, Removal};
+use crate::engine::{ChannelPlan, Chosen, Engine, EngineError, Model, Removal};
 use crate::export::{Format, Report};
 use crate::graph::Graph;
 use crate::prune::{AddedBiases, History, Masked, Recipe, Repair, RunningStatistics, Score, State, Step, Weights};
@@ -45,6 +45,14 @@ impl Saved {
     }
 }
 
+/// What a step can change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Present {
+    state: State,
+    /// What is to go of the channels.
+    plan: ChannelPlan,
+}
+
 /// Owns the state of a model and its history.
 #[derive(Debug)]
 pub struct Session {
@@ -54,7 +62,7 @@ pub struct Session {
     before: Vec<Version>,
     /// Those that were undone, one for every [`Step::Remove`] that can be done again, the next one last.
     undone: Vec<Version>,
-    history: History,
+    history: History<Present>,
     /// The model when it was last saved, or opened.
     saved: Saved,
 }
@@ -74,7 +82,13 @@ impl Session {
         let state = engine.opened();
         let saved = Saved::new(engine.model(), &state);
         let version = Version { engine: Arc::new(engine), removal: None, repaired: None, repairs: Arc::default() };
-        Self { version, before: Vec::new(), undone: Vec::new(), history: History::new(state), saved }
+        Self {
+            version,
+            before: Vec::new(),
+            undone: Vec::new(),
+            history: History::new(Present { state, plan: ChannelPlan::default() }),
+            saved,
+        }
     }
 
     /// Goes on with the same networks on another device.
@@ -125,12 +139,18 @@ impl Session {
     /// Recipe, masks and weights as they are.
     #[must_use]
     pub fn state(&self) -> &State {
-        self.history.present()
+        &self.history.present().state
+    }
+
+    /// What is to go of the channels, as far as a person has said so.
+    #[must_use]
+    pub fn plan(&self) -> &ChannelPlan {
+        &self.history.present().plan
     }
 
     /// Undo and redo.
     #[must_use]
-    pub fn history(&self) -> &History {
+    pub fn history(&self) -> &History<Present> {
         &self.history
     }
 
@@ -143,6 +163,12 @@ impl Session {
         self.engine().check(&state)?;
         self.push(step, state);
         Ok(())
+    }
+
+    /// Changes what is to go of the channels, as a step; nothing goes yet.
+    pub fn set_plan(&mut self, plan: ChannelPlan) {
+        let state = self.state().clone();
+        self.push_present(Step::Channels, Present { state, plan });
     }
 
     /// Ends a drag of the slider, so that the next one is a step of its own.
@@ -206,12 +232,18 @@ impl Session {
         let next = Version { engine: Arc::new(smaller), removal: Some(removal), repaired: repaired.map(Arc::new), repairs };
         self.before.push(std::mem::replace(&mut self.version, next));
         self.undone.clear();
-        self.history.go_on(Step::Remove, opened.with(recipe));
+        let plan = self.plan().emptied();
+        self.history.go_on(Step::Remove, Present { state: opened.with(recipe), plan });
         Ok(())
     }
 
     fn push(&mut self, step: Step, state: State) {
-        self.history.push(step, state);
+        let plan = self.plan().clone();
+        self.push_present(step, Present { state, plan });
+    }
+
+    fn push_present(&mut self, step: Step, present: Present) {
+        self.history.push(step, present);
         // A new step forgets what was undone.
         if self.history.redoable().is_none() {
             self.undone.clear();

@@ -74,6 +74,7 @@ impl Worker {
             looked: None,
             first: ModelId::default(),
             scores: None,
+            planned: 0,
             device: None,
             beside: Method::LayerWise,
         };
@@ -195,6 +196,8 @@ struct Inside {
     first: ModelId,
     /// Scores of channels, and what they are of.
     scores: Option<ChannelScores>,
+    /// The number of the plan of channels that was set last.
+    planned: u64,
     device: Option<Arc<ComputeDevice>>,
     /// The method beside the applied one.
     beside: Method,
@@ -239,11 +242,14 @@ impl Inside {
     fn take(&mut self, Asked { model, job }: Asked, is_superseded: bool) {
         let what = job.name();
         let failed = |message: String| Event::Failed { what, message };
+        if let Job::Plan(_, number) = &job {
+            self.planned = *number;
+        }
         // Steps are those of the file, whatever channels it has.
         let is_of_file = matches!(job, Job::Undo | Job::Redo) && model >= self.first;
         if model != self.model && !is_of_file && !matches!(job, Job::Open(_) | Job::Compare(_)) {
             // Controls of a model that is no longer there; what was asked for aloud is answered.
-            if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_) | Job::Choose(..)) {
+            if !matches!(job, Job::Set(..) | Job::EndDrag | Job::Look(_) | Job::Plan(..) | Job::Choose(..)) {
                 self.events.send(model, failed("another model came on screen before it was done".into()));
             }
             return;
@@ -315,6 +321,12 @@ impl Inside {
                 if is_superseded {
                     return Ok(());
                 }
+            }
+            Job::Plan(plan, _) => {
+                session.set_plan(*plan);
+                let steps = [session.history().undoable(), session.history().redoable()];
+                self.tell(Event::Planned(steps));
+                return Ok(());
             }
             Job::EndDrag => {
                 session.end_drag();
@@ -498,6 +510,8 @@ impl Inside {
         self.measurer.move_to(self.model, Position { state: state.clone(), beside: self.beside });
         self.tell(Event::Changed(Box::new(View {
             figures,
+            plan: session.plan().clone(),
+            planned: self.planned,
             undoable: session.history().undoable(),
             redoable: session.history().redoable(),
             removal: session.removal(),
@@ -536,95 +550,4 @@ fn changed_before(what: &'static str) -> Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::{Duration, Instant};
-
-    use super::*;
-    use crate::export::Format;
-    use crate::prune::Amount;
-
-    const DEMO: &str = "assets/mobilenetv4_digits.onnx";
-
-    /// Events until `is_last`, that included.
-    fn until(worker: &mut Worker, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
-        let start = Instant::now();
-        let mut events = Vec::new();
-        loop {
-            worker.flush();
-            if let Some(told) = worker.poll() {
-                events.push(told.event);
-                if events.last().is_some_and(&is_last) {
-                    return events;
-                }
-            } else {
-                assert!(start.elapsed() < Duration::from_mins(2), "{events:?}");
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-
-    fn recipe(events: &[Event]) -> Recipe {
-        let views = events.iter().rev().filter_map(|event| if let Event::Changed(view) = event { Some(view) } else { None });
-        views.map(|view| view.figures.recipe.clone()).next().unwrap()
-    }
-
-    #[test]
-    fn a_panic_is_told_and_the_next_job_is_done() {
-        let panics = Arc::new(AtomicBool::new(false));
-        let is_next = panics.clone();
-        let wake = move || assert!(!is_next.swap(false, Ordering::Relaxed), "the window is confused");
-        let mut worker = Worker::start(DeviceChoice::Cpu, wake).unwrap();
-        // The device is chosen, which is no job.
-        until(&mut worker, |event| matches!(event, Event::Idle));
-        panics.store(true, Ordering::Relaxed);
-        worker.send(Job::Open(DEMO.into()));
-        let told = until(&mut worker, |event| matches!(event, Event::Failed { .. }));
-        assert!(matches!(told.last(), Some(Event::Failed { what: "Open", message }) if message.contains("the window is confused")));
-        worker.send(Job::Open(DEMO.into()));
-        until(&mut worker, |event| matches!(event, Event::Changed(_)));
-    }
-
-    /// Two recipes at once, the second of them refused: on screen is the first, which the session holds.
-    #[test]
-    fn behind_a_refused_job_is_shown_what_the_session_holds() {
-        let gate = Arc::new(Mutex::new(()));
-        let inside = gate.clone();
-        let wake = move || drop(inside.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut worker = Worker::start(DeviceChoice::Cpu, wake).unwrap();
-        worker.send(Job::Open(DEMO.into()));
-        let opened = recipe(&until(&mut worker, |event| matches!(event, Event::Idle)));
-        {
-            // The thread stands at the gate behind this job's event while the two are sent.
-            let closed = gate.lock().unwrap();
-            worker.send(Job::Look(Some(ParameterId(0))));
-            until(&mut worker, |event| matches!(event, Event::Looked(..)));
-            let good = Recipe { method: Method::LayerWise, amount: Amount::Fraction(0.3), ..opened.clone() };
-            let refused = Recipe { amount: Amount::Count(u64::MAX), ..good.clone() };
-            worker.send(Job::Set(Box::new(good), Step::Amount));
-            worker.send(Job::Set(Box::new(refused), Step::Amount));
-            drop(closed);
-        }
-        let events = until(&mut worker, |event| matches!(event, Event::Idle));
-        assert!(events.iter().any(|event| matches!(event, Event::Failed { what: "Prune", .. })), "{events:?}");
-        assert_eq!(recipe(&events).amount, Amount::Fraction(0.3));
-    }
-
-    #[test]
-    fn events_name_their_model_and_jobs_theirs() {
-        let mut worker = Worker::start(DeviceChoice::Cpu, || {}).unwrap();
-        worker.send(Job::Open(DEMO.into()));
-        until(&mut worker, |event| matches!(event, Event::Idle));
-        assert_eq!(worker.seen, ModelId(1));
-        // Asked for while the first model is on screen, behind the opening of the next.
-        worker.send(Job::Open(DEMO.into()));
-        worker.send(Job::Fix);
-        let events = until(&mut worker, |event| matches!(event, Event::Idle));
-        assert_eq!(worker.seen, ModelId(2));
-        assert!(events.iter().any(|event| matches!(event, Event::Failed { what: "Fix weights", .. })), "{events:?}");
-        worker.send(Job::Save(Path::new("assets").into(), Format::Onnx, Overwrite::Refuse));
-        let events = until(&mut worker, |event| matches!(event, Event::Idle));
-        assert!(events.iter().any(|event| matches!(event, Event::Failed { .. } | Event::Occupied(..))), "{events:?}");
-    }
-}
+mod tests;

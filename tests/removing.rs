@@ -88,6 +88,28 @@ fn removing_channels_is_a_step_that_is_undone_and_done_again() {
 }
 
 #[test]
+fn what_is_to_go_of_the_channels_is_undone_like_anything_else() {
+    let mut session = session();
+    let rules = ChannelPlan { score: channels::ChannelScore::L1, ..ChannelPlan::default() };
+    for share in [0.1, 0.2, 0.3] {
+        session.set_plan(rules.with_share(share));
+    }
+    session.end_drag();
+    set(&mut session, 0.5);
+    session.set_plan(rules.with_share(0.6));
+    assert_eq!((session.undo(), session.plan()), (Some(Step::Channels), &rules.with_share(0.3)));
+    assert_eq!(session.state().recipe.amount, Amount::Fraction(0.5), "of the elements nothing is undone");
+    assert_eq!((session.undo(), session.undo(), session.undo()), (Some(Step::Amount), Some(Step::Channels), None));
+    assert_eq!(session.plan(), &ChannelPlan::default());
+    session.redo();
+    let chosen = chosen(&session, 0.3);
+    session.remove_channels(&chosen, None, &Unwatched).unwrap();
+    assert_eq!(session.plan(), &rules.with_share(0.0), "the same rules, and nothing more goes");
+    session.undo();
+    assert_eq!(session.plan(), &rules.with_share(0.3));
+}
+
+#[test]
 fn the_smaller_network_is_saved_and_the_file_is_the_smaller_network() {
     let mut session = session();
     set(&mut session, 0.5);

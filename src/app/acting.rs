@@ -50,8 +50,10 @@ impl App {
                 self.worker.send(Job::Look(Some(id)));
             }
             Command::Plan(plan) => {
-                state.channels.plan = *plan;
+                state.channels.plan = (*plan).clone();
+                state.plans += 1;
                 state.notices.retain(Notice::outlasts_pruning);
+                self.worker.send(Job::Plan(plan, state.plans));
             }
             Command::SelectGroup(group) => {
                 state.channels.selected = Some(group);

@@ -31,7 +31,7 @@ pub(super) enum Command {
     TickCurve(Method, bool),
     EndDrag,
     Select(ParameterId),
-    /// Another plan of what goes of the channels.
+    /// Another plan of what goes of the channels; a step of its own with [`Command::EndDrag`] behind it.
     Plan(Box<ChannelPlan>),
     /// A group of channels, by number.
     SelectGroup(usize),

@@ -226,6 +226,8 @@ pub struct AppState {
     pub costs: Costs,
     /// Channels, and what is to become of them.
     pub channels: ChannelsView,
+    /// Plans of channels that were set in this window.
+    pub plans: u64,
     /// Messages, the latest last.
     pub notices: VecDeque<Notice>,
     /// What must be answered first.
@@ -319,15 +321,24 @@ impl AppState {
         let is_of_another = about != self.opened;
         match event {
             // What is known of a model that is no longer on screen.
-            Event::Changed(_) | Event::Looked(..) | Event::Measured(_) | Event::Chosen(_) if is_of_another => {}
+            Event::Changed(_) | Event::Looked(..) | Event::Measured(_) | Event::Chosen(_) | Event::Planned(_) if is_of_another => {}
             Event::DeviceChosen(device) => self.device = Some(device),
             Event::Progressed { done, what } => self.progress = Some(Progress { done, what }),
             Event::Opened(model) => return self.opened(about, model),
             Event::Replaced(model) => return self.replaced(about, model),
             Event::Chosen(chosen) => self.channels.chosen = Some(chosen),
+            Event::Planned([undoable, redoable]) => {
+                if let Some(view) = &mut self.view {
+                    (view.undoable, view.redoable) = (undoable, redoable);
+                }
+            }
             Event::Changed(view) => {
                 self.kept.beside = Some(Side::Beside.method(&view.figures));
                 self.recipe = Some(view.figures.recipe.clone());
+                // One that was set since is on its way.
+                if view.planned == self.plans {
+                    self.channels.plan.clone_from(&view.plan);
+                }
                 self.view = Some(view);
                 self.channels.ask_again();
             }

@@ -30,6 +30,14 @@ pub struct ChannelPlan {
 }
 
 impl ChannelPlan {
+    /// The same rules with nothing to go, of another network.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        let mut plan = self.with_share(0.0);
+        (plan.choice.locked, plan.choice.own, plan.choice.by_hand) = Default::default();
+        plan
+    }
+
     /// The same with another amount, 0..=1.
     #[must_use]
     pub fn with_share(&self, share: f64) -> Self {

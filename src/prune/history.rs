@@ -195,6 +195,8 @@ pub enum Step {
     Reset,
     /// A recipe was opened.
     Recipe,
+    /// What is to go of the channels.
+    Channels,
     /// Channels were removed: another network goes on.
     Remove,
 }
@@ -217,41 +219,42 @@ impl Step {
             Self::Repair => "repair",
             Self::Reset => "reset",
             Self::Recipe => "recipe",
+            Self::Channels => "channels",
             Self::Remove => "removal",
         }
     }
 }
 
-/// States that can be gone back to, and forward again.
+/// States, or more, that can be gone back to, and forward again.
 #[derive(Debug)]
-pub struct History {
-    past: Vec<(Step, State)>,
-    present: State,
-    future: Vec<(Step, State)>,
+pub struct History<T = State> {
+    past: Vec<(Step, T)>,
+    present: T,
+    future: Vec<(Step, T)>,
     /// Whether the next step of the same kind replaces the present one: a drag is one step.
     is_open: bool,
 }
 
-impl History {
+impl<T: PartialEq> History<T> {
     /// Starts at `state`.
     #[must_use]
-    pub fn new(state: State) -> Self {
+    pub fn new(state: T) -> Self {
         Self { past: Vec::new(), present: state, future: Vec::new(), is_open: false }
     }
 
     /// Where we are.
     #[must_use]
-    pub fn present(&self) -> &State {
+    pub fn present(&self) -> &T {
         &self.present
     }
 
-    /// Goes on to `state`. Amounts that follow one another without [`History::close`] are one step, and so are amounts of one's own.
-    /// A step that changes nothing is none.
-    pub fn push(&mut self, step: Step, state: State) {
+    /// Goes on to `state`. Amounts that follow one another without [`History::close`] are one step, and so are amounts of one's own and
+    /// changes of what goes of the channels. A step that changes nothing is none.
+    pub fn push(&mut self, step: Step, state: T) {
         if state == self.present {
             return;
         }
-        let is_dragged = matches!(step, Step::Amount | Step::OwnAmount);
+        let is_dragged = matches!(step, Step::Amount | Step::OwnAmount | Step::Channels);
         let continues = self.is_open && is_dragged && self.undoable() == Some(step);
         let previous = std::mem::replace(&mut self.present, state);
         if !continues {
@@ -262,7 +265,7 @@ impl History {
     }
 
     /// Goes on to a state of another network: a step even where the two are alike.
-    pub fn go_on(&mut self, step: Step, state: State) {
+    pub fn go_on(&mut self, step: Step, state: T) {
         let previous = std::mem::replace(&mut self.present, state);
         self.past.push((step, previous));
         self.future.clear();

@@ -31,6 +31,8 @@ pub enum Job {
     Fix,
     /// Go on with the second of these states, which is the first one repaired; refused where the model is no longer in the first.
     Repair(Box<[State; 2]>),
+    /// This plan of what goes of the channels is set from now on; the number counts the plans that the window sets.
+    Plan(Box<ChannelPlan>, u64),
     /// Say which channels go by this plan. Many in a row are told once.
     Choose(Arc<FoundChannels>, Box<ChannelPlan>),
     /// Remove these channels; of what their masked twin became, where it was repaired. Refused where the model is no longer in the state
@@ -98,6 +100,8 @@ pub enum Event {
     Replaced(Arc<Model>),
     /// What a plan takes.
     Chosen(Arc<Chosen>),
+    /// What undo would take back, and redo do again, after a plan was set.
+    Planned([Option<Step>; 2]),
     /// The state changed, by whatever job; these belong together.
     Changed(Box<View>),
     /// The parameter that is looked at.
@@ -141,6 +145,10 @@ pub struct View {
     pub undoable: Option<Step>,
     /// What redo would do again.
     pub redoable: Option<Step>,
+    /// What is to go of the channels.
+    pub plan: ChannelPlan,
+    /// The number of the plan that was set last, whatever became of it since.
+    pub planned: u64,
     /// What became of the model as opened by removing channels.
     pub removal: Option<Removal>,
     /// How it was repaired before that.
@@ -162,7 +170,7 @@ impl Job {
             Self::Compare(_) => "Compare",
             Self::Fix => "Fix weights",
             Self::Repair(_) => "Repair",
-            Self::Choose(..) => "Choose channels",
+            Self::Plan(..) | Self::Choose(..) => "Choose channels",
             Self::Remove(..) => "Remove channels",
             Self::Reset => "Reset",
             Self::Undo => "Undo",

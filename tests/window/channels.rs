@@ -3,6 +3,7 @@
 mod by_hand;
 mod curve;
 mod repaired;
+mod steps;
 
 use std::path::Path;
 

@@ -214,7 +214,7 @@ fn compare_channels(theme: Theme, name: &str) {
         window.wait("its beginning", |s| s.costs.progress.is_some());
         window.wait("its end", |s| s.costs.progress.is_none());
     }
-    reveal(&mut window, Role::Button, "Accuracy against multiply-accumulates removed");
+    reveal(&mut window, Role::Button, "Accuracy against amount");
     compare(&mut window, &format!("channels_curve_{name}"));
     window.click(Role::CheckBox, "Repair");
     window.button("Remove channels");

@@ -10,7 +10,7 @@ use super::super::commands::{Action, Command};
 use super::super::effect::figure_text;
 use super::super::state::AppState;
 use super::super::{chart, curve, text, theme, widgets};
-use super::{MOST, of_name};
+use super::{MOST, of_name, push_step};
 
 /// A click puts the slider to whole parts of this many in a whole.
 const PARTS: f64 = 200.0;
@@ -21,8 +21,8 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let Some(now) = state.view.as_ref().map(|view| &view.state) else { return };
     let is_present = view.curve.as_ref().is_none_or(|curve| view.is_of(now, &curve.state, &curve.plan));
     let of = of_name(view.curve.as_ref().map_or(view.plan.choice.amount.of, |curve| curve.plan.choice.amount.of));
-    let name = format!("{} against {of} removed", curve::figure_name(costs));
-    let title = if is_present { name.clone() } else { format!("{name} · as the plan was before") };
+    let name = format!("{} against amount", curve::figure_name(costs));
+    let title = if is_present { name.clone() } else { format!("{name} · of another plan") };
     widgets::section_head(ui, &title, |ui| {
         let action = Action::MeasureChannelCurve;
         if widgets::hint(ui.button(action.entry().label), action).clicked() {
@@ -63,10 +63,10 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     response.response.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, &*name));
     if let Some(amount) = amount {
         if response.response.clicked() {
-            commands.push(Command::Plan(Box::new(view.plan.with_share((amount * PARTS).round() / PARTS))));
+            push_step(view.plan.with_share((amount * PARTS).round() / PARTS), commands);
         }
         response.response.on_hover_ui_at_pointer(|ui| {
-            ui.label(egui::RichText::new(text::percent(amount)).font(theme::bold()));
+            ui.label(egui::RichText::new(format!("{} of the {of} removed", text::percent(amount))).font(theme::bold()));
             for (of, how) in [(&curve.points, "Not repaired"), (&curve.repaired, "Repaired")] {
                 let nearest = of.iter().min_by(|a, b| (a.0 - amount).abs().total_cmp(&(b.0 - amount).abs()));
                 if let Some((at, value)) = nearest.and_then(|(at, effect)| Some((at, criterion.of(effect)?))) {
@@ -96,6 +96,6 @@ fn found_ui(ui: &mut Ui, state: &AppState, found: &BearableChannels, is_present:
     let then = if found.is_repaired { format!(". Repair then, as on {images} images here") } else { String::new() };
     let hint = format!("Remove this much: {goes}{then}");
     if button.on_hover_text(hint).on_disabled_hover_text("Found for another plan: find it again").clicked() {
-        commands.push(Command::Plan(Box::new(state.channels.plan.with_share(found.share))));
+        push_step(state.channels.plan.with_share(found.share), commands);
     }
 }

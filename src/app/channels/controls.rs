@@ -35,7 +35,15 @@ pub(in super::super) fn controls_ui(ui: &mut Ui, state: &AppState, commands: &mu
     });
 }
 
+/// Changes the plan, as a step of its own.
 fn set(commands: &mut Vec<Command>, plan: &ChannelPlan, change: impl FnOnce(&mut ChannelPlan)) {
+    let mut plan = plan.clone();
+    change(&mut plan);
+    super::push_step(plan, commands);
+}
+
+/// Changes the plan where a field or a slider is in hand: the step ends with [`end_drag`].
+fn drag(commands: &mut Vec<Command>, plan: &ChannelPlan, change: impl FnOnce(&mut ChannelPlan)) {
     let mut plan = plan.clone();
     change(&mut plan);
     commands.push(Command::Plan(Box::new(plan)));
@@ -73,8 +81,9 @@ fn rules_ui(ui: &mut Ui, plan: &ChannelPlan, commands: &mut Vec<Command>) {
         field.widget_info(|| widgets::labelled(WidgetInfo::drag_value(true, seed as f64), "Seed"));
         let field = widgets::hint_above(field, "Seed: another number is another draw");
         if field.changed() && edited != seed {
-            set(commands, plan, |plan| plan.score = ChannelScore::Random(edited));
+            drag(commands, plan, |plan| plan.score = ChannelScore::Random(edited));
         }
+        super::end_drag(super::is_let_go(&field), commands);
     }
     ui.add_space(8.0);
     let names = [("Global", "One ranking over all groups: some lose more than others"), ("Each", "The same share of each group")];
@@ -110,13 +119,14 @@ fn rules_ui(ui: &mut Ui, plan: &ChannelPlan, commands: &mut Vec<Command>) {
     field.widget_info(|| widgets::labelled(WidgetInfo::drag_value(true, least as f64), "Least channels of a group"));
     let field = widgets::hint_above(field, "The least number of channels that a group keeps");
     if field.changed() && least != granularity.least {
-        set(commands, plan, |plan| plan.choice.granularity.least = least);
+        drag(commands, plan, |plan| plan.choice.granularity.least = least);
     }
+    super::end_drag(super::is_let_go(&field), commands);
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         let is_changed = *plan != ChannelPlan::default();
         let reset = ui.add_enabled(is_changed, egui::Button::new("Reset").frame(false));
         if reset.on_hover_text("Nothing removed, no locks, and the settings that one begins with").clicked() {
-            commands.push(Command::Plan(Box::default()));
+            super::push_step(ChannelPlan::default(), commands);
         }
     });
 }
@@ -153,17 +163,19 @@ fn amount_ui(ui: &mut Ui, state: &AppState, plan: &ChannelPlan, commands: &mut V
         let field = egui::DragValue::new(&mut percent).range(0.0..=MOST * 100.0).speed(0.2).fixed_decimals(1).suffix("\u{2009}%");
         let field = ui.add_sized(vec2(72.0, 28.0), field);
         field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Amount of channels in percent"));
-        widgets::hint_above(field, "Click to type, or drag");
+        let mut is_let_go = super::is_let_go(&widgets::hint_above(field, "Click to type, or drag"));
         ui.add_space(8.0);
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             let hint = format!("Share of the {} to remove. Arrow keys go by 0.1 %", of_name(amount.of));
-            widgets::amount_slider(ui, &mut percent, MOST * 100.0, "Amount of channels", &hint);
+            let slider = widgets::amount_slider(ui, &mut percent, MOST * 100.0, "Amount of channels", &hint);
+            is_let_go |= super::is_let_go(&slider);
         });
         // Whole thousandths, so that 33.3 % is the number that 0.333 is.
         let share = (percent * STEPS / 100.0).round() / STEPS;
         if (percent / 100.0 - amount.share).abs() > f64::EPSILON && share.to_bits() != amount.share.to_bits() {
-            set(commands, plan, |plan| plan.choice.amount.share = share);
+            drag(commands, plan, |plan| plan.choice.amount.share = share);
         }
+        super::end_drag(is_let_go, commands);
     });
 }
 

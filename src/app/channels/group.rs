@@ -7,7 +7,7 @@ use crate::channels::Member;
 use super::super::commands::Command;
 use super::super::state::AppState;
 use super::super::{text, theme, widgets};
-use super::{MOST, kept, units};
+use super::{MOST, end_drag, is_let_go, kept, push_step, units};
 
 /// Steps of the slider in a whole.
 const STEPS: f64 = 1000.0;
@@ -106,7 +106,7 @@ fn foot_ui(ui: &mut Ui, state: &AppState, group: usize, commands: &mut Vec<Comma
         if !locked.contains(&true) {
             locked.clear();
         }
-        commands.push(Command::Plan(Box::new(plan)));
+        push_step(plan, commands);
     }
     let own = plan.choice.own.get(&group).copied();
     ui.horizontal(|ui| {
@@ -117,7 +117,7 @@ fn foot_ui(ui: &mut Ui, state: &AppState, group: usize, commands: &mut Vec<Comma
                 Some(_) => drop(plan.choice.own.remove(&group)),
                 None => drop(plan.choice.own.insert(group, present(state, group))),
             }
-            commands.push(Command::Plan(Box::new(plan)));
+            push_step(plan, commands);
         }
         if let Some(share) = own.filter(|_| !is_locked) {
             let mut percent = share * 100.0;
@@ -132,12 +132,14 @@ fn foot_ui(ui: &mut Ui, state: &AppState, group: usize, commands: &mut Vec<Comma
             let field = egui::DragValue::new(&mut percent).range(0.0..=MOST * 100.0).speed(0.2).fixed_decimals(1).suffix("\u{2009}%");
             let field = ui.add(field);
             field.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Own amount of the group in percent"));
+            let is_let_go = is_let_go(&slider) || is_let_go(&field);
             let edited = (percent * STEPS / 100.0).round() / STEPS;
             if (edited - share).abs() > 1e-9 {
                 let mut plan = plan.clone();
                 plan.choice.own.insert(group, edited);
                 commands.push(Command::Plan(Box::new(plan)));
             }
+            end_drag(is_let_go, commands);
         }
     });
 }

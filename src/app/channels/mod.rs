@@ -10,6 +10,9 @@ mod units;
 
 use std::sync::{Arc, Weak};
 
+use eframe::egui::Response;
+
+use super::commands::Command;
 use crate::channels::{Channels, Group, Of, Removed};
 use crate::engine::{ChannelPlan, Chosen, FoundChannels, Model};
 use crate::graph::{Graph, ParameterId};
@@ -64,10 +67,7 @@ impl ChannelsView {
         let known = shelf.iter().position(|(model, _)| model.as_ptr() == Arc::as_ptr(now)).map(|at| shelf.remove(at).1);
         // A network that was just made smaller starts with nothing removed, by the same rules.
         let fresh = || {
-            let mut plan = self.plan.clone();
-            plan.choice.amount.share = 0.0;
-            (plan.choice.locked, plan.choice.own, plan.choice.by_hand) = Default::default();
-            let is_by_score = self.is_by_score;
+            let (plan, is_by_score) = (self.plan.emptied(), self.is_by_score);
             Self { plan, is_by_score, ..Self::default() }
         };
         let mut next = known.unwrap_or_else(fresh);
@@ -171,6 +171,24 @@ fn kept(group: &Group, removed: &Removed) -> usize {
     group.units.iter().filter(|&&unit| !removed.contains(unit)).count()
 }
 
+/// Sets a plan, as a step of its own.
+fn push_step(plan: ChannelPlan, commands: &mut Vec<Command>) {
+    commands.push(Command::Plan(Box::new(plan)));
+    commands.push(Command::EndDrag);
+}
+
+/// Whether a slider or a field is no longer in hand.
+fn is_let_go(response: &Response) -> bool {
+    response.drag_stopped() || response.lost_focus()
+}
+
+/// Ends the step that one was in hand for, behind its last change.
+fn end_drag(is_let_go: bool, commands: &mut Vec<Command>) {
+    if is_let_go {
+        commands.push(Command::EndDrag);
+    }
+}
+
 /// As in “30 % of the multiply-accumulates”.
 fn of_name(of: Of) -> &'static str {
     match of {
@@ -182,8 +200,41 @@ fn of_name(of: Of) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::AppState;
     use super::*;
     use crate::channels::Choice;
+    use crate::engine::Engine;
+    use crate::prune::Method;
+    use crate::watch::Unwatched;
+    use crate::worker::{Event, Told, View};
+
+    /// What is told of the state may be from before the last move of the slider.
+    #[test]
+    fn a_plan_that_is_on_its_way_is_not_taken_back() {
+        let engine = Engine::open(std::path::Path::new("assets/mobilenetv4_digits.onnx"), &Unwatched).unwrap();
+        let state = engine.opened();
+        let view = |share: f64, planned: u64| View {
+            figures: engine.figures(&state, &Method::PAIR),
+            state: state.clone(),
+            plan: ChannelPlan::default().with_share(share),
+            planned,
+            undoable: None,
+            redoable: None,
+            removal: None,
+            repaired: None,
+            is_unsaved: false,
+            is_fixed: false,
+            is_applied: false,
+        };
+        let mut shown = AppState { plans: 2, ..AppState::default() };
+        shown.channels.plan = ChannelPlan::default().with_share(0.2);
+        let mut share_after = |share, planned| {
+            let event = Event::Changed(Box::new(view(share, planned)));
+            shown.take(Told { model: shown.opened, event });
+            shown.channels.plan.choice.amount.share
+        };
+        assert_eq!((share_after(0.1, 1), share_after(0.0, 2)), (0.2, 0.0), "an older one, and what undo gave back");
+    }
 
     /// Undo gives back what was set, and a smaller network starts with nothing removed.
     #[test]

@@ -8,6 +8,7 @@ use crate::engine::ChannelPlan;
 use super::super::commands::Command;
 use super::super::state::AppState;
 use super::super::{text, theme, widgets};
+use super::push_step;
 
 /// Edge of a channel's square with the room behind it.
 const EDGE: f32 = 13.0;
@@ -68,7 +69,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, number: usize, group: &Group, 
             if reset.on_hover_text("As score and amount decide, all of this group's channels").clicked() {
                 let mut plan = plan.clone();
                 plan.choice.by_hand.retain(|unit, _| !group.units.contains(unit));
-                commands.push(Command::Plan(Box::new(plan)));
+                push_step(plan, commands);
             }
         }
     });
@@ -127,7 +128,7 @@ fn square_ui(ui: &mut Ui, state: &AppState, square: Rect, place: &Place, is_lock
         ui.painter().rect_stroke(square, 1.0, Stroke::new(1.5, palette.text), StrokeKind::Outside);
     }
     if response.clicked() {
-        commands.push(Command::Plan(Box::new(with(&view.plan, unit, fate.next()))));
+        push_step(with(&view.plan, unit, fate.next()), commands);
     }
     response.on_hover_ui_at_pointer(|ui| {
         ui.label(egui::RichText::new(format!("Channel {index} {}", fate.words())).font(theme::bold()));

@@ -18,7 +18,7 @@ use super::super::driver::{DEMO, Window};
 use super::super::effect::{IMAGES, click_at, reveal, window as with_digits};
 use super::{look, set, settled};
 
-const TITLE: &str = "Accuracy against multiply-accumulates removed";
+const TITLE: &str = "Accuracy against amount";
 
 fn window() -> Window {
     let mut window = with_digits();
@@ -87,27 +87,25 @@ fn the_curve_is_that_of_masked_twins_and_a_click_moves_the_slider() {
     window.click(Role::ComboBox, "Multiples of");
     window.click(Role::RadioButton, "16");
     window.wait("other multiples", |s| settled(s).is_some());
-    assert!(window.says("AS THE PLAN WAS BEFORE"));
+    assert!(window.says("OF ANOTHER PLAN"));
     measure(&mut window, "Measure the curve");
     let other = window.state().channels.curve.clone().unwrap();
     assert!(other.plan.choice.granularity.multiple == 16 && other.points.len() > 5);
-    assert!(!window.says("AS THE PLAN WAS BEFORE"));
+    assert!(!window.says("OF ANOTHER PLAN"));
 }
 
 #[test]
 fn repair_within_the_curve_and_the_search_lets_more_channels_go() {
-    let mut window = Window::demo();
-    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == 360));
-    start(&mut window);
+    let mut window = window();
     reveal(&mut window, Role::Button, "Find");
-    window.enter_number("Points that may be lost", "4");
+    window.enter_number("Points that may be lost", "15");
     measure(&mut window, "Find");
     let without = window.state().channels.bearable.clone().unwrap();
     window.click(Role::CheckBox, "With repair");
     measure(&mut window, "Find");
     let with = window.state().channels.bearable.clone().unwrap();
     assert!(with.is_repaired && !without.is_repaired && with.gone > without.gone + 0.1, "{} and {}", without.gone, with.gone);
-    assert!(with.effect.images < without.effect.images && with.effect.top1.unwrap() >= 0.96 - 1e-9, "{:?}", with.effect.top1);
+    assert!(with.effect.images < without.effect.images && with.effect.top1.unwrap() >= 0.85 - 1e-9, "{:?}", with.effect.top1);
     let found = window.harness.query_all_by_role(Role::Button).filter_map(|node| node.accesskit_node().label());
     let found = found.into_iter().find(|label| label.ends_with(" repaired")).unwrap();
     window.button(&found);
@@ -119,7 +117,7 @@ fn repair_within_the_curve_and_the_search_lets_more_channels_go() {
     assert_eq!(curve.repaired.len(), curve.points.len());
     assert!(top1(&curve.repaired, 0.35) > top1(&curve.points, 0.35) + 0.3, "{:?}", curve.repair);
     reveal(&mut window, Role::Button, TITLE);
-    assert!(window.says("not repaired, on 360 images") && window.says("images that did not calibrate"));
+    assert!(window.says("not repaired, on 30 images") && window.says("images that did not calibrate"));
 }
 
 #[test]
@@ -142,5 +140,5 @@ fn a_curve_is_cancelled_goes_on_where_it_was_and_ends_with_another_plan() {
     let kept = points(window.state());
     window.settle();
     assert_eq!(points(window.state()), kept, "the curve of another plan does not grow");
-    assert!(window.says("AS THE PLAN WAS BEFORE"));
+    assert!(window.says("OF ANOTHER PLAN"));
 }

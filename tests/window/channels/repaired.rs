@@ -165,3 +165,23 @@ fn without_images_nothing_can_be_repaired() {
         assert!(window.node(Role::CheckBox, tick).accesskit_node().is_disabled(), "{tick}");
     }
 }
+
+/// By its name, as with elements.
+#[test]
+fn noise_can_stand_in_for_images() {
+    let mut window = Window::on(Some(DEMO));
+    window.click(Role::Tab, "Effect");
+    window.button("Use noise");
+    window.wait("the effect on noise", |s| s.costs.cost.as_ref().is_some_and(|cost| cost.is_whole));
+    look(&mut window);
+    set(&mut window, "40");
+    window.click(Role::CheckBox, "Repair");
+    window.button("Remove channels");
+    window.wait("the question", |s| s.question.is_some());
+    assert!(window.says("noise calibrates and judges, which says little"));
+    window.button("Repair now");
+    window.wait("the smaller network", |s| is_removed(s) && settled(s).is_some());
+    let judged = repaired(window.state()).unwrap().clone();
+    let title = if judged.is_better() { "Repaired" } else { "Repair not applied" };
+    assert!(judged.repair.images.is_none() && notice(window.state(), title).contains("inputs of noise, which say little about images"));
+}

@@ -327,8 +327,7 @@ fn a_recipe_repairs_between_its_steps() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (by_hand, written, first, second, without) =
         (path("by_hand.toml"), path("written.toml"), path("1.onnx"), path("2.onnx"), path("3.onnx"));
-    let steps =
-        "[[step]]\namount = 0.8\nrepair = { calibration-images = 40 }\n[[step]]\namount = 0.9\nrepair = { calibration-images = 30 }\n";
+    let steps = "[[step]]\namount = 0.8\nrepair = { calibration-images = 40, thorough = true }\n[[step]]\namount = 0.9\nrepair = { calibration-images = 30 }\n";
     std::fs::write(&by_hand, format!("method = \"global\"\nbiases = false\n{steps}")).unwrap();
     let shown = format!("--images {DIGITS} --device cpu --json");
     let report = json(&format!("prune {KEPT} --recipe {by_hand} {shown} -o {first} --save-recipe {written}"));
@@ -343,7 +342,10 @@ fn a_recipe_repairs_between_its_steps() {
     // Without the first of the repairs it is another.
     std::fs::write(
         &by_hand,
-        format!("method = \"global\"\nbiases = false\n{}", steps.replacen("repair = { calibration-images = 40 }\n", "then = \"fix\"\n", 1)),
+        format!(
+            "method = \"global\"\nbiases = false\n{}",
+            steps.replacen("repair = { calibration-images = 40, thorough = true }\n", "then = \"fix\"\n", 1)
+        ),
     )
     .unwrap();
     json(&format!("prune {KEPT} --recipe {by_hand} {shown} -o {without}"));

@@ -44,6 +44,9 @@ use walk::{Pair, Walk};
 /// What a walk through both networks may hold at once, in bytes, where nobody says otherwise: 1 GB.
 pub const USUAL_MEMORY: usize = 1_000_000_000;
 
+/// Of some hundred images, agreement that differs by no more may do so by chance.
+const CHANCE: f64 = 0.02;
+
 /// Why nothing was repaired. Nothing changes.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
@@ -88,7 +91,8 @@ pub struct Options {
     pub memory: usize,
     /// Where the images that calibrate are, for the record; `None` for noise.
     pub images: Option<PathBuf>,
-    /// What running statistics become; `None` for what agrees more with the dense network on the images that calibrate.
+    /// What running statistics become; `None` for estimates, unless matched ones agree clearly more with the dense network on the images
+    /// that calibrate.
     pub norms: Option<NormStatistics>,
 }
 
@@ -209,7 +213,10 @@ impl Repairer {
         let mut close = |state: &State, part: &dyn Watch| -> Result<Option<f64>, RepairError> {
             Ok(closeness(&self.calibration.effect(state, None, part)?))
         };
-        let is_closer = close(&matched.0, &part(0.9, 0.05))? > close(&estimated.0, &part(0.95, 0.05))?;
+        let is_closer = match (close(&matched.0, &part(0.9, 0.05))?, close(&estimated.0, &part(0.95, 0.05))?) {
+            (Some(matched), Some(estimated)) => matched > estimated + CHANCE,
+            (matched, estimated) => matched.is_some() && estimated.is_none(),
+        };
         Ok(if is_closer { matched } else { estimated })
     }
 

@@ -1,7 +1,5 @@
 //! Has the linker fold functions of the same code into one where it can: the program is a twentieth smaller by it.
 
-#![expect(clippy::print_stdout, reason = "that is how cargo is told")]
-
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};

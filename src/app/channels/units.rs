@@ -46,7 +46,7 @@ impl Fate {
 }
 
 /// What is known of a channel besides its fate.
-struct Place {
+struct Channel {
     /// Its number among the module's outputs.
     index: usize,
     unit: Unit,
@@ -74,14 +74,14 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, number: usize, group: &Group, 
         }
     });
     let scores = view.settled().or(view.chosen.as_ref()).map(|chosen| &chosen.scores);
-    let place = |(index, &unit): (usize, &Unit)| Place { index, unit, score: scores.and_then(|scores| scores.get(unit)).copied() };
-    let mut places: Vec<Place> = group.units.iter().enumerate().map(place).collect();
+    let channel = |(index, &unit): (usize, &Unit)| Channel { index, unit, score: scores.and_then(|scores| scores.get(unit)).copied() };
+    let mut channels: Vec<Channel> = group.units.iter().enumerate().map(channel).collect();
     if view.is_by_score {
-        let score = |place: &Place| place.score.unwrap_or(0.0);
-        places.sort_by(|a, b| score(a).total_cmp(&score(b)));
+        let score = |channel: &Channel| channel.score.unwrap_or(0.0);
+        channels.sort_by(|a, b| score(a).total_cmp(&score(b)));
     }
     let columns = ((ui.available_width() / EDGE) as usize).max(1);
-    let rows = places.len().div_ceil(columns);
+    let rows = channels.len().div_ceil(columns);
     let is_locked = view.is_locked(number);
     let area = egui::ScrollArea::vertical().id_salt(("channels of", number)).max_height(ROWS as f32 * EDGE).auto_shrink([false, true]);
     ui.scope(|ui| {
@@ -89,9 +89,9 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, number: usize, group: &Group, 
         area.show_rows(ui, EDGE, rows, |ui, shown| {
             for row in shown {
                 let (rect, _) = ui.allocate_exact_size(vec2(columns as f32 * EDGE, EDGE), Sense::hover());
-                for (column, place) in places.iter().skip(row * columns).take(columns).enumerate() {
+                for (column, channel) in channels.iter().skip(row * columns).take(columns).enumerate() {
                     let square = Rect::from_min_size(pos2(rect.left() + column as f32 * EDGE, rect.top()), Vec2::splat(EDGE - 1.0));
-                    square_ui(ui, state, square, place, is_locked, commands);
+                    square_ui(ui, state, square, channel, is_locked, commands);
                 }
             }
         });
@@ -111,10 +111,10 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, number: usize, group: &Group, 
     }
 }
 
-fn square_ui(ui: &mut Ui, state: &AppState, square: Rect, place: &Place, is_locked: bool, commands: &mut Vec<Command>) {
+fn square_ui(ui: &mut Ui, state: &AppState, square: Rect, channel: &Channel, is_locked: bool, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let view = &state.channels;
-    let &Place { index, unit, score } = place;
+    let &Channel { index, unit, score } = channel;
     let goes = view.removed().is_some_and(|removed| removed.contains(unit));
     let fate = Fate { goes, by_hand: view.plan.choice.by_hand.get(&unit).copied() };
     let sense = if is_locked { Sense::hover() } else { Sense::click() };

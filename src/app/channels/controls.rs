@@ -56,11 +56,7 @@ fn rules_ui(ui: &mut Ui, plan: &ChannelPlan, commands: &mut Vec<Command>) {
     label(ui, "Score");
     let seed = if let ChannelScore::Random(seed) = plan.score { seed } else { 0 };
     let choices = [
-        (
-            ChannelScore::L2,
-            "L2",
-            "Roots of the sums of squares of a channel's slices, relative to the mean of their group, so that groups compare",
-        ),
+        (ChannelScore::L2, "L2", "Sums of the squares of a channel's slices, relative to the mean of their group, so that groups compare"),
         (ChannelScore::L1, "L1", "Sums of the magnitudes of a channel's slices, relative to the mean of their group"),
         (
             ChannelScore::Scale,

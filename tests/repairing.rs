@@ -22,8 +22,8 @@ use secateur::graph::ParameterId;
 use secateur::images::{ImageSet, Preprocess};
 use secateur::measure::Effect;
 use secateur::onnx::{self, Change, Edit, OnnxFile};
-use secateur::prune::{Amount, Method, Recipe, State, Step};
-use secateur::repair::{NormStatistics, Options, RepairError, Repairer, split};
+use secateur::prune::{Amount, Method, NormStatistics, Recipe, State, Step};
+use secateur::repair::{Options, RepairError, Repairer, split};
 use secateur::session::Session;
 use secateur::watch::{Unwatched, Watch};
 use serde_json::Value;
@@ -113,12 +113,17 @@ fn halved(name: &str) -> (Arc<Engine>, State) {
     (engine, state)
 }
 
-/// What all images of `tests/repair` repair.
-fn repairer(engine: &Arc<Engine>, options: Options) -> Repairer {
+/// All images of `tests/repair`.
+fn every_image(engine: &Engine) -> Questions {
     let graph = &engine.model().graph;
     let set = ImageSet::open(Path::new("tests/repair/images.npy"), None).unwrap();
     let (preprocess, _) = Preprocess::for_model(graph, &engine.model().file.path);
-    Repairer::new(engine.clone(), Questions::images(graph, Arc::new(set), preprocess, None, 10).unwrap(), options)
+    Questions::images(graph, Arc::new(set), preprocess, None, 10).unwrap()
+}
+
+/// What all images of `tests/repair` repair.
+fn repairer(engine: &Arc<Engine>, options: Options) -> Repairer {
+    Repairer::new(engine.clone(), every_image(engine), options)
 }
 
 /// A network of a few layers, repaired on all of its images: every tensor that changed, by name.
@@ -159,6 +164,24 @@ fn every_kind_of_layer_becomes_what_float64_says() {
         }
     }
     assert!(seen >= 60, "{seen} tensors");
+}
+
+/// This network's running statistics are of other images, the demo's of such as these.
+#[test]
+fn running_statistics_become_what_agrees_more() {
+    let (engine, state) = halved("centred");
+    let [estimated, matched, chosen] = [Some(NormStatistics::Estimated), Some(NormStatistics::Matched), None]
+        .map(|norms| repairer(&engine, Options { norms, ..Options::default() }).repair(&state, &Unwatched).unwrap());
+    let mut judge = Evaluator::new(engine.clone(), every_image(&engine), None);
+    let mut agreement = |state: &State| judge.effect(state, None, &Unwatched).unwrap().agreement.unwrap();
+    let (e, m) = (agreement(&estimated.0), agreement(&matched.0));
+    assert!(m > e + 0.02, "{m} and {e}");
+    assert_eq!(chosen.1.norms, Some(NormStatistics::Matched));
+    assert_eq!(chosen.0.statistics, matched.0.statistics);
+    assert_ne!(chosen.0.statistics, estimated.0.statistics);
+    let mut demo = Setup::new(KEPT, Options::default());
+    let state = demo.pruned(Method::Global, 0.7);
+    assert_eq!(demo.repairer.repair(&state, &Unwatched).unwrap().1.norms, Some(NormStatistics::Estimated));
 }
 
 #[test]

@@ -203,6 +203,6 @@ fn named(producer: &str) -> &str {
     if producer.is_empty() { "unknown exporter" } else { producer }
 }
 
-fn count(n: u64, what: &str) -> String {
+pub(super) fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

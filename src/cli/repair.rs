@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::images::{ImageArguments, Measured};
+use super::inspect::count;
 use super::print_json;
 use super::pruning::Pruning;
 use super::rows::{Row, print};
@@ -17,7 +18,7 @@ use crate::atomic::Overwrite;
 use crate::escaped::escaped;
 use crate::export::Format;
 use crate::images::ImageSet;
-use crate::prune::{Repair, State};
+use crate::prune::{NormStatistics, Repair, State};
 use crate::recipes::RepairStep;
 use crate::repair::{Judged, Options, RepairError, USUAL_CALIBRATION, split, spread};
 use crate::watch::Watch;
@@ -146,6 +147,9 @@ pub(super) struct RepairReport {
     applied: bool,
     calibration_images: usize,
     judged_images: usize,
+    /// What running statistics became, where any was repaired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running_statistics: Option<NormStatistics>,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     saved: Option<String>,
@@ -197,6 +201,7 @@ impl RepairReport {
             applied: judged.is_better(),
             calibration_images: *calibration_images,
             judged_images: after.images,
+            running_statistics: repair.norms,
             seconds,
             saved: None,
         }
@@ -227,7 +232,11 @@ impl RepairReport {
             1 => ", one of which got a bias,".to_owned(),
             added => format!(", {added} of which got a bias,"),
         };
-        writeln!(out, "Repaired {} layers{added} on {} images in {:.1} s", self.layers.len(), self.calibration_images, self.seconds)?;
+        let (layers, images) = (count(self.layers.len() as u64, "layer"), count(self.calibration_images as u64, "image"));
+        writeln!(out, "Repaired {layers}{added} on {images} in {:.1} s", self.seconds)?;
+        if self.running_statistics == Some(NormStatistics::Matched) {
+            writeln!(out, "Running statistics are matched with the dense network's: that agrees more with it than estimates do")?;
+        }
         if !self.applied {
             writeln!(out, "The repaired network agrees less with the dense one than before: the repair is not applied")?;
         }

@@ -30,10 +30,26 @@ pub struct Repair {
     pub calibration_images: usize,
     /// Whether kept weights were fitted too.
     pub is_thorough: bool,
+    /// What running statistics became; `None` where none was repaired.
+    pub norms: Option<NormStatistics>,
     /// What was repaired, in graph order.
     pub layers: Vec<RepairedLayer>,
     /// What was left as it was, with the reason.
     pub left: Vec<(String, String)>,
+}
+
+/// What the running statistics of a batch normalisation become.
+///
+/// Which is better, the images tell. On the demo, whose every digit is much like those that it was trained on, it is the first; on
+/// photographs, a hundred of which are not what a network saw in training, it is the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormStatistics {
+    /// Estimated anew: mean and variance of what it reads in the pruned network over these images.
+    Estimated,
+    /// Matched: such that what it gives has the mean and the deviation over these images that it has in the dense network. Where the dense
+    /// network's running statistics are those of these images, that is the same.
+    Matched,
 }
 
 /// What repair did to one layer.

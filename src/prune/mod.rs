@@ -19,7 +19,7 @@ mod select;
 mod shares;
 
 pub use amount::{Amount, AmountError};
-pub use history::{AddedBias, AddedBiases, Earlier, History, Repair, RepairedLayer, RunningStatistics, State, Step};
+pub use history::{AddedBias, AddedBiases, Earlier, History, NormStatistics, Repair, RepairedLayer, RunningStatistics, State, Step};
 pub use keys::{narrow_key, wide_key};
 pub use mask::{Mask, first_zeros, smallest, smallest_left};
 pub use masked::{Masked, Replaced, Standing, Weights};

@@ -76,7 +76,7 @@ fn repairs_are_written_down_and_told_from_those_between_steps() {
     let opened = engine.opened();
     let pruned = |state: &State| state.with(Recipe { amount: Amount::Fraction(0.5), ..state.recipe.clone() });
     let images = Some(PathBuf::from("digits.npz"));
-    let repair = Repair { images, calibration_images: 120, is_thorough: true, layers: Vec::new(), left: Vec::new() };
+    let repair = Repair { images, calibration_images: 120, is_thorough: true, norms: None, layers: Vec::new(), left: Vec::new() };
     let fixed = engine.fix(&pruned(&opened)).unwrap();
     let repaired = fixed.repaired(fixed.weights.clone(), fixed.statistics.clone(), fixed.biases.clone(), Arc::new(repair));
     let text = RecipeFile::of(&repaired, &engine.model().graph).text().unwrap();

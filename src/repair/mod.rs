@@ -31,7 +31,9 @@ use crate::graph::{ChannelAxis, Graph, ParameterId, ValueId};
 use crate::measure::Effect;
 use crate::network::{Network, NetworkError, windows};
 use crate::onnx::{OpenError, TensorId, Values};
-use crate::prune::{AddedBias, AddedBiases, Mask, PruneError, Repair, RepairedLayer, Replaced, RunningStatistics, State, Weights};
+use crate::prune::{
+    AddedBias, AddedBiases, Mask, NormStatistics, PruneError, Repair, RepairedLayer, Replaced, RunningStatistics, State, Weights,
+};
 use crate::watch::{Part, Watch};
 use gram::About;
 pub use gram::Gram;
@@ -100,19 +102,6 @@ impl Default for Options {
     fn default() -> Self {
         Self { is_thorough: false, memory: USUAL_MEMORY, images: None, norms: None }
     }
-}
-
-/// What the running statistics of a batch normalisation become.
-///
-/// Which is better, the images tell. On the demo, whose every digit is much like those that it was trained on, it is the first; on
-/// photographs, a hundred of which are not what a network saw in training, it is the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormStatistics {
-    /// Estimated anew: mean and variance of what it reads in the pruned network over these images.
-    Estimated,
-    /// Matched: such that what it gives has the mean and the deviation over these images that it has in the dense network. Where the dense
-    /// network's running statistics are those of these images, that is the same.
-    Matched,
 }
 
 /// How like the dense network's its answers are: agreement where the network classifies, else how little its outputs are off. `None` where
@@ -196,17 +185,14 @@ impl Repairer {
         if !fixed.has_fixed() {
             return Err(RepairError::Unpruned);
         }
-        let sites = Sites::of(&engine.model().graph, &engine.model().file, &fixed);
-        let norms = match self.options.norms {
-            None if sites.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_))) => None,
-            norms => Some(norms.unwrap_or(NormStatistics::Estimated)),
-        };
-        if let Some(norms) = norms {
-            return self.attempt(&fixed, sites, norms, watch);
+        let start = self.start(&engine, fixed, watch)?;
+        let has_norms = start.sites.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_)));
+        if let Some(norms) = self.options.norms.or((!has_norms).then_some(NormStatistics::Estimated)) {
+            return self.attempt(&start, norms, watch);
         }
         let part = |before: f32, share: f32| Part { whole: watch, what: None, before, share };
-        let estimated = self.attempt(&fixed, sites.clone(), NormStatistics::Estimated, &part(0.0, 0.45))?;
-        let matched = match self.attempt(&fixed, sites, NormStatistics::Matched, &part(0.45, 0.45)) {
+        let estimated = self.attempt(&start, NormStatistics::Estimated, &part(0.0, 0.45))?;
+        let matched = match self.attempt(&start, NormStatistics::Matched, &part(0.45, 0.45)) {
             Err(RepairError::Nothing { .. }) => return Ok(estimated),
             matched => matched?,
         };
@@ -220,22 +206,21 @@ impl Repairer {
         Ok(if is_closer { matched } else { estimated })
     }
 
-    /// Repairs what is fixed, with these running statistics.
-    fn attempt(
-        &mut self,
-        fixed: &State,
-        sites: Sites,
-        norms: NormStatistics,
-        watch: &dyn Watch,
-    ) -> Result<(State, Arc<Repair>), RepairError> {
-        let engine = self.calibration.engine().clone();
+    /// What repairs of `fixed` begin with.
+    fn start(&mut self, engine: &Engine, fixed: State, watch: &dyn Watch) -> Result<Start, RepairError> {
         let batches = self.calibration.batches(watch)?;
-        let count = batches.iter().map(|batch| batch.images.len()).sum();
-        let walk = Walk::new(engine.dense_network()?, engine.pruned_network(fixed)?, batches, self.options.memory)?;
-        let mut work = Work::new(&engine, fixed, norms, walk);
-        work.left = sites.left;
-        let unrepaired = work.unrepaired(&sites.list, watch)?;
-        let mut steps: Vec<At> = sites.list.iter().zip(&unrepaired).map(|(site, before)| At::Site(site, before)).collect();
+        let images = batches.iter().map(|batch| batch.images.len()).sum();
+        let walk = Walk::new(engine.dense_network()?, engine.pruned_network(&fixed)?, batches, self.options.memory)?;
+        let sites = Sites::of(&engine.model().graph, &engine.model().file, &fixed);
+        let unrepaired = unrepaired(&walk, &sites.list, watch)?;
+        Ok(Start { fixed, sites, unrepaired, walk, images })
+    }
+
+    /// Repairs with these running statistics.
+    fn attempt(&self, start: &Start, norms: NormStatistics, watch: &dyn Watch) -> Result<(State, Arc<Repair>), RepairError> {
+        let Start { fixed, sites, unrepaired, images, .. } = start;
+        let mut work = Work::new(self.calibration.engine(), start, norms);
+        let mut steps: Vec<At> = sites.list.iter().zip(unrepaired).map(|(site, before)| At::Site(site, before)).collect();
         if self.options.is_thorough {
             steps.extend(sites.fits.iter().map(At::Fit));
         }
@@ -246,7 +231,7 @@ impl Repairer {
             let next = steps.get(i + 1).map_or(usize::MAX, At::start);
             watch.progress(i as f32 / total, &format!("Repairing {}", step.name()));
             match step {
-                At::Fit(fit) => work.fit(fit, next, count, watch)?,
+                At::Fit(fit) => work.fit(fit, next, *images, watch)?,
                 At::Site(site, before) => work.site((site, before), next, watch)?,
             }
         }
@@ -259,14 +244,28 @@ impl Repairer {
         }
         let repair = Arc::new(Repair {
             images: self.options.images.clone(),
-            calibration_images: count,
+            calibration_images: *images,
             is_thorough: self.options.is_thorough,
+            norms: (work.statistics != *fixed.statistics).then_some(norms),
             layers: work.layers,
             left: work.left,
         });
         let state = fixed.repaired(work.weights.into(), Arc::new(work.statistics), Arc::new(work.biases), repair.clone());
         Ok((state, repair))
     }
+}
+
+/// What repairs of the same network begin with.
+struct Start {
+    /// What was pruned, for good.
+    fixed: State,
+    sites: Sites,
+    /// What all sites give in the dense network and in the pruned one before anything is repaired.
+    unrepaired: Vec<Moments>,
+    /// Before the first layer.
+    walk: Walk,
+    /// How many calibrate.
+    images: usize,
 }
 
 /// One step of a repair.
@@ -313,29 +312,30 @@ struct Held {
     zeroed: Mask,
 }
 
+/// What all sites give in the dense network and in the pruned one before anything is repaired.
+fn unrepaired(walk: &Walk, sites: &[Site], watch: &dyn Watch) -> Result<Vec<Moments>, RepairError> {
+    let mut moments = vec![Moments::default(); sites.len()];
+    let reads: Vec<(usize, Read)> = sites.iter().enumerate().flat_map(|(i, site)| site.reads.iter().map(move |&read| (i, read))).collect();
+    let all: Vec<Read> = reads.iter().map(|(_, read)| *read).collect();
+    walk.look(&all, watch, &mut |i, dense, pruned| {
+        let site = reads[i].0;
+        if let Some(axis) = sites[site].channels.dimension(dense.shape.len()) {
+            moments[site].add(dense, pruned, axis);
+        }
+    })?;
+    Ok(moments)
+}
+
 impl<'a> Work<'a> {
-    fn new(engine: &'a Engine, fixed: &'a State, norms: NormStatistics, walk: Walk) -> Self {
+    fn new(engine: &'a Engine, start: &'a Start, norms: NormStatistics) -> Self {
+        let Start { fixed, sites, walk, .. } = start;
         let (weights, statistics, biases) = (fixed.weights.to_vec(), (*fixed.statistics).clone(), (*fixed.biases).clone());
-        Self { engine, fixed, norms, walk, weights, statistics, biases, layers: Vec::new(), left: Vec::new() }
+        let (walk, left) = (walk.clone(), sites.left.clone());
+        Self { engine, fixed, norms, walk, weights, statistics, biases, layers: Vec::new(), left }
     }
 
     fn graph(&self) -> &Graph {
         &self.engine.model().graph
-    }
-
-    /// What all sites give in the dense network and in the pruned one before anything is repaired.
-    fn unrepaired(&self, sites: &[Site], watch: &dyn Watch) -> Result<Vec<Moments>, RepairError> {
-        let mut moments = vec![Moments::default(); sites.len()];
-        let reads: Vec<(usize, Read)> =
-            sites.iter().enumerate().flat_map(|(i, site)| site.reads.iter().map(move |&read| (i, read))).collect();
-        let all: Vec<Read> = reads.iter().map(|(_, read)| *read).collect();
-        self.walk.look(&all, watch, &mut |i, dense, pruned| {
-            let site = reads[i].0;
-            if let Some(axis) = sites[site].channels.dimension(dense.shape.len()) {
-                moments[site].add(dense, pruned, axis);
-            }
-        })?;
-        Ok(moments)
     }
 
     /// Measures what one site gives in both networks, and repairs it. `next` is where the next one begins.

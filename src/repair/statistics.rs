@@ -2,9 +2,9 @@
 
 use super::moments::{Joint, Line, Moments};
 use super::sites::{Affine, Bias, Norm, Rows};
-use super::{Held, NormStatistics, RepairError, Work};
+use super::{Held, RepairError, Work};
 use crate::graph::{ChannelAxis, ParameterId};
-use crate::prune::Mask;
+use crate::prune::{Mask, NormStatistics};
 
 /// A row is multiplied by no less and no more than this.
 const SCALES: std::ops::RangeInclusive<f64> = 0.2..=5.0;

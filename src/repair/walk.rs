@@ -9,6 +9,7 @@ use crate::network::{Array, Network, Pass};
 use crate::watch::Watch;
 
 /// Some images on their way through both networks.
+#[derive(Clone)]
 struct Chunk {
     batch: Arc<Batch>,
     dense: Pass,
@@ -25,6 +26,7 @@ pub(super) struct Pair {
 
 /// Both networks, and where the images stand in them. Images whose activations exceed the memory stay where they stood last, and go from
 /// there again.
+#[derive(Clone)]
 pub(super) struct Walk {
     dense: Network,
     /// As repaired so far.

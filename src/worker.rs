@@ -4,6 +4,7 @@
 //! error, and the thread takes the next one. What is measured goes to the [`Measurer`] directly and waits for nothing here.
 
 mod messages;
+mod recipe;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,8 +21,8 @@ use crate::export::{self, ExportError};
 use crate::graph::ParameterId;
 use crate::measurer::{Measurer, Position, Request};
 use crate::onnx::SaveError;
-use crate::prune::{InputNorms, Method, Recipe, Score, State, Step, Weights};
-use crate::recipes::{self, AppliedRecipe, RecipeError, RecipeFile};
+use crate::prune::{Method, Recipe, Score, State, Step, Weights};
+use crate::recipes::{self, RecipeFile};
 use crate::session::Session;
 use crate::watch::{Token, Watch};
 pub use messages::{Event, Job, Look, RestOfRecipe, Told, View};
@@ -380,12 +381,7 @@ impl Inside {
             }
             Job::GoOn(rest) => {
                 watch.progress(0.0, "Applying the recipe");
-                let RestOfRecipe { file, norms, pending } = *rest;
-                match file.go_on(session.engine(), norms.as_ref(), session.state().clone(), &pending) {
-                    Ok(applied) => return self.take_recipe(applied, file, norms),
-                    Err(RecipeError::Engine(error)) => return Err(error),
-                    Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
-                }
+                return self.go_on_with_recipe(*rest);
             }
             Job::SaveRecipe(path, overwrite) => match RecipeFile::of(session.state(), &session.model().graph).text() {
                 Ok(text) => return self.save_text(path, &text, overwrite),
@@ -398,20 +394,6 @@ impl Inside {
         }
         if self.session.as_ref().is_some_and(|session| !Arc::ptr_eq(session.model(), &model)) {
             self.replace();
-        }
-        self.show()
-    }
-
-    /// Goes on with what a recipe makes of the model, and tells what it wants beyond that.
-    fn open_recipe(&mut self, path: PathBuf, norms: Option<Arc<InputNorms>>) -> Result<(), EngineError> {
-        let Some(session) = self.session.as_mut() else { return Ok(()) };
-        let file = RecipeFile::read(&path);
-        let images = file.as_ref().ok().and_then(RecipeFile::images).flatten();
-        match file.and_then(|file| Ok((file.begin(session.engine(), norms.as_ref())?, file))) {
-            Ok((applied, file)) => return self.take_recipe(applied, file, norms),
-            Err(RecipeError::NoImages) => self.tell(Event::WantsNorms(path, images)),
-            Err(RecipeError::Engine(error)) => return Err(error),
-            Err(error) => self.tell(Event::Failed { what: "Open the recipe", message: error.to_string() }),
         }
         self.show()
     }
@@ -443,33 +425,6 @@ impl Inside {
         (self.looked, self.shown, self.scores) = (None, None, None);
         self.tell(Event::Replaced(model));
         self.measurer.replace(self.model, [engine, opened], repairs);
-    }
-
-    /// Goes on with what a recipe made of the model, and tells what it wants next.
-    fn take_recipe(&mut self, applied: AppliedRecipe, file: RecipeFile, norms: Option<Arc<InputNorms>>) -> Result<(), EngineError> {
-        let AppliedRecipe { state, missing, pending } = applied;
-        if let Some(session) = self.session.as_mut() {
-            session.go_to(state, Step::Recipe)?;
-        }
-        self.tell_missing(missing);
-        // What is to be repaired comes first.
-        self.show()?;
-        let repair = file.repair();
-        match (pending, repair) {
-            (Some(pending), _) => {
-                let repair = pending.repair.clone();
-                self.tell(Event::WantsRepair(repair, Some(Box::new(RestOfRecipe { file, norms, pending }))));
-            }
-            (None, Some(repair)) => self.tell(Event::WantsRepair(repair, None)),
-            (None, None) => {}
-        }
-        Ok(())
-    }
-
-    fn tell_missing(&self, missing: Vec<String>) {
-        if !missing.is_empty() {
-            self.tell(Event::Missing(missing));
-        }
     }
 
     fn save_text(&self, path: PathBuf, text: &str, overwrite: Overwrite) -> Result<(), EngineError> {

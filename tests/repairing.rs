@@ -23,7 +23,7 @@ use secateur::images::{ImageSet, Preprocess};
 use secateur::measure::Effect;
 use secateur::onnx::{self, Change, Edit, OnnxFile};
 use secateur::prune::{Amount, Method, NormStatistics, Recipe, State, Step};
-use secateur::repair::{Options, RepairError, Repairer, split};
+use secateur::repair::{Options, RepairError, Repairer, split, spread};
 use secateur::session::Session;
 use secateur::watch::{Unwatched, Watch};
 use serde_json::Value;
@@ -194,6 +194,23 @@ fn fitting_comes_closer_than_statistics_alone() {
     let fitted: Vec<_> = judged.repair.layers.iter().filter(|layer| layer.lambda.is_some_and(f64::is_finite)).collect();
     assert!(fitted.len() > 40, "{} layers", fitted.len());
     assert!(fitted.iter().all(|layer| layer.error_after <= layer.error_before), "{fitted:?}");
+}
+
+#[test]
+fn what_answers_is_fitted_where_images_enough_call_for_every_answer() {
+    let setup = Setup::new(KEPT, Options::default());
+    let state = setup.pruned(Method::Lamp, 0.9);
+    let set = ImageSet::open(Path::new(DIGITS), None).unwrap();
+    let graph = &setup.engine.model().graph;
+    // Ten for each of ten digits.
+    for (images, is_fitted) in [(99, false), (100, true)] {
+        let (preprocess, _) = Preprocess::for_model(graph, Path::new(KEPT));
+        let questions = Questions::images(graph, Arc::new(spread(&set, images)), preprocess, None, 60).unwrap();
+        let options = Options { is_thorough: true, norms: Some(NormStatistics::Estimated), ..Options::default() };
+        let (_, repair) = Repairer::new(setup.engine.clone(), questions, options).repair(&state, &Unwatched).unwrap();
+        assert_eq!(repair.layers.iter().any(|layer| layer.name == "classifier" && layer.lambda.is_some()), is_fitted, "{images}");
+        assert_eq!(repair.left.iter().any(|(name, reason)| name == "classifier" && reason.contains("99 calibrate")), !is_fitted);
+    }
 }
 
 #[test]

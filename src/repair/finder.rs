@@ -180,7 +180,7 @@ impl<'a> Finder<'a> {
     }
 
     /// A layer whose weights can be fitted: one that is used once.
-    pub(super) fn fit(&self, layer: &Reached) -> Option<Fit> {
+    pub(super) fn fit(&self, layer: &Reached, is_last: bool) -> Option<Fit> {
         let (node, parameter) = (&self.graph.nodes[layer.node], self.graph.parameter(layer.weight));
         let is_left = self.tensor(node, 0) == Some(parameter.tensor);
         if !self.is_changeable(layer.weight) || self.users(parameter.tensor)?.len() != 1 || is_left {
@@ -211,7 +211,7 @@ impl<'a> Finder<'a> {
         let name = self.graph.owner(layer.weight).name.clone();
         let (weight, input, output) = (layer.weight, layer.input, node.output(0)?);
         let bias = self.parameter(node, 2).filter(|_| node.op != "MatMul");
-        Some(Fit { name, node: layer.node, start: layer.first, weight, bias, input, output, shape, kernel, is_about_means: false })
+        Some(Fit { name, node: layer.node, start: layer.first, weight, bias, input, output, shape, kernel, is_about_means: false, is_last })
     }
 
     /// A layer with its bias, or one that can get one; nothing where what follows it is repaired instead.

@@ -46,6 +46,10 @@ use walk::{Pair, Walk};
 /// What a walk through both networks may hold at once, in bytes, where nobody says otherwise: 1 GB.
 pub const USUAL_MEMORY: usize = 1_000_000_000;
 
+/// The layer that answers is fitted to no fewer images for each of its outputs: classes of which hardly an image is there would be taught
+/// that nothing is ever one of them.
+const IMAGES_PER_OUTPUT: usize = 10;
+
 /// Of some hundred images, agreement that differs by no more may do so by chance.
 const CHANCE: f64 = 0.02;
 
@@ -384,6 +388,13 @@ impl<'a> Work<'a> {
         let kept = 1.0 - held.zeroed.pruned() as f64 / held.values.len().max(1) as f64;
         if !Sums::is_bearable(&fit.shape, kept) {
             self.left.push((fit.name.clone(), "it is too large to be fitted".to_owned()));
+            return Ok(());
+        }
+        let outputs = fit.shape.groups * fit.shape.outputs;
+        if fit.is_last && images < IMAGES_PER_OUTPUT * outputs {
+            let wanted =
+                format!("{IMAGES_PER_OUTPUT} images for each of its {outputs} outputs are wanted to fit it, and {images} calibrate");
+            self.left.push((fit.name.clone(), wanted));
             return Ok(());
         }
         let mut sums = Sums::new(fit.shape.clone(), images);

@@ -128,6 +128,8 @@ pub(super) struct Fit {
     pub(super) kernel: Option<Vec<usize>>,
     /// Whether what comes next sees to the means of its output.
     pub(super) is_about_means: bool,
+    /// The last linear layer, which answers.
+    pub(super) is_last: bool,
 }
 
 /// All of them in the order in which they are come to, and the layers that are none, with the reason.
@@ -149,10 +151,11 @@ impl Sites {
             sites.add(finder.norm(n, node));
         }
         for layer in &layers {
+            let is_last = last == Some(layer.weight);
             if state.has_changed(layer.weight.0) {
-                sites.fits.extend(finder.fit(layer));
+                sites.fits.extend(finder.fit(layer, is_last));
             }
-            match finder.layer(layer, last == Some(layer.weight)) {
+            match finder.layer(layer, is_last) {
                 Ok(site) => sites.add(site),
                 Err(reason) => refused.push((layer.weight, reason)),
             }

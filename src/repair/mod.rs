@@ -246,6 +246,8 @@ impl Repairer {
             };
             return Err(RepairError::Nothing { reason });
         }
+        // What was not fitted, but scaled or shifted, was not left.
+        work.left.retain(|(name, _)| !work.layers.iter().any(|layer| layer.name == *name));
         let repair = Arc::new(Repair {
             images: self.options.images.clone(),
             calibration_images: *images,

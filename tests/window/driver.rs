@@ -33,6 +33,9 @@ pub(super) const CONTROL_SHIFT: Modifiers = Modifiers { shift: true, ..CONTROL }
 /// How long something may take before a test gives up; much longer than it does on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Between two looks at a window that is waited for.
+const LONGEST_PAUSE: Duration = Duration::from_millis(25);
+
 /// Dialogs that are answered at once with the paths laid ready, and closed without an answer when there are none; or dialogs that
 /// the system cannot show.
 #[derive(Clone, Default)]
@@ -111,8 +114,10 @@ impl Window {
             if condition(self) {
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "waited for {what} in vain; {}", self.describe());
-            std::thread::sleep(Duration::from_millis(1));
+            let waited = start.elapsed();
+            assert!(waited < PATIENCE, "waited for {what} in vain; {}", self.describe());
+            // What takes long is left the cores to: drawing without a pause would keep one of them.
+            std::thread::sleep((waited / 4).clamp(Duration::from_millis(1), LONGEST_PAUSE));
         }
     }
 

@@ -654,3 +654,25 @@ fn a_sweep_takes_any_methods() {
     let methods: Vec<&str> = rows["rows"].as_array().unwrap().iter().map(|row| row["method"].as_str().unwrap()).collect();
     assert_eq!(methods, ["lamp", "erk"]);
 }
+
+/// What is found loses no more than was said, and half a percent further more is lost.
+#[test]
+fn a_sweep_finds_the_largest_amount() {
+    let sweep = format!("sweep {DEMO} --images assets/digits --limit 60 --methods layer-wise,lamp --device cpu --json");
+    let report = json(&format!("{sweep} --loses-at-most 10"));
+    assert_eq!((&report["criterion"], &report["loses_at_most"], &report["repaired"]), (&"top1".into(), &10.0.into(), &false.into()));
+    for (i, method) in ["layer-wise", "lamp"].into_iter().enumerate() {
+        let row = &report["rows"][i];
+        let amount = row["amount"].as_f64().unwrap();
+        let rows = json(&format!("{sweep} --amounts 0,{amount:.3},{:.3}", amount + 0.005))["rows"].clone();
+        let top1 = |k: usize| rows[3 * i + k]["top1"].as_f64().unwrap();
+        assert_eq!(row["method"], method);
+        assert_eq!(row["top1"], top1(1), "{method} {amount}");
+        assert!(top1(0) - top1(1) <= 0.1 + 1e-9 && top1(0) - top1(2) > 0.1, "{method} {amount}: {}, {}, {}", top1(0), top1(1), top1(2));
+    }
+    let unlabelled = json(&format!("sweep {DEMO} --noise --limit 10 --method lamp --device cpu --json --loses-at-most 0"));
+    assert_eq!(unlabelled["criterion"], "agreement");
+    assert_eq!(unlabelled["rows"][0]["agreement"], 1.0);
+    fails(&format!("{sweep} --loses-at-most 101"), 64, &["no number of points between 0 and 100"]);
+    fails(&format!("{sweep} --loses-at-most 1 --amounts 0.5"), 64, &["cannot be used with"]);
+}

@@ -483,6 +483,12 @@ fn the_command_line_repairs_alone_and_with_other_commands() {
             .clone();
     let found: Vec<_> = rows.as_array().unwrap().iter().map(|row| (row["amount"].as_f64().unwrap(), row["repaired"].as_bool())).collect();
     assert_eq!(found, [(0.0, None), (0.8, None), (0.8, Some(true))]);
+    // Searched amounts, repaired before they are judged.
+    let search = format!("sweep {KEPT} --images {DIGITS} --limit 60 --no-biases --method global --loses-at-most 5 --device cpu --json");
+    let (report, repaired) = (json(&search), json(&format!("{search} --repair --calibration-images 40")));
+    let amount = |report: &Value| report["rows"][0]["amount"].as_f64().unwrap();
+    assert!(amount(&repaired) > amount(&report) + 0.1, "{} and repaired {}", amount(&report), amount(&repaired));
+    assert_eq!((&report["repaired"], &repaired["repaired"]), (&false.into(), &true.into()));
     // A folder of its own, few images, nothing pruned, noise.
     let report = json(&format!("repair {pruned} --calibration {DIGITS}/3 --calibration-images 7 --thorough --limit 20"));
     assert_eq!((&report["calibration_images"], &report["judged_images"]), (&7.into(), &20.into()));

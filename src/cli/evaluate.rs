@@ -51,6 +51,6 @@ impl Evaluate {
             }
         }
         watch.clear();
-        self.output.put_rows(out, &Report { shown: measured.finish(), rows })
+        self.output.put_rows(out, &Report { shown: measured.finish(), search: None, rows })
     }
 }

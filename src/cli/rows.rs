@@ -11,6 +11,7 @@ use super::images::ImagesReport;
 use super::print_json;
 use crate::atomic::{self, Overwrite};
 use crate::escaped::escaped;
+use crate::evaluate::Criterion;
 use crate::export;
 use crate::measure::Effect;
 use crate::prune::Amount;
@@ -90,7 +91,39 @@ pub(super) fn typed(amount: Option<Amount>) -> String {
 pub(super) struct Report<R> {
     #[serde(flatten)]
     pub(super) shown: ImagesReport,
+    /// What the amounts were searched by, where they were.
+    #[serde(flatten)]
+    pub(super) search: Option<SearchReport>,
     pub(super) rows: Vec<R>,
+}
+
+/// Amounts that were searched.
+#[derive(Serialize)]
+pub(super) struct SearchReport {
+    /// The figure that may fall, as the rows name it.
+    #[serde(serialize_with = "by_name")]
+    pub(super) criterion: Criterion,
+    /// By how many points.
+    pub(super) loses_at_most: f64,
+    /// Whether what was pruned was repaired, wherever that does good, before it was judged.
+    pub(super) repaired: bool,
+}
+
+fn by_name<S: serde::Serializer>(criterion: &Criterion, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(criterion.name())
+}
+
+impl SearchReport {
+    /// A line for a person.
+    fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let repaired = if self.repaired { ", repaired," } else { "" };
+        let of = match self.criterion {
+            Criterion::Top1 => "top-1",
+            Criterion::Agreement => "agreement",
+            Criterion::Cosine => "the cosine",
+        };
+        writeln!(out, "Largest amounts, to half a percent, that{repaired} lose at most {} points of {of}", self.loses_at_most)
+    }
 }
 
 impl OutputArguments {
@@ -121,6 +154,9 @@ impl OutputArguments {
         self.put(out, report, &csv, |out| {
             for line in report.shown.lines() {
                 writeln!(out, "{line}")?;
+            }
+            if let Some(search) = &report.search {
+                search.print(out)?;
             }
             print(out, &report.rows)
         })

@@ -80,7 +80,7 @@ impl SensitivityCommand {
             row: Row::of("alone", Some(Amount::Fraction(case.amount)), &case.effect),
         });
         let rows: Vec<ParameterRow> = rows.collect();
-        let report = Report { shown: measured.finish(), rows };
+        let report = Report { shown: measured.finish(), search: None, rows };
         let rows = report.rows.iter().map(|r| (vec![r.parameter.clone(), rows::typed(r.row.amount)], r.row.fields.clone()));
         let csv = export::effects(&["parameter", "amount"], rows);
         let is_classifier = dense.agreement.is_some();

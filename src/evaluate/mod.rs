@@ -10,7 +10,7 @@ mod sensitivity;
 mod trial;
 
 pub use questions::{Act, Batch, Batching, Broken, Inputs, Questions, QuestionsError, noise};
-pub use search::{Criterion, Found, coarse_to_fine, largest_bearable, largest_share};
+pub use search::{Criterion, Found, MOST_PROBES, coarse_to_fine, largest_bearable, largest_share};
 pub use sensitivity::{Scan, Sensitivity, SensitivityCase};
 pub use trial::BatchRemark;
 

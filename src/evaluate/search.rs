@@ -8,6 +8,9 @@ use crate::watch::Watch;
 /// The finest step between two amounts of a search: half a percent.
 const FINEST: u32 = 200;
 
+/// A search measures no more states than this: with nothing pruned, and one for every halving of the range.
+pub const MOST_PROBES: u32 = FINEST.ilog2() + 2;
+
 /// What must not suffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Criterion {
@@ -27,6 +30,16 @@ impl Criterion {
             (Some(_), _) => Self::Top1,
             (None, Some(_)) => Self::Agreement,
             (None, None) => Self::Cosine,
+        }
+    }
+
+    /// As a key of a table has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Top1 => "top1",
+            Self::Agreement => "agreement",
+            Self::Cosine => "mean_cosine",
         }
     }
 
@@ -68,11 +81,18 @@ impl Evaluator {
         watch: &dyn Watch,
     ) -> Result<Option<Found>, EvaluateError> {
         let Some(dense) = criterion.of(&self.dense(None, watch)?) else { return Ok(None) };
-        largest_bearable(state, method, (criterion, dense - drop), &mut |state| match self.effect(state, None, watch) {
+        largest_bearable(state, method, (criterion, dense - drop), &mut |state| self.effect_within_reach(state, watch)).map(Some)
+    }
+
+    /// As [`Evaluator::effect`]; `None` where the method does not reach its amount.
+    ///
+    /// # Errors
+    /// As [`Evaluator::effect`].
+    pub fn effect_within_reach(&mut self, state: &State, watch: &dyn Watch) -> Result<Option<Effect>, EvaluateError> {
+        match self.effect(state, None, watch) {
             Err(error) if error.is_beyond_reach() => Ok(None),
             effect => effect.map(Some),
-        })
-        .map(Some)
+        }
     }
 }
 

@@ -249,7 +249,7 @@ impl Inside {
         let Ok(mut ready_repairer) = self.ready_repairer(choice) else { return Ok(None) };
         let left_out = self.left_out(&ready_repairer, state);
         let Some(judge) = self.judge(&left_out)? else { return Ok(None) };
-        let effect = after(&mut ready_repairer, judge, state, token);
+        let effect = ready_repairer.repairer.effect(judge, state, token);
         self.ready_repairer = Some(ready_repairer);
         effect
     }
@@ -267,22 +267,9 @@ impl Inside {
         let dense = judge.dense(None, token)?;
         let criterion = Criterion::suiting(&dense);
         let Some(dense) = criterion.of(&dense) else { return Ok(None) };
-        let found =
-            largest_bearable(state, method, (criterion, dense - drop), &mut |state| after(&mut ready_repairer, judge, state, token));
+        let repairer = &mut ready_repairer.repairer;
+        let found = largest_bearable(state, method, (criterion, dense - drop), &mut |state| repairer.effect(judge, state, token));
         self.ready_repairer = Some(ready_repairer);
         found.map(Some)
-    }
-}
-
-/// What a state costs once it is repaired, or as it is where that is no worse; `None` where its method does not reach its amount.
-fn after(ready_repairer: &mut ReadyRepairer, judge: &mut Evaluator, state: &State, token: &Token) -> Result<Option<Effect>, EvaluateError> {
-    let effect = match ready_repairer.repairer.judged(judge, state, token) {
-        Ok(judged) => Ok(if judged.is_better() { judged.after } else { judged.before }),
-        Err(RepairError::Evaluate(error)) => Err(error),
-        Err(RepairError::Unpruned | RepairError::Nothing { .. }) => judge.effect(state, None, token),
-    };
-    match effect {
-        Err(error) if error.is_beyond_reach() => Ok(None),
-        effect => effect.map(Some),
     }
 }

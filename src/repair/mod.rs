@@ -173,6 +173,20 @@ impl Repairer {
         Ok(Judged { state, repair, before, after })
     }
 
+    /// What the network as pruned in `state` costs once it is repaired, or as it is where repair does no good; `None` where its method does
+    /// not reach its amount.
+    ///
+    /// # Errors
+    /// As [`Evaluator::effect`].
+    pub fn effect(&mut self, judge: &mut Evaluator, state: &State, watch: &dyn Watch) -> Result<Option<Effect>, EvaluateError> {
+        match self.judged(judge, state, watch) {
+            Ok(judged) => Ok(Some(if judged.is_better() { judged.after } else { judged.before })),
+            Err(RepairError::Evaluate(error)) if error.is_beyond_reach() => Ok(None),
+            Err(RepairError::Evaluate(error)) => Err(error),
+            Err(RepairError::Unpruned | RepairError::Nothing { .. }) => judge.effect_within_reach(state, watch),
+        }
+    }
+
     /// The network as pruned in `state`, its masks made permanent and what is left repaired, as one step. It is for the caller to judge
     /// whether that was any good.
     ///

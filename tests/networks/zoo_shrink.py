@@ -3,7 +3,7 @@
 """The full-size networks of zoo.py with 30 % of their multiply-accumulates removed: which shrink, which answer as their masked twins in
 ONNX Runtime, how many channels are frozen, how much faster ONNX Runtime is.
 
-    python tests/networks/zoo_shrink.py PROGRAM [--multiple 8] [--method global] [--speed] [NAME …]
+    python tests/networks/zoo_shrink.py PROGRAM [--multiple 8] [--method global] [--keep GLOB …] [--speed] [NAME …]
 
 PROGRAM is a release build of `secateur`. A network agrees where onnx's checker takes the smaller file and ONNX Runtime's answers to it are
 within 1e-4 of those to the twin, relative to the largest. Times are medians of interleaved passes of one image on all cores. Ends with 1
@@ -23,6 +23,15 @@ import onnx
 import onnxruntime
 
 import zoo
+
+
+def opened(path):
+    """A session whose threads rest between passes: they would keep the cores from the other's."""
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Random weights can let activations fade to numbers that a processor is slow with.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def answers(session, x):
@@ -45,6 +54,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("program")
 parser.add_argument("--multiple", default="8")
 parser.add_argument("--method", default="global")
+parser.add_argument("--keep", action="append", default=[])
 parser.add_argument("--speed", action="store_true")
 parser.add_argument("names", nargs="*")
 arguments = parser.parse_intermixed_args()
@@ -58,13 +68,14 @@ for name in names:
         smaller, twin = folder / "smaller.onnx", folder / "twin.onnx"
         command = [arguments.program, "shrink", path, "--amount", "0.3", "--multiple", arguments.multiple,
                    "--method", arguments.method, "-o", smaller, "--masked", twin, "--json"]
+        command += [word for glob in arguments.keep for word in ("--keep", glob)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             print(f"{name:32} {done.stderr.strip().splitlines()[-1]}", flush=True)
             continue
         report = json.loads(done.stdout)
         onnx.checker.check_model(str(smaller), full_check=True)
-        sessions = [onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"]) for p in (path, smaller, twin)]
+        sessions = [opened(p) for p in (path, smaller, twin)]
         have, want = answers(sessions[1], x), answers(sessions[2], x)
         off = max(float(np.abs(h - w).max() / max(np.abs(w).max(), 1e-30)) for h, w in zip(have, want))
         less = lambda key: 1 - report[key][1] / report[key][0]

@@ -51,6 +51,14 @@ fn compare(window: &mut Window, name: &str) {
     window.harness.snapshot_options(name, &options);
 }
 
+/// As [`compare`], of a window in the dark, and once more in the light.
+fn compare_in_both(window: &mut Window, name: &str) {
+    for (theme, ending) in [(Theme::Light, "light"), (Theme::Dark, "dark")] {
+        window.harness.ctx.set_theme(theme);
+        compare(window, &format!("{name}_{ending}"));
+    }
+}
+
 #[test]
 fn views_look_as_they_did_in_the_dark() {
     let Some(mut window) = window(Theme::Dark) else { return };
@@ -77,8 +85,9 @@ fn views_look_as_they_did_in_the_light() {
 }
 
 /// The tab Effect with everything measured, from its top and from the map down.
-fn compare_effect(theme: Theme, name: &str) {
-    let Some(mut window) = window(theme) else { return };
+#[test]
+fn effects_look_as_they_did() {
+    let Some(mut window) = window(Theme::Dark) else { return };
     choose_digits(&mut window);
     for curve in ["Curve of LAMP", "Curve of norm", "Curve of ERK", "Curve of uniform+"] {
         reveal(&mut window, Role::CheckBox, curve);
@@ -94,16 +103,17 @@ fn compare_effect(theme: Theme, name: &str) {
     assert!(costs.curve.is_some() && costs.found.is_some() && costs.scan.as_ref().is_some_and(|s| s.is_done()));
     window.harness.get_by_label_contains("EFFECT OF 50.0").scroll_to_me();
     window.harness.run_steps(8);
-    compare(&mut window, &format!("effect_{name}"));
+    compare_in_both(&mut window, "effect");
     reveal(&mut window, Role::RadioButton, "KL");
     window.click(Role::RadioButton, "KL");
     reveal(&mut window, Role::CheckBox, "List all 48");
-    compare(&mut window, &format!("effect_scan_{name}"));
+    compare_in_both(&mut window, "effect_scan");
 }
 
 /// What a repair gave back: its part of the tab Effect with a curve of repaired networks, the question before it, the message after it.
-fn compare_repair(theme: Theme, name: &str) {
-    let Some(mut window) = window(theme) else { return };
+#[test]
+fn repairs_look_as_they_did() {
+    let Some(mut window) = window(Theme::Dark) else { return };
     choose_digits(&mut window);
     window.set_percent("80");
     reveal(&mut window, Role::CheckBox, "With repair");
@@ -112,36 +122,16 @@ fn compare_repair(theme: Theme, name: &str) {
     window.wait("its beginning", |s| s.costs.progress.is_some());
     window.wait("its end", |s| s.costs.progress.is_none());
     reveal(&mut window, Role::Button, "Accuracy against amount");
-    compare(&mut window, &format!("repair_curve_{name}"));
+    compare_in_both(&mut window, "repair_curve");
     window.button("Repair");
     window.wait("the question", |s| s.question.is_some());
-    compare(&mut window, &format!("repair_question_{name}"));
+    compare_in_both(&mut window, "repair_question");
     window.button("Repair now");
     window.wait("a repaired network", |s| s.view.as_ref().unwrap().undoable == Some(Step::Repair));
     window.wait("its effect", |s| s.costs.cost.as_ref().is_some_and(|cost| cost.is_whole && cost.calibrated > 0));
     window.harness.get_by_label_contains("EFFECT OF").scroll_to_me();
     window.harness.run_steps(8);
-    compare(&mut window, &format!("repair_{name}"));
-}
-
-#[test]
-fn repairs_look_as_they_did_in_the_dark() {
-    compare_repair(Theme::Dark, "dark");
-}
-
-#[test]
-fn repairs_look_as_they_did_in_the_light() {
-    compare_repair(Theme::Light, "light");
-}
-
-#[test]
-fn effects_look_as_they_did_in_the_dark() {
-    compare_effect(Theme::Dark, "dark");
-}
-
-#[test]
-fn effects_look_as_they_did_in_the_light() {
-    compare_effect(Theme::Light, "light");
+    compare_in_both(&mut window, "repair");
 }
 
 #[test]
@@ -187,8 +177,9 @@ fn a_picture_replaces_a_file_only_when_that_is_wanted() {
 }
 
 /// A group that is looked at, with channels set by hand; accuracy over all amounts; the smaller network, repaired before.
-fn compare_channels(theme: Theme, name: &str) {
-    let Some(mut window) = window(theme) else { return };
+#[test]
+fn channels_look_as_they_did() {
+    let Some(mut window) = window(Theme::Dark) else { return };
     window.button("Reset");
     window.click(Role::Tab, "Channels");
     window.wait("groups of channels", |s| s.channels.settled().is_some());
@@ -203,7 +194,7 @@ fn compare_channels(theme: Theme, name: &str) {
         window.button(&square);
     }
     window.wait("what goes", has_bytes);
-    compare(&mut window, &format!("channels_{name}"));
+    compare_in_both(&mut window, "channels");
     choose_digits(&mut window);
     window.click(Role::Tab, "Channels");
     window.wait("its effect", |s| s.channels.twin.as_ref().is_some_and(|twin| twin.is_whole) && s.channels.settled().is_some());
@@ -215,7 +206,7 @@ fn compare_channels(theme: Theme, name: &str) {
         window.wait("its end", |s| s.costs.progress.is_none());
     }
     reveal(&mut window, Role::Button, "Accuracy against amount");
-    compare(&mut window, &format!("channels_curve_{name}"));
+    compare_in_both(&mut window, "channels_curve");
     window.click(Role::CheckBox, "Repair");
     window.button("Remove channels");
     window.wait("the question", |s| s.question.is_some());
@@ -228,15 +219,5 @@ fn compare_channels(theme: Theme, name: &str) {
         window.button("Dismiss");
     }
     reveal(&mut window, Role::Button, "Measure the speed");
-    compare(&mut window, &format!("channels_removed_{name}"));
-}
-
-#[test]
-fn channels_look_as_they_did_in_the_dark() {
-    compare_channels(Theme::Dark, "dark");
-}
-
-#[test]
-fn channels_look_as_they_did_in_the_light() {
-    compare_channels(Theme::Light, "light");
+    compare_in_both(&mut window, "channels_removed");
 }

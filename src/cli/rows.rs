@@ -101,16 +101,11 @@ pub(super) struct Report<R> {
 #[derive(Serialize)]
 pub(super) struct SearchReport {
     /// The figure that may fall, as the rows name it.
-    #[serde(serialize_with = "by_name")]
     pub(super) criterion: Criterion,
     /// By how many points.
     pub(super) loses_at_most: f64,
     /// Whether what was pruned was repaired, wherever that does good, before it was judged.
     pub(super) repaired: bool,
-}
-
-fn by_name<S: serde::Serializer>(criterion: &Criterion, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(criterion.name())
 }
 
 impl SearchReport {

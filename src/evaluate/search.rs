@@ -12,13 +12,16 @@ const FINEST: u32 = 200;
 pub const MOST_PROBES: u32 = FINEST.ilog2() + 2;
 
 /// What must not suffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Criterion {
     /// Accuracy on labelled images.
+    #[serde(rename = "top1")]
     Top1,
     /// Agreement with the dense network.
     Agreement,
     /// Mean cosine with the dense network's outputs, for networks that do not classify.
+    #[serde(rename = "mean_cosine")]
     Cosine,
 }
 
@@ -30,16 +33,6 @@ impl Criterion {
             (Some(_), _) => Self::Top1,
             (None, Some(_)) => Self::Agreement,
             (None, None) => Self::Cosine,
-        }
-    }
-
-    /// As a key of a table has it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Top1 => "top1",
-            Self::Agreement => "agreement",
-            Self::Cosine => "mean_cosine",
         }
     }
 

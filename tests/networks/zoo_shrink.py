@@ -6,8 +6,8 @@ ONNX Runtime, how many channels are frozen, how much faster ONNX Runtime is.
     python tests/networks/zoo_shrink.py PROGRAM [--multiple 8] [--method global] [--keep GLOB …] [--speed] [NAME …]
 
 PROGRAM is a release build of `secateur`. A network agrees where onnx's checker takes the smaller file and ONNX Runtime's answers to it are
-within 1e-4 of those to the twin, relative to the largest. Times are medians of interleaved passes of one image on all cores. Ends with 1
-where fewer than 35 networks agree with less than a fifth of their channels frozen.
+within 1e-4 of those to the twin, relative to the largest. Times are medians of passes of one image on all cores, both networks in turn. Ends with
+1 where fewer than 35 networks agree with less than a fifth of their channels frozen.
 """
 
 import argparse
@@ -26,9 +26,7 @@ import zoo
 
 
 def opened(path):
-    """A session whose threads rest between passes: they would keep the cores from the other's."""
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.force_spinning_stop", "1")
     # Random weights can let activations fade to numbers that a processor is slow with.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -38,16 +36,23 @@ def answers(session, x):
     return session.run(None, {session.get_inputs()[0].name: x})
 
 
-def passes(sessions, x, seconds=6.0):
-    """Median milliseconds of each, one pass of one after a pass of the other."""
-    times = [[] for _ in sessions]
-    end = time.monotonic() + seconds
-    while time.monotonic() < end or len(times[0]) < 7:
-        for spent, session in zip(times, sessions):
-            start = time.perf_counter()
-            answers(session, x)
-            spent.append(time.perf_counter() - start)
-    return [1e3 * statistics.median(t[2:]) for t in times]
+def passes(paths, x, turns=4, seconds=0.8):
+    """Milliseconds of a pass of each, the median of as many turns, each the median of so many seconds. One session is there at a time: the
+    threads of another spin while they wait, and keep the cores."""
+    times = [[] for _ in paths]
+    for _ in range(turns):
+        for medians, path in zip(times, paths):
+            session, spent = opened(path), []
+            for _ in range(5):
+                answers(session, x)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end or len(spent) < 3:
+                start = time.perf_counter()
+                answers(session, x)
+                spent.append(time.perf_counter() - start)
+            medians.append(statistics.median(spent))
+            del session
+    return [1e3 * statistics.median(medians) for medians in times]
 
 
 parser = argparse.ArgumentParser()
@@ -75,13 +80,12 @@ for name in names:
             continue
         report = json.loads(done.stdout)
         onnx.checker.check_model(str(smaller), full_check=True)
-        sessions = [opened(p) for p in (path, smaller, twin)]
-        have, want = answers(sessions[1], x), answers(sessions[2], x)
+        have, want = answers(opened(smaller), x), answers(opened(twin), x)
         off = max(float(np.abs(h - w).max() / max(np.abs(w).max(), 1e-30)) for h, w in zip(have, want))
         less = lambda key: 1 - report[key][1] / report[key][0]
         line = f"{name:32} {off:8.1e} {report['frozen_share']:7.1%} {less('macs'):7.1%} {less('bytes'):7.1%}"
         if arguments.speed:
-            before, after = passes(sessions[:2], x)
+            before, after = passes([path, smaller], x)
             line += f" {before:8.2f} {after:8.2f} {before / after:6.2f}"
         print(line, flush=True)
         good += off < 1e-4 and report["frozen_share"] < 0.2

@@ -82,7 +82,6 @@ fn rows_come_back(form: &str, model: &str) {
         let state = setup.pruned(method, row["amount"].as_f64().unwrap());
         let judged = setup.repairer.judged(&mut setup.judge, &state, &Unwatched).unwrap();
         let what = format!("{form}, {} {}", row["method"], row["amount"]);
-        println!("{what}: {:?} -> {:?} ({} -> {})", judged.before.top1, judged.after.top1, row["before"]["top1"], row["after"]["top1"]);
         for (side, effect) in [("before", &judged.before), ("after", &judged.after)] {
             agree(&what, &row[side], effect);
         }

@@ -1,5 +1,6 @@
 //! Models whose weights lie in files beside them, which other models may use, too: saving one changes no byte of another.
 
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -101,45 +102,50 @@ fn no_folder_of_models_is_forgotten() {
 
 #[test]
 fn no_other_file_changes_whatever_model_is_saved() {
-    let mut saved = [0; FORMATS.len()];
-    for folder in FOLDERS {
-        let copy = copied(folder);
-        let out = tempfile::tempdir().unwrap();
-        std::fs::write(out.path().join("shared.data"), "somebody else's").unwrap();
-        let models: Vec<PathBuf> = tree(copy.path()).into_keys().filter(|path| is_onnx(path)).collect();
-        assert!(!models.is_empty(), "{folder}");
-        for model in models {
-            let mut session = open(&model);
-            let recipe = Recipe { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
-            session.set(recipe, Step::Amount).unwrap();
-            let beside = |format: Format| model.with_file_name("saved").with_extension(format.extension());
-            let elsewhere = |format: Format| out.path().join(model.file_name().unwrap()).with_extension(format.extension());
-            // Beside the model and its data, elsewhere, and over the model itself. What is refused leaves nothing behind.
-            let rounds: [Vec<_>; 3] = [
-                FORMATS.map(|format| (format, beside(format))).into(),
-                FORMATS.map(|format| (format, elsewhere(format))).into(),
-                vec![(Format::Onnx, model.clone())],
-            ];
-            for targets in rounds {
-                let before = [copy.path(), out.path()].map(tree);
-                let mut files = Vec::new();
-                for (format, target) in targets {
-                    // A model without a weight to prune is not saved, one with a stranger's operator not as Rust source.
-                    if let Ok(report) = session.save(&target, format, Overwrite::Allow) {
-                        files.extend(report.files);
-                        saved[FORMATS.iter().position(|f| *f == format).unwrap()] += 1;
-                    }
-                }
-                for (folder, before) in [copy.path(), out.path()].into_iter().zip(before) {
-                    let strange = changes(&before, folder).into_iter().find(|name| !files.contains(&folder.join(name)));
-                    assert_eq!(strange, None, "{}", model.display());
-                }
-            }
-        }
-        assert_eq!(std::fs::read(out.path().join("shared.data")).unwrap(), b"somebody else's");
-    }
+    let both = |a: [usize; FORMATS.len()], b: [usize; FORMATS.len()]| std::array::from_fn(|i| a[i] + b[i]);
+    let saved = FOLDERS.par_iter().map(|folder| saves_in(folder)).reduce(|| [0; FORMATS.len()], both);
     println!("{saved:?} saves");
     assert!(saved.iter().all(|&number| number > 100), "{saved:?} saves");
+}
+
+/// Saves every model of a folder everywhere, and looks at all other files: how often each format was saved.
+fn saves_in(folder: &str) -> [usize; FORMATS.len()] {
+    let mut saved = [0; FORMATS.len()];
+    let copy = copied(folder);
+    let out = tempfile::tempdir().unwrap();
+    std::fs::write(out.path().join("shared.data"), "somebody else's").unwrap();
+    let models: Vec<PathBuf> = tree(copy.path()).into_keys().filter(|path| is_onnx(path)).collect();
+    assert!(!models.is_empty(), "{folder}");
+    for model in models {
+        let mut session = open(&model);
+        let recipe = Recipe { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
+        session.set(recipe, Step::Amount).unwrap();
+        let beside = |format: Format| model.with_file_name("saved").with_extension(format.extension());
+        let elsewhere = |format: Format| out.path().join(model.file_name().unwrap()).with_extension(format.extension());
+        // Beside the model and its data, elsewhere, and over the model itself. What is refused leaves nothing behind.
+        let rounds: [Vec<_>; 3] = [
+            FORMATS.map(|format| (format, beside(format))).into(),
+            FORMATS.map(|format| (format, elsewhere(format))).into(),
+            vec![(Format::Onnx, model.clone())],
+        ];
+        for targets in rounds {
+            let before = [copy.path(), out.path()].map(tree);
+            let mut files = Vec::new();
+            for (format, target) in targets {
+                // A model without a weight to prune is not saved, one with a stranger's operator not as Rust source.
+                if let Ok(report) = session.save(&target, format, Overwrite::Allow) {
+                    files.extend(report.files);
+                    saved[FORMATS.iter().position(|f| *f == format).unwrap()] += 1;
+                }
+            }
+            for (folder, before) in [copy.path(), out.path()].into_iter().zip(before) {
+                let strange = changes(&before, folder).into_iter().find(|name| !files.contains(&folder.join(name)));
+                assert_eq!(strange, None, "{}", model.display());
+            }
+        }
+    }
+    assert_eq!(std::fs::read(out.path().join("shared.data")).unwrap(), b"somebody else's");
+    saved
 }
 
 /// Saves `model` over itself, twice: what changes is listed, and `others` are as they were.

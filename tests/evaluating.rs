@@ -84,10 +84,10 @@ fn a_sweep_on_the_adapter_measures_the_same() {
         return;
     }
     let rows = reference();
-    let report = json(&format!("sweep {DEMO} --images {DIGITS} --amounts 0.7 --device gpu"));
+    let report = json(&format!("sweep {DEMO} --images {DIGITS} --amounts 0.3,0.7 --device gpu"));
     assert_ne!(report["device"], "CPU");
     let got = report["rows"].as_array().unwrap();
-    assert_eq!(got.len(), 2);
+    assert_eq!(got.len(), 4);
     for row in got {
         let method = if row["method"] == "global" { "global" } else { "layer" };
         let wanted = rows.iter().find(|w| w["method"] == method && w["amount"] == row["amount"]).unwrap();

@@ -149,6 +149,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_search_measures_no_more_than_it_says() {
+        for bearable in 0..=FINEST {
+            let mut probes = 0;
+            let found = largest_share(1.0, (Criterion::Top1, 0.5), &mut |share| -> Result<_, ()> {
+                probes += 1;
+                let top1 = Some(f64::from(share <= f64::from(bearable) / f64::from(FINEST)));
+                Ok(Some(Effect { top1, ..Effect::default() }))
+            });
+            let (share, _) = found.unwrap();
+            assert_eq!(share, f64::from(bearable.min(FINEST - 1)) / f64::from(FINEST));
+            assert!(probes <= MOST_PROBES, "{probes}");
+        }
+    }
+
+    #[test]
     fn coarse_amounts_come_first_and_none_twice() {
         let amounts = coarse_to_fine(4);
         assert_eq!(amounts[..5], [0.0, 1.0, 0.5, 0.25, 0.75]);

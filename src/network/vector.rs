@@ -2,6 +2,9 @@
 //!
 //! The program is built for the oldest processor of its architecture. What is handed to [`run`] is compiled a second time for
 //! those of the last decade, whose vectors are twice as wide and multiply and add in one step.
+//!
+//! The innermost loops count. What iterators side by side (`zip`, `chunks`) begin with can be compiled in another piece of this crate, and
+//! what calls another piece keeps its sums in memory: a tile of the dense convolution took four times as long.
 
 /// A loop that is worth compiling twice.
 pub(super) trait Loop {

@@ -6,8 +6,8 @@ ONNX Runtime, how many channels are frozen, how much faster ONNX Runtime is.
     python tests/networks/zoo_shrink.py PROGRAM [--multiple 8] [--method global] [--keep GLOB …] [--speed] [NAME …]
 
 PROGRAM is a release build of `secateur`. A network agrees where onnx's checker takes the smaller file and ONNX Runtime's answers to it are
-within 1e-4 of those to the twin, relative to the largest. Times are medians of passes of one image on all cores, both networks in turn. Ends with
-1 where fewer than 35 networks agree with less than a fifth of their channels frozen.
+within 1e-4 of those to the twin, relative to the largest. Times are medians of passes of one image on all cores, both networks in turn.
+Ends with 1 where fewer than 35 networks agree with less than a fifth of their channels frozen.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import zoo
 
 
 def opened(path):
+    """A session of ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     # Random weights can let activations fade to numbers that a processor is slow with.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")

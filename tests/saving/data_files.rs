@@ -1,9 +1,9 @@
 //! Models whose weights lie in files beside them, which other models may use, too: saving one changes no byte of another.
 
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use secateur::atomic::Overwrite;
 use secateur::engine::EngineError;
 use secateur::export::{Form, Format, Report};

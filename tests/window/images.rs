@@ -51,7 +51,7 @@ fn compare(window: &mut Window, name: &str) {
     window.harness.snapshot_options(name, &options);
 }
 
-/// As [`compare`], of a window in the dark, and once more in the light.
+/// As [`compare`], in the light and in the dark, in which the window is left.
 fn compare_in_both(window: &mut Window, name: &str) {
     for (theme, ending) in [(Theme::Light, "light"), (Theme::Dark, "dark")] {
         window.harness.ctx.set_theme(theme);

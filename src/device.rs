@@ -129,3 +129,17 @@ fn init() -> Result<(Device, WgpuSetup), AdapterError> {
 fn guarded<T>(action: impl FnOnce() -> Result<T, AdapterError>) -> Result<T, AdapterError> {
     catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(AdapterError::Unusable { reason: panics::text(&*panic) }))
 }
+
+/// The adapter for tests that need one, a software one will do; `None` where such a test is to be skipped. Where `CI` is set, it must be
+/// there.
+#[cfg(test)]
+pub(crate) fn adapter_for_tests() -> Option<ComputeDevice> {
+    match ComputeDevice::open(DeviceChoice::Gpu) {
+        Ok(device) => Some(device),
+        Err(error) if std::env::var_os("CI").is_some() => panic!("CI needs an adapter: {error}"),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}

@@ -55,11 +55,17 @@ impl Batching {
 impl Batch {
     /// Of a value inside the network the rows that are not of filling, where its rows are the batch's.
     pub(crate) fn own_rows(&self, value: Array) -> Array {
-        let all = self.images.len() + self.filling;
-        match value.shape.first() {
-            Some(&rows) if self.filling > 0 && rows.is_multiple_of(all) => value.rows(0..rows / all * self.images.len()).unwrap_or(value),
-            _ => value,
+        match self.own(&value.shape) {
+            Some(rows) => value.rows(0..rows).unwrap_or(value),
+            None => value,
         }
+    }
+
+    /// How many rows of a value of this shape are not of filling, where others are.
+    pub(crate) fn own(&self, shape: &[usize]) -> Option<usize> {
+        let all = self.images.len() + self.filling;
+        let rows = shape.first().filter(|rows| self.filling > 0 && rows.is_multiple_of(all))?;
+        Some(rows / all * self.images.len())
     }
 
     /// The batch with as many rows as the model wants: its last image again and again.

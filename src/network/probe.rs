@@ -1,5 +1,7 @@
 //! What a pass holds between two nodes, for those who look at the values inside a network.
 
+use burn::Tensor;
+
 use super::value::Value;
 use super::{Array, Network, NetworkError, Pass, guarded};
 use crate::graph::ValueId;
@@ -25,6 +27,19 @@ impl Network {
                 value.to_array().map_err(|fault| NetworkError::Internal { place: "reading a value".into(), message: fault.0 })
             };
             held.as_ref().map(read).transpose()
+        })
+    }
+}
+
+impl Pass {
+    /// The shape and the elements, flat, of a float value that is held on a GPU; `None` where it is not there.
+    ///
+    /// # Errors
+    /// [`NetworkError::Internal`] where the device fails.
+    pub(crate) fn value_on_gpu(&self, value: ValueId) -> Result<Option<(Vec<usize>, Tensor<1>)>, NetworkError> {
+        guarded("reading a value", || match self.values.get(value.0) {
+            Some(Some(Value::Float(floats))) => Ok(floats.on_gpu().map(|flat| (floats.shape.clone(), flat))),
+            _ => Ok(None),
         })
     }
 }

@@ -157,6 +157,16 @@ impl Floats {
         }
     }
 
+    /// The elements, flat, where they lie on a GPU and are no integers that are held as floats.
+    pub(super) fn on_gpu(&self) -> Option<Tensor<1>> {
+        match &self.storage {
+            Storage::Device(tensor) if self.dtype.is_float() && matches!(tensor.kind, DispatchTensorKind::Cube(_)) => {
+                Some(Tensor::from_dispatch(Dispatch::float_reshape(tensor.clone(), Shape::from(vec![self.elements()]))))
+            }
+            _ => None,
+        }
+    }
+
     /// The elements where the host can read them: as they are where that is possible, else copied.
     pub(super) fn read(&self) -> Checked<Elements> {
         if let Storage::Device(tensor) = &self.storage

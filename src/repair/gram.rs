@@ -17,6 +17,20 @@ pub(super) enum About {
     Bias(Option<Vec<f64>>),
 }
 
+/// Sums over some places about their means, as a device works them out: float32, matrices by rows of inputs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Centred<'a> {
+    pub(super) count: f64,
+    pub(super) input_means: &'a [f32],
+    pub(super) output_means: &'a [f32],
+    /// About those means: what their rounding left.
+    pub(super) input_sums: &'a [f32],
+    pub(super) output_sums: &'a [f32],
+    pub(super) outputs: &'a [f32],
+    pub(super) inputs: &'a [f32],
+    pub(super) across: &'a [f32],
+}
+
 /// Sums over places of one group of inputs and outputs; lower triangles.
 #[derive(Debug, Clone)]
 pub struct Gram {
@@ -79,6 +93,34 @@ impl Gram {
         for (o, (sum, square)) in self.output_sums.iter_mut().zip(&mut self.outputs).enumerate() {
             *sum += y.col(o).iter().sum::<f64>();
             *square += y.col(o).iter().map(|y| y * y).sum::<f64>();
+        }
+    }
+
+    /// Adds places that were summed about their means elsewhere.
+    pub(super) fn add_centred(&mut self, part: &Centred) {
+        self.count += part.count;
+        let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+        let (x, y) = (wide(part.input_means), wide(part.output_means));
+        let (x_rest, y_rest) = (wide(part.input_sums), wide(part.output_sums));
+        // Σ a·b of what is a = m + a′ is Σ a′·b′ + m·Σ b′ + Σ a′·n + count · m · n.
+        let whole = |about: f32, (m, a): (f64, f64), (n, b): (f64, f64)| f64::from(about) + m * b + a * n + part.count * m * n;
+        let (inputs, outputs) = (x.len(), y.len());
+        for j in 0..inputs {
+            let column = self.inputs.col_as_slice_mut(j);
+            for i in j..inputs {
+                column[i] += whole(part.inputs[i * inputs + j], (x[i], x_rest[i]), (x[j], x_rest[j]));
+            }
+        }
+        for o in 0..outputs {
+            let column = self.across.col_as_slice_mut(o);
+            for i in 0..inputs {
+                column[i] += whole(part.across[i * outputs + o], (x[i], x_rest[i]), (y[o], y_rest[o]));
+            }
+            self.outputs[o] += whole(part.outputs[o], (y[o], y_rest[o]), (y[o], y_rest[o]));
+            self.output_sums[o] += y_rest[o] + part.count * y[o];
+        }
+        for (sum, (mean, rest)) in self.input_sums.iter_mut().zip(x.iter().zip(&x_rest)) {
+            *sum += rest + part.count * mean;
         }
     }
 

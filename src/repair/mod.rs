@@ -12,8 +12,11 @@
 //! agreement does not count. What is measured is left to [`crate::evaluate`], what runs to [`crate::network`].
 
 mod finder;
+mod gpu;
 mod gram;
 mod moments;
+mod places;
+mod seen;
 mod sites;
 mod split;
 mod squares;
@@ -38,9 +41,10 @@ use crate::watch::{Part, Watch};
 use gram::About;
 pub use gram::Gram;
 use moments::Moments;
+use places::Reading;
 use sites::{Fit, Fix, Read, Site, Sites};
 pub use split::{NotEnough, USUAL_CALIBRATION, calibrating, others, split, spread, usual_calibration};
-use squares::{Reading, Sums};
+use squares::Sums;
 use walk::{Pair, Walk};
 
 /// What a walk through both networks may hold at once, in bytes, where nobody says otherwise: 1 GB.
@@ -339,8 +343,9 @@ fn unrepaired(walk: &Walk, sites: &[Site], watch: &dyn Watch) -> Result<Vec<Mome
     let all: Vec<Read> = reads.iter().map(|(_, read)| *read).collect();
     walk.look(&all, watch, &mut |i, dense, pruned| {
         let site = reads[i].0;
-        if let Some(axis) = sites[site].channels.dimension(dense.shape.len()) {
-            moments[site].add(dense, pruned, axis);
+        match sites[site].channels.dimension(dense.shape().len()) {
+            Some(axis) => Ok(moments[site].add(dense, pruned, axis)?),
+            None => Ok(()),
         }
     })?;
     Ok(moments)
@@ -362,11 +367,15 @@ impl<'a> Work<'a> {
     fn site(&mut self, (site, before): (&Site, &Moments), next: usize, watch: &dyn Watch) -> Result<(), RepairError> {
         let mut moments = Moments::default();
         let reads: Vec<Pair> = site.reads.iter().map(|&read| Pair { dense: read, pruned: read }).collect();
-        self.walk.measure((site.start, next), &reads, watch, &mut |dense, pruned, _| {
-            if let Some(axis) = site.channels.dimension(dense.shape.len()) {
-                moments.add(dense, pruned, axis);
-            }
-        })?;
+        self.walk.measure(
+            (site.start, next),
+            &reads,
+            watch,
+            &mut |dense, pruned, _| match site.channels.dimension(dense.shape().len()) {
+                Some(axis) => Ok(moments.add(dense, pruned, axis)?),
+                None => Ok(()),
+            },
+        )?;
         if moments.is_empty() {
             return self.leave(site, "its output is no float array with channels");
         }
@@ -420,10 +429,11 @@ impl<'a> Work<'a> {
         self.walk.measure((fit.start, next), &[pair], watch, &mut |y, x, images| {
             let reading = match &fit.kernel {
                 None => Some(Reading::Rows),
-                Some(kernel) => x.shape.get(2..).and_then(|spatial| windows(node, kernel, spatial)).map(Reading::Windows),
+                Some(kernel) => x.shape().get(2..).and_then(|spatial| windows(node, kernel, spatial)).map(Reading::Windows),
             };
-            if let Some(reading) = reading {
-                sums.add(x, y, &reading, images);
+            match reading {
+                Some(reading) => Ok(sums.add(x, y, &reading, images)?),
+                None => Ok(()),
             }
         })?;
         if watch.is_cancelled() {

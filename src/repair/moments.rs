@@ -2,7 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::network::Array;
+use super::gpu;
+use super::seen::Seen;
+use crate::network::NetworkError;
 
 /// Channels that lie closer together than this are put one after another first.
 const FEW: usize = 8;
@@ -15,9 +17,9 @@ const LANES: usize = 8;
 pub(super) struct Joint {
     pub(super) dense_mean: f64,
     pub(super) pruned_mean: f64,
-    dense_square: f64,
-    pruned_square: f64,
-    product: f64,
+    pub(super) dense_square: f64,
+    pub(super) pruned_square: f64,
+    pub(super) product: f64,
 }
 
 /// A value of a channel as y = scale · x + shift.
@@ -40,29 +42,38 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    /// Adds a batch; what is no float array of as many channels as before is not.
-    pub(super) fn add(&mut self, dense: &Array, pruned: &Array, axis: usize) {
-        let (Some(d), Some(p)) = (dense.as_f32(), pruned.as_f32()) else { return };
-        if dense.shape != pruned.shape || axis >= dense.shape.len() || d.is_empty() {
-            return;
+    /// Adds a batch; what is no float array of as many channels as before is not. On a GPU every batch is summed there.
+    ///
+    /// # Errors
+    /// [`NetworkError::Internal`] where the values cannot be read.
+    pub(super) fn add(&mut self, dense: &Seen, pruned: &Seen, axis: usize) -> Result<(), NetworkError> {
+        let shape = dense.shape();
+        let Some(&channels) = shape.get(axis).filter(|_| pruned.shape() == shape) else { return Ok(()) };
+        let (elements, inner) = (shape.iter().product::<usize>(), shape[axis + 1..].iter().product());
+        if elements == 0 || !(self.channels.is_empty() || self.channels.len() == channels) {
+            return Ok(());
         }
-        let channels = dense.shape[axis];
-        let inner: usize = dense.shape[axis + 1..].iter().product();
-        if self.channels.is_empty() {
-            self.channels = vec![Joint::default(); channels];
-        }
-        if self.channels.len() != channels {
-            return;
-        }
-        let added = (d.len() / channels) as f64;
-        let before = self.count;
+        let on_gpu = match (dense, pruned) {
+            (Seen::Gpu(dense), Seen::Gpu(pruned)) => gpu::joints(dense, pruned, channels, inner),
+            _ => None,
+        };
+        let parts = match on_gpu {
+            Some(parts) => parts,
+            None => {
+                let (dense, pruned) = (dense.read()?, pruned.read()?);
+                let (Some(d), Some(p)) = (dense.as_f32(), pruned.as_f32()) else { return Ok(()) };
+                let turned = (inner < FEW).then(|| (by_channel(d, channels, inner), by_channel(p, channels, inner)));
+                let (d, p, inner) = turned.as_ref().map_or((d, p, inner), |(d, p)| (&d[..], &p[..], d.len() / channels));
+                (0..channels).into_par_iter().map(|channel| Joint::of(d, p, (channel, channels, inner))).collect()
+            }
+        };
+        self.channels.resize(channels, Joint::default());
+        let (before, added) = (self.count, (elements / channels) as f64);
         self.count += added;
-        let turned = (inner < FEW).then(|| (by_channel(d, channels, inner), by_channel(p, channels, inner)));
-        let (d, p, inner) = turned.as_ref().map_or((d, p, inner), |(d, p)| (&d[..], &p[..], d.len() / channels));
-        self.channels.par_iter_mut().enumerate().for_each(|(channel, known)| {
-            let part = Joint::of(d, p, (channel, channels, inner));
+        for (known, part) in self.channels.iter_mut().zip(parts) {
             *known = known.joined(before, part, added);
-        });
+        }
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -75,8 +86,7 @@ impl Moments {
     }
 
     pub(super) fn is_finite(&self) -> bool {
-        let finite = |c: &Joint| [c.dense_mean, c.pruned_mean, c.dense_square, c.pruned_square, c.product].iter().all(|x| x.is_finite());
-        self.channels.iter().all(finite)
+        self.channels.iter().all(Joint::is_finite)
     }
 
     /// Whether both networks give the same.
@@ -142,6 +152,10 @@ impl Joint {
         }
         let sum = |lanes: [f64; LANES]| lanes.iter().sum();
         Self { dense_mean, pruned_mean, dense_square: sum(dd), pruned_square: sum(pp), product: sum(dp) }
+    }
+
+    pub(super) fn is_finite(&self) -> bool {
+        [self.dense_mean, self.pruned_mean, self.dense_square, self.pruned_square, self.product].iter().all(|x| x.is_finite())
     }
 
     fn joined(self, count: f64, part: Self, added: f64) -> Self {

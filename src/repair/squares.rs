@@ -4,12 +4,14 @@
 //! the mean square of an input. Inputs and outputs are taken about their means where what follows sees to those, else as they are. λ is
 //! chosen per layer by the error on a quarter of the images that was held back.
 
-use faer::Mat;
 use rayon::prelude::*;
 
+use super::gpu;
 use super::gram::{About, Gram};
+use super::places::{Places, Reading};
+use super::seen::Seen;
 use super::sites::Order;
-use crate::network::{Array, Window};
+use crate::network::NetworkError;
 use crate::prune::Mask;
 use crate::watch::Watch;
 
@@ -28,15 +30,6 @@ const LEAST_PLACES: usize = 32_768;
 
 /// More multiplications than this are not spent on one layer.
 const MOST_WORK: f64 = 1e12;
-
-/// How a layer reads its input.
-#[derive(Debug, Clone)]
-pub(super) enum Reading {
-    /// Rows of numbers, the inputs last.
-    Rows,
-    /// Windows over images.
-    Windows(Vec<Window>),
-}
 
 /// The shape of a layer.
 #[derive(Debug, Clone)]
@@ -62,7 +55,7 @@ impl Shape {
 /// Sums of one layer: per group of those that fit, and of those that were held back.
 pub(super) struct Sums {
     shape: Shape,
-    groups: Vec<[Gram; 2]>,
+    pub(super) groups: Vec<[Gram; 2]>,
     /// Places of one image that are looked at.
     places: usize,
     /// Images so far.
@@ -94,70 +87,31 @@ impl Sums {
             && row * (shape.outputs * shape.groups) as f64 <= MOST_WORK
     }
 
-    /// Adds images: what the layer reads in the pruned network, and what it gives in the dense one.
-    pub(super) fn add(&mut self, x: &Array, y: &Array, reading: &Reading, images: usize) {
-        let (Some(xs), Some(ys)) = (x.as_f32(), y.as_f32()) else { return };
-        if images == 0 || !xs.len().is_multiple_of(images) || !ys.len().is_multiple_of(images) {
-            return;
-        }
-        let (x_size, y_size) = (xs.len() / images, ys.len() / images);
+    /// Adds images: what the layer reads in the pruned network, and what it gives in the dense one. On a GPU they are summed there.
+    ///
+    /// # Errors
+    /// [`NetworkError::Internal`] where the values cannot be read.
+    pub(super) fn add(&mut self, x: &Seen, y: &Seen, reading: &Reading, images: usize) -> Result<(), NetworkError> {
+        let Some(places) = Places::new(&self.shape, (x.shape(), y.shape()), reading, (images, self.seen), self.places) else {
+            return Ok(());
+        };
         let held: [Vec<usize>; 2] =
             [false, true].map(|is_held| (0..images).filter(|i| ((self.seen + i) % HELD_BACK == HELD_BACK - 1) == is_held).collect());
-        let first = self.seen;
         self.seen += images;
-        let Shape { groups, inputs, outputs, .. } = self.shape;
-        let channels = groups * outputs;
-        let positions = y_size / channels.max(1);
-        if positions == 0 || y_size != positions * channels {
-            return;
+        if let (Seen::Gpu(x), Seen::Gpu(y)) = (x, y)
+            && gpu::add_to_grams(&mut self.groups, (x, y), &places, &held)
+        {
+            return Ok(());
         }
-        let looked = positions.min(self.places);
-        let step = stride(positions);
-        let place = |image: usize, i: usize| if looked == positions { i } else { ((first + image) * 7 + i * step) % positions };
-        let windows = match reading {
-            Reading::Rows => None,
-            Reading::Windows(windows) => Some(Offsets::new(windows, &x.shape[2..], &y.shape[2..])),
-        };
-        let x_channels = windows.as_ref().map_or(inputs, |offsets| inputs / offsets.kernel) * groups;
-        if windows.as_ref().is_some_and(|offsets| x_size != x_channels * offsets.plane) {
-            return;
-        }
-        let fill = |group: usize, images: &[usize]| {
-            let rows = images.len() * looked;
-            let mut x = Mat::zeros(rows, inputs);
-            let mut y = Mat::zeros(rows, outputs);
-            let at = |row: usize| (images[row / looked], place(images[row / looked], row % looked));
-            for k in 0..inputs {
-                let column = x.col_as_slice_mut(k);
-                for (row, value) in column.iter_mut().enumerate() {
-                    let (image, place) = at(row);
-                    let offset = match &windows {
-                        None => Some(place * inputs + k),
-                        Some(offsets) => offsets
-                            .of(place, k % offsets.kernel)
-                            .map(|inside| (group * (inputs / offsets.kernel) + k / offsets.kernel) * offsets.plane + inside),
-                    };
-                    *value = offset.map_or(0.0, |offset| f64::from(xs[image * x_size + offset]));
-                }
-            }
-            for o in 0..outputs {
-                let column = y.col_as_slice_mut(o);
-                for (row, value) in column.iter_mut().enumerate() {
-                    let (image, place) = at(row);
-                    let offset = if windows.is_some() { (group * outputs + o) * positions + place } else { place * channels + o };
-                    *value = f64::from(ys[image * y_size + offset]);
-                }
-            }
-            (x, y)
-        };
+        let (x, y) = (x.read()?, y.read()?);
+        let (Some(x), Some(y)) = (x.as_f32(), y.as_f32()) else { return Ok(()) };
         self.groups.par_iter_mut().enumerate().for_each(|(group, grams)| {
-            for (gram, images) in grams.iter_mut().zip(&held) {
-                if !images.is_empty() {
-                    let (x, y) = fill(group, images);
-                    gram.add(x.as_ref(), y.as_ref());
-                }
+            for (gram, images) in grams.iter_mut().zip(&held).filter(|(_, images)| !images.is_empty()) {
+                let (x, y) = places.matrices((x, y), group, images);
+                gram.add(x.as_ref(), y.as_ref());
             }
         });
+        Ok(())
     }
 
     /// The best weights; `weights` are those that are there, `zeroed` those that stay zero. Nothing where the sums are not finite or nobody
@@ -225,72 +179,5 @@ impl Sums {
         }
         let relative = |error: f64| Some((error / norm).sqrt()).filter(|e| e.is_finite());
         Some(Fitted { weights: lambda.is_finite().then_some(out), lambda, errors: (relative(before), relative(after)) })
-    }
-}
-
-/// A step through so many places that comes to each once, far ones after one another.
-fn stride(places: usize) -> usize {
-    let gcd = |mut a: usize, mut b: usize| {
-        while b > 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
-    let mut step = (places as f64 * 0.618_034) as usize;
-    while step > 1 && gcd(step, places) != 1 {
-        step -= 1;
-    }
-    step.max(1)
-}
-
-/// Where the elements of windows lie in a channel of an image.
-struct Offsets {
-    kernel: usize,
-    plane: usize,
-    /// Per axis, place and element of the kernel.
-    axes: Vec<(usize, usize, Vec<Option<usize>>)>,
-}
-
-impl Offsets {
-    fn new(windows: &[Window], spatial: &[usize], out: &[usize]) -> Self {
-        let plane: usize = spatial.iter().product();
-        let mut step = plane;
-        let mut axes = Vec::with_capacity(windows.len());
-        for ((window, &length), &places) in windows.iter().zip(spatial).zip(out) {
-            step /= length.max(1);
-            let inside = |at: usize| (at / window.kernel * window.stride + at % window.kernel * window.dilation).checked_sub(window.pads.0);
-            let offsets = (0..places * window.kernel).map(|at| inside(at).filter(|&at| at < length).map(|at| at * step)).collect();
-            axes.push((places, window.kernel, offsets));
-        }
-        Self { kernel: windows.iter().map(|w| w.kernel).product(), plane, axes }
-    }
-
-    /// The element of the channel under element `k` of the kernel at a place; `None` in the padding.
-    fn of(&self, mut place: usize, mut k: usize) -> Option<usize> {
-        let mut at = 0;
-        for (places, kernel, offsets) in self.axes.iter().rev() {
-            at += offsets[place % places * kernel + k % kernel]?;
-            place /= places;
-            k /= kernel;
-        }
-        Some(at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_find_the_elements_under_them() {
-        // One axis of 5, a kernel of 3 in steps of 2, one element of padding on either side.
-        let window = Window { kernel: 3, stride: 2, dilation: 1, pads: (1, 1) };
-        let offsets = Offsets::new(&[window], &[5], &[3]);
-        let found: Vec<Vec<Option<usize>>> = (0..3).map(|place| (0..3).map(|k| offsets.of(place, k)).collect()).collect();
-        assert_eq!(found, [[None, Some(0), Some(1)], [Some(1), Some(2), Some(3)], [Some(3), Some(4), None]]);
-        // Two axes: rows of 4.
-        let window = Window { kernel: 2, stride: 1, dilation: 1, pads: (0, 0) };
-        let offsets = Offsets::new(&[window, window], &[3, 4], &[2, 3]);
-        assert_eq!((0..4).map(|k| offsets.of(4, k)).collect::<Vec<_>>(), [5, 6, 9, 10].map(Some));
     }
 }

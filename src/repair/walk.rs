@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::RepairError;
+use super::seen::Seen;
 use super::sites::Read;
 use crate::evaluate::Batch;
-use crate::network::{Array, Network, Pass};
+use crate::network::{Network, Pass};
 use crate::watch::Watch;
 
 /// Some images on their way through both networks.
@@ -50,7 +51,12 @@ impl Walk {
     }
 
     /// Hands every one of `reads` to `see` as both networks give it from the image on, with its number; images in their order.
-    pub(super) fn look(&self, reads: &[Read], watch: &dyn Watch, see: &mut dyn FnMut(usize, &Array, &Array)) -> Result<(), RepairError> {
+    pub(super) fn look(
+        &self,
+        reads: &[Read],
+        watch: &dyn Watch,
+        see: &mut dyn FnMut(usize, &Seen, &Seen) -> Result<(), RepairError>,
+    ) -> Result<(), RepairError> {
         let mut order: Vec<usize> = (0..reads.len()).collect();
         order.sort_by_key(|&i| reads[i].before);
         for chunk in &self.chunks {
@@ -58,9 +64,10 @@ impl Walk {
             for &i in &order {
                 self.dense.advance(&mut dense, reads[i].before, watch)?;
                 self.pruned.advance(&mut pruned, reads[i].before, watch)?;
-                let (d, p) = (self.dense.value(&dense, reads[i].value)?, self.pruned.value(&pruned, reads[i].value)?);
-                if let (Some(d), Some(p)) = (d, p) {
-                    see(i, &chunk.batch.own_rows(d), &chunk.batch.own_rows(p));
+                let value = reads[i].value;
+                let d = Seen::of(&self.dense, &dense, value, &chunk.batch)?;
+                if let (Some(d), Some(p)) = (d, Seen::of(&self.pruned, &pruned, value, &chunk.batch)?) {
+                    see(i, &d, &p)?;
                 }
             }
         }
@@ -75,7 +82,7 @@ impl Walk {
         (start, next): (usize, usize),
         reads: &[Pair],
         watch: &dyn Watch,
-        see: &mut dyn FnMut(&Array, &Array, usize),
+        see: &mut dyn FnMut(&Seen, &Seen, usize) -> Result<(), RepairError>,
     ) -> Result<(), RepairError> {
         let first_read = reads.iter().map(|pair| pair.dense.before).min().unwrap_or(start);
         for chunk in &mut self.chunks {
@@ -91,9 +98,11 @@ impl Walk {
             for pair in reads {
                 self.dense.advance(&mut dense, pair.dense.before, watch)?;
                 self.pruned.advance(&mut pruned, pair.pruned.before, watch)?;
-                let (d, p) = (self.dense.value(&dense, pair.dense.value)?, self.pruned.value(&pruned, pair.pruned.value)?);
-                let (Some(d), Some(p)) = (d, p) else { continue };
-                see(&chunk.batch.own_rows(d), &chunk.batch.own_rows(p), chunk.batch.images.len());
+                let d = Seen::of(&self.dense, &dense, pair.dense.value, &chunk.batch)?;
+                let p = Seen::of(&self.pruned, &pruned, pair.pruned.value, &chunk.batch)?;
+                if let (Some(d), Some(p)) = (d, p) {
+                    see(&d, &p, chunk.batch.images.len())?;
+                }
             }
         }
         Ok(())

@@ -212,13 +212,22 @@ fn a_smaller_network_keeps_what_is_left_of_them() {
 }
 
 #[test]
-fn a_gpu_runs_them_too() {
+fn a_gpu_repairs_and_runs_them_too() {
     let Some(device) = adapter::adapter() else { return };
-    for name in ["dense_unbiased", "transposed_unbiased", "gemm_unbiased", "matmul_unbiased"] {
+    for name in ["dense_unbiased", "grouped_unbiased", "transposed_unbiased", "gemm_unbiased", "matmul_unbiased"] {
         let (engine, state) = halved(name);
-        let (repaired, _) = repairer(&engine, Options::default()).repair(&state, &Unwatched).unwrap();
+        let there = Arc::new(engine.on(device.clone()));
+        let thorough = || Options { is_thorough: true, ..Options::default() };
+        let (repaired, repair) = repairer(&engine, thorough()).repair(&state, &Unwatched).unwrap();
+        let (repaired_there, repair_there) = repairer(&there, thorough()).repair(&state, &Unwatched).unwrap();
+        agree(name, &answers(&engine, &repaired_there), &answers(&engine, &repaired));
+        assert_eq!(repair.layers.len(), repair_there.layers.len(), "{name}");
+        for (here, there) in repair.layers.iter().zip(&repair_there.layers) {
+            let off = |a: Option<f64>, b: Option<f64>| (a.unwrap_or_default() - b.unwrap_or_default()).abs();
+            let is_alike = off(here.error_before, there.error_before) < 1e-3 && off(here.error_after, there.error_after) < 1e-3;
+            assert!(is_alike && (&here.name, here.lambda) == (&there.name, there.lambda), "{name}: {here:?}, and {there:?}");
+        }
         let repaired = repaired.with(Recipe { method: Method::Global, amount: Amount::Fraction(0.6), ..state.recipe.clone() });
-        let there = engine.on(device.clone());
         agree(name, &answers(&there, &repaired), &answers(&engine, &repaired));
     }
 }

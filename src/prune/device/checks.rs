@@ -80,16 +80,12 @@ pub(super) fn checksum(bits: &[u32]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{ComputeDevice, DeviceChoice};
+    use crate::device::adapter_for_tests;
 
     /// A device thread that panics can leave zeros behind, which look like a perfect prune.
     #[test]
     fn a_result_that_contradicts_itself_is_refused() {
-        let device = match ComputeDevice::open(DeviceChoice::Gpu) {
-            Ok(device) => device,
-            Err(error) if std::env::var_os("CI").is_some() => panic!("CI needs an adapter: {error}"),
-            Err(error) => return eprintln!("skipped: {error}"),
-        };
+        let Some(device) = adapter_for_tests() else { return };
         let parameters: [&[f32]; 2] = [&[3.0, 1.0, -1.0, 1.0, 9.0], &[2.0, 0.0]];
         let gpu = DeviceWeights::upload(parameters, &device.device).unwrap();
         let (scope, wanted, available) = ([true, true], [3], [7]);

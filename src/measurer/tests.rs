@@ -97,7 +97,7 @@ fn a_repair_ends_at_once_where_it_is_cancelled() {
     measurer.ask(MODEL, Request::Images("assets/digits.npz".into()));
     measurer.move_to(MODEL, at(&engine, 0.8));
     until(&findings, |finding| matches!(finding, Finding::Cost(cost) if cost.is_whole));
-    for (is_thorough, layer) in [false, true].into_iter().flat_map(|thorough| (0..8).map(move |layer| (thorough, layer * 5))) {
+    for (is_thorough, layer) in [false, true].into_iter().flat_map(|thorough| (0..5).map(move |layer| (thorough, layer * 9))) {
         measurer.ask(MODEL, Request::Repair(RepairChoice { is_thorough, ..RepairChoice::default() }, None));
         for _ in 0..=layer {
             until(&findings, |finding| matches!(finding, Finding::Repairing(_, part) if part.what.starts_with("Repairing")));

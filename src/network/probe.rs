@@ -1,12 +1,18 @@
 //! What a pass holds between two nodes, for those who look at the values inside a network.
 
 use burn::Tensor;
+use burn::backend::DispatchDevice;
 
 use super::value::Value;
 use super::{Array, Network, NetworkError, Pass, guarded};
 use crate::graph::ValueId;
 
 impl Network {
+    /// Whether it runs on a GPU.
+    pub(crate) fn is_on_gpu(&self) -> bool {
+        !matches!(self.device().as_dispatch(), DispatchDevice::Flex(_))
+    }
+
     /// As [`Network::begin`], for a pass in which every node is carried out by itself, so that every value is there from when it is
     /// written until it was read for the last time.
     ///

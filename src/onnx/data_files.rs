@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem::Finder;
+
 use super::{MAX_MODEL_BYTES, OnnxFile, wire};
 use crate::atomic::{Overwrite, folder_of};
 
@@ -133,6 +135,7 @@ fn contains(path: &Path, bytes: &[u8]) -> bool {
         return false;
     }
     let Ok(mut file) = File::open(path) else { return true };
+    let wanted = Finder::new(bytes);
     let mut buffer = vec![0; 1 << 20];
     let mut held = 0;
     let mut is_first = true;
@@ -143,7 +146,7 @@ fn contains(path: &Path, bytes: &[u8]) -> bool {
         }
         is_first = false;
         let end = held + read;
-        if buffer[..end].windows(bytes.len()).any(|window| window == bytes) {
+        if wanted.find(&buffer[..end]).is_some() {
             return true;
         }
         // They can lie across the ends of what is read at once.

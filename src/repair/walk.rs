@@ -62,8 +62,7 @@ impl Walk {
         for chunk in &self.chunks {
             let (mut dense, mut pruned) = (chunk.dense.clone(), chunk.pruned.clone());
             for &i in &order {
-                self.dense.advance(&mut dense, reads[i].before, watch)?;
-                self.pruned.advance(&mut pruned, reads[i].before, watch)?;
+                self.advance((&mut dense, reads[i].before), (&mut pruned, reads[i].before), watch)?;
                 let value = reads[i].value;
                 let d = Seen::of(&self.dense, &dense, value, &chunk.batch)?;
                 if let (Some(d), Some(p)) = (d, Seen::of(&self.pruned, &pruned, value, &chunk.batch)?) {
@@ -85,19 +84,21 @@ impl Walk {
         see: &mut dyn FnMut(&Seen, &Seen, usize) -> Result<(), RepairError>,
     ) -> Result<(), RepairError> {
         let first_read = reads.iter().map(|pair| pair.dense.before).min().unwrap_or(start);
-        for chunk in &mut self.chunks {
+        for at in 0..self.chunks.len() {
+            let chunk = &self.chunks[at];
             let (mut dense, mut pruned) = (chunk.dense.clone(), chunk.pruned.clone());
             // What never changes need not be gone through again.
-            self.dense.advance(&mut dense, first_read.min(next).max(start), watch)?;
-            self.pruned.advance(&mut pruned, start, watch)?;
+            self.advance((&mut dense, first_read.min(next).max(start)), (&mut pruned, start), watch)?;
             let bytes = dense.bytes() + pruned.bytes();
-            if self.held - chunk.bytes + bytes <= self.memory {
-                self.held = self.held - chunk.bytes + bytes;
-                (chunk.dense, chunk.pruned, chunk.bytes) = (dense.clone(), pruned.clone(), bytes);
+            let held = self.held - chunk.bytes + bytes;
+            if held <= self.memory {
+                self.held = held;
+                let batch = chunk.batch.clone();
+                self.chunks[at] = Chunk { batch, dense: dense.clone(), pruned: pruned.clone(), bytes };
             }
+            let chunk = &self.chunks[at];
             for pair in reads {
-                self.dense.advance(&mut dense, pair.dense.before, watch)?;
-                self.pruned.advance(&mut pruned, pair.pruned.before, watch)?;
+                self.advance((&mut dense, pair.dense.before), (&mut pruned, pair.pruned.before), watch)?;
                 let d = Seen::of(&self.dense, &dense, pair.dense.value, &chunk.batch)?;
                 let p = Seen::of(&self.pruned, &pruned, pair.pruned.value, &chunk.batch)?;
                 if let (Some(d), Some(p)) = (d, p) {
@@ -106,5 +107,18 @@ impl Walk {
             }
         }
         Ok(())
+    }
+
+    /// Carries passes through the dense and the pruned network on until they stand before these nodes. Side by side on the host: one
+    /// layer of some images is often too little for all cores.
+    fn advance(&self, dense: (&mut Pass, usize), pruned: (&mut Pass, usize), watch: &dyn Watch) -> Result<(), RepairError> {
+        let advance = |network: &Network, (pass, node): (&mut Pass, usize)| network.advance(pass, node, watch);
+        let (dense, pruned) = if self.dense.is_on_gpu() {
+            (advance(&self.dense, dense), advance(&self.pruned, pruned))
+        } else {
+            rayon::join(|| advance(&self.dense, dense), || advance(&self.pruned, pruned))
+        };
+        dense?;
+        Ok(pruned?)
     }
 }

@@ -1,6 +1,6 @@
 //! Models whose weights lie in files beside them, which other models may use, too: saving one changes no byte of another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -62,11 +62,14 @@ pub(super) fn save_half(model: &Path, target: &Path, overwrite: Overwrite) -> Re
 
 /// Files that are not as they were, by their names.
 pub(super) fn changes(before: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path) -> Vec<String> {
-    let after = tree(folder);
-    let differs = |path: &&PathBuf| before.get(*path) != after.get(*path);
-    let mut changed: Vec<String> = before.keys().chain(after.keys()).filter(differs).map(|p| p.display().to_string()).collect();
-    changed.sort();
-    changed.dedup();
+    differences(before, &tree(folder), folder)
+}
+
+/// The same of two looks at a folder.
+fn differences(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path) -> Vec<String> {
+    let all: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
+    let changed: Vec<String> =
+        all.into_iter().filter(|path| before.get(*path) != after.get(*path)).map(|path| path.display().to_string()).collect();
     let prefix = format!("{}/", folder.display());
     changed.iter().map(|path| path.strip_prefix(&prefix).unwrap().replace('\\', "/")).collect()
 }
@@ -116,6 +119,8 @@ fn saves_in(folder: &str) -> [usize; FORMATS.len()] {
     std::fs::write(out.path().join("shared.data"), "somebody else's").unwrap();
     let models: Vec<PathBuf> = tree(copy.path()).into_keys().filter(|path| is_onnx(path)).collect();
     assert!(!models.is_empty(), "{folder}");
+    let folders = [copy.path(), out.path()];
+    let mut known = folders.map(tree);
     for model in models {
         let mut session = open(&model);
         let recipe = Recipe { method: Method::Global, amount: Amount::Fraction(0.5), ..session.state().recipe.clone() };
@@ -129,7 +134,6 @@ fn saves_in(folder: &str) -> [usize; FORMATS.len()] {
             vec![(Format::Onnx, model.clone())],
         ];
         for targets in rounds {
-            let before = [copy.path(), out.path()].map(tree);
             let mut files = Vec::new();
             for (format, target) in targets {
                 // A model without a weight to prune is not saved, one with a stranger's operator not as Rust source.
@@ -138,9 +142,11 @@ fn saves_in(folder: &str) -> [usize; FORMATS.len()] {
                     saved[FORMATS.iter().position(|f| *f == format).unwrap()] += 1;
                 }
             }
-            for (folder, before) in [copy.path(), out.path()].into_iter().zip(before) {
-                let strange = changes(&before, folder).into_iter().find(|name| !files.contains(&folder.join(name)));
+            for (folder, before) in folders.into_iter().zip(&mut known) {
+                let after = tree(folder);
+                let strange = differences(before, &after, folder).into_iter().find(|name| !files.contains(&folder.join(name)));
                 assert_eq!(strange, None, "{}", model.display());
+                *before = after;
             }
         }
     }

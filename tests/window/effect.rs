@@ -31,6 +31,11 @@ const CASES: usize = 47 * 9;
 
 /// Some digits of every class, one folder per class.
 pub(super) fn some_digits(folder: &Path) -> PathBuf {
+    digits(folder, PER_CLASS)
+}
+
+/// So many digits of every class, one folder per class.
+pub(super) fn digits(folder: &Path, per_class: usize) -> PathBuf {
     let chosen = folder.join("some digits");
     for class in 0..10 {
         let source = Path::new("assets/digits").join(class.to_string());
@@ -38,7 +43,7 @@ pub(super) fn some_digits(folder: &Path) -> PathBuf {
         files.sort();
         let target = chosen.join(class.to_string());
         std::fs::create_dir_all(&target).unwrap();
-        for file in &files[..PER_CLASS] {
+        for file in &files[..per_class] {
             std::fs::copy(file, target.join(file.file_name().unwrap())).unwrap();
         }
     }
@@ -67,11 +72,16 @@ pub(super) fn window() -> Window {
 
 /// Shows the networks some digits, chosen through the dialog of the tab Effect.
 pub(super) fn choose_digits(window: &mut Window) {
-    window.click(Role::Tab, "Effect");
     let folder = some_digits(window.folder.path());
-    window.answer(&folder);
+    choose(window, &folder, IMAGES);
+}
+
+/// The same with a folder that holds so many.
+pub(super) fn choose(window: &mut Window, folder: &Path, images: usize) {
+    window.click(Role::Tab, "Effect");
+    window.answer(folder);
     window.button("Choose images…");
-    window.wait("the chosen images' effect", |s| is_measured(s, IMAGES));
+    window.wait("the chosen images' effect", |s| is_measured(s, images));
     assert_eq!(window.asked().pop().unwrap().purpose, Purpose::Images);
 }
 

@@ -16,16 +16,24 @@ use secateur::session::Session;
 use secateur::watch::Unwatched;
 
 use super::driver::{CONTROL, DEMO, Window};
-use super::effect::{choose_digits, noise_folder, reveal, some_digits};
+use super::effect::{choose, choose_digits, digits, noise_folder, reveal, some_digits};
 
-/// The demo's digits.
-const DIGITS: &str = "assets/digits.npz";
-const ALL: usize = 360;
+/// Digits of each class, all of them, and those that judge where a third calibrates.
+const PER_CLASS: usize = 9;
+const ALL: usize = 10 * PER_CLASS;
+const JUDGING: usize = 60;
 
-/// The demo with its digits, so much of it pruned globally, and its effect on screen.
+/// The demo with some of its digits.
+fn with_digits() -> Window {
+    let mut window = Window::on(Some(DEMO));
+    let folder = digits(window.folder.path(), PER_CLASS);
+    choose(&mut window, &folder, ALL);
+    window
+}
+
+/// With so much of it pruned globally, and its effect on screen.
 fn pruned(percent: &str) -> Window {
-    let mut window = Window::demo();
-    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
+    let mut window = with_digits();
     window.set_percent(percent);
     window.wait("the effect", |s| is_measured(s, ALL));
     window
@@ -70,9 +78,9 @@ fn notice<'a>(state: &'a AppState, title: &str) -> &'a str {
 fn what_pruning_broke_comes_back_is_undone_and_saved() {
     let mut window = Window::demo();
     assert!(!is_enabled(&window), "nothing is pruned");
-    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
+    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == 360));
     window.set_percent("80");
-    window.wait("the effect", |s| is_measured(s, ALL));
+    window.wait("the effect", |s| is_measured(s, 360));
     assert!(top1(window.state()) < 0.3, "{}", top1(window.state()));
     assert!(is_enabled(&window));
 
@@ -95,7 +103,7 @@ fn what_pruning_broke_comes_back_is_undone_and_saved() {
 
     // As undone as any step, and known when it comes again.
     window.button("Undo repair");
-    window.wait("the pruned network", |s| is_measured(s, ALL));
+    window.wait("the pruned network", |s| is_measured(s, 360));
     assert!(top1(window.state()) < 0.3 && !window.state().view.as_ref().unwrap().is_fixed);
     window.button("Redo repair");
     window.wait("the repaired network", |s| is_measured(s, 240));
@@ -108,7 +116,7 @@ fn what_pruning_broke_comes_back_is_undone_and_saved() {
     window.wait("a saved file", |s| s.notices.iter().any(|n| n.title == "Saved"));
     assert!(!window.state().view.as_ref().unwrap().is_unsaved);
     let session = Session::open(&path, &Unwatched).unwrap();
-    let (_, judged) = split(&ImageSet::open(Path::new(DIGITS), None).unwrap(), None).unwrap();
+    let (_, judged) = split(&ImageSet::open(Path::new("assets/digits.npz"), None).unwrap(), None).unwrap();
     let graph = &session.model().graph;
     let (preprocess, _) = Preprocess::for_model(graph, Path::new(DEMO));
     let questions = Questions::images(graph, Arc::new(judged), preprocess, None, 60).unwrap();
@@ -143,8 +151,8 @@ fn what_fixed_weights_answer_is_repaired_too_and_figures_are_of_the_present_ones
     // The recipe is the same, and so a look at the recipe alone would take the old figures for the new ones.
     let state = window.state();
     let old = state.costs.cost.as_ref().unwrap();
-    assert!(!old.state.has_same_base(&state.view.as_ref().unwrap().state) || old.dense.images == 240);
-    window.wait("its effect", |s| is_measured(s, 240));
+    assert!(!old.state.has_same_base(&state.view.as_ref().unwrap().state) || old.dense.images == JUDGING);
+    window.wait("its effect", |s| is_measured(s, JUDGING));
     assert!(before < 0.3 && top1(window.state()) > 0.98);
 }
 
@@ -153,17 +161,17 @@ fn the_tab_effect_says_how_it_repairs_and_what_every_layer_gained() {
     let mut window = pruned("80");
     window.click(Role::Tab, "Effect");
     reveal(&mut window, Role::SpinButton, "Images that calibrate");
-    assert!(window.says("of 360 images calibrate, the other 240 judge"));
-    window.enter_number("Images that calibrate", "60");
-    window.wait_for("other images", |w| w.says("of 360 images calibrate, the other 300 judge"));
+    assert!(window.says("of 90 images calibrate, the other 60 judge"));
+    window.enter_number("Images that calibrate", "15");
+    window.wait_for("other images", |w| w.says("of 90 images calibrate, the other 75 judge"));
     window.click(Role::CheckBox, "Thorough");
     assert_eq!(window.toggled("Thorough"), Some(Toggled::True));
     repair(&mut window);
     let repaired = window.state().costs.repair.last.clone().unwrap();
-    assert_eq!((repaired.judged.after.images, repaired.judged.repair.calibration_images), (300, 60));
+    assert_eq!((repaired.judged.after.images, repaired.judged.repair.calibration_images), (75, 15));
     assert!(repaired.judged.repair.is_thorough && repaired.judged.repair.layers.iter().any(|layer| layer.lambda.is_some()));
-    window.wait("its effect", |s| is_measured(s, 300));
-    assert!(window.says("on 300 images that did not calibrate") && window.says("by least squares and statistics, on 60 images"));
+    window.wait("its effect", |s| is_measured(s, 75));
+    assert!(window.says("on 75 images that did not calibrate") && window.says("by least squares and statistics, on 15 images"));
     let layers = repaired.judged.repair.layers.len();
     let all = format!("List all {layers} layers");
     reveal(&mut window, Role::CheckBox, &all);
@@ -181,18 +189,18 @@ fn the_tab_effect_says_how_it_repairs_and_what_every_layer_gained() {
 fn a_folder_of_its_own_calibrates_and_all_that_is_shown_judges() {
     let mut window = pruned("80");
     window.click(Role::Tab, "Effect");
-    let folder = some_digits(window.folder.path());
+    let folder = some_digits(&window.path("few"));
     window.answer(&folder);
     reveal(&mut window, Role::Button, "Calibration folder…");
     window.button("Calibration folder…");
-    window.wait_for("the folder", |w| w.says("calibrate, all 360 that are shown judge"));
+    window.wait_for("the folder", |w| w.says("calibrate, all 90 that are shown judge"));
     repair(&mut window);
     let repaired = window.state().costs.repair.last.clone().unwrap();
     assert_eq!(repaired.judged.after.images, ALL);
     assert_eq!(repaired.judged.repair.images.as_deref(), Some(&*folder));
     window.wait("its effect on all", |s| is_measured(s, ALL));
     window.button("Images shown");
-    assert!(window.says("of 360 images calibrate, the other 240 judge"));
+    assert!(window.says("of 90 images calibrate, the other 60 judge"));
 }
 
 #[test]
@@ -236,7 +244,8 @@ fn without_images_they_are_asked_for_or_noise_stands_in_by_its_name() {
 fn images_that_are_chosen_for_it_repair_at_once() {
     let mut window = Window::on(Some(DEMO));
     window.set_percent("80");
-    window.answer(DIGITS);
+    let folder = digits(window.folder.path(), PER_CLASS);
+    window.answer(&folder);
     window.press(CONTROL, Key::R);
     window.wait("the question", |s| s.question.is_some());
     window.button("Choose the images…");
@@ -342,14 +351,10 @@ fn a_repair_that_does_harm_is_not_applied() {
 
 #[test]
 fn a_recipe_repairs_again() {
-    let mut window = Window::on(Some(DEMO));
-    window.click(Role::Tab, "Effect");
-    window.answer(DIGITS);
-    window.button("Choose images…");
-    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
+    let mut window = with_digits();
     window.set_percent("80");
     reveal(&mut window, Role::SpinButton, "Images that calibrate");
-    window.enter_number("Images that calibrate", "50");
+    window.enter_number("Images that calibrate", "20");
     repair(&mut window);
     let save = |window: &mut Window, menu: &str, entry: &str, name: &str| {
         let path = window.path(name);
@@ -359,7 +364,7 @@ fn a_recipe_repairs_again() {
         std::fs::read(path).unwrap()
     };
     let recipe = String::from_utf8(save(&mut window, "Recipe", "Save the recipe…", "recipe.toml")).unwrap();
-    assert!(recipe.contains("calibration-images = 50") && recipe.contains("digits.npz"), "{recipe}");
+    assert!(recipe.contains("calibration-images = 20") && recipe.contains("some digits"), "{recipe}");
     let first = save(&mut window, "Save as…", "ONNX model…", "first.onnx");
 
     // In a window that knows nothing of it; what it repairs on is chosen first.
@@ -369,14 +374,11 @@ fn a_recipe_repairs_again() {
     other.menu("Recipe", "Open a recipe…");
     other.wait("the recipe", |s| notice(s, "The recipe repairs").contains("needs images"));
     other.button("Undo recipe");
-    other.answer(DIGITS);
-    other.click(Role::Tab, "Effect");
-    other.button("Choose images…");
-    other.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
+    choose(&mut other, &window.path("some digits"), ALL);
     other.answer(&path);
     other.menu("Recipe", "Open a recipe…");
     other.wait("the question", |s| s.question.is_some());
-    assert!(other.says("50 of the 360 images calibrate"));
+    assert!(other.says("20 of the 90 images calibrate"));
     other.button("Repair now");
     other.wait("a repaired network", is_repaired);
     let second = save(&mut other, "Save as…", "ONNX model…", "second.onnx");
@@ -385,14 +387,6 @@ fn a_recipe_repairs_again() {
 
 #[test]
 fn a_recipe_repairs_between_its_steps() {
-    let with_digits = || {
-        let mut window = Window::on(Some(DEMO));
-        window.click(Role::Tab, "Effect");
-        window.answer(DIGITS);
-        window.button("Choose images…");
-        window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
-        window
-    };
     let open = |window: &mut Window, path: &Path| {
         window.answer(path);
         window.menu("Recipe", "Open a recipe…");
@@ -409,7 +403,7 @@ fn a_recipe_repairs_between_its_steps() {
     let mut window = with_digits();
     let by_hand = window.path("by_hand.toml");
     let steps =
-        "[[step]]\namount = 0.8\nrepair = { calibration-images = 40 }\n[[step]]\namount = 0.9\nrepair = { calibration-images = 30 }\n";
+        "[[step]]\namount = 0.8\nrepair = { calibration-images = 20 }\n[[step]]\namount = 0.9\nrepair = { calibration-images = 15 }\n";
     std::fs::write(&by_hand, format!("method = \"global\"\nbiases = false\n{steps}")).unwrap();
     open(&mut window, &by_hand);
     let first = save(&mut window, "Save as…", "ONNX model…", "first.onnx");

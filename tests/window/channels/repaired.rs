@@ -15,17 +15,19 @@ use secateur::session::Session;
 use secateur::watch::Unwatched;
 
 use super::super::driver::{CONTROL, DEMO, Window};
-use super::super::effect::{noise_folder, reveal};
+use super::super::effect::{choose, digits, noise_folder, reveal};
 use super::{elements, is_removed, look, set, settled};
 
-/// The demo's digits: all, and those that judge.
-const ALL: usize = 360;
-const JUDGING: usize = 240;
+/// Digits of each class, all of them, and those that judge.
+const PER_CLASS: usize = 9;
+const ALL: usize = 10 * PER_CLASS;
+const JUDGING: usize = 60;
 
 /// The demo with its digits, so much of it to be removed, of a repaired network.
 fn window(percent: &str) -> Window {
-    let mut window = Window::demo();
-    window.wait("the digits", |s| s.costs.shown.as_ref().is_some_and(|shown| shown.images == ALL));
+    let mut window = Window::on(Some(DEMO));
+    let folder = digits(window.folder.path(), PER_CLASS);
+    choose(&mut window, &folder, ALL);
     look(&mut window);
     set(&mut window, percent);
     assert!(window.node(Role::CheckBox, "Thorough").accesskit_node().is_disabled());
@@ -60,18 +62,18 @@ fn channels_go_from_a_repaired_network_as_one_step() {
     let after = settled(window.state()).unwrap().after;
     window.button("Remove channels");
     window.wait("the question", |s| s.question.is_some());
-    assert!(window.says("and then they are removed, as one step") && window.says("120 of the 360 images calibrate"));
+    assert!(window.says("and then they are removed, as one step") && window.says("30 of the 90 images calibrate"));
     assert!(!is_removed(window.state()));
     window.button("Repair now");
     window.wait("the smaller network", |s| is_removed(s) && settled(s).is_some());
     assert_eq!(elements(window.state()) as u64, after.parameters);
     let judged = repaired(window.state()).unwrap().clone();
     let (before, now) = (judged.before.top1.unwrap(), judged.after.top1.unwrap());
-    assert_eq!((judged.after.images, judged.repair.calibration_images), (JUDGING, 120));
-    assert!(before < 0.3 && now > 0.95, "{before} → {now}");
+    assert_eq!((judged.after.images, judged.repair.calibration_images), (JUDGING, 30));
+    assert!(before < 0.3 && now > 0.9, "{before} → {now}");
     let told = notice(window.state(), "Repaired");
-    assert!(told.contains("240 images that did not calibrate") && told.contains("then the channels were removed"), "{told}");
-    for line in ["Before", "After", "on 240 images that did not calibrate", "layers by statistics, on 120 images"] {
+    assert!(told.contains("60 images that did not calibrate") && told.contains("then the channels were removed"), "{told}");
+    for line in ["Before", "After", "on 60 images that did not calibrate", "layers by statistics, on 30 images"] {
         assert!(window.says(line), "not told: {line}");
     }
     assert!(window.says("are removed, and what is left is repaired"));
@@ -86,7 +88,7 @@ fn channels_go_from_a_repaired_network_as_one_step() {
     window.wait("the saved file", |s| s.view.as_ref().is_some_and(|view| !view.is_unsaved));
     let session = Session::open(&path, &Unwatched).unwrap();
     let graph = &session.model().graph;
-    let (_, judging) = split(&ImageSet::open(Path::new("assets/digits.npz"), None).unwrap(), None).unwrap();
+    let (_, judging) = split(&ImageSet::open(&window.path("some digits"), None).unwrap(), None).unwrap();
     let (preprocess, _) = Preprocess::for_model(graph, Path::new(DEMO));
     let questions = Questions::images(graph, std::sync::Arc::new(judging), preprocess, None, 60).unwrap();
     assert_eq!(Evaluator::new(session.engine().clone(), questions, None).dense(None, &Unwatched).unwrap().top1, Some(now));

@@ -1,8 +1,6 @@
 //! Pruning compared with `torch.nn.utils.prune`, case by case, on the host and on the device.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod adapter;
-
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -12,6 +10,8 @@ use secateur::prune::{Amount, Masked, Method, Pattern, Recipe, Score, Step};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
 use serde_json::Value;
+
+use crate::adapter;
 
 const DIGITS: [&str; 2] = ["mobilenetv4_digits", "assets/mobilenetv4_digits.onnx"];
 const ARTICLE: [&str; 2] = ["mobilenetv4_r224_3classes", "tests/models/mobilenetv4_r224_3classes.onnx"];

@@ -3,15 +3,14 @@
 //! These tests need a wgpu adapter, a software one will do. Without one they fail where `CI` is set, and are skipped elsewhere.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-mod adapter;
-
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use adapter::adapter;
 use burn::tensor::{Tensor, TensorData};
 use secateur::device::{AdapterError, ComputeDevice, DeviceChoice};
 use secateur::prune::device::{DeviceError, DeviceSelection, DeviceWeights, Rows};
+
+use crate::adapter::adapter;
 
 /// The generator `SplitMix64`.
 struct Random(u64);

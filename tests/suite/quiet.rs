@@ -1,9 +1,9 @@
 //! Standard error of the commands in a script on a machine without a desktop: nothing but what they have to say.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-mod adapter;
-
 use std::process::{Command, Output, Stdio};
+
+use crate::adapter;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 const DIGITS: &str = "assets/digits.npz";

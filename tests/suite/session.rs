@@ -1,12 +1,8 @@
 //! What a session does to its model, step by step, compared with sorting everything anew after each step.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-mod adapter;
-mod tiny;
-
 use std::path::Path;
 
-use adapter::adapter;
 use onnx_ir::Message;
 use proptest::prelude::*;
 use secateur::engine::EngineError;
@@ -15,6 +11,9 @@ use secateur::onnx::Values;
 use secateur::prune::{Amount, Masked, Method, Recipe, State, Step, Weights};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
+
+use crate::adapter::adapter;
+use crate::tiny;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 

@@ -1,8 +1,6 @@
 //! What goes, by scores, patterns, steps and recipes: beside numpy, and the same through the library, the program and a file.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-mod adapter;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,6 +14,8 @@ use secateur::network::Array;
 use secateur::prune::{Amount, InputNorms, Method, Recipe, Score, State};
 use secateur::watch::Unwatched;
 use serde_json::Value;
+
+use crate::adapter;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 

@@ -1,8 +1,6 @@
 //! `evaluate`, `sweep` and `sensitivity` through the program, beside what PyTorch measures on the same network and images.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-mod adapter;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,6 +13,8 @@ use secateur::images::{ImageSet, Preprocess};
 use secateur::prune::{Amount, Recipe};
 use secateur::watch::{Token, Unwatched, Watch};
 use serde_json::Value;
+
+use crate::adapter;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 const DIGITS: &str = "assets/digits";

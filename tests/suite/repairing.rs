@@ -1,8 +1,6 @@
 //! Repair, beside what PyTorch makes of the same networks and images.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-mod adapter;
-#[path = "repairing/biases.rs"]
 mod biases;
 
 use std::collections::HashMap;
@@ -27,6 +25,8 @@ use secateur::repair::{Options, RepairError, Repairer, split, spread};
 use secateur::session::Session;
 use secateur::watch::{Unwatched, Watch};
 use serde_json::Value;
+
+use crate::adapter;
 
 const KEPT: &str = "assets/mobilenetv4_digits.onnx";
 const FOLDED: &str = "tests/models/mobilenetv4_digits_default.onnx";

@@ -1,8 +1,6 @@
 //! Bytes, multiply-accumulates and time: against PyTorch's counts (`tests/reference/make_macs.py`), and against each other.
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
-mod tiny;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -18,6 +16,8 @@ use secateur::session::Session;
 use secateur::watch::Unwatched;
 use secateur::{arrays, atomic::Overwrite};
 use serde_json::Value;
+
+use crate::tiny;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 

@@ -1,13 +1,13 @@
 //! The whole program in temporary folders: what it prints, what it writes, its exit codes, and what is left when it fails.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-mod adapter;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+
+use crate::adapter;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 const FOLDED: &str = "tests/models/mobilenetv4_digits_default.onnx";

@@ -2,19 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
 
-#[path = "saving/copies.rs"]
 mod copies;
-#[path = "saving/data_files.rs"]
 mod data_files;
-#[path = "saving/encodings.rs"]
 mod encodings;
-#[path = "saving/faults.rs"]
 mod faults;
 #[cfg(unix)]
-#[path = "saving/links.rs"]
 mod links;
-mod tiny;
-#[path = "saving/weights.rs"]
 mod weights;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +23,8 @@ use secateur::prune::{Amount, Method, Step};
 use secateur::session::Session;
 use secateur::watch::Unwatched;
 use tempfile::TempDir;
+
+use crate::tiny;
 
 const SEVEN: [&str; 7] = [
     "assets/mobilenetv4_digits.onnx",

@@ -1,9 +1,6 @@
 //! The forward pass against what `PyTorch` and ONNX Runtime worked out.
 #![expect(clippy::float_cmp, clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail so, and its figures are worth reading")]
 
-#[path = "tiny/mod.rs"]
-mod tiny;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +10,8 @@ use secateur::graph::{self, ParameterId};
 use secateur::network::{Array, Network, NetworkError};
 use secateur::onnx::OnnxFile;
 use secateur::watch::{Token, Unwatched, Watch};
+
+use crate::tiny;
 
 const DIGITS: [&str; 6] = [
     "assets/mobilenetv4_digits.onnx",

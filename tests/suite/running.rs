@@ -1,14 +1,14 @@
 //! `secateur run` through the binary: what it reads, what it works out, what it writes, and what it refuses.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-mod tiny;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use onnx_ir::Message;
 use secateur::arrays::{self, Overwrite};
 use secateur::network::Array;
+
+use crate::tiny;
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 

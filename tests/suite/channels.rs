@@ -3,9 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 #![allow(clippy::default_trait_access, reason = "the bindings give some of these types no public name")]
 
-#[path = "tiny/mod.rs"]
-mod tiny;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +16,8 @@ use secateur::images::Preprocess;
 use secateur::network::Array;
 use secateur::prune::State;
 use secateur::watch::Unwatched;
+
+use crate::tiny;
 
 /// Largest difference between the smaller network and its twin, relative to the largest output.
 const CLOSE: f64 = 1e-4;

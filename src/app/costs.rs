@@ -164,11 +164,11 @@ impl Costs {
     pub(super) fn take(&mut self, finding: Finding) {
         match finding {
             Finding::Shown(shown) => {
-                // Other images are shown to the same model.
+                // Other images are shown to the same model. A repair that was just made is taken over all the same.
                 let emptied = self.emptied();
                 let known = std::mem::take(self);
                 let Self { losses, work, sizes, timed, .. } = known;
-                let repair = Repairing { last: known.repair.last, ..emptied.repair };
+                let repair = Repairing { last: known.repair.last, is_due: known.repair.is_due, ..emptied.repair };
                 *self = Self { shown: Some(shown), losses, work, sizes, timed, repair, ..emptied };
             }
             Finding::Cost(cost) => {

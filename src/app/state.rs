@@ -450,7 +450,7 @@ fn saved(report: &Report) -> Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measurer::Finding;
+    use crate::measurer::{Finding, Shown};
 
     fn told(model: u64, event: Event) -> Told {
         Told { model: ModelId(model), event }
@@ -492,5 +492,15 @@ mod tests {
         assert!(state.costs.scan.is_none());
         state.take(told(2, late));
         assert!(state.costs.scan.is_some());
+    }
+
+    /// A smaller network is shown the images before it is told to be on screen, or after it.
+    #[test]
+    fn images_that_are_shown_leave_a_repair_due() {
+        let mut state = AppState::default();
+        state.costs.repair.is_due = true;
+        let shown = Shown { images: 3, provenance: "a test".into(), ..Shown::default() };
+        state.take(told(0, Event::Measured(Finding::Shown(shown))));
+        assert!(state.costs.repair.is_due && state.costs.shown.is_some_and(|shown| shown.images == 3));
     }
 }

@@ -102,7 +102,7 @@ impl TaskKind {
 }
 
 /// What is asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Shown {
     /// The folder or file; `None` for noise.
     pub path: Option<PathBuf>,

@@ -267,6 +267,16 @@ impl Questions {
         Some(all)
     }
 
+    /// The same in batches of no more pixels than this, where the model leaves it open how many images they hold.
+    pub(crate) fn of_pixels(mut self, most: usize) -> Self {
+        if let (Source::Images { preprocess, .. }, Batching::UpTo(images)) = (&self.source, self.batching) {
+            let [height, width] = preprocess.size;
+            let fitting = (most / (height * width).max(1)).clamp(1, images);
+            self.set_batching(Batching::UpTo(fitting));
+        }
+        self
+    }
+
     /// Asks so many at once from now on.
     pub fn set_batching(&mut self, batching: Batching) {
         if self.batching == batching {

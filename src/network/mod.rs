@@ -66,6 +66,8 @@ use burn::tensor::Device;
 
 pub use array::{Array, ArrayData};
 pub use pass::Pass;
+pub(crate) use probe::Floats;
+pub(crate) use value::Elements;
 pub(crate) use window::{Window, windows};
 pub use work::{Trace, Work};
 

@@ -3,7 +3,7 @@
 use burn::Tensor;
 use burn::backend::DispatchDevice;
 
-use super::value::Value;
+use super::value::{Elements, Value};
 use super::{Array, Network, NetworkError, Pass, guarded};
 use crate::graph::ValueId;
 
@@ -37,15 +37,31 @@ impl Network {
     }
 }
 
-impl Pass {
-    /// The shape and the elements, flat, of a float value that is held on a GPU; `None` where it is not there.
+/// Elements of a float value, flat, where they lie.
+#[expect(clippy::large_enum_variant, reason = "looked at where it is made, never kept in numbers")]
+pub(crate) enum Floats {
+    /// Read by the host, as they are where that is possible.
+    Host(Elements),
+    /// On a GPU.
+    Gpu(Tensor<1>),
+}
+
+impl Network {
+    /// The shape and the elements of a value that `pass` holds, or of a constant; `None` where it is not there or no float.
     ///
     /// # Errors
     /// [`NetworkError::Internal`] where the device fails.
-    pub(crate) fn value_on_gpu(&self, value: ValueId) -> Result<Option<(Vec<usize>, Tensor<1>)>, NetworkError> {
-        guarded("reading a value", || match self.values.get(value.0) {
-            Some(Some(Value::Float(floats))) => Ok(floats.on_gpu().map(|flat| (floats.shape.clone(), flat))),
-            _ => Ok(None),
+    pub(crate) fn floats(&self, pass: &Pass, value: ValueId) -> Result<Option<(Vec<usize>, Floats)>, NetworkError> {
+        guarded("reading a value", || {
+            let held = pass.values.get(value.0).and_then(Clone::clone).or_else(|| self.plan.constant(&self.parameters, value));
+            let Some(Value::Float(floats)) = held.filter(|value| value.dtype().is_float()) else { return Ok(None) };
+            let elements = match floats.on_gpu() {
+                Some(flat) => Floats::Gpu(flat),
+                None => Floats::Host(
+                    floats.read().map_err(|fault| NetworkError::Internal { place: "reading a value".into(), message: fault.0 })?,
+                ),
+            };
+            Ok(Some((floats.shape, elements)))
         })
     }
 }

@@ -52,7 +52,7 @@ enum Storage {
 }
 
 /// Elements of a value that the host reads.
-pub(super) enum Elements {
+pub(crate) enum Elements {
     Host(Arc<Vec<f32>>),
     /// Of the CPU backend, one after the other.
     Flex(FlexTensor),
@@ -157,10 +157,10 @@ impl Floats {
         }
     }
 
-    /// The elements, flat, where they lie on a GPU and are no integers that are held as floats.
+    /// The elements, flat, where they lie on a GPU.
     pub(super) fn on_gpu(&self) -> Option<Tensor<1>> {
         match &self.storage {
-            Storage::Device(tensor) if self.dtype.is_float() && matches!(tensor.kind, DispatchTensorKind::Cube(_)) => {
+            Storage::Device(tensor) if matches!(tensor.kind, DispatchTensorKind::Cube(_)) => {
                 Some(Tensor::from_dispatch(Dispatch::float_reshape(tensor.clone(), Shape::from(vec![self.elements()]))))
             }
             _ => None,

@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::device::adapter_for_tests;
-    use crate::network::{Array, Window};
+    use crate::network::Window;
     use crate::repair::gram::About;
     use crate::repair::moments::Moments;
     use crate::repair::places::Reading;
@@ -202,7 +202,7 @@ mod tests {
     fn both(shape: &[usize], values: Vec<f32>, device: &Device) -> (Seen, Seen) {
         let length = values.len();
         let there = Tensor::from_data(TensorData::new(values.clone(), [length]), device);
-        (Seen::Host(Array::f32(shape, values)), Seen::Gpu(OnGpu { shape: shape.to_vec(), values: there }))
+        (Seen::on_host(shape, values), Seen::Gpu(OnGpu { shape: shape.to_vec(), values: there }))
     }
 
     fn is_near(a: f64, b: f64, whole: f64) -> bool {

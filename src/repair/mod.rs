@@ -22,30 +22,24 @@ mod split;
 mod squares;
 mod statistics;
 mod walk;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData};
-
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::{EvaluateError, Evaluator, Questions};
-use crate::graph::{ChannelAxis, Graph, ParameterId, ValueId};
 use crate::measure::Effect;
-use crate::network::{Network, NetworkError, windows};
-use crate::onnx::{OpenError, TensorId, Values};
-use crate::prune::{
-    AddedBias, AddedBiases, Mask, NormStatistics, PruneError, Repair, RepairedLayer, Replaced, RunningStatistics, State, Weights,
-};
+use crate::network::NetworkError;
+use crate::onnx::OpenError;
+use crate::prune::{NormStatistics, PruneError, Repair, State};
 use crate::watch::{Part, Watch};
-use gram::About;
 pub use gram::Gram;
 use moments::Moments;
-use places::Reading;
-use sites::{Fit, Fix, Read, Site, Sites};
+use sites::{Fit, Fix, Site, Sites};
 pub use split::{NotEnough, USUAL_CALIBRATION, calibrating, others, split, spread, usual_calibration};
-use squares::Sums;
-use walk::{Pair, Walk};
+use walk::Walk;
+use work::{Work, unrepaired};
 
 /// What a walk through both networks may hold at once, in bytes, where nobody says otherwise: 1 GB.
 pub const USUAL_MEMORY: usize = 1_000_000_000;
@@ -53,6 +47,9 @@ pub const USUAL_MEMORY: usize = 1_000_000_000;
 /// The layer that answers is fitted to no fewer images for each of its outputs: classes of which hardly an image is there would be taught
 /// that nothing is ever one of them.
 const IMAGES_PER_OUTPUT: usize = 10;
+
+/// Pixels that go through both networks at once: activations of many large images would exceed [`USUAL_MEMORY`] by themselves.
+const BATCH_PIXELS: usize = 1 << 20;
 
 /// Of some hundred images, agreement that differs by no more may do so by chance.
 const CHANCE: f64 = 0.02;
@@ -156,7 +153,7 @@ impl Repairer {
     /// Calibrates on these images.
     #[must_use]
     pub fn new(engine: Arc<Engine>, calibration: Questions, options: Options) -> Self {
-        Self { calibration: Evaluator::new(engine, calibration, None), options }
+        Self { calibration: Evaluator::new(engine, calibration.of_pixels(BATCH_PIXELS), None), options }
     }
 
     /// How it repairs.
@@ -210,11 +207,11 @@ impl Repairer {
         let start = self.start(&engine, fixed, watch)?;
         let has_norms = start.sites.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_)));
         if let Some(norms) = self.options.norms.or((!has_norms).then_some(NormStatistics::Estimated)) {
-            return self.attempt(&start, norms, watch);
+            return self.attempt(&start, norms, self.options.memory, watch);
         }
         let part = |before: f32, share: f32| Part { whole: watch, what: None, before, share };
-        let estimated = self.attempt(&start, NormStatistics::Estimated, &part(0.0, 0.45))?;
-        let matched = match self.attempt(&start, NormStatistics::Matched, &part(0.45, 0.45)) {
+        let (estimated, matched) = self.attempts(&start, watch)?;
+        let matched = match matched {
             Err(RepairError::Nothing { .. }) => return Ok(estimated),
             matched => matched?,
         };
@@ -238,10 +235,28 @@ impl Repairer {
         Ok(Start { fixed, sites, unrepaired, walk, images })
     }
 
+    /// Repairs with running statistics that are estimated, and with matched ones: side by side on the host, where sums of least squares do
+    /// not take much memory, for one layer of some images is often too little for all cores. A failure of the first is told before that of
+    /// the second.
+    fn attempts(&self, start: &Start, watch: &dyn Watch) -> Result<(Attempt, Result<Attempt, RepairError>), RepairError> {
+        let part = |before: f32, share: f32| Part { whole: watch, what: None, before, share };
+        let (estimated, matched) = (NormStatistics::Estimated, NormStatistics::Matched);
+        if self.options.is_thorough || start.walk.is_on_gpu() {
+            let estimated = self.attempt(start, estimated, self.options.memory, &part(0.0, 0.45))?;
+            return Ok((estimated, self.attempt(start, matched, self.options.memory, &part(0.45, 0.45))));
+        }
+        let memory = self.options.memory / 2;
+        let (estimated, matched) = rayon::join(
+            || self.attempt(start, estimated, memory, &part(0.0, 0.9)),
+            || self.attempt(start, matched, memory, &Silent(watch)),
+        );
+        Ok((estimated?, matched))
+    }
+
     /// Repairs with these running statistics.
-    fn attempt(&self, start: &Start, norms: NormStatistics, watch: &dyn Watch) -> Result<(State, Arc<Repair>), RepairError> {
+    fn attempt(&self, start: &Start, norms: NormStatistics, memory: usize, watch: &dyn Watch) -> Result<Attempt, RepairError> {
         let Start { fixed, sites, unrepaired, images, .. } = start;
-        let mut work = Work::new(self.calibration.engine(), start, norms);
+        let mut work = Work::new(self.calibration.engine(), start, norms, memory);
         let mut steps: Vec<At> = sites.list.iter().zip(unrepaired).map(|(site, before)| At::Site(site, before)).collect();
         if self.options.is_thorough {
             steps.extend(sites.fits.iter().map(At::Fit));
@@ -279,6 +294,20 @@ impl Repairer {
     }
 }
 
+/// The network as repaired, and what was done.
+type Attempt = (State, Arc<Repair>);
+
+/// Stops with whoever waits, and reports nothing.
+struct Silent<'a>(&'a dyn Watch);
+
+impl Watch for Silent<'_> {
+    fn progress(&self, _: f32, _: &str) {}
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
 /// What repairs of the same network begin with.
 struct Start {
     /// What was pruned, for good.
@@ -313,224 +342,5 @@ impl At<'_> {
             Self::Fit(fit) => &fit.name,
             Self::Site(site, _) => &site.name,
         }
-    }
-}
-
-/// A repair on its way.
-struct Work<'a> {
-    engine: &'a Engine,
-    /// What was pruned, for good.
-    fixed: &'a State,
-    norms: NormStatistics,
-    walk: Walk,
-    weights: Vec<Weights>,
-    statistics: RunningStatistics,
-    biases: AddedBiases,
-    layers: Vec<RepairedLayer>,
-    left: Vec<(String, String)>,
-}
-
-/// What becomes of a parameter, and the elements that are zero for good.
-struct Held {
-    values: Vec<f64>,
-    zeroed: Mask,
-}
-
-/// What all sites give in the dense network and in the pruned one before anything is repaired.
-fn unrepaired(walk: &Walk, sites: &[Site], watch: &dyn Watch) -> Result<Vec<Moments>, RepairError> {
-    let mut moments = vec![Moments::default(); sites.len()];
-    let reads: Vec<(usize, Read)> = sites.iter().enumerate().flat_map(|(i, site)| site.reads.iter().map(move |&read| (i, read))).collect();
-    let all: Vec<Read> = reads.iter().map(|(_, read)| *read).collect();
-    walk.look(&all, watch, &mut |i, dense, pruned| {
-        let site = reads[i].0;
-        match sites[site].channels.dimension(dense.shape().len()) {
-            Some(axis) => Ok(moments[site].add(dense, pruned, axis)?),
-            None => Ok(()),
-        }
-    })?;
-    Ok(moments)
-}
-
-impl<'a> Work<'a> {
-    fn new(engine: &'a Engine, start: &'a Start, norms: NormStatistics) -> Self {
-        let Start { fixed, sites, walk, .. } = start;
-        let (weights, statistics, biases) = (fixed.weights.to_vec(), (*fixed.statistics).clone(), (*fixed.biases).clone());
-        let (walk, left) = (walk.clone(), sites.left.clone());
-        Self { engine, fixed, norms, walk, weights, statistics, biases, layers: Vec::new(), left }
-    }
-
-    fn graph(&self) -> &Graph {
-        &self.engine.model().graph
-    }
-
-    /// Measures what one site gives in both networks, and repairs it. `next` is where the next one begins.
-    fn site(&mut self, (site, before): (&Site, &Moments), next: usize, watch: &dyn Watch) -> Result<(), RepairError> {
-        let mut moments = Moments::default();
-        let reads: Vec<Pair> = site.reads.iter().map(|&read| Pair { dense: read, pruned: read }).collect();
-        self.walk.measure(
-            (site.start, next),
-            &reads,
-            watch,
-            &mut |dense, pruned, _| match site.channels.dimension(dense.shape().len()) {
-                Some(axis) => Ok(moments.add(dense, pruned, axis)?),
-                None => Ok(()),
-            },
-        )?;
-        if moments.is_empty() {
-            return self.leave(site, "its output is no float array with channels");
-        }
-        if !moments.is_finite() {
-            return self.leave(site, "on these images its output is not finite");
-        }
-        // Nothing before it was pruned, nor was it.
-        if moments.is_same() {
-            return Ok(());
-        }
-        let known_biases = self.biases.len();
-        let errors = match &site.fix {
-            Fix::Statistics(norm) => self.statistics(norm, &moments, before)?,
-            Fix::Rows(rows) => self.rows((rows, site.channels), &moments, before)?,
-            Fix::Affine(affine) => self.affine(affine, &moments, before)?,
-        };
-        match errors {
-            Ok((error_before, error_after)) => {
-                let adds_bias = self.biases.len() > known_biases;
-                let layer = RepairedLayer { name: site.name.clone(), error_before, error_after, lambda: None, adds_bias };
-                match self.layers.last_mut().filter(|last| last.name == site.name && last.lambda.is_some()) {
-                    // It was fitted just before.
-                    Some(fitted) => *fitted = RepairedLayer { lambda: fitted.lambda, ..layer },
-                    None => self.layers.push(layer),
-                }
-                Ok(())
-            }
-            Err(reason) => self.leave(site, &reason),
-        }
-    }
-
-    /// Fits the kept weights of a layer; its bias is left to what comes next.
-    fn fit(&mut self, fit: &Fit, next: usize, images: usize, watch: &dyn Watch) -> Result<(), RepairError> {
-        let Some(mut held) = self.held(fit.weight)? else { return Ok(()) };
-        let kept = 1.0 - held.zeroed.pruned() as f64 / held.values.len().max(1) as f64;
-        if !Sums::is_bearable(&fit.shape, kept) {
-            self.left.push((fit.name.clone(), "it is too large to be fitted".to_owned()));
-            return Ok(());
-        }
-        let outputs = fit.shape.groups * fit.shape.outputs;
-        if fit.is_last && images < IMAGES_PER_OUTPUT * outputs {
-            let wanted =
-                format!("{IMAGES_PER_OUTPUT} images for each of its {outputs} outputs are wanted to fit it, and {images} calibrate");
-            self.left.push((fit.name.clone(), wanted));
-            return Ok(());
-        }
-        let mut sums = Sums::new(fit.shape.clone(), images);
-        let pair = Pair { dense: Read { before: fit.node + 1, value: fit.output }, pruned: Read { before: fit.node, value: fit.input } };
-        let engine = self.engine;
-        let node = &engine.model().graph.nodes[fit.node];
-        self.walk.measure((fit.start, next), &[pair], watch, &mut |y, x, images| {
-            let reading = match &fit.kernel {
-                None => Some(Reading::Rows),
-                Some(kernel) => x.shape().get(2..).and_then(|spatial| windows(node, kernel, spatial)).map(Reading::Windows),
-            };
-            match reading {
-                Some(reading) => Ok(sums.add(x, y, &reading, images)?),
-                None => Ok(()),
-            }
-        })?;
-        if watch.is_cancelled() {
-            return Err(EngineError::Cancelled.into());
-        }
-        let bias = match fit.bias {
-            Some(id) => self.held(id)?.map(|held| held.values),
-            None => self.biases.get(&fit.weight).map(|added| added.values.to_f64()),
-        };
-        let about = if fit.is_about_means { About::Means } else { About::Bias(bias) };
-        let fitted = sums.fit(&held.values, &held.zeroed, &about, watch);
-        if watch.is_cancelled() {
-            return Err(EngineError::Cancelled.into());
-        }
-        let Some(fitted) = fitted else { return Ok(()) };
-        let (error_before, error_after) = fitted.errors;
-        if let Some(weights) = fitted.weights {
-            held.values = weights;
-            if !self.replace(vec![(fit.weight, held)]) {
-                return Ok(());
-            }
-        }
-        let (name, lambda) = (fit.name.clone(), Some(fitted.lambda));
-        self.layers.push(RepairedLayer { name, error_before, error_after, lambda, adds_bias: false });
-        Ok(())
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "ends what can fail")]
-    fn leave(&mut self, site: &Site, reason: &str) -> Result<(), RepairError> {
-        self.left.push((site.name.clone(), reason.to_owned()));
-        Ok(())
-    }
-
-    /// A parameter as it is by now, what was fixed in it being zero.
-    fn held(&self, id: ParameterId) -> Result<Option<Held>, RepairError> {
-        let Some((mut values, zeroed)) = self.engine.fixed(self.fixed, id)? else { return Ok(None) };
-        if let Some(replaced) = self.weights[id.0].replaced() {
-            values = replaced.values().as_ref().clone();
-        }
-        zeroed.apply(&mut values);
-        Ok(Some(Held { values: values.to_f64(), zeroed }))
-    }
-
-    /// Replaces a parameter, in the pruned network too; nothing where it would not be finite.
-    fn replace(&mut self, changed: Vec<(ParameterId, Held)>) -> bool {
-        let mut made = Vec::with_capacity(changed.len());
-        for (id, held) in changed {
-            let values = Values::rounded(&held.values, self.graph().parameter(id).dtype);
-            if !is_finite(&values) {
-                return false;
-            }
-            made.push((id, Replaced::new(values, held.zeroed)));
-        }
-        for (id, replaced) in made {
-            let network = &mut self.walk.pruned;
-            let data = TensorData::new(replaced.values().as_ref().clone().into_f32(), [replaced.values().len()]);
-            network.set_parameter(id, Tensor::from_data(data, network.device()));
-            self.weights[id.0] = Weights::Replaced(Arc::new(replaced));
-        }
-        true
-    }
-
-    /// Gives layers their bias, in the pruned network too; nothing where it, or their weight, would not be finite.
-    fn replace_with_bias(&mut self, (weight, held): (ParameterId, Held), bias: &[f64], outputs: &[ValueId], channels: ChannelAxis) -> bool {
-        let dtype = self.graph().parameter(weight).dtype;
-        let values = Values::rounded(bias, dtype);
-        if !is_finite(&values) || !self.replace(vec![(weight, held)]) {
-            return false;
-        }
-        let network = &mut self.walk.pruned;
-        let data = TensorData::new(values.clone().into_f32(), [values.len()]);
-        let tensor = Tensor::from_data(data, network.device());
-        network.set_bias(outputs, &tensor, dtype);
-        self.biases.insert(weight, AddedBias { values: Arc::new(values), outputs: outputs.into(), channels });
-        true
-    }
-
-    /// Replaces running statistics, in the pruned network too; nothing where they would not be finite.
-    fn replace_statistics(&mut self, changed: [(TensorId, Vec<f64>); 2]) -> bool {
-        let file = &self.engine.model().file;
-        let made = changed.map(|(id, values)| (id, Values::rounded(&values, file.tensor(id).dtype)));
-        if !made.iter().all(|(_, values)| is_finite(values)) {
-            return false;
-        }
-        for (id, values) in made {
-            let network: &mut Network = &mut self.walk.pruned;
-            let data = TensorData::new(values.clone().into_f32(), [values.len()]);
-            network.set_statistic(id, Tensor::from_data(data, network.device()));
-            self.statistics.insert(id, Arc::new(values));
-        }
-        true
-    }
-}
-
-fn is_finite(values: &Values) -> bool {
-    match values {
-        Values::F32(v) => v.iter().all(|x| x.is_finite()),
-        Values::F64(v) => v.iter().all(|x| x.is_finite()),
     }
 }

@@ -60,10 +60,9 @@ impl Moments {
         let parts = match on_gpu {
             Some(parts) => parts,
             None => {
-                let (dense, pruned) = (dense.read()?, pruned.read()?);
-                let (Some(d), Some(p)) = (dense.as_f32(), pruned.as_f32()) else { return Ok(()) };
-                let turned = (inner < FEW).then(|| (by_channel(d, channels, inner), by_channel(p, channels, inner)));
-                let (d, p, inner) = turned.as_ref().map_or((d, p, inner), |(d, p)| (&d[..], &p[..], d.len() / channels));
+                let (d, p) = (dense.read()?, pruned.read()?);
+                let turned = (inner < FEW).then(|| (by_channel(&d, channels, inner), by_channel(&p, channels, inner)));
+                let (d, p, inner) = turned.as_ref().map_or((&*d, &*p, inner), |(d, p)| (&d[..], &p[..], d.len() / channels));
                 (0..channels).into_par_iter().map(|channel| Joint::of(d, p, (channel, channels, inner))).collect()
             }
         };

@@ -104,10 +104,9 @@ impl Sums {
             return Ok(());
         }
         let (x, y) = (x.read()?, y.read()?);
-        let (Some(x), Some(y)) = (x.as_f32(), y.as_f32()) else { return Ok(()) };
         self.groups.par_iter_mut().enumerate().for_each(|(group, grams)| {
             for (gram, images) in grams.iter_mut().zip(&held).filter(|(_, images)| !images.is_empty()) {
-                let (x, y) = places.matrices((x, y), group, images);
+                let (x, y) = places.matrices((&x, &y), group, images);
                 gram.add(x.as_ref(), y.as_ref());
             }
         });

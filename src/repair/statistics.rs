@@ -1,8 +1,9 @@
 //! Means and deviations of the dense network, given back to the pruned one.
 
+use super::RepairError;
 use super::moments::{Joint, Line, Moments};
 use super::sites::{Affine, Bias, Norm, Rows};
-use super::{Held, RepairError, Work};
+use super::work::{Held, Work};
 use crate::graph::{ChannelAxis, ParameterId};
 use crate::prune::{Mask, NormStatistics};
 

@@ -50,6 +50,15 @@ impl Walk {
         Ok(Self { dense, pruned, chunks, memory, held })
     }
 
+    /// The same, to hold no more than so many bytes.
+    pub(super) fn within(self, memory: usize) -> Self {
+        Self { memory, ..self }
+    }
+
+    pub(super) fn is_on_gpu(&self) -> bool {
+        self.dense.is_on_gpu()
+    }
+
     /// Hands every one of `reads` to `see` as both networks give it from the image on, with its number; images in their order.
     pub(super) fn look(
         &self,
@@ -113,7 +122,7 @@ impl Walk {
     /// layer of some images is often too little for all cores.
     fn advance(&self, dense: (&mut Pass, usize), pruned: (&mut Pass, usize), watch: &dyn Watch) -> Result<(), RepairError> {
         let advance = |network: &Network, (pass, node): (&mut Pass, usize)| network.advance(pass, node, watch);
-        let (dense, pruned) = if self.dense.is_on_gpu() {
+        let (dense, pruned) = if self.is_on_gpu() {
             (advance(&self.dense, dense), advance(&self.pruned, pruned))
         } else {
             rayon::join(|| advance(&self.dense, dense), || advance(&self.pruned, pruned))

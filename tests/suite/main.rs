@@ -1,4 +1,5 @@
 //! What needs no process of its own, in one program: it is linked once, and no core waits for the last test of a small one.
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
 mod adapter;
 mod answering;

@@ -119,7 +119,7 @@ fn a_repair_comes_before_a_curve_that_goes_on_behind_it() {
     let measurer = Measurer::start(move |_, finding| drop(sender.send(finding))).unwrap();
     let engine = engine();
     measurer.open(MODEL, engine.clone(), engine.clone());
-    measurer.ask(MODEL, Request::Images("assets/digits.npz".into()));
+    measurer.ask(MODEL, Request::Images("assets/digits/3".into()));
     measurer.move_to(MODEL, at(&engine, 0.8));
     until(&findings, |finding| matches!(finding, Finding::Cost(cost) if cost.is_whole));
     measurer.ask(MODEL, Request::Curve(vec![Method::Global], None));

@@ -231,7 +231,7 @@ fn a_repair_is_the_same_whatever_the_threads_and_the_memory() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let setup = Setup::new(FOLDED, Options::default());
-                let state = setup.pruned(Method::Lamp, 0.8);
+                let state = setup.pruned(Method::Lamp, 0.9);
                 let graph = &setup.engine.model().graph;
                 let few = spread(&ImageSet::open(Path::new(DIGITS), None).unwrap(), 40);
                 let (preprocess, _) = Preprocess::for_model(graph, Path::new(KEPT));

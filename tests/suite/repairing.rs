@@ -209,7 +209,7 @@ fn what_answers_is_fitted_where_images_enough_call_for_every_answer() {
     // Ten for each of ten digits. Where batch normalisation was folded it is shifted all the same, and so not left.
     for (model, images, is_fitted, is_left) in [(KEPT, 99, false, true), (KEPT, 100, true, false), (FOLDED, 99, false, false)] {
         let setup = Setup::new(model, Options::default());
-        let state = setup.pruned(Method::Lamp, 0.9);
+        let state = setup.pruned(Method::Lamp, 0.95);
         let graph = &setup.engine.model().graph;
         let set = spread(&ImageSet::open(Path::new(DIGITS), None).unwrap(), images);
         let (preprocess, _) = Preprocess::for_model(graph, Path::new(KEPT));
@@ -536,7 +536,7 @@ fn a_recipe_repairs_again_and_what_it_leaves_out_is_told() {
     let (recipe, first, second, third) = (path("recipe.toml"), path("first.onnx"), path("second.onnx"), path("third.onnx"));
     let calibrating = "--calibration-images 40 --thorough";
     json(&format!(
-        "prune {KEPT} --images {digits} --no-biases --method lamp --amount 0.9 --device cpu --json --repair {calibrating} \
+        "prune {KEPT} --images {digits} --no-biases --method lamp --amount 0.95 --device cpu --json --repair {calibrating} \
          --save-recipe {recipe} -o {first}"
     ));
     let text = std::fs::read_to_string(&recipe).unwrap();

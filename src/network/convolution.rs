@@ -1,7 +1,7 @@
 //! Convolutions over one, two or three dimensions, and their transposes.
 
+use burn::backend::Dispatch;
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions, FloatTensorOps, ModuleOps};
-use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::Slice;
 
 use super::activation::Activation;
@@ -13,7 +13,7 @@ use super::epilogue::Epilogue;
 use super::fault::{Checked, because, fault};
 use super::movement::padded;
 use super::setup::{Run, Setup, one};
-use super::value::{Floats, Value, upload};
+use super::value::{Floats, Value, is_host, upload};
 use super::window::{AutoPad, MAX_SETTING, Sliding, Window, seen_elements};
 
 /// Per filter; `None` where there is nothing to multiply or to add.
@@ -134,7 +134,7 @@ impl Conv {
         };
         let shape = [self.x.shape[0], self.x.shape[1], size[0], size[1]];
         let filters = self.shape[1];
-        if !matches!(call.device.as_dispatch(), DispatchDevice::Flex(_)) || !dense::fits(shape, &windows, self.shape.iter().product()) {
+        if !is_host(call.device) || !dense::fits(shape, &windows, self.shape.iter().product()) {
             return Ok(None);
         }
         let residual = tail.residual.as_ref().map(Floats::read).transpose()?;

@@ -1,13 +1,13 @@
 //! Operators of one float input that treat every element alike.
 
 use burn::backend::ops::{ActivationOps, FloatTensorOps};
-use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, Scalar};
+use burn::backend::{Dispatch, DispatchTensor, Scalar};
 use burn::tensor::{BoolDType, Device};
 
 use super::dims::{aligned, broadcast, spread};
 use super::fault::{Checked, fault};
 use super::setup::{Run, Setup, one};
-use super::value::{Floats, Ints, Value};
+use super::value::{Floats, Ints, Value, is_host};
 use crate::graph::Node;
 
 type D = Dispatch;
@@ -46,7 +46,7 @@ fn softplus(x: f32) -> f32 {
 
 /// log(1 + eˣ) that overflows for no x: max(x, 0) + log(1 + e^-|x|).
 fn softplus_of(t: T, device: &Device) -> T {
-    let has_log1p = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+    let has_log1p = is_host(device);
     let small = D::float_exp(D::float_neg(D::float_abs(t.clone())));
     let small = if has_log1p { D::float_log1p(small) } else { log1p_of(small) };
     D::float_add(D::relu(t), small)

@@ -66,7 +66,7 @@ use burn::tensor::Device;
 
 pub use array::{Array, ArrayData};
 pub use pass::Pass;
-pub(crate) use probe::Floats;
+pub(crate) use probe::FloatElements;
 pub(crate) use value::Elements;
 pub(crate) use window::{Window, windows};
 pub use work::{Trace, Work};

@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use burn::Tensor;
-use burn::backend::DispatchDevice;
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, TensorData};
 
@@ -23,7 +22,7 @@ use super::pass::Pass;
 use super::products::Products;
 use super::setup::Setup;
 use super::spare::Spare;
-use super::value::{Floats, Ints, Value, upload};
+use super::value::{Floats, Ints, Value, is_host, upload};
 use crate::graph::{Attribute, Graph, Node, ParameterId, ValueId};
 use crate::onnx::{Dtype, OnnxFile, OpenError, TensorId};
 
@@ -179,7 +178,7 @@ impl Plan {
             };
             steps.push(PlannedNode { action, last, first: None, fused: None, products: Products::of(node, &graph) });
         }
-        if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
+        if is_host(&device) {
             let known = |value| self.constants.contains_key(&value) || self.parameters.contains_key(&value);
             let number = |value| match self.constants.get(&value) {
                 Some(Value::Float(v)) => v.host_scalar(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use burn::Tensor;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Dispatch, DispatchTensor, DispatchTensorKind};
+use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{Device, Shape, TensorData};
 
 use super::array::{Array, ArrayData};
@@ -243,6 +243,11 @@ impl Floats {
             Storage::Device(tensor) => Ok(Self::on_device(shape, self.dtype, tensor)),
         }
     }
+}
+
+/// Whether this is the CPU backend, whose elements the host reads where they lie.
+pub(super) fn is_host(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// A flat tensor on the device.

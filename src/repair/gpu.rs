@@ -180,6 +180,7 @@ mod tests {
 
     use super::*;
     use crate::device::adapter_for_tests;
+    use crate::graph::ChannelAxis;
     use crate::network::Window;
     use crate::repair::gram::About;
     use crate::repair::moments::Moments;
@@ -212,8 +213,11 @@ mod tests {
     #[test]
     fn moments_are_those_of_the_host() {
         let Some(device) = adapter_for_tests() else { return };
-        let shapes: [(&[usize], usize); 5] = [(&[3, 7, 11, 5], 1), (&[37, 13], 1), (&[9, 1, 2], 1), (&[2, 33, 5], 2), (&[1, 4, 90, 91], 1)];
-        for (shape, axis) in shapes {
+        use ChannelAxis::{Last, Second};
+        let shapes: [(&[usize], ChannelAxis); 5] =
+            [(&[3, 7, 11, 5], Second), (&[37, 13], Last), (&[9, 1, 2], Second), (&[2, 33, 5], Last), (&[1, 4, 90, 91], Second)];
+        for (shape, channels) in shapes {
+            let axis = channels.dimension(shape.len()).unwrap();
             // Far from zero, and hardly changed.
             let count = shape.iter().product();
             let dense: Vec<f32> = numbers(count, 1).iter().map(|v| v + 100.0).collect();
@@ -227,8 +231,8 @@ mod tests {
             let mut host = Moments::default();
             let mut gpu = Moments::default();
             for _ in 0..2 {
-                host.add(&dense.0, &pruned.0, axis).unwrap();
-                gpu.add(&dense.1, &pruned.1, axis).unwrap();
+                host.add(&dense.0, &pruned.0, channels).unwrap();
+                gpu.add(&dense.1, &pruned.1, channels).unwrap();
             }
             assert_eq!((host.count(), host.channels.len()), (gpu.count(), gpu.channels.len()));
             for (host, gpu) in host.channels.iter().zip(&gpu.channels) {
@@ -241,7 +245,7 @@ mod tests {
                 assert!(is_alike, "{shape:?}: {host:?}, and {gpu:?}");
             }
             let mut same = Moments::default();
-            same.add(&dense.1, &dense.1, axis).unwrap();
+            same.add(&dense.1, &dense.1, channels).unwrap();
             assert!(same.is_same() && !gpu.is_same(), "{shape:?}");
         }
     }
@@ -252,12 +256,12 @@ mod tests {
         // Squares of these exceed float32.
         let (host, gpu) = both(&[2, 2, 3], numbers(12, 3).iter().map(|v| v * 1e30).collect(), &device.device);
         let mut moments = [Moments::default(), Moments::default()];
-        moments[0].add(&host, &host, 1).unwrap();
-        moments[1].add(&gpu, &gpu, 1).unwrap();
+        moments[0].add(&host, &host, ChannelAxis::Second).unwrap();
+        moments[1].add(&gpu, &gpu, ChannelAxis::Second).unwrap();
         assert!(moments[0].is_finite() && moments[0] == moments[1]);
         let (_, gpu) = both(&[2, 1], vec![f32::NAN, 1.0], &device.device);
         let mut moments = Moments::default();
-        moments.add(&gpu, &gpu, 1).unwrap();
+        moments.add(&gpu, &gpu, ChannelAxis::Second).unwrap();
         assert!(!moments.is_finite());
     }
 

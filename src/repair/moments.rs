@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::gpu;
 use super::seen::Seen;
+use crate::graph::ChannelAxis;
 use crate::network::NetworkError;
 
 /// Channels that lie closer together than this are put one after another first.
@@ -46,9 +47,10 @@ impl Moments {
     ///
     /// # Errors
     /// [`NetworkError::Internal`] where the values cannot be read.
-    pub(super) fn add(&mut self, dense: &Seen, pruned: &Seen, axis: usize) -> Result<(), NetworkError> {
+    pub(super) fn add(&mut self, dense: &Seen, pruned: &Seen, channels: ChannelAxis) -> Result<(), NetworkError> {
         let shape = dense.shape();
-        let Some(&channels) = shape.get(axis).filter(|_| pruned.shape() == shape) else { return Ok(()) };
+        let Some(axis) = channels.dimension(shape.len()).filter(|_| pruned.shape() == shape) else { return Ok(()) };
+        let channels = shape[axis];
         let (elements, inner) = (shape.iter().product::<usize>(), shape[axis + 1..].iter().product());
         if elements == 0 || !(self.channels.is_empty() || self.channels.len() == channels) {
             return Ok(());

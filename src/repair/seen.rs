@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::evaluate::Batch;
 use crate::graph::ValueId;
-use crate::network::{Elements, Floats, Network, NetworkError, Pass};
+use crate::network::{Elements, FloatElements, Network, NetworkError, Pass};
 
 /// A float value of some images.
 #[expect(clippy::large_enum_variant, reason = "looked at where it is made, never kept in numbers")]
@@ -37,9 +37,9 @@ impl Seen {
             shape[0] = rows;
         }
         Ok(Some(match floats {
-            Floats::Host(elements) => Self::Host(OnHost { shape, elements }),
-            Floats::Gpu(values) if own.is_none() => Self::Gpu(OnGpu { shape, values }),
-            Floats::Gpu(values) => {
+            FloatElements::Host(elements) => Self::Host(OnHost { shape, elements }),
+            FloatElements::Gpu(values) if own.is_none() => Self::Gpu(OnGpu { shape, values }),
+            FloatElements::Gpu(values) => {
                 let values = values.narrow(0, 0, shape.iter().product());
                 Self::Gpu(OnGpu { shape, values })
             }

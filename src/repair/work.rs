@@ -7,6 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::gram::About;
 use super::moments::Moments;
 use super::places::Reading;
+use super::seen::Seen;
 use super::sites::{Fit, Fix, Read, Site};
 use super::squares::Sums;
 use super::walk::{Pair, Walk};
@@ -45,10 +46,7 @@ pub(super) fn unrepaired(walk: &Walk, sites: &[Site], watch: &dyn Watch) -> Resu
     let all: Vec<Read> = reads.iter().map(|(_, read)| *read).collect();
     walk.look(&all, watch, &mut |i, dense, pruned| {
         let site = reads[i].0;
-        match sites[site].channels.dimension(dense.shape().len()) {
-            Some(axis) => Ok(moments[site].add(dense, pruned, axis)?),
-            None => Ok(()),
-        }
+        Ok(moments[site].add(dense, pruned, sites[site].channels)?)
     })?;
     Ok(moments)
 }
@@ -69,15 +67,8 @@ impl<'a> Work<'a> {
     pub(super) fn site(&mut self, (site, before): (&Site, &Moments), next: usize, watch: &dyn Watch) -> Result<(), RepairError> {
         let mut moments = Moments::default();
         let reads: Vec<Pair> = site.reads.iter().map(|&read| Pair { dense: read, pruned: read }).collect();
-        self.walk.measure(
-            (site.start, next),
-            &reads,
-            watch,
-            &mut |dense, pruned, _| match site.channels.dimension(dense.shape().len()) {
-                Some(axis) => Ok(moments.add(dense, pruned, axis)?),
-                None => Ok(()),
-            },
-        )?;
+        let add = &mut |dense: &Seen, pruned: &Seen, _| Ok(moments.add(dense, pruned, site.channels)?);
+        self.walk.measure((site.start, next), &reads, watch, add)?;
         if moments.is_empty() {
             return self.leave(site, "its output is no float array with channels");
         }

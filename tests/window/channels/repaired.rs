@@ -19,9 +19,9 @@ use super::super::effect::{choose, digits, noise_folder, reveal};
 use super::{elements, is_removed, look, set, settled};
 
 /// Digits of each class, all of them, and those that judge.
-const PER_CLASS: usize = 9;
+const PER_CLASS: usize = 12;
 const ALL: usize = 10 * PER_CLASS;
-const JUDGING: usize = 60;
+const JUDGING: usize = 80;
 
 /// The demo with its digits, so much of it to be removed, of a repaired network.
 fn window(percent: &str) -> Window {
@@ -62,18 +62,18 @@ fn channels_go_from_a_repaired_network_as_one_step() {
     let after = settled(window.state()).unwrap().after;
     window.button("Remove channels");
     window.wait("the question", |s| s.question.is_some());
-    assert!(window.says("and then they are removed, as one step") && window.says("30 of the 90 images calibrate"));
+    assert!(window.says("and then they are removed, as one step") && window.says("40 of the 120 images calibrate"));
     assert!(!is_removed(window.state()));
     window.button("Repair now");
     window.wait("the smaller network", |s| is_removed(s) && settled(s).is_some());
     assert_eq!(elements(window.state()) as u64, after.parameters);
     let judged = repaired(window.state()).unwrap().clone();
     let (before, now) = (judged.before.top1.unwrap(), judged.after.top1.unwrap());
-    assert_eq!((judged.after.images, judged.repair.calibration_images), (JUDGING, 30));
-    assert!(before < 0.3 && now > 0.9, "{before} → {now}");
+    assert_eq!((judged.after.images, judged.repair.calibration_images), (JUDGING, 40));
+    assert!(before < 0.3 && now > 0.95, "{before} → {now}");
     let told = notice(window.state(), "Repaired");
-    assert!(told.contains("60 images that did not calibrate") && told.contains("then the channels were removed"), "{told}");
-    for line in ["Before", "After", "on 60 images that did not calibrate", "layers by statistics, on 30 images"] {
+    assert!(told.contains("80 images that did not calibrate") && told.contains("then the channels were removed"), "{told}");
+    for line in ["Before", "After", "on 80 images that did not calibrate", "layers by statistics, on 40 images"] {
         assert!(window.says(line), "not told: {line}");
     }
     assert!(window.says("are removed, and what is left is repaired"));

@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::device::adapter_for_tests;
-    use crate::graph::ChannelAxis;
+    use crate::graph::ChannelAxis::{self, Last, Second};
     use crate::network::Window;
     use crate::repair::gram::About;
     use crate::repair::moments::Moments;
@@ -213,7 +213,6 @@ mod tests {
     #[test]
     fn moments_are_those_of_the_host() {
         let Some(device) = adapter_for_tests() else { return };
-        use ChannelAxis::{Last, Second};
         let shapes: [(&[usize], ChannelAxis); 5] =
             [(&[3, 7, 11, 5], Second), (&[37, 13], Last), (&[9, 1, 2], Second), (&[2, 33, 5], Last), (&[1, 4, 90, 91], Second)];
         for (shape, channels) in shapes {

@@ -4,13 +4,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::{Device, DeviceKind, DeviceType};
+use burn::tensor::Device;
 use onnx_ir::{AttributeProto, AttributeType, Message, NodeProto, TensorProto};
 use secateur::graph::{self, ParameterId};
 use secateur::network::{Array, Network, NetworkError};
 use secateur::onnx::OnnxFile;
 use secateur::watch::{Token, Unwatched, Watch};
 
+use crate::adapter::adapter;
 use crate::tiny;
 
 const DIGITS: [&str; 6] = [
@@ -27,15 +28,9 @@ fn open(path: impl AsRef<Path>, device: &Device) -> Network {
     Network::build(Arc::new(graph::build(&file)), &file, device).unwrap()
 }
 
-/// The wgpu device; `None`, with a message, where there is no adapter and nobody insists on one.
+/// The wgpu device. It is opened where all tests open it: a process sets it up once.
 fn wgpu() -> Option<Device> {
-    let found = Device::enumerate(DeviceType::Wgpu).into_iter().next().is_some();
-    if found {
-        return Some(Device::wgpu(DeviceKind::DefaultDevice));
-    }
-    assert!(std::env::var_os("CI").is_none(), "CI has no graphics adapter; install mesa-vulkan-drivers");
-    println!("skipped: no graphics adapter");
-    None
+    adapter().map(|adapter| adapter.device)
 }
 
 /// Grey value in three channels, (v/255 − 0.5)/0.5.

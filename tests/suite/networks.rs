@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{Device, DeviceKind, DeviceType};
+use burn::tensor::Device;
 use secateur::network::{Array, Network};
 use secateur::onnx::{Dtype, OnnxFile};
 use secateur::{arrays, graph};
+
+use crate::adapter::adapter;
 
 const FOLDER: &str = "tests/networks";
 
@@ -92,13 +94,9 @@ fn every_export_of_every_network_agrees_with_onnx_runtime() {
 
 #[test]
 fn some_agree_on_wgpu() {
-    if Device::enumerate(DeviceType::Wgpu).is_empty() {
-        assert!(std::env::var_os("CI").is_none(), "CI has no graphics adapter; install mesa-vulkan-drivers");
-        println!("skipped: no graphics adapter");
-        return;
-    }
+    let Some(adapter) = adapter() else { return };
     let some = ["test_efficientnet_default", "test_resnet_raw", "test_vit_ts"];
-    assert_eq!(agree(&Device::wgpu(DeviceKind::DefaultDevice), |name| some.contains(&name)), 3);
+    assert_eq!(agree(&adapter.device, |name| some.contains(&name)), 3);
 }
 
 #[test]

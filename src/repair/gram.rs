@@ -87,13 +87,11 @@ impl Gram {
             let mut into = self.across.as_mut().subcols_mut(first, columns);
             into += &block;
         }
-        for (k, sum) in self.input_sums.iter_mut().enumerate() {
-            *sum += x.col(k).iter().sum::<f64>();
-        }
-        for (o, (sum, square)) in self.output_sums.iter_mut().zip(&mut self.outputs).enumerate() {
+        self.input_sums.par_iter_mut().enumerate().for_each(|(k, sum)| *sum += x.col(k).iter().sum::<f64>());
+        self.output_sums.par_iter_mut().zip(&mut self.outputs).enumerate().for_each(|(o, (sum, square))| {
             *sum += y.col(o).iter().sum::<f64>();
             *square += y.col(o).iter().map(|y| y * y).sum::<f64>();
-        }
+        });
     }
 
     /// Adds places that were summed about their means elsewhere.

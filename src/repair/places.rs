@@ -1,6 +1,7 @@
 //! The places at which a layer is looked at, and where the numbers of each lie in what it reads and gives.
 
 use faer::Mat;
+use rayon::prelude::*;
 
 use super::squares::Shape;
 use crate::network::Window;
@@ -72,30 +73,41 @@ impl Places {
         let at: Vec<(usize, usize)> =
             images.iter().flat_map(|&image| (0..self.looked).map(self.of(image)).map(move |place| (image, place))).collect();
         let (inputs, outputs) = (self.inputs, self.outputs);
+        let (kernel, plane) = self.windows.as_ref().map_or((1, 1), |offsets| (offsets.kernel, offsets.plane));
+        let first = group * (inputs / kernel) * plane;
+        // Where every row begins to read, under each element of the kernel.
+        let begin = |k: usize| {
+            move |&(image, place): &(usize, usize)| match &self.windows {
+                None => Some(image * self.x_size + place * inputs),
+                Some(offsets) => offsets.of(place, k).map(|inside| image * self.x_size + first + inside),
+            }
+        };
+        let read: Vec<Vec<Option<usize>>> = (0..kernel).into_par_iter().map(|k| at.iter().map(begin(k)).collect()).collect();
+        let (start, step) = match self.windows {
+            Some(_) => (group * outputs * self.positions, self.positions),
+            None => (0, 1),
+        };
+        let gives = if self.windows.is_some() { 1 } else { outputs };
+        let given: Vec<usize> = at.iter().map(|&(image, place)| image * self.y_size + start + place * gives).collect();
         let mut x = Mat::zeros(at.len(), inputs);
         let mut y = Mat::zeros(at.len(), outputs);
-        for k in 0..inputs {
-            for (value, &(image, place)) in x.col_as_slice_mut(k).iter_mut().zip(&at) {
-                let offset = match &self.windows {
-                    None => Some(place * inputs + k),
-                    Some(offsets) => offsets
-                        .of(place, k % offsets.kernel)
-                        .map(|inside| (group * (inputs / offsets.kernel) + k / offsets.kernel) * offsets.plane + inside),
-                };
-                *value = offset.map_or(0.0, |offset| f64::from(xs[image * self.x_size + offset]));
+        columns(&mut x).into_par_iter().enumerate().for_each(|(k, column)| {
+            for (value, at) in column.iter_mut().zip(&read[k % kernel]) {
+                *value = at.map_or(0.0, |at| f64::from(xs[at + k / kernel * plane]));
             }
-        }
-        for o in 0..outputs {
-            for (value, &(image, place)) in y.col_as_slice_mut(o).iter_mut().zip(&at) {
-                let offset = match self.windows {
-                    Some(_) => (group * outputs + o) * self.positions + place,
-                    None => place * outputs + o,
-                };
-                *value = f64::from(ys[image * self.y_size + offset]);
+        });
+        columns(&mut y).into_par_iter().enumerate().for_each(|(o, column)| {
+            for (value, at) in column.iter_mut().zip(&given) {
+                *value = f64::from(ys[at + o * step]);
             }
-        }
+        });
         (x, y)
     }
+}
+
+/// The columns of a matrix.
+fn columns(matrix: &mut Mat<f64>) -> Vec<&mut [f64]> {
+    matrix.as_mut().col_iter_mut().filter_map(|column| Some(column.try_as_col_major_mut()?.as_slice_mut())).collect()
 }
 
 /// A step through so many places that comes to each once, far ones after one another.
@@ -117,33 +129,38 @@ fn stride(places: usize) -> usize {
 pub(super) struct Offsets {
     pub(super) kernel: usize,
     pub(super) plane: usize,
-    /// Per axis, place and element of the kernel.
-    axes: Vec<(usize, usize, Vec<Option<usize>>)>,
+    /// Per place and element of the kernel; `None` in the padding.
+    all: Vec<Option<usize>>,
 }
 
 impl Offsets {
     fn new(windows: &[Window], spatial: &[usize], out: &[usize]) -> Self {
         let plane: usize = spatial.iter().product();
         let mut step = plane;
-        let mut axes = Vec::with_capacity(windows.len());
+        let mut all = vec![Some(0)];
+        let mut kernel = 1;
         for ((window, &length), &places) in windows.iter().zip(spatial).zip(out) {
             step /= length.max(1);
-            let inside = |at: usize| (at / window.kernel * window.stride + at % window.kernel * window.dilation).checked_sub(window.pads.0);
-            let offsets = (0..places * window.kernel).map(|at| inside(at).filter(|&at| at < length).map(|at| at * step)).collect();
-            axes.push((places, window.kernel, offsets));
+            let inside = |place: usize, k: usize| {
+                (place * window.stride + k * window.dilation).checked_sub(window.pads.0).filter(|&at| at < length).map(|at| at * step)
+            };
+            // Places of the axes before this one, then its own, then elements of the kernel likewise.
+            let mut wider = Vec::with_capacity(all.len() * places * window.kernel);
+            for before in all.chunks(kernel) {
+                for place in 0..places {
+                    for outer in before {
+                        wider.extend((0..window.kernel).map(|k| Some((*outer)? + inside(place, k)?)));
+                    }
+                }
+            }
+            (all, kernel) = (wider, kernel * window.kernel);
         }
-        Self { kernel: windows.iter().map(|w| w.kernel).product(), plane, axes }
+        Self { kernel, plane, all }
     }
 
     /// The element of the channel under element `k` of the kernel at a place; `None` in the padding.
-    pub(super) fn of(&self, mut place: usize, mut k: usize) -> Option<usize> {
-        let mut at = 0;
-        for (places, kernel, offsets) in self.axes.iter().rev() {
-            at += offsets[place % places * kernel + k % kernel]?;
-            place /= places;
-            k /= kernel;
-        }
-        Some(at)
+    pub(super) fn of(&self, place: usize, k: usize) -> Option<usize> {
+        self.all[place * self.kernel + k]
     }
 }
 

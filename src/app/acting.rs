@@ -187,7 +187,10 @@ impl App {
             Action::Cancel => match self.state.question.take() {
                 Some(_) => {}
                 None => {
-                    self.rest = None;
+                    if self.rest.take().is_some() {
+                        let text = "the step before it was cancelled; what was done stays, and can be undone".into();
+                        self.state.tell(Notice { tone: Tone::Remark, title: "The rest of the recipe was left out".into(), text });
+                    }
                     self.worker.cancel();
                 }
             },

@@ -419,6 +419,16 @@ fn a_recipe_repairs_between_its_steps() {
         window.settle();
     }
     assert!(window.state().view.as_ref().unwrap().state.earlier.is_empty());
+    // A repair that is cancelled ends the recipe, and says so.
+    window.answer(&recipe);
+    window.menu("Recipe", "Open a recipe…");
+    window.wait("the first repair", |s| s.costs.progress.is_some_and(|(_, task)| task == TaskKind::Repair));
+    window.press(Modifiers::NONE, Key::Escape);
+    window.wait("its end", |s| s.costs.progress.is_none());
+    window.settle();
+    notice(window.state(), "The rest of the recipe was left out");
+    let earlier = &window.state().view.as_ref().unwrap().state.earlier;
+    assert!(!earlier.is_empty() && earlier.iter().all(|step| step.repair.is_none()), "{earlier:?}");
     // Without images it is told what is missing.
     let mut bare = Window::on(Some(DEMO));
     bare.answer(&recipe);

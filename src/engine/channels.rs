@@ -8,7 +8,7 @@ use super::{Engine, EngineError, Model};
 use crate::atomic::Overwrite;
 use crate::channels::{ChannelScore, Channels, RemoveError, Removed, Smaller};
 use crate::export::{self, Changes, Format, Report};
-use crate::graph::ParameterId;
+use crate::graph::{ChannelAxis, ParameterId};
 use crate::network::Array;
 use crate::onnx::{self, TensorId, Values};
 use crate::prune::{AddedBias, Mask, Masked, PruneError, State, Weights};
@@ -59,7 +59,17 @@ impl Engine {
             gone(bias, channels, removed).apply(&mut values);
             bias.values = Arc::new(values);
         }
-        Ok(State { kept: kept.into(), biases: Arc::new(biases), ..state.clone() })
+        let going = self.model.graph.nodes.iter().filter_map(|node| {
+            let axis = match node.op.as_str() {
+                "Conv" | "ConvTranspose" => ChannelAxis::Second,
+                "Gemm" | "MatMul" => ChannelAxis::Last,
+                _ => return None,
+            };
+            let output = node.output(0)?;
+            let staying = channels.staying(output, axis, removed)?;
+            Some((output, Mask::of(staying.len(), |i| !staying[i])))
+        });
+        Ok(State { kept: kept.into(), biases: Arc::new(biases), going: Arc::new(going.collect()), ..state.clone() })
     }
 
     /// The model as pruned in `state`, without what is removed.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::mask::Mask;
 use super::masked::{Masked, Weights};
 use super::method::Method;
 use super::recipe::Recipe;
@@ -101,6 +102,8 @@ pub struct State {
     pub statistics: Arc<RunningStatistics>,
     /// Biases that were added.
     pub biases: Arc<AddedBiases>,
+    /// Of a masked twin: which channels of what layers write are to be removed. A bias that is added leaves them zero.
+    pub going: Arc<BTreeMap<ValueId, Mask>>,
 }
 
 impl State {
@@ -109,7 +112,7 @@ impl State {
     pub fn new(recipe: Recipe, parameters: usize) -> Self {
         let kept = vec![Masked::Nothing; parameters].into();
         let weights = vec![Weights::AsOpened; parameters].into();
-        Self { recipe, earlier: Arc::default(), kept, weights, statistics: Arc::default(), biases: Arc::default() }
+        Self { recipe, earlier: Arc::default(), kept, weights, statistics: Arc::default(), biases: Arc::default(), going: Arc::default() }
     }
 
     /// The same masks and weights under another recipe.

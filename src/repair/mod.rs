@@ -36,7 +36,7 @@ use crate::prune::{NormStatistics, PruneError, Repair, State};
 use crate::watch::{Part, Watch};
 pub use gram::Gram;
 use moments::Moments;
-use sites::{Fit, Fix, Site, Sites};
+use sites::{Fit, Site, Sites};
 pub use split::{NotEnough, USUAL_CALIBRATION, calibrating, others, split, spread, usual_calibration};
 use walk::Walk;
 use work::{Work, unrepaired};
@@ -205,8 +205,7 @@ impl Repairer {
             return Err(RepairError::Unpruned);
         }
         let start = self.start(&engine, fixed, watch)?;
-        let has_norms = start.sites.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_)));
-        if let Some(norms) = self.options.norms.or((!has_norms).then_some(NormStatistics::Estimated)) {
+        if let Some(norms) = self.options.norms.or((!start.sites.has_norms()).then_some(NormStatistics::Estimated)) {
             return self.attempt(&start, norms, self.options.memory, watch);
         }
         let part = |before: f32, share: f32| Part { whole: watch, what: None, before, share };
@@ -257,7 +256,8 @@ impl Repairer {
     fn attempt(&self, start: &Start, norms: NormStatistics, memory: usize, watch: &dyn Watch) -> Result<Attempt, RepairError> {
         let Start { fixed, sites, unrepaired, images, .. } = start;
         let mut work = Work::new(self.calibration.engine(), start, norms, memory);
-        let mut steps: Vec<At> = sites.list.iter().zip(unrepaired).map(|(site, before)| At::Site(site, before)).collect();
+        let sites_before = sites.list.iter().zip(unrepaired).filter(|(site, _)| !(site.is_last() && work.leaves_last()));
+        let mut steps: Vec<At> = sites_before.map(|(site, before)| At::Site(site, before)).collect();
         if self.options.is_thorough {
             steps.extend(sites.fits.iter().map(At::Fit));
         }

@@ -78,6 +78,13 @@ pub(super) enum Order {
     Second(usize),
 }
 
+impl Site {
+    /// Whether it is the layer that answers.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self.fix, Fix::Rows(Rows { is_last: true, .. }))
+    }
+}
+
 impl Order {
     /// How many outputs a weight of this shape has.
     pub(super) fn outputs(self, shape: &[usize]) -> usize {
@@ -160,11 +167,6 @@ impl Sites {
                 Err(reason) => refused.push((layer.weight, reason)),
             }
         }
-        // Estimated anew, batch normalisation gives its own scale to what follows, which need not be the dense network's. A layer that is
-        // scaled too takes that back; the last one, which is only shifted, would be off.
-        if sites.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_))) {
-            sites.list.retain(|site| !matches!(site.fix, Fix::Rows(Rows { is_last: true, .. })));
-        }
         sites.list.sort_by_key(|site| site.start);
         // A fit about the means leaves them to what comes next.
         for fit in &mut sites.fits {
@@ -185,6 +187,11 @@ impl Sites {
             }
         }
         sites
+    }
+
+    /// Whether there are batch normalisations among them.
+    pub(super) fn has_norms(&self) -> bool {
+        self.list.iter().any(|site| matches!(site.fix, Fix::Statistics(_)))
     }
 
     /// Adds a place; one that changes the same as an earlier one is another use of it.

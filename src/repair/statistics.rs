@@ -44,7 +44,7 @@ fn lines(moments: &Moments, can_scale: bool, can_shift: impl Fn(usize) -> bool) 
 
 impl Work<'_> {
     /// A layer: rows are scaled, and the bias is scaled and shifted. A pruned bias stays zero, and so its row as it is.
-    /// So does one that is added, of an output without weights.
+    /// So does one that is added, of a channel that is to be removed.
     pub(super) fn rows(
         &mut self,
         (rows, channels): (&Rows, ChannelAxis),
@@ -55,14 +55,14 @@ impl Work<'_> {
         let Some(mut weight) = self.held(rows.weight)? else { return Ok(Err("its elements cannot be read".into())) };
         let bias = match &rows.bias {
             Bias::Parameter(id) => self.held(*id)?,
-            Bias::Added(_) => {
+            Bias::Added(writes) => {
                 let outputs = rows.order.outputs(&shape);
                 let known = self.biases.get(&rows.weight).map(|added| added.values.to_f64());
-                let mut has_weights = vec![false; outputs];
-                for i in (0..weight.values.len()).filter(|&i| !weight.zeroed.is_pruned(i)) {
-                    has_weights[rows.order.output(&shape, i)] = true;
-                }
-                Some(Held { values: known.unwrap_or_else(|| vec![0.0; outputs]), zeroed: Mask::of(outputs, |i| !has_weights[i]) })
+                let going = writes.first().and_then(|output| self.fixed.going.get(output)).filter(|going| going.len() == outputs);
+                Some(Held {
+                    values: known.unwrap_or_else(|| vec![0.0; outputs]),
+                    zeroed: Mask::of(outputs, |i| going.is_some_and(|going| going.is_pruned(i))),
+                })
             }
         };
         let Some(mut bias) = bias else { return Ok(Err("its elements cannot be read".into())) };

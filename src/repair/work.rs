@@ -23,8 +23,9 @@ use crate::watch::Watch;
 pub(super) struct Work<'a> {
     pub(super) engine: &'a Engine,
     /// What was pruned, for good.
-    fixed: &'a State,
+    pub(super) fixed: &'a State,
     pub(super) norms: NormStatistics,
+    has_norms: bool,
     walk: Walk,
     pub(super) weights: Vec<Weights>,
     pub(super) statistics: RunningStatistics,
@@ -56,7 +57,14 @@ impl<'a> Work<'a> {
         let Start { fixed, sites, walk, .. } = start;
         let (weights, statistics, biases) = (fixed.weights.to_vec(), (*fixed.statistics).clone(), (*fixed.biases).clone());
         let (walk, left) = (walk.clone().within(memory), sites.left.clone());
-        Self { engine, fixed, norms, walk, weights, statistics, biases, layers: Vec::new(), left }
+        let has_norms = sites.has_norms();
+        Self { engine, fixed, norms, has_norms, walk, weights, statistics, biases, layers: Vec::new(), left }
+    }
+
+    /// Whether the layer that answers stays as it is. Estimated anew, batch normalisation gives its own scale to what follows, which need not
+    /// be the dense network's. A layer that is scaled too takes that back; the last one, which is only shifted, would be off.
+    pub(super) fn leaves_last(&self) -> bool {
+        self.has_norms && self.norms == NormStatistics::Estimated
     }
 
     pub(super) fn graph(&self) -> &Graph {
@@ -136,7 +144,7 @@ impl<'a> Work<'a> {
             Some(id) => self.held(id)?.map(|held| held.values),
             None => self.biases.get(&fit.weight).map(|added| added.values.to_f64()),
         };
-        let about = if fit.is_about_means { About::Means } else { About::Bias(bias) };
+        let about = if fit.is_about_means && !(fit.is_last && self.leaves_last()) { About::Means } else { About::Bias(bias) };
         let fitted = sums.fit(&held.values, &held.zeroed, &about, watch);
         if watch.is_cancelled() {
             return Err(EngineError::Cancelled.into());

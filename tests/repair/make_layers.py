@@ -43,9 +43,8 @@ def run(nodes, parameters, x):
     return values
 
 
-def repaired(nodes, dense, sites, pruned, added=()):
-    """Sites: what is read, and ("rows", weight, bias, axis of the outputs or groups, beta) and the like. Of a bias that is added an output
-    without weights gets none."""
+def repaired(nodes, dense, sites, pruned):
+    """Sites: what is read, and ("rows", weight, bias, axis of the outputs or groups, beta) and the like."""
     new = {k: v.astype(np.float64) for k, v in dense.items()}
     for name in pruned:
         flat = new[name].reshape(-1)
@@ -83,11 +82,7 @@ def repaired(nodes, dense, sites, pruned, added=()):
         else:
             groups = w.reshape(order, w.shape[0] // order, *w.shape[1:]) * a.reshape(order, 1, w.shape[1], 1, 1)
             new[weight] = groups.reshape(w.shape)
-        has_weights = np.ones(len(a), bool)
-        if bias in added:
-            by_output = w if order == "first" else w.T if order == "last" else w.reshape(order, -1, *w.shape[1:]).swapaxes(1, 2).reshape(len(a), -1)
-            has_weights = by_output.reshape(len(a), -1).any(1)
-        new[bias] = np.where(has_weights, new[bias] * a + (md - a * mp) / beta, 0)
+        new[bias] = new[bias] * a + (md - a * mp) / beta
     return {k: v for k, v in new.items() if not np.array_equal(v, dense[k].astype(np.float64))}
 
 
@@ -160,8 +155,8 @@ def write(name, nodes, parameters, **more):
 
 
 def unbiased(nodes, parameters, sites):
-    """The nodes as they stand in a file without biases, its parameters, those of the reference, whose biases are zeros, what is left of the
-    sites, and the biases."""
+    """The nodes as they stand in a file without biases, its parameters, those of the reference, whose biases are zeros, and what is left of the
+    sites."""
     gone = {k for k in parameters if k.endswith(".bias") and not k.startswith("ln.")}
     kept, named = [], {}
     for op, inputs, output, a in nodes:
@@ -172,7 +167,7 @@ def unbiased(nodes, parameters, sites):
     kept = [(op, inputs, named.get(output, output), a) for op, inputs, output, a in kept]
     normalised = {inputs[0] for op, inputs, _, _ in nodes if op == "LayerNormalization"}
     zeros = {k: np.zeros_like(v) if k in gone else v for k, v in parameters.items()}
-    return kept, {k: v for k, v in parameters.items() if k not in gone}, zeros, [site for site in sites if site[0][0] not in normalised], gone
+    return kept, {k: v for k, v in parameters.items() if k not in gone}, zeros, [site for site in sites if site[0][0] not in normalised]
 
 
 expected, added = {}, {}
@@ -183,9 +178,9 @@ for name, (nodes, parameters, sites) in MODELS.items():
         expected[f"{name}/{tensor}"] = values.astype(np.float32)
     if name == "normalised":
         continue
-    kept, own, zeros, left, gone = unbiased(nodes, parameters, sites)
+    kept, own, zeros, left = unbiased(nodes, parameters, sites)
     write(f"{name}_unbiased", kept, own)
-    for tensor, values in repaired(nodes, zeros, left, pruned, gone).items():
+    for tensor, values in repaired(nodes, zeros, left, pruned).items():
         added[f"{name}_unbiased/{tensor}"] = values.astype(np.float32)
 np.savez(HERE / "unbiased.npz", **added)
 

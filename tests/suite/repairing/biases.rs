@@ -13,7 +13,7 @@ use secateur::export::{Form, Format};
 use secateur::graph::ParameterId;
 use secateur::network::Array;
 use secateur::onnx::TensorId;
-use secateur::prune::{Amount, Method, Recipe, State, Step};
+use secateur::prune::{Amount, Mask, Masked, Method, Recipe, State, Step};
 use secateur::repair::Options;
 use secateur::session::Session;
 use secateur::watch::Unwatched;
@@ -208,6 +208,29 @@ fn a_smaller_network_keeps_what_is_left_of_them() {
         let (smaller, _) = engine.shrink(&repaired, &chosen, &Unwatched).unwrap();
         let measured = engine.forward(&repaired, &inputs).unwrap()[0].1.as_f32().unwrap().to_vec();
         agree(name, smaller.forward(&smaller.opened(), &inputs).unwrap()[0].1.as_f32().unwrap(), &measured);
+    }
+}
+
+#[test]
+fn an_output_without_weights_gives_its_mean_afterwards() {
+    for name in ["dense_unbiased", "grouped_unbiased", "depthwise_unbiased"] {
+        let engine = Arc::new(Engine::open(&opened(name), &Unwatched).unwrap());
+        let mut state = engine.opened();
+        let mut kept = state.kept.to_vec();
+        let layers = engine.model().graph.layers();
+        for layer in &layers[..layers.len() - 1] {
+            let parameter = engine.model().graph.parameter(layer.weight);
+            let row = parameter.elements / parameter.shape[0];
+            kept[layer.weight.0] = Masked::Bits(Arc::new(Mask::of(parameter.elements, |i| (i / row).is_multiple_of(2))));
+        }
+        state.kept = kept.into();
+        let (repaired, repair) = repairer(&engine, Options::default()).repair(&state, &Unwatched).unwrap();
+        assert!(repair.left.is_empty(), "{name}: {:?}", repair.left);
+        let first = &repaired.biases[&layers[0].weight].values.to_f64();
+        assert!(first.iter().step_by(2).all(|&bias| bias != 0.0), "{name}: {first:?}");
+        let dense = answers(&engine, &engine.opened());
+        let off = |state: &State| -> f32 { answers(&engine, state).iter().zip(&dense).map(|(a, b)| (a - b).powi(2)).sum() };
+        assert!(off(&repaired) < 0.5 * off(&state), "{name}: {} and {}", off(&repaired), off(&state));
     }
 }
 

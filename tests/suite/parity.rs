@@ -29,12 +29,13 @@ fn allocations(model: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(format!("tests/reference/{model}_allocations.json")).unwrap()).unwrap()
 }
 
-fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
+/// Every case of a model, or one of so many.
+fn compare([model, file]: [&str; 2], step: usize, device: Option<ComputeDevice>) {
     let mut session = open(file, device);
     let reference: Value = serde_json::from_str(&std::fs::read_to_string(format!("tests/reference/{model}.json")).unwrap()).unwrap();
     let cases = reference["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 100);
-    for case in cases {
+    for case in cases.iter().step_by(step) {
         let what = format!("{model}: {} {} {}", case["scope"], case["method"], case["amounts"]);
         session.reset();
         let graph = &session.model().clone().graph;
@@ -89,24 +90,25 @@ fn compare([model, file]: [&str; 2], device: Option<ComputeDevice>) {
 
 #[test]
 fn digits_network_is_pruned_as_pytorch_does() {
-    compare(DIGITS, None);
+    compare(DIGITS, 1, None);
 }
 
 #[test]
 fn article_network_is_pruned_as_pytorch_does() {
-    compare(ARTICLE, None);
+    compare(ARTICLE, 1, None);
 }
 
 #[test]
 fn digits_network_is_pruned_as_pytorch_does_on_the_device() {
     let Some(device) = adapter::adapter() else { return };
-    compare(DIGITS, Some(device));
+    compare(DIGITS, 1, Some(device));
 }
 
 #[test]
 fn article_network_is_pruned_as_pytorch_does_on_the_device() {
     let Some(device) = adapter::adapter() else { return };
-    compare(ARTICLE, Some(device));
+    // On the host every case of it is compared; on the device every one of the other network.
+    compare(ARTICLE, 3, Some(device));
 }
 
 /// Numbers per parameter by the published formulas in numpy: LAMP, norm, Erdős-Rényi-Kernel and uniform+.

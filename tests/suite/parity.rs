@@ -101,13 +101,13 @@ fn article_network_is_pruned_as_pytorch_does() {
 #[test]
 fn digits_network_is_pruned_as_pytorch_does_on_the_device() {
     let Some(device) = adapter::adapter() else { return };
-    compare(DIGITS, 1, Some(device));
+    // On the host every case is compared; on the device every other one, and every third of the other network.
+    compare(DIGITS, 2, Some(device));
 }
 
 #[test]
 fn article_network_is_pruned_as_pytorch_does_on_the_device() {
     let Some(device) = adapter::adapter() else { return };
-    // On the host every case of it is compared; on the device every one of the other network.
     compare(ARTICLE, 3, Some(device));
 }
 

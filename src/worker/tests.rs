@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::atomic::Overwrite;
 use crate::export::Format;
-use crate::prune::Amount;
+use crate::prune::{Amount, Recipe, Step};
 
 const DEMO: &str = "assets/mobilenetv4_digits.onnx";
 

@@ -12,7 +12,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     notices_ui(ui, state, commands);
     let ctx = ui.ctx().clone();
     match &state.question {
-        None => {}
+        None => drop(ctx.data_mut(|data| data.remove_temp::<bool>(focused()))),
         Some(Question::Help) => help_ui(&ctx, commands),
         Some(question) => question_ui(&ctx, question, state, commands),
     }
@@ -66,18 +66,29 @@ pub(super) fn frame(ctx: &egui::Context) -> egui::Frame {
     egui::Frame::popup(&ctx.style_of(ctx.theme())).inner_margin(18)
 }
 
+/// Where it is kept whether the present question was given the focus.
+fn focused() -> egui::Id {
+    egui::Id::unique("question focused")
+}
+
 fn question_ui(ctx: &egui::Context, question: &Question, state: &AppState, commands: &mut Vec<Command>) {
+    // What can be taken back, or loses nothing, has the focus and so the Enter key.
+    let mut default = None;
     let (title, text, answers) = match question {
         Question::Replace(path, _) | Question::ReplacePicture(path, _) => {
             ("Replace the file?", format!("There is a file of that name already:\n{}", text::path(path)), vec![("Replace", Answer::Yes)])
         }
-        Question::Unsaved(_) => (
-            "Go on without saving?",
-            "Weights were fixed, masks kept or channels removed since the model was last saved. They are lost if you go on.".to_owned(),
-            vec![("Save…", Answer::Save), ("Go on without saving", Answer::Yes)],
-        ),
+        Question::Unsaved(_) => {
+            default = Some(Answer::Save);
+            (
+                "Go on without saving?",
+                "Weights were fixed, masks kept or channels removed since the model was last saved. They are lost if you go on.".to_owned(),
+                vec![("Save…", Answer::Save), ("Go on without saving", Answer::Yes)],
+            )
+        }
         Question::Repair(removing) => {
             let (title, text) = repair::question(&state.costs, removing.is_some());
+            default = Some(if state.costs.shown.is_some() { Answer::Yes } else { Answer::Images });
             let answers = match state.costs.shown {
                 Some(_) => vec![("Repair now", Answer::Yes)],
                 None => vec![("Use noise instead", Answer::Noise), ("Choose the images…", Answer::Images)],
@@ -97,7 +108,12 @@ fn question_ui(ctx: &egui::Context, question: &Question, state: &AppState, comma
                 commands.push(Command::Answer(Answer::No));
             }
             for (name, answer) in answers {
-                if ui.button(name).clicked() {
+                let button = ui.button(name);
+                if default == Some(answer) && !ui.data(|data| data.get_temp(focused()).unwrap_or(false)) {
+                    button.request_focus();
+                    ui.data_mut(|data| data.insert_temp(focused(), true));
+                }
+                if button.clicked() {
                     commands.push(Command::Answer(answer));
                 }
             }

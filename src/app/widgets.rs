@@ -170,7 +170,14 @@ pub(super) fn amount_slider(ui: &mut Ui, percent: &mut f64, most: f64, name: &st
     if response.has_focus() {
         ui.painter().circle_stroke(handle, 10.5, Stroke::new(1.5, palette.applied));
     }
-    hint_above(response, hint)
+    // Whoever has just moved it knows what it does, and wants to see what stands above it.
+    let moved = response.id.with("moved");
+    if response.dragged() || response.clicked() {
+        ui.data_mut(|data| data.insert_temp(moved, true));
+    } else if !response.hovered() {
+        ui.data_mut(|data| data.remove_temp::<bool>(moved));
+    }
+    if ui.data(|data| data.get_temp(moved).unwrap_or(false)) { response } else { hint_above(response, hint) }
 }
 
 /// What is said of a widget, under this name.

@@ -181,8 +181,12 @@ impl Engine {
 
     fn standings(&self, state: &State) -> Vec<Option<Standing>> {
         let ids = 0..self.rankings.len();
-        if ids.clone().all(|i| self.prefixes(state, ParameterId(i)).is_some()) {
-            return ids.map(|i| self.standing(state, ParameterId(i))).collect();
+        let prefixes: Option<Vec<(u64, u64)>> = ids.clone().map(|i| self.prefixes(state, ParameterId(i))).collect();
+        if let Some(prefixes) = prefixes {
+            let standing = |(ranking, (fixed, masked)): (&Option<Arc<Ranking>>, _)| {
+                ranking.clone().map(|ranking| Standing { ranking, fixed, masked, apart: 0, order: None })
+            };
+            return self.rankings.iter().zip(prefixes).map(standing).collect();
         }
         ids.into_par_iter().with_max_len(1).map(|i| self.standing(state, ParameterId(i))).collect()
     }

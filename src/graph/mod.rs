@@ -75,18 +75,21 @@ pub struct Graph {
 
 impl Graph {
     /// The module of this id.
+    #[inline]
     #[must_use]
     pub fn module(&self, id: ModuleId) -> &Module {
         &self.modules[id.0]
     }
 
     /// The parameter of this id.
+    #[inline]
     #[must_use]
     pub fn parameter(&self, id: ParameterId) -> &Parameter {
         &self.parameters[id.0]
     }
 
     /// The module that owns a parameter.
+    #[inline]
     #[must_use]
     pub fn owner(&self, id: ParameterId) -> &Module {
         self.module(self.parameter(id).module)

@@ -113,6 +113,7 @@ impl Subject {
     }
 }
 
+#[inline]
 fn number(values: &Values, i: usize) -> f64 {
     match values {
         Values::F32(v) => f64::from(v[i]),

@@ -28,6 +28,7 @@ enum HalfType {
 
 impl HalfType {
     /// Place of a magnitude in the table; all NaNs have the one behind infinity. `value` is a number of this type.
+    #[inline]
     fn place(self, value: f32) -> usize {
         let (bits, infinity) = match self {
             Self::F16 => (f16::from_f32(value).to_bits(), f16::INFINITY.to_bits()),
@@ -37,6 +38,7 @@ impl HalfType {
     }
 
     /// The narrow key of the magnitude in this place.
+    #[inline]
     fn key(self, place: usize) -> u32 {
         let bits = place as u16;
         let value = match self {
@@ -70,6 +72,7 @@ impl MagnitudeCounts {
         Some(Self { kind, through })
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.through.last().map_or(0, |&n| n as usize)
     }
@@ -89,6 +92,7 @@ impl MagnitudeCounts {
     }
 
     /// How many are smaller than the `rank`-th smallest, and how many are not larger.
+    #[inline]
     pub(super) fn around(&self, rank: usize) -> (usize, usize) {
         let place = self.place(rank);
         let below = place.checked_sub(1).map_or(0, |before| self.through[before]);

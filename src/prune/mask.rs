@@ -33,12 +33,14 @@ impl Mask {
     }
 
     /// Whether element `i` is pruned.
+    #[inline]
     #[must_use]
     pub fn is_pruned(&self, i: usize) -> bool {
         self.words[i / 64] >> (i % 64) & 1 == 1
     }
 
     /// The bits.
+    #[inline]
     #[must_use]
     pub fn words(&self) -> &[u64] {
         &self.words
@@ -51,6 +53,7 @@ impl Mask {
     }
 
     /// Number of elements, pruned or not.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.elements
@@ -63,6 +66,7 @@ impl Mask {
     }
 
     /// Number of pruned elements.
+    #[inline]
     #[must_use]
     pub fn pruned(&self) -> u64 {
         self.words.iter().map(|w| u64::from(w.count_ones())).sum()
@@ -121,6 +125,7 @@ fn zero<T: Copy + Send + Sync>(values: &mut [T], words: &[u64], zero: T) {
     values.par_chunks_mut(SHARED).zip(words.par_chunks(SHARED / 64)).for_each(|(values, words)| zero_here(values, words, zero));
 }
 
+#[expect(clippy::needless_range_loop, reason = "counted, for an iterator's constructor can be a call in the middle of the loop")]
 fn zero_here<T: Copy>(values: &mut [T], words: &[u64], zero: T) {
     for (chunk, &word) in values.chunks_mut(64).zip(words) {
         if word == 0 {
@@ -128,10 +133,11 @@ fn zero_here<T: Copy>(values: &mut [T], words: &[u64], zero: T) {
         }
         // Eight at a time against constants, which becomes vector code.
         let (lanes, rest) = chunk.as_chunks_mut::<8>();
-        for (i, lanes) in lanes.iter_mut().enumerate() {
+        for i in 0..lanes.len() {
             let bits = (word >> (8 * i)) as u8;
-            for (j, value) in lanes.iter_mut().enumerate() {
-                *value = if bits & 1 << j == 0 { *value } else { zero };
+            let lanes = &mut lanes[i];
+            for j in 0..8 {
+                lanes[j] = if bits & 1 << j == 0 { lanes[j] } else { zero };
             }
         }
         for (i, value) in rest.iter_mut().enumerate() {
@@ -198,11 +204,16 @@ fn bits<T: Copy + Sync>(values: &[T], test: impl Fn(T) -> bool + Sync) -> Vec<u6
     let word = |chunk: &[T]| {
         // A byte for each, which becomes vector code, and then eight of them into eight bits by one product.
         let mut bytes = [0_u8; 64];
-        for (byte, &x) in bytes.iter_mut().zip(chunk) {
-            *byte = u8::from(test(x));
+        for i in 0..chunk.len().min(64) {
+            bytes[i] = u8::from(test(chunk[i]));
         }
-        let pack = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        bytes.as_chunks::<8>().0.iter().enumerate().fold(0, |word, (i, bytes)| word | pack(bytes) << (8 * i))
+        let mut word = 0;
+        for i in 0..8 {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(&bytes[8 * i..8 * i + 8]);
+            word |= (u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+        }
+        word
     };
     if values.len() < SHARED {
         values.chunks(64).map(word).collect()

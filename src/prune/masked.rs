@@ -27,6 +27,7 @@ impl Masked {
     }
 
     /// How many elements.
+    #[inline]
     #[must_use]
     pub fn count(&self) -> u64 {
         match self {
@@ -37,12 +38,14 @@ impl Masked {
     }
 
     /// Whether there are none.
+    #[inline]
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.count() == 0
     }
 
     /// The number of elements, where they are the first of the ranking.
+    #[inline]
     #[must_use]
     pub fn prefix(&self) -> Option<u64> {
         match self {
@@ -109,6 +112,7 @@ impl Eq for Replaced {}
 
 impl Weights {
     /// Elements that were fixed to zero.
+    #[inline]
     #[must_use]
     pub fn zeroed(&self) -> &Masked {
         match self {
@@ -151,29 +155,34 @@ impl Standing {
     }
 
     /// All elements.
+    #[inline]
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.apart + self.order.as_ref().map_or(self.ranking.len() as u64, |order| order.elements())
     }
 
     /// Masked elements when the first `units` of the ranking are: its elements, or slices.
+    #[inline]
     #[must_use]
     pub fn elements_of(&self, units: u64) -> u64 {
         self.apart + self.order.as_ref().map_or(units, |order| order.elements_of(units))
     }
 
     /// Elements that go in the next step whatever the amount; `None` where the amount says it.
+    #[inline]
     #[must_use]
     pub fn decided(&self) -> Option<u64> {
         self.order.as_ref().and_then(|order| order.decided())
     }
 
     /// Whether what goes are whole slices.
+    #[inline]
     pub(super) fn has_slices(&self) -> bool {
         self.order.as_ref().is_some_and(|order| order.has_slices())
     }
 
     /// Whether the largest that goes is the last to go.
+    #[inline]
     pub(super) fn is_ranked(&self) -> bool {
         self.order.as_ref().is_none_or(|order| order.is_ranked())
     }
@@ -185,6 +194,7 @@ impl Standing {
     }
 
     /// Elements that are zero when so many are masked.
+    #[inline]
     #[must_use]
     pub fn zeros(&self, masked: u64) -> u64 {
         let masked = masked - self.apart;

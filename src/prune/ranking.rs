@@ -71,6 +71,7 @@ impl Ranking {
     }
 
     /// Number of elements.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.keys {
@@ -87,12 +88,14 @@ impl Ranking {
     }
 
     /// Zeros of either sign in the parameter as opened.
+    #[inline]
     #[must_use]
     pub fn zeros(&self) -> u64 {
         self.zeros
     }
 
     /// The `rank`-th smallest magnitude, from 0.
+    #[inline]
     #[must_use]
     pub fn magnitude(&self, rank: usize) -> f64 {
         match &self.keys {
@@ -103,6 +106,7 @@ impl Ranking {
     }
 
     /// How many of the smallest elements have a key below `key`, and how many at most `key`; keys in this parameter's width.
+    #[inline]
     pub(super) fn around(&self, rank: usize) -> (usize, usize) {
         match &self.keys {
             Keys::Narrow(k) => (k.partition_point(|&x| x < k[rank]), k.partition_point(|&x| x <= k[rank])),
@@ -132,11 +136,13 @@ impl Ranking {
         (rank..((rank / BLOCK + 1) * BLOCK).min(length)).rev().fold(blocks[rank / BLOCK + 1], add)
     }
 
+    #[inline]
     pub(super) fn is_wide(&self) -> bool {
         matches!(self.keys, Keys::Wide(_))
     }
 
     /// Key of rank `rank`, in the domain in which parameters of different types compare.
+    #[inline]
     fn key(&self, rank: usize, domain: Domain) -> u64 {
         match (&self.keys, domain) {
             (Keys::Narrow(k), Domain::Narrow) => u64::from(k[rank]),
@@ -148,6 +154,7 @@ impl Ranking {
     }
 
     /// Number of elements whose key is below `key`, known to lie in `low..=high`.
+    #[inline]
     pub(super) fn count_below(&self, key: u64, domain: Domain, low: usize, high: usize) -> usize {
         let (mut low, mut high) = (low, high);
         while low < high {
@@ -208,9 +215,11 @@ fn radix_sort(mut keys: Vec<u32>) -> Vec<u32> {
         return keys;
     }
     let mut counts = vec![[0_u32; 2048]; DIGITS.len()];
+    // Counted, for an iterator's constructor can be a call.
     for &key in &keys {
-        for (count, (shift, bits)) in counts.iter_mut().zip(DIGITS) {
-            count[(key >> shift & ((1 << bits) - 1)) as usize] += 1;
+        for d in 0..DIGITS.len() {
+            let (shift, bits) = DIGITS[d];
+            counts[d][(key >> shift & ((1 << bits) - 1)) as usize] += 1;
         }
     }
     let mut other = vec![0; keys.len()];

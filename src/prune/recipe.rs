@@ -121,24 +121,28 @@ impl Recipe {
             .collect()
     }
 
+    #[inline]
     fn is_meant(&self, graph: &Graph, id: ParameterId) -> bool {
         let parameter = graph.parameter(id);
         self.includes(parameter.module) && (self.biases || parameter.kind == Kind::Weight)
     }
 
     /// Whether elements go one by one in the order of their magnitudes.
+    #[inline]
     #[must_use]
     pub fn is_by_magnitude(&self) -> bool {
         matches!(self.score, Score::Magnitude) && self.pattern == Pattern::Elements
     }
 
     /// Whether score or pattern say how many elements go, so that the amount says nothing.
+    #[inline]
     #[must_use]
     pub fn is_decided(&self) -> bool {
         self.pattern.is_decided() || self.score.is_mask()
     }
 
     /// Whether the elements of a parameter go in another order than that of their magnitudes.
+    #[inline]
     #[must_use]
     pub fn orders(&self, graph: &Graph, id: ParameterId) -> bool {
         !self.is_by_magnitude() && self.is_meant(graph, id) && self.exempt(graph, id).is_none()

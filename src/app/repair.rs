@@ -217,11 +217,11 @@ fn notice(repaired: &Repaired) -> Notice {
 /// What is asked before the first repair: the title, what it does, and what it would use.
 pub(super) fn question(costs: &Costs, is_before_removal: bool) -> (&'static str, String) {
     let uses = match &costs.shown {
-        None => "It needs images, without labels: some of them calibrate, and the others judge. Noise can stand in, and says little of \
-                 what the network answers to images."
+        None => "It needs images, without labels: some of them calibrate, and the others judge. Noise can stand in: it helps a network \
+                 that answers nothing right any more, and can harm one that still does, which it would not tell."
             .to_owned(),
-        Some(shown) if shown.path.is_none() => "No images are shown: noise calibrates and judges, which says little of what the network \
-             answers to images."
+        Some(shown) if shown.path.is_none() => "No images are shown: noise calibrates and judges. That helps a network that answers \
+             nothing right any more, and can harm one that still does, which noise does not tell."
             .to_owned(),
         Some(_) => format!("{}.", uses(costs)),
     };

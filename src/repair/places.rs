@@ -129,38 +129,33 @@ fn stride(places: usize) -> usize {
 pub(super) struct Offsets {
     pub(super) kernel: usize,
     pub(super) plane: usize,
-    /// Per place and element of the kernel; `None` in the padding.
-    all: Vec<Option<usize>>,
+    /// Per axis, place and element of the kernel.
+    axes: Vec<(usize, usize, Vec<Option<usize>>)>,
 }
 
 impl Offsets {
     fn new(windows: &[Window], spatial: &[usize], out: &[usize]) -> Self {
         let plane: usize = spatial.iter().product();
         let mut step = plane;
-        let mut all = vec![Some(0)];
-        let mut kernel = 1;
+        let mut axes = Vec::with_capacity(windows.len());
         for ((window, &length), &places) in windows.iter().zip(spatial).zip(out) {
             step /= length.max(1);
-            let inside = |place: usize, k: usize| {
-                (place * window.stride + k * window.dilation).checked_sub(window.pads.0).filter(|&at| at < length).map(|at| at * step)
-            };
-            // Places of the axes before this one, then its own, then elements of the kernel likewise.
-            let mut wider = Vec::with_capacity(all.len() * places * window.kernel);
-            for before in all.chunks(kernel) {
-                for place in 0..places {
-                    for outer in before {
-                        wider.extend((0..window.kernel).map(|k| Some((*outer)? + inside(place, k)?)));
-                    }
-                }
-            }
-            (all, kernel) = (wider, kernel * window.kernel);
+            let inside = |at: usize| (at / window.kernel * window.stride + at % window.kernel * window.dilation).checked_sub(window.pads.0);
+            let offsets = (0..places * window.kernel).map(|at| inside(at).filter(|&at| at < length).map(|at| at * step)).collect();
+            axes.push((places, window.kernel, offsets));
         }
-        Self { kernel, plane, all }
+        Self { kernel: windows.iter().map(|w| w.kernel).product(), plane, axes }
     }
 
     /// The element of the channel under element `k` of the kernel at a place; `None` in the padding.
-    pub(super) fn of(&self, place: usize, k: usize) -> Option<usize> {
-        self.all[place * self.kernel + k]
+    pub(super) fn of(&self, mut place: usize, mut k: usize) -> Option<usize> {
+        let mut at = 0;
+        for (places, kernel, offsets) in self.axes.iter().rev() {
+            at += offsets[place % places * kernel + k % kernel]?;
+            place /= places;
+            k /= kernel;
+        }
+        Some(at)
     }
 }
 

@@ -291,15 +291,15 @@ fn more_workgroups_than_one_dimension_takes_match_the_host() {
     let Some(device) = adapter() else { return };
     let seed = 11;
     let mut random = Random(seed);
-    // Every parameter is a tile, and a row when each has its own cut.
-    let weights: Vec<_> = (0..66_000)
+    // Every parameter that is not empty is a tile, and a row when each has its own cut: of either more than 65,535.
+    let weights: Vec<_> = (0..90_000)
         .map(|_| {
             let (kind, len) = ([Values::Bell, Values::Coarse][random.below(2) as usize], random.below(5) as usize);
             draw(&mut random, kind, len)
         })
         .collect();
     for rows in [Rows::Each, Rows::Together] {
-        let at = format!("66,000 parameters, {rows:?}, seed {seed}");
+        let at = format!("90,000 parameters, {rows:?}, seed {seed}");
         let mut host = Host::new(weights.clone());
         let mut gpu = upload(&host, &device);
         let scope: Vec<bool> = (0..weights.len()).map(|_| random.below(8) != 0).collect();

@@ -27,7 +27,7 @@ use serde::Serialize;
 use crate::device::DeviceChoice;
 use crate::escaped::Escaping;
 use crate::prune::{Method, Schedule};
-use cost::Cost;
+use cost::CostCommand;
 use evaluate::Evaluate;
 use inspect::Inspect;
 use prune::Prune;
@@ -50,11 +50,11 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     pub device: DeviceArgument,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// List a model's modules by type
     Inspect(Inspect),
     /// Prune a model and say what that did; save it with -o
@@ -62,7 +62,7 @@ enum Command {
     /// Run a model on arrays, pruned or as it is, and write what it puts out
     Run(Box<Run>),
     /// Weigh a model, dense and pruned: bytes, multiply-accumulates, and time with --speed
-    Cost(Box<Cost>),
+    Cost(Box<CostCommand>),
     /// Show images to a model, dense and pruned, and compare the answers
     Evaluate(Box<Evaluate>),
     /// Prune a model and repair what is left on images without labels; save it with -o
@@ -135,7 +135,7 @@ pub enum Invocation {
 
 /// A command that needs no window.
 #[derive(Debug)]
-pub struct Headless(Command);
+pub struct Headless(CliCommand);
 
 /// Reads the arguments.
 ///
@@ -163,15 +163,15 @@ pub fn run(command: Headless, out: &mut dyn Write) -> anyhow::Result<()> {
     // Names from the file reach a terminal escaped.
     let out: &mut dyn Write = &mut Escaping(out);
     match command.0 {
-        Command::Inspect(inspect) => inspect.run(out),
-        Command::Prune(prune) => prune.run(out),
-        Command::Run(run) => run.run(out),
-        Command::Cost(cost) => cost.run(out),
-        Command::Evaluate(evaluate) => evaluate.run(out),
-        Command::Repair(repair) => repair.run(out),
-        Command::Shrink(shrink) => shrink.run(out),
-        Command::Sweep(sweep) => sweep.run(out),
-        Command::Sensitivity(sensitivity) => sensitivity.run(out),
+        CliCommand::Inspect(inspect) => inspect.run(out),
+        CliCommand::Prune(prune) => prune.run(out),
+        CliCommand::Run(run) => run.run(out),
+        CliCommand::Cost(cost) => cost.run(out),
+        CliCommand::Evaluate(evaluate) => evaluate.run(out),
+        CliCommand::Repair(repair) => repair.run(out),
+        CliCommand::Shrink(shrink) => shrink.run(out),
+        CliCommand::Sweep(sweep) => sweep.run(out),
+        CliCommand::Sensitivity(sensitivity) => sensitivity.run(out),
     }
 }
 

@@ -50,7 +50,7 @@ pub struct Measurer {
 #[derive(Debug, Default)]
 struct Desk {
     /// What is being done.
-    running: Option<(Work, Token)>,
+    running: Option<(Doing, Token)>,
     /// The position that was sent last.
     position: Option<(ModelId, Position)>,
 }
@@ -73,7 +73,7 @@ enum Message {
 
 /// What can be going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
+enum Doing {
     /// What belongs to the slider's position.
     Position,
     /// Long work.
@@ -82,8 +82,8 @@ enum Work {
 
 impl Message {
     /// Whether it makes `work` moot, or has to come before it.
-    fn interrupts(&self, work: Work) -> bool {
-        let is_task = |kind| work == Work::Task(kind);
+    fn interrupts(&self, work: Doing) -> bool {
+        let is_task = |kind| work == Doing::Task(kind);
         match self {
             Self::Model(..) | Self::Replaced(..) | Self::Position(..) => true,
             Self::Request(_, request) => match request {
@@ -94,16 +94,16 @@ impl Message {
                 | Request::Preprocess(_)
                 | Request::Chosen(_)
                 | Request::Noise => true,
-                Request::Weigh(_) | Request::Channels(_) => work != Work::Position,
+                Request::Weigh(_) | Request::Channels(_) => work != Doing::Position,
                 Request::Curve(..) | Request::ChannelCurve(..) => is_task(TaskKind::Curve),
                 Request::Search(..) | Request::ChannelSearch(..) => is_task(TaskKind::Search),
                 Request::Time(_) | Request::Pace(_) => is_task(TaskKind::Time),
                 // What is stopped for it goes on behind it.
-                Request::Repair(..) => work != Work::Position,
+                Request::Repair(..) => work != Doing::Position,
                 // A scan goes on, and norms are the same.
                 Request::Scan | Request::Norms => false,
             },
-            Self::Stop => work != Work::Position,
+            Self::Stop => work != Doing::Position,
         }
     }
 }
@@ -116,7 +116,7 @@ impl Measurer {
     pub fn start(tell: impl Fn(ModelId, Finding) + Send + Sync + 'static) -> std::io::Result<Self> {
         let (sender, receiver) = unbounded();
         let desk = Arc::new(Mutex::new(Desk::default()));
-        let inside = Inside::new(receiver, desk.clone(), Arc::new(tell));
+        let inside = MeasurerThread::new(receiver, desk.clone(), Arc::new(tell));
         std::thread::Builder::new().name("measurer".into()).spawn(move || inside.run())?;
         Ok(Self { sender, desk })
     }
@@ -174,7 +174,7 @@ fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
 type Tell = Arc<dyn Fn(ModelId, Finding) + Send + Sync>;
 
 /// The thread's end, and what it has in hand.
-struct Inside {
+struct MeasurerThread {
     receiver: Receiver<Message>,
     desk: Arc<Mutex<Desk>>,
     tell: Tell,
@@ -217,13 +217,13 @@ struct Inside {
 }
 
 /// Tells how far a task is, and stops with its token.
-struct Progress<'a> {
-    inside: &'a Inside,
+struct TaskWatch<'a> {
+    inside: &'a MeasurerThread,
     token: &'a Token,
     kind: TaskKind,
 }
 
-impl Watch for Progress<'_> {
+impl Watch for TaskWatch<'_> {
     fn progress(&self, done: f32, _: &str) {
         self.inside.tell(Finding::Progress(Some((done, self.kind))));
     }
@@ -233,7 +233,7 @@ impl Watch for Progress<'_> {
     }
 }
 
-impl Inside {
+impl MeasurerThread {
     fn new(receiver: Receiver<Message>, desk: Arc<Mutex<Desk>>, tell: Tell) -> Self {
         Self {
             receiver,
@@ -276,11 +276,11 @@ impl Inside {
             let now = Instant::now();
             if self.due.is_some_and(|due| due <= now) {
                 // What was stopped by other news is measured behind it.
-                if matches!(self.work_guarded(Work::Position, Self::measure_here), Some(Ending::Done | Ending::Failed)) {
+                if matches!(self.work_guarded(Doing::Position, Self::measure_here), Some(Ending::Done | Ending::Failed)) {
                     self.due = None;
                 }
             } else if let Some(kind) = self.tasks.front().map(Task::kind) {
-                self.work_guarded(Work::Task(kind), Self::work);
+                self.work_guarded(Doing::Task(kind), Self::work);
             } else {
                 let wait = self.due.map_or(Duration::from_hours(1), |due| due - now);
                 match self.receiver.recv_timeout(wait) {
@@ -293,7 +293,7 @@ impl Inside {
     }
 
     /// Does a piece of work under a token of its own; `None` where news came first.
-    fn work_guarded(&mut self, work: Work, act: fn(&mut Self, &Token) -> Result<(), EvaluateError>) -> Option<Ending> {
+    fn work_guarded(&mut self, work: Doing, act: fn(&mut Self, &Token) -> Result<(), EvaluateError>) -> Option<Ending> {
         let token = Token::default();
         lock(&self.desk).running = Some((work, token.clone()));
         // From here on news cancels the token; what came before it goes first.

@@ -30,7 +30,7 @@ struct Version {
 
 /// What is in a file that is saved.
 #[derive(Debug)]
-struct Saved {
+struct SavedContent {
     model: Arc<Model>,
     weights: Arc<[Weights]>,
     kept: Arc<[Masked]>,
@@ -38,7 +38,7 @@ struct Saved {
     biases: Arc<AddedBiases>,
 }
 
-impl Saved {
+impl SavedContent {
     fn new(model: &Arc<Model>, state: &State) -> Self {
         let (weights, kept, statistics) = (state.weights.clone(), state.kept.clone(), state.statistics.clone());
         Self { model: model.clone(), weights, kept, statistics, biases: state.biases.clone() }
@@ -64,7 +64,7 @@ pub struct Session {
     undone: Vec<Version>,
     history: History<Present>,
     /// The model when it was last saved, or opened.
-    saved: Saved,
+    saved: SavedContent,
 }
 
 impl Session {
@@ -80,7 +80,7 @@ impl Session {
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         let state = engine.opened();
-        let saved = Saved::new(engine.model(), &state);
+        let saved = SavedContent::new(engine.model(), &state);
         let version = Version { engine: Arc::new(engine), removal: None, repaired: None, repairs: Arc::default() };
         Self {
             version,
@@ -287,7 +287,7 @@ impl Session {
     /// [`EngineError::Export`], [`EngineError::Prune`]
     pub fn save(&mut self, path: &Path, format: Format, overwrite: Overwrite) -> Result<Report, EngineError> {
         let report = self.engine().save(self.state(), path, format, overwrite)?;
-        self.saved = Saved::new(self.model(), self.state());
+        self.saved = SavedContent::new(self.model(), self.state());
         Ok(report)
     }
 }

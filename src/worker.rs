@@ -65,7 +65,7 @@ impl Worker {
         let outside = outlet.clone();
         let measurer = Arc::new(Measurer::start(move |model, finding| outside.send(model, Event::Measured(finding)))?);
         let running = Running::default();
-        let inside = Inside {
+        let inside = WorkerThread {
             events: outlet,
             running: running.clone(),
             measurer: measurer.clone(),
@@ -183,7 +183,7 @@ impl ChannelScores {
 }
 
 /// The thread's end, and what it has in hand.
-struct Inside {
+struct WorkerThread {
     events: Arc<EventSender>,
     running: Running,
     measurer: Arc<Measurer>,
@@ -204,7 +204,7 @@ struct Inside {
     beside: Method,
 }
 
-impl Inside {
+impl WorkerThread {
     fn run(mut self, jobs: &Receiver<Asked>, choice: DeviceChoice) {
         let mut queue = VecDeque::new();
         let mut pending_choice = Some(choice);

@@ -149,7 +149,7 @@ pub(super) enum Action {
 }
 
 /// How an action is shown.
-pub(super) struct Entry {
+pub(super) struct ActionEntry {
     pub label: &'static str,
     pub tooltip: &'static str,
     pub shortcut: Option<KeyboardShortcut>,
@@ -205,7 +205,7 @@ impl Action {
         Self::Quit,
     ];
 
-    pub(super) fn entry(self) -> Entry {
+    pub(super) fn entry(self) -> ActionEntry {
         let (label, tooltip, shortcut) = match self {
             Self::Open => ("Open…", "Open an ONNX model", Some(key(Modifiers::COMMAND, Key::O))),
             Self::OpenDemo => ("Open the demo", "Open the MobileNet-V4 that comes with the program", None),
@@ -293,7 +293,7 @@ impl Action {
             Self::NextTab => ("Next tab", "Show the next view", Some(key(Modifiers::CTRL, Key::Tab))),
             Self::Quit => ("Quit", "Close the program", Some(key(Modifiers::COMMAND, Key::Q))),
         };
-        Entry { label, tooltip, shortcut }
+        ActionEntry { label, tooltip, shortcut }
     }
 
     /// The format that an action saves as.

@@ -22,7 +22,7 @@ const ENDS: [f32; 4] = [0.53, 0.71, 0.86, 1.0];
 const BAR: f32 = 34.0;
 
 /// One parameter under both methods.
-struct Row {
+struct LossRow {
     id: ParameterId,
     beside: Option<f64>,
     applied: Loss,
@@ -53,7 +53,7 @@ pub(super) fn show(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures,
     }
     let is_present = losses.recipe.is_but_for_method(&figures.recipe);
     let strength = if is_present { 1.0 } else { 0.5 };
-    let is_matrix = |row: &&Row| is_matrix(model, row.id);
+    let is_matrix = |row: &&LossRow| is_matrix(model, row.id);
     let empty = rows.iter().filter(is_matrix).map(|row| (row.applied.empty_outputs.0, row.applied.empty_inputs.0));
     let (outputs, inputs) = empty.fold((0, 0), |(o, i), (outputs, inputs)| (o + outputs, i + inputs));
     let name = text::method(methods[0]);
@@ -71,7 +71,7 @@ fn is_matrix(model: &Model, id: ParameterId) -> bool {
 }
 
 /// Those that lose most first, by the applied method.
-fn rows(costs: &Costs, [applied, beside]: [Method; 2]) -> Vec<Row> {
+fn rows(costs: &Costs, [applied, beside]: [Method; 2]) -> Vec<LossRow> {
     let Some(losses) = &costs.losses else { return Vec::new() };
     let Some(chosen) = losses.losses.given(applied) else { return Vec::new() };
     // Both methods look at the same parameters, except where masks of one are there already.
@@ -83,8 +83,8 @@ fn rows(costs: &Costs, [applied, beside]: [Method; 2]) -> Vec<Row> {
             .ok()
             .map(|i| losses.losses.given(method)?.get(i).map(|l| l.error))?
     };
-    let row = |loss: &Loss| Row { id: loss.parameter, beside: error(beside, loss.parameter), applied: *loss };
-    let mut rows: Vec<Row> = chosen.iter().map(row).collect();
+    let row = |loss: &Loss| LossRow { id: loss.parameter, beside: error(beside, loss.parameter), applied: *loss };
+    let mut rows: Vec<LossRow> = chosen.iter().map(row).collect();
     rows.sort_by(|a, b| b.applied.error.total_cmp(&a.applied.error));
     rows
 }
@@ -109,7 +109,7 @@ fn heads_ui(ui: &mut Ui, [applied, beside]: [&str; 2]) {
     }
 }
 
-fn row_ui(ui: &mut Ui, model: &Model, row: &Row, strength: f32, commands: &mut Vec<Command>) {
+fn row_ui(ui: &mut Ui, model: &Model, row: &LossRow, strength: f32, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let name = &*text::name(&model.graph.parameter(row.id).name);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::click());

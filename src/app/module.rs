@@ -140,8 +140,8 @@ fn detail_ui(ui: &mut Ui, state: &AppState, model: &Model, detail: &Arc<Detail>,
         widgets::figure_row(ui, "Empty filters · inputs", &format!("{} of {} · {} of {}", outputs.0, outputs.1, inputs.0, inputs.1));
     }
     ui.add_space(10.0);
-    widgets::section_title(ui, &Axes::of(parameter).title(&detail.picture));
-    mask_ui(ui, detail, &Axes::of(parameter), place);
+    widgets::section_title(ui, &PictureAxes::of(parameter).title(&detail.picture));
+    mask_ui(ui, detail, &PictureAxes::of(parameter), place);
 }
 
 /// Where the mask's picture goes: down to `bottom`, so that what follows is seen without scrolling.
@@ -201,7 +201,7 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, cuts: [Option<f64>; 2], whol
     }
 }
 
-fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, axes: &Axes, place: &mut MaskPlace) {
+fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, axes: &PictureAxes, place: &mut MaskPlace) {
     let picture = &detail.picture;
     if picture.width == 0 || picture.height == 0 {
         ui.weak("No elements");
@@ -224,14 +224,14 @@ fn mask_ui(ui: &mut Ui, detail: &Arc<Detail>, axes: &Axes, place: &mut MaskPlace
 
 /// What the rows and the columns of a mask's picture are.
 #[derive(Debug, PartialEq, Eq)]
-enum Axes {
+enum PictureAxes {
     /// One row of elements, cut into several for its length.
     Row(usize),
     /// Outputs down; inputs across, each with its kernel positions.
     Matrix { outputs: usize, inputs: usize, kernel: Vec<usize> },
 }
 
-impl Axes {
+impl PictureAxes {
     fn of(parameter: &Parameter) -> Self {
         match parameter.shape.as_slice() {
             [first, second, kernel @ ..] if parameter.elements > 0 && parameter.layout != Layout::Mixed => {
@@ -307,7 +307,7 @@ mod tests {
         let parameter = Parameter::of_shape(shape, layout, Dtype::F32);
         let mask = Mask::from_words(Vec::new(), parameter.elements);
         let picture = Subject::new(&parameter, Values::F32(vec![1.0; parameter.elements])).under(&mask).picture;
-        Axes::of(&parameter).title(&picture)
+        PictureAxes::of(&parameter).title(&picture)
     }
 
     /// What a title says is what is drawn, and what the shape says.

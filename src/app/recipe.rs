@@ -60,9 +60,9 @@ fn score_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
         (ScoreChoice::Wanda, "Wanda"),
         (ScoreChoice::File, "From a file…"),
     ]
-    .map(|(value, name)| Choice { value, name, help: help(value) });
+    .map(|(value, name)| ListChoice { value, name, help: help(value) });
     let tooltip = "What ranks the elements: the smallest go first";
-    let score = Picker { name: "Score", tooltip, chosen, swatch: None, shown: file, width: 112.0 };
+    let score = ListPicker { name: "Score", tooltip, chosen, swatch: None, shown: file, width: 112.0 };
     let clicked = picker(ui, &score, &choices);
     // Another file can be chosen in place of one.
     if let Some(choice) = clicked.filter(|&choice| choice != chosen || choice == ScoreChoice::File) {
@@ -92,10 +92,10 @@ fn pattern_ui(ui: &mut Ui, recipe: &Recipe, commands: &mut Vec<Command>) {
         (slices(Dimension::Outputs), "Filters"),
         (slices(Dimension::Inputs), "Inputs"),
     ]
-    .map(|(value, name)| Choice { value, name, help: value.help() });
+    .map(|(value, name)| ListChoice { value, name, help: value.help() });
     let tooltip = "Which elements may go together";
     let chosen = recipe.pattern;
-    let clicked = picker(ui, &Picker { name: "Pattern", tooltip, chosen, swatch: None, shown: None, width: 112.0 }, &choices);
+    let clicked = picker(ui, &ListPicker { name: "Pattern", tooltip, chosen, swatch: None, shown: None, width: 112.0 }, &choices);
     let mut next = clicked.unwrap_or(chosen);
     match &mut next {
         Pattern::Elements => {}
@@ -134,13 +134,13 @@ fn method_picker(ui: &mut Ui, side: Side, chosen: Method) -> Option<Method> {
         Side::Applied => ("Applied method", "What chooses the elements that go; solid in every chart"),
         Side::Beside => ("Method beside", "What the applied method is compared with, at the same amount; a line in every chart"),
     };
-    let choices = Method::ALL.map(|method| Choice { value: method, name: text::method(method), help: method.help() });
-    let methods = Picker { name, tooltip, chosen, swatch: Some(side), shown: None, width: PICKER };
+    let choices = Method::ALL.map(|method| ListChoice { value: method, name: text::method(method), help: method.help() });
+    let methods = ListPicker { name, tooltip, chosen, swatch: Some(side), shown: None, width: PICKER };
     picker(ui, &methods, &choices).filter(|method| *method != chosen)
 }
 
 /// What a picker is called, and what it shows while it is closed.
-pub(super) struct Picker<T> {
+pub(super) struct ListPicker<T> {
     pub name: &'static str,
     pub tooltip: &'static str,
     pub chosen: T,
@@ -152,7 +152,7 @@ pub(super) struct Picker<T> {
 }
 
 /// One of a picker's list.
-pub(super) struct Choice<T> {
+pub(super) struct ListChoice<T> {
     pub value: T,
     pub name: &'static str,
     /// What it does and when it is good.
@@ -160,7 +160,7 @@ pub(super) struct Choice<T> {
 }
 
 /// A button that shows what is chosen and opens a list, in which every choice says what it does. Returns what was clicked.
-pub(super) fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, choices: &[Choice<T>]) -> Option<T> {
+pub(super) fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &ListPicker<T>, choices: &[ListChoice<T>]) -> Option<T> {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(picker.width, 28.0), Sense::click());
     let shown = choices.iter().find(|choice| choice.value == picker.chosen).map_or("", |choice| choice.name);
@@ -196,7 +196,7 @@ pub(super) fn picker<T: Copy + PartialEq>(ui: &mut Ui, picker: &Picker<T>, choic
 }
 
 /// A name with what it means under it.
-fn choice_ui<T>(ui: &mut Ui, choice: &Choice<T>, is_chosen: bool) -> egui::Response {
+fn choice_ui<T>(ui: &mut Ui, choice: &ListChoice<T>, is_chosen: bool) -> egui::Response {
     let palette = theme::palette(ui);
     let name = ui.painter().layout_no_wrap(choice.name.to_owned(), theme::bold(), palette.text);
     let help = ui.painter().layout(choice.help.to_owned(), theme::normal(), palette.weak, LIST - 24.0);

@@ -44,19 +44,19 @@ fn columns(rect: Rect) -> [f32; 4] {
 }
 
 /// A figure of a row, with its colour, perhaps bold.
-struct Cell {
+struct FigureCell {
     text: String,
     color: Color32,
     is_bold: bool,
 }
 
-impl Cell {
+impl FigureCell {
     fn new(ui: &Ui, text: impl Into<String>) -> Self {
         Self { text: text.into(), color: theme::palette(ui).text, is_bold: false }
     }
 }
 
-fn row_ui(ui: &mut Ui, name: &str, tooltip: &str, cells: &[Cell; 4]) {
+fn row_ui(ui: &mut Ui, name: &str, tooltip: &str, cells: &[FigureCell; 4]) {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
     let figures: Vec<&str> = cells.iter().map(|cell| cell.text.as_str()).filter(|text| !text.is_empty()).collect();
@@ -107,7 +107,7 @@ fn bytes_ui(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures) {
     let pruned = pair::methods(figures).map(|method| sizes.and_then(|s| s.pruned.given(method)).map(|s| Sizes::total(s)));
     let strength = if is_present { 1.0 } else { 0.5 };
     for encoding in Encoding::ALL {
-        let cell = |bytes: Option<u64>, is_smallest: bool| Cell {
+        let cell = |bytes: Option<u64>, is_smallest: bool| FigureCell {
             text: bytes.map_or("–".into(), text::bytes),
             color: palette.text.gamma_multiply(strength),
             is_bold: is_smallest,
@@ -118,8 +118,8 @@ fn bytes_ui(ui: &mut Ui, costs: &Costs, model: &Model, figures: &Figures) {
         };
         let of = |total: Option<Bytes>| cell(total.map(|t| t.of(encoding)), total.is_some_and(|t| t.smallest() == encoding));
         let [applied, beside] = pruned.map(of);
-        let opened = Cell { color: palette.text, ..of(dense) };
-        row_ui(ui, encoding.name(), tooltip(encoding), &[opened, applied, beside, Cell::new(ui, pays)]);
+        let opened = FigureCell { color: palette.text, ..of(dense) };
+        row_ui(ui, encoding.name(), tooltip(encoding), &[opened, applied, beside, FigureCell::new(ui, pays)]);
     }
     ui.add_space(2.0);
     let bytes: u64 = model.graph.parameters.iter().map(|p| p.elements as u64 * p.dtype.size().unwrap_or(0) as u64).sum();
@@ -149,13 +149,13 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let outcomes = Side::BOTH.map(|side| side.outcome(figures));
     let share = |part: u64, whole: u64| text::percent(part as f64 / whole.max(1) as f64);
     let elements = figures.model_elements;
-    let [applied, beside] = outcomes.map(|o| Cell::new(ui, o.map_or("–".into(), |o| share(o.model_zeros, elements))));
+    let [applied, beside] = outcomes.map(|o| FigureCell::new(ui, o.map_or("–".into(), |o| share(o.model_zeros, elements))));
     let tip = "Of all parameters of the model";
-    row_ui(ui, "Elements", tip, &[Cell::new(ui, text::count(elements)), applied, beside, Cell::new(ui, "")]);
+    row_ui(ui, "Elements", tip, &[FigureCell::new(ui, text::count(elements)), applied, beside, FigureCell::new(ui, "")]);
     match &costs.work {
         Some(Ok(work)) => {
             let zeroed = |o: &Outcome| share(work.of(|id| o.zeros[id.0]), work.total);
-            let [applied, beside] = outcomes.map(|o| Cell::new(ui, o.map_or("–".into(), zeroed)));
+            let [applied, beside] = outcomes.map(|o| FigureCell::new(ui, o.map_or("–".into(), zeroed)));
             let inputs: Vec<String> = work
                 .inputs
                 .iter()
@@ -167,12 +167,22 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
                 "Of convolutions, linear and recurrent layers, in one forward pass over {}. Biases, normalisation and products of two activations are not counted",
                 inputs.join(", ")
             );
-            row_ui(ui, "Multiply-accumulates", &tip, &[Cell::new(ui, text::count(work.total)), applied, beside, Cell::new(ui, "")]);
+            row_ui(
+                ui,
+                "Multiply-accumulates",
+                &tip,
+                &[FigureCell::new(ui, text::count(work.total)), applied, beside, FigureCell::new(ui, "")],
+            );
         }
         Some(Err(why)) => {
             ui.label(egui::RichText::new(format!("Multiply-accumulates are not known: {}", text::message(why))).color(palette.warning));
         }
-        None => row_ui(ui, "Multiply-accumulates", "", &[Cell::new(ui, "…"), Cell::new(ui, ""), Cell::new(ui, ""), Cell::new(ui, "")]),
+        None => row_ui(
+            ui,
+            "Multiply-accumulates",
+            "",
+            &[FigureCell::new(ui, "…"), FigureCell::new(ui, ""), FigureCell::new(ui, ""), FigureCell::new(ui, "")],
+        ),
     }
     let sizes = costs.sizes.as_deref();
     let groups = |sizes: &[ParameterSize]| {
@@ -182,11 +192,11 @@ fn budgets_ui(ui: &mut Ui, costs: &Costs, figures: &Figures) {
     let eligible = sizes.map(|sizes| sizes.dense.iter().filter(|size| size.pattern.is_some()).count());
     let cell = |method: Method| {
         let found = sizes.and_then(|sizes| sizes.pruned.given(method)).map(|sizes| groups(sizes)).filter(|(all, _)| *all > 0);
-        Cell::new(ui, found.map_or("–".into(), |(all, holding)| text::percent(holding as f64 / all as f64)))
+        FigureCell::new(ui, found.map_or("–".into(), |(all, holding)| text::percent(holding as f64 / all as f64)))
     };
     let weights = eligible.map_or("–".into(), |n| if n == 1 { "1 weight".to_owned() } else { format!("{n} weights") });
     let [applied, beside] = pair::methods(figures).map(cell);
-    let cells = [Cell::new(ui, weights), applied, beside, Cell::new(ui, "")];
+    let cells = [FigureCell::new(ui, weights), applied, beside, FigureCell::new(ui, "")];
     let tip = "Sparse tensor cores double the speed of weights that have at most two elements other than zero in every four along the \
                inputs, outputs a multiple of 8 and inputs of 16. Dense: weights of such a shape. Methods: share of their groups of four \
                that have the pattern; all of them must";
@@ -303,13 +313,13 @@ impl Shares<'_> {
 }
 
 /// Left edges of the two bars and right edges of the figures.
-struct Places {
+struct BarPlaces {
     name: f32,
     bars: [Rect; 2],
     figures: [f32; 4],
 }
 
-impl Places {
+impl BarPlaces {
     fn of(rect: Rect) -> Self {
         let at = |share: f32| rect.left() + rect.width() * share;
         let bar = |from: f32, to: f32| Rect::from_min_max(pos2(at(from), rect.center().y - 4.0), pos2(at(to), rect.center().y + 4.0));
@@ -320,7 +330,7 @@ impl Places {
 fn module_heads_ui(ui: &mut Ui, method: Method) {
     let palette = theme::palette(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 20.0), Sense::hover());
-    let places = Places::of(rect);
+    let places = BarPlaces::of(rect);
     let zeroed = format!("{}, zero", text::method_within(method));
     for (name, right, color) in [
         ("elements", places.figures[0], palette.weak),
@@ -364,7 +374,7 @@ fn module_ui(
     } else if response.hovered() {
         ui.painter().rect_filled(rect, 3.0, palette.raised);
     }
-    let places = Places::of(rect);
+    let places = BarPlaces::of(rect);
     widgets::paint_path(
         ui,
         Rect::from_min_max(pos2(rect.left() + 4.0, rect.top()), pos2(places.name, rect.bottom())),

@@ -33,12 +33,12 @@ const MIN_NAME: f32 = 130.0;
 const SPARE: [Column; 3] = [Column::Shape, Column::Type, Column::Both];
 
 /// The columns that fit, and the width of the whole.
-struct Fit {
+struct FittingColumns {
     columns: Vec<(Column, &'static str, f32)>,
     width: f32,
 }
 
-impl Fit {
+impl FittingColumns {
     fn into(available: f32) -> Self {
         let mut columns = COLUMNS.to_vec();
         let fixed = |columns: &[(Column, &str, f32)]| columns.iter().map(|c| c.2).sum::<f32>();
@@ -71,7 +71,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, model: &Model, figures: &Figur
     });
     pair::obstacles_ui(ui, figures);
     let rows = sorted(model, figures, state.sort);
-    let fit = Fit::into(ui.available_width() - 12.0);
+    let fit = FittingColumns::into(ui.available_width() - 12.0);
     egui::ScrollArea::horizontal().id_salt("table").auto_shrink(false).show(ui, |ui| {
         ui.set_min_width(fit.width);
         ui.spacing_mut().item_spacing.y = 0.0;
@@ -88,7 +88,7 @@ fn is_text(column: Column) -> bool {
     matches!(column, Column::Name | Column::Type)
 }
 
-fn head_ui(ui: &mut Ui, state: &AppState, figures: &Figures, fit: &Fit, commands: &mut Vec<Command>) {
+fn head_ui(ui: &mut Ui, state: &AppState, figures: &Figures, fit: &FittingColumns, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(fit.width, 24.0), Sense::hover());
     for (column, head, left, right) in fit.spans(rect.left()) {
@@ -133,7 +133,14 @@ fn column_name(figures: &Figures, column: Column) -> String {
     }
 }
 
-fn row_ui(ui: &mut Ui, state: &AppState, (model, figures): (&Model, &Figures), id: ParameterId, fit: &Fit, commands: &mut Vec<Command>) {
+fn row_ui(
+    ui: &mut Ui,
+    state: &AppState,
+    (model, figures): (&Model, &Figures),
+    id: ParameterId,
+    fit: &FittingColumns,
+    commands: &mut Vec<Command>,
+) {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(fit.width, theme::ROW_HEIGHT), Sense::click());
     let is_selected = state.selected == Some(id);

@@ -16,7 +16,7 @@ use super::commands::Command;
 use super::state::{AppState, Grouping};
 use super::widgets::Tick;
 use super::{own, text, theme, widgets};
-use rows::{Heap, Listing, Row, What};
+use rows::{Heap, Listing, RowKind, TreeRow};
 
 /// Width of the bar that shows a module's sparsity.
 const BAR_WIDTH: f32 = 52.0;
@@ -40,7 +40,7 @@ pub(super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
             return;
         }
         let outcome = state.view.as_ref().and_then(|v| v.figures.chosen().ok());
-        let seen = Seen { state, model, outcome, elements: rows::elements(model), rows: &rows };
+        let seen = TreeView { state, model, outcome, elements: rows::elements(model), rows: &rows };
         ui.spacing_mut().item_spacing.y = 0.0;
         let mut area = egui::ScrollArea::vertical().auto_shrink(false);
         if let Some(at) = revealed(state, &rows, ui) {
@@ -60,12 +60,12 @@ fn scroll_id() -> egui::Id {
 }
 
 /// Where to scroll, so that a selection made elsewhere is seen.
-fn revealed(state: &AppState, rows: &[Row<'_>], ui: &Ui) -> Option<f32> {
+fn revealed(state: &AppState, rows: &[TreeRow<'_>], ui: &Ui) -> Option<f32> {
     if !state.reveals_selection {
         return None;
     }
     let module = state.model.as_ref()?.graph.parameter(state.selected?).module;
-    let at = rows.iter().position(|r| r.what == What::Module(module))? as f32 * theme::ROW_HEIGHT;
+    let at = rows.iter().position(|r| r.what == RowKind::Module(module))? as f32 * theme::ROW_HEIGHT;
     let (offset, height) = ui.data(|d| d.get_temp::<(f32, f32)>(scroll_id()))?;
     let is_seen = at >= offset && at + theme::ROW_HEIGHT <= offset + height;
     (!is_seen).then_some((at - height / 2.0).max(0.0))
@@ -107,16 +107,16 @@ fn ticks(recipe: &Recipe, modules: &[ModuleId]) -> (bool, bool) {
 }
 
 /// What all lines are drawn from.
-struct Seen<'a> {
+struct TreeView<'a> {
     state: &'a AppState,
     model: &'a Model,
     outcome: Option<&'a Outcome>,
     /// Elements of all lines together.
     elements: u64,
-    rows: &'a [Row<'a>],
+    rows: &'a [TreeRow<'a>],
 }
 
-impl Seen<'_> {
+impl TreeView<'_> {
     /// Part of the whole list.
     fn share(&self, elements: u64) -> String {
         text::percent(elements as f64 / self.elements.max(1) as f64)
@@ -124,14 +124,14 @@ impl Seen<'_> {
 }
 
 /// One line's place.
-struct Line {
+struct RowPlace {
     rect: Rect,
     /// Where the triangle, the tick and the label start.
     left: f32,
     middle: f32,
 }
 
-impl Line {
+impl RowPlace {
     fn label(&self) -> Rect {
         Rect::from_min_max(pos2(self.left + 39.0, self.rect.top()), pos2(self.count_right() - COUNT_WIDTH, self.rect.bottom()))
     }
@@ -142,18 +142,18 @@ impl Line {
     }
 }
 
-fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Command>) {
-    let Seen { state, model, outcome, .. } = *seen;
+fn row_ui(ui: &mut Ui, seen: &TreeView<'_>, row: &TreeRow<'_>, commands: &mut Vec<Command>) {
+    let TreeView { state, model, outcome, .. } = *seen;
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), theme::ROW_HEIGHT), Sense::click());
-    let line = Line { rect, left: rect.left() + 4.0 + row.depth as f32 * 17.0, middle: rect.center().y };
+    let line = RowPlace { rect, left: rect.left() + 4.0 + row.depth as f32 * 17.0, middle: rect.center().y };
     let single;
     let (modules, is_group): (&[ModuleId], bool) = match &row.what {
-        What::Group { modules, .. } => (modules, true),
-        What::Module(id) => {
+        RowKind::Group { modules, .. } => (modules, true),
+        RowKind::Module(id) => {
             single = [*id];
             (&single, false)
         }
-        What::Heap { .. } | What::Tensor(..) => return rest_ui(ui, seen, row, &line, response, commands),
+        RowKind::Heap { .. } | RowKind::Tensor(..) => return rest_ui(ui, seen, row, &line, response, commands),
     };
     let (graph, palette, middle) = (&*model.graph, theme::palette(ui), line.middle);
     let Some(recipe) = &state.recipe else { return };
@@ -162,7 +162,7 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
     if is_selected || response.hovered() {
         ui.painter().rect_filled(rect, 4.0, if is_selected { palette.selected } else { palette.raised });
     }
-    if let What::Group { is_open, .. } = &row.what {
+    if let RowKind::Group { is_open, .. } = &row.what {
         paint_triangle(ui, pos2(line.left + 5.0, middle), *is_open, palette.weak);
     }
     let tick = Rect::from_center_size(pos2(line.left + 24.0, middle), vec2(18.0, 18.0));
@@ -197,23 +197,24 @@ fn row_ui(ui: &mut Ui, seen: &Seen<'_>, row: &Row<'_>, commands: &mut Vec<Comman
     if clicked {
         let modifiers = ui.input(|i| i.modifiers);
         match &row.what {
-            What::Group { key, .. } => commands.push(Command::Fold(key.clone())),
-            What::Module(id) if modifiers.command || modifiers.shift => {
+            RowKind::Group { key, .. } => commands.push(Command::Fold(key.clone())),
+            RowKind::Module(id) if modifiers.command || modifiers.shift => {
                 commands.push(Command::Mark(marked(seen, *id, modifiers.shift)));
             }
-            What::Module(id) => commands.extend(state.first_parameter(*id).map(Command::Select)),
-            What::Heap { .. } | What::Tensor(..) => {}
+            RowKind::Module(id) => commands.extend(state.first_parameter(*id).map(Command::Select)),
+            RowKind::Heap { .. } | RowKind::Tensor(..) => {}
         }
     }
 }
 
 /// What is marked after a click with Control, which marks one more or one less, or with Shift, which marks all from the selected
 /// module to this one.
-fn marked(seen: &Seen<'_>, clicked: ModuleId, is_range: bool) -> BTreeSet<ModuleId> {
-    let Seen { state, model, rows, .. } = *seen;
+fn marked(seen: &TreeView<'_>, clicked: ModuleId, is_range: bool) -> BTreeSet<ModuleId> {
+    let TreeView { state, model, rows, .. } = *seen;
     let selected = state.selected.map(|id| model.graph.parameter(id).module);
     if is_range {
-        let listed: Vec<ModuleId> = rows.iter().filter_map(|row| if let What::Module(id) = row.what { Some(id) } else { None }).collect();
+        let listed: Vec<ModuleId> =
+            rows.iter().filter_map(|row| if let RowKind::Module(id) = row.what { Some(id) } else { None }).collect();
         let at = |id: ModuleId| listed.iter().position(|other| *other == id);
         let (Some(from), Some(to)) = (selected.and_then(at), at(clicked)) else { return [clicked].into() };
         return listed[from.min(to)..=from.max(to)].iter().copied().collect();
@@ -229,9 +230,16 @@ fn marked(seen: &Seen<'_>, clicked: ModuleId, is_range: bool) -> BTreeSet<Module
 }
 
 /// What a right click offers: an amount of its own and a lock, for the module, for all that are marked with it, or for a group.
-fn menu_ui(response: &egui::Response, seen: &Seen<'_>, recipe: &Recipe, row: &Row<'_>, modules: &[ModuleId], commands: &mut Vec<Command>) {
-    let Seen { state, model, .. } = *seen;
-    let are_marked = matches!(row.what, What::Module(id) if state.marked.contains(&id));
+fn menu_ui(
+    response: &egui::Response,
+    seen: &TreeView<'_>,
+    recipe: &Recipe,
+    row: &TreeRow<'_>,
+    modules: &[ModuleId],
+    commands: &mut Vec<Command>,
+) {
+    let TreeView { state, model, .. } = *seen;
+    let are_marked = matches!(row.what, RowKind::Module(id) if state.marked.contains(&id));
     let mut targets: Vec<ModuleId> = if are_marked { state.marked.iter().copied().collect() } else { modules.to_vec() };
     targets.retain(|&m| is_prunable(&model.graph, m));
     if targets.is_empty() {
@@ -290,7 +298,7 @@ fn paint_own(ui: &Ui, right: egui::Pos2, own: Amount) {
 }
 
 /// A group's name, and how many are in it.
-fn group_ui(ui: &Ui, row: &Row<'_>, line: &Line, label: Rect, (count, color): (usize, egui::Color32)) {
+fn group_ui(ui: &Ui, row: &TreeRow<'_>, line: &RowPlace, label: Rect, (count, color): (usize, egui::Color32)) {
     let galley = ui.painter().layout_no_wrap(row.label.to_string(), theme::bold(), color);
     let width = galley.size().x.min(label.width());
     widgets::paint_clipped(ui, label, &row.label, theme::bold(), color);
@@ -299,7 +307,7 @@ fn group_ui(ui: &Ui, row: &Row<'_>, line: &Line, label: Rect, (count, color): (u
 }
 
 /// A line of what is no parameter: greyed, without a tick that could be set, and why.
-fn rest_ui(ui: &Ui, seen: &Seen<'_>, row: &Row<'_>, line: &Line, response: egui::Response, commands: &mut Vec<Command>) {
+fn rest_ui(ui: &Ui, seen: &TreeView<'_>, row: &TreeRow<'_>, line: &RowPlace, response: egui::Response, commands: &mut Vec<Command>) {
     let palette = theme::palette(ui);
     if response.hovered() {
         ui.painter().rect_filled(line.rect, 4.0, palette.raised);
@@ -308,7 +316,7 @@ fn rest_ui(ui: &Ui, seen: &Seen<'_>, row: &Row<'_>, line: &Line, response: egui:
     let elements = |ids: &[TensorId]| ids.iter().map(|&id| seen.model.file.tensor(id).elements as u64).sum::<u64>();
     let figure = |right: f32, text: &str| widgets::paint_right(ui, right, line.middle, text, theme::normal(), palette.weak);
     match &row.what {
-        What::Heap { heap, tensors, is_open } => {
+        RowKind::Heap { heap, tensors, is_open } => {
             paint_triangle(ui, pos2(line.left + 5.0, line.middle), *is_open, palette.weak);
             group_ui(ui, row, line, line.label(), (tensors.len(), palette.weak));
             let elements = elements(tensors);
@@ -318,12 +326,12 @@ fn rest_ui(ui: &Ui, seen: &Seen<'_>, row: &Row<'_>, line: &Line, response: egui:
             }
             response.on_hover_text(format!("{}\n{} elements in {} tensors", heap.meaning(), text::count(elements), tensors.len()));
         }
-        What::Tensor(heap, id) => {
+        RowKind::Tensor(heap, id) => {
             widgets::paint_path(ui, line.label(), &row.label, &theme::normal(), palette.weak);
             figure(line.count_right(), &text::count(elements(&[*id])));
             response.on_hover_ui(|ui| tensor_ui(ui, seen.model, *heap, *id));
         }
-        What::Group { .. } | What::Module(_) => {}
+        RowKind::Group { .. } | RowKind::Module(_) => {}
     }
 }
 
@@ -339,7 +347,7 @@ fn is_prunable(graph: &Graph, module: ModuleId) -> bool {
     graph.module(module).parameters.iter().any(|&p| graph.parameter(p).obstacle().is_none())
 }
 
-fn tick_ui(ui: &mut Ui, recipe: &Recipe, graph: &Graph, row: &Row<'_>, modules: &[ModuleId], rect: Rect, commands: &mut Vec<Command>) {
+fn tick_ui(ui: &mut Ui, recipe: &Recipe, graph: &Graph, row: &TreeRow<'_>, modules: &[ModuleId], rect: Rect, commands: &mut Vec<Command>) {
     let prunable = |m: &ModuleId| is_prunable(graph, *m);
     let can = modules.iter().any(prunable);
     let (all, some) = ticks(recipe, modules);
@@ -367,16 +375,16 @@ fn tick_ui(ui: &mut Ui, recipe: &Recipe, graph: &Graph, row: &Row<'_>, modules: 
     };
 }
 
-fn hover_ui(response: egui::Response, graph: &Graph, row: &Row<'_>, outcome: Option<&Outcome>) {
+fn hover_ui(response: egui::Response, graph: &Graph, row: &TreeRow<'_>, outcome: Option<&Outcome>) {
     let id = match &row.what {
-        What::Module(id) => *id,
-        What::Group { modules, .. } => {
+        RowKind::Module(id) => *id,
+        RowKind::Group { modules, .. } => {
             let elements: u64 =
                 modules.iter().flat_map(|&m| &graph.module(m).parameters).map(|&p| graph.parameter(p).elements as u64).sum();
             response.on_hover_text(format!("{} elements in {} modules", text::count(elements), text::count(modules.len() as u64)));
             return;
         }
-        What::Heap { .. } | What::Tensor(..) => return,
+        RowKind::Heap { .. } | RowKind::Tensor(..) => return,
     };
     let module = graph.module(id);
     response.on_hover_ui(|ui| {

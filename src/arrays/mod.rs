@@ -18,7 +18,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::atomic::{self, WriteError};
 use crate::network::Array;
-use npy::Fault;
+use npy::ArrayFault;
 
 pub use crate::atomic::Overwrite;
 
@@ -119,8 +119,8 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>, ArraysError> {
         Container::One => {
             let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
             let array = npy::read(&mut file, length).map_err(|broken| match broken {
-                Fault::Io(source) => unread(source),
-                Fault::Told(reason) => ArraysError::Broken { reason, path: path.to_owned() },
+                ArrayFault::Io(source) => unread(source),
+                ArrayFault::Told(reason) => ArraysError::Broken { reason, path: path.to_owned() },
             })?;
             Ok(vec![(name, array)])
         }
@@ -162,8 +162,8 @@ fn archive(file: impl Read + Seek, length: u64, path: &Path) -> Result<Vec<(Stri
         }
         let size = entry.size();
         let array = npy::read(&mut entry, size).map_err(|broken| match broken {
-            Fault::Io(source) => refused(&source.to_string()),
-            Fault::Told(reason) => refused(&reason),
+            ArrayFault::Io(source) => refused(&source.to_string()),
+            ArrayFault::Told(reason) => refused(&reason),
         })?;
         out.push((name, array));
     }

@@ -20,12 +20,12 @@ const PIECE: usize = 1 << 18;
 
 /// Why bytes are no array: a sentence.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ArrayFault {
     Told(String),
     Io(io::Error),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for ArrayFault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => told("it ends too early"),
@@ -34,29 +34,29 @@ impl From<io::Error> for Fault {
     }
 }
 
-fn told(reason: impl Into<String>) -> Fault {
-    Fault::Told(reason.into())
+fn told(reason: impl Into<String>) -> ArrayFault {
+    ArrayFault::Told(reason.into())
 }
 
 /// What the header says, checked.
 #[derive(Debug, PartialEq, Eq)]
 struct Header {
-    element: Element,
+    element: ElementType,
     is_column_major: bool,
     shape: Vec<usize>,
 }
 
 /// The type of the elements in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Element {
+struct ElementType {
     kind: u8,
     bytes: usize,
     is_big_endian: bool,
 }
 
-impl Element {
+impl ElementType {
     /// From `<f4` and its like.
-    fn parse(text: &str) -> Result<Self, Fault> {
+    fn parse(text: &str) -> Result<Self, ArrayFault> {
         let unknown = || told(format!("its elements are {text:?}, which is none of bool, int, uint, float16, float32, float64"));
         let (&order, rest) = text.as_bytes().split_first().ok_or_else(unknown)?;
         let (&kind, digits) = rest.split_first().ok_or_else(unknown)?;
@@ -93,7 +93,7 @@ impl Element {
 }
 
 /// Reads one array from `from`, which has `length` bytes by its own account.
-pub(super) fn read(from: &mut dyn Read, length: u64) -> Result<Array, Fault> {
+pub(super) fn read(from: &mut dyn Read, length: u64) -> Result<Array, ArrayFault> {
     let (header, header_bytes) = header(from)?;
     // As NumPy: a dimension of 0 excuses none of the others.
     let room = header.shape.iter().try_fold(header.element.bytes, |n, &d| n.checked_mul(d.max(1))).filter(|n| isize::try_from(*n).is_ok());
@@ -136,10 +136,10 @@ fn wide(bytes: &[u8]) -> [u8; 8] {
 fn collect<T: Copy>(
     from: &mut dyn Read,
     elements: usize,
-    element: Element,
+    element: ElementType,
     columns: Option<&[usize]>,
     value: impl Fn(&[u8]) -> T,
-) -> Result<Vec<T>, Fault> {
+) -> Result<Vec<T>, ArrayFault> {
     let mut out = Vec::new();
     let mut piece = vec![0; PIECE.min(elements * element.bytes)];
     let mut left = elements * element.bytes;
@@ -183,7 +183,7 @@ fn rows<T: Copy>(data: &[T], shape: &[usize]) -> Vec<T> {
 }
 
 /// The header, and how many bytes it took.
-fn header(from: &mut dyn Read) -> Result<(Header, u64), Fault> {
+fn header(from: &mut dyn Read) -> Result<(Header, u64), ArrayFault> {
     let mut start = [0; 8];
     from.read_exact(&mut start)?;
     if &start[..6] != MAGIC {
@@ -212,7 +212,7 @@ fn header(from: &mut dyn Read) -> Result<(Header, u64), Fault> {
 }
 
 /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`
-fn parse(text: &str) -> Result<Header, Fault> {
+fn parse(text: &str) -> Result<Header, ArrayFault> {
     let broken = || told(format!("its header cannot be understood: {}", text.trim_end().chars().take(200).collect::<String>()));
     let mut rest = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or_else(broken)?.trim();
     let (mut element, mut order, mut shape) = (None, None, None);
@@ -225,7 +225,7 @@ fn parse(text: &str) -> Result<Header, Fault> {
                     return Err(told("its elements are records of several fields"));
                 }
                 let (text, after) = quoted(rest).ok_or_else(broken)?;
-                element = Some(Element::parse(text)?);
+                element = Some(ElementType::parse(text)?);
                 after
             }
             "fortran_order" => {
@@ -355,13 +355,13 @@ mod tests {
         out
     }
 
-    fn take(bytes: &[u8]) -> Result<Array, Fault> {
+    fn take(bytes: &[u8]) -> Result<Array, ArrayFault> {
         read(&mut &bytes[..], bytes.len() as u64)
     }
 
     fn reason(bytes: &[u8]) -> String {
         match take(bytes) {
-            Err(Fault::Told(reason)) => reason,
+            Err(ArrayFault::Told(reason)) => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -436,7 +436,9 @@ mod tests {
         // The length that is given may lie, too.
         let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }";
         let bytes = file(text, &[0; 12]);
-        assert!(matches!(read(&mut &bytes[..], 10 + text.len() as u64 + 4_000_000_000_000), Err(Fault::Told(t)) if t.contains("early")));
+        assert!(
+            matches!(read(&mut &bytes[..], 10 + text.len() as u64 + 4_000_000_000_000), Err(ArrayFault::Told(t)) if t.contains("early"))
+        );
     }
 
     #[test]

@@ -8,9 +8,9 @@ const NONE: u32 = u32::MAX;
 
 /// What one place along a dimension hangs on: it is gone as soon as one of these atoms is. Without any it stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Label([u32; MOST]);
+pub(super) struct PlaceLabel([u32; MOST]);
 
-impl Label {
+impl PlaceLabel {
     /// Of a place that stays.
     pub(super) const STAYS: Self = Self([NONE; MOST]);
 
@@ -50,7 +50,7 @@ impl Label {
 pub(super) struct Atoms {
     parents: Vec<u32>,
     /// What stands in the place of an atom that turned out to be several.
-    refined: Vec<Option<Label>>,
+    refined: Vec<Option<PlaceLabel>>,
     /// What falls together whether it stays or not.
     twins: Vec<u32>,
     /// Why an atom stays, by number of the reason.
@@ -62,7 +62,7 @@ pub(super) struct Atoms {
 
 impl Atoms {
     /// Labels of a dimension of so many places that nothing is known of.
-    pub(super) fn fresh(&mut self, size: usize) -> Vec<Label> {
+    pub(super) fn fresh(&mut self, size: usize) -> Vec<PlaceLabel> {
         let first = self.parents.len() as u32;
         let atoms = first..first + size as u32;
         self.parents.extend(atoms.clone());
@@ -70,7 +70,7 @@ impl Atoms {
         self.refined.resize(self.parents.len(), None);
         self.frozen.resize(self.parents.len(), None);
         self.made.resize(self.parents.len(), size as u32);
-        atoms.map(Label::of).collect()
+        atoms.map(PlaceLabel::of).collect()
     }
 
     /// The atom that stands for all that an atom is tied to.
@@ -108,16 +108,16 @@ impl Atoms {
     }
 
     /// A label as far as it is known by now: roots, what they were refined to, less what is frozen.
-    pub(super) fn resolve(&mut self, label: Label) -> Label {
+    pub(super) fn resolve(&mut self, label: PlaceLabel) -> PlaceLabel {
         self.union(&[label])
     }
 
     /// What a place hangs on that is gone when any of these is.
-    pub(super) fn union(&mut self, labels: &[Label]) -> Label {
+    pub(super) fn union(&mut self, labels: &[PlaceLabel]) -> PlaceLabel {
         let mut out = [NONE; MOST];
         let mut len = 0;
         let mut rest: Vec<u32> = Vec::new();
-        for &atom in labels.iter().flat_map(Label::atoms) {
+        for &atom in labels.iter().flat_map(PlaceLabel::atoms) {
             rest.push(atom);
             while let Some(atom) = rest.pop() {
                 let root = self.root(atom);
@@ -135,18 +135,18 @@ impl Atoms {
             }
         }
         out[..len].sort_unstable();
-        Label(out)
+        PlaceLabel(out)
     }
 
     /// Everything that `label` hangs on stays.
-    pub(super) fn freeze(&mut self, label: Label, reason: u32) {
+    pub(super) fn freeze(&mut self, label: PlaceLabel, reason: u32) {
         for &atom in self.resolve(label).atoms() {
             self.frozen[atom as usize].get_or_insert(reason);
         }
     }
 
     /// What two places hang on becomes the same.
-    pub(super) fn tie(&mut self, a: Label, b: Label, reason: u32) {
+    pub(super) fn tie(&mut self, a: PlaceLabel, b: PlaceLabel, reason: u32) {
         if let (Some(&a), Some(&b)) = (a.atoms().first(), b.atoms().first()) {
             let (a, b) = (find(&mut self.twins, a), find(&mut self.twins, b));
             self.twins[a.max(b) as usize] = a.min(b);
@@ -155,7 +155,7 @@ impl Atoms {
         if a == b {
             return;
         }
-        let only = |of: Label, other: Label| of.atoms().iter().copied().filter(|&atom| !other.contains(atom)).collect::<Vec<_>>();
+        let only = |of: PlaceLabel, other: PlaceLabel| of.atoms().iter().copied().filter(|&atom| !other.contains(atom)).collect::<Vec<_>>();
         let (mut left, mut right) = (only(a, b), only(b, a));
         if left.len() == 1 && right.len() == 1 {
             return self.join(left[0], right[0]);
@@ -167,7 +167,7 @@ impl Atoms {
         if let ([one], true) = (&left[..], right.len() > 1) {
             let mut atoms = [NONE; MOST];
             atoms[..right.len()].copy_from_slice(&right);
-            self.refined[*one as usize] = Some(Label(atoms));
+            self.refined[*one as usize] = Some(PlaceLabel(atoms));
             return;
         }
         // Of each kind, those that were made with as many others.
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(atoms.resolve(heads[0]), atoms.resolve(heads[1]));
         assert_ne!(atoms.resolve(within[0]), atoms.resolve(within[1]));
         // What stays, stays with all that it is tied to.
-        atoms.tie(Label::STAYS, within[0], why);
+        atoms.tie(PlaceLabel::STAYS, within[0], why);
         assert!(atoms.resolve(within[0]).stays());
         assert_eq!(atoms.why_stays(within[0].0[0]).as_deref(), Some("why"));
         assert_eq!(atoms.resolve(flat[0]), atoms.resolve(heads[0]));

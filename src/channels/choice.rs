@@ -194,7 +194,7 @@ fn by_unit(channels: &Channels, group: &Group, member: &Member, weights: &BTreeM
 }
 
 /// The units of a group in the order in which they go, without those that stay by hand.
-struct Order {
+struct UnitOrder {
     /// Those that go by hand.
     by_hand: Vec<Unit>,
     /// Those that are ranked.
@@ -204,20 +204,20 @@ struct Order {
 }
 
 /// The units of all groups in the order in which they go.
-struct Selection<'a> {
+struct UnitSelection<'a> {
     channels: &'a Channels,
     choice: &'a Choice,
     /// Per group.
-    orders: Vec<Order>,
+    orders: Vec<UnitOrder>,
     /// Groups of the units that the amount decides, in the order of one ranking.
     merged: Vec<usize>,
 }
 
-impl Selection<'_> {
+impl UnitSelection<'_> {
     /// How many of a group's units go when so many are asked for.
     fn rounded(&self, group: usize, asked: usize) -> usize {
-        let Order { by_hand, ranked, units } = &self.orders[group];
-        let Step { multiple, least } = self.channels.step(group, self.choice.granularity);
+        let UnitOrder { by_hand, ranked, units } = &self.orders[group];
+        let Rounding { multiple, least } = self.channels.step(group, self.choice.granularity);
         let most = units.saturating_sub(least);
         let (by_hand, reach) = (by_hand.len().min(most), (by_hand.len() + ranked.len()).min(most));
         let asked = asked.clamp(by_hand, reach);
@@ -266,7 +266,7 @@ impl Selection<'_> {
 }
 
 /// In which numbers units of a group stay.
-struct Step {
+struct Rounding {
     /// A multiple of so many, where any go,
     multiple: usize,
     /// and no fewer than these.
@@ -317,13 +317,13 @@ impl Channels {
             let goes = group.units.iter().copied().filter(|unit| choice.by_hand.get(unit) == Some(&ByHand::Goes));
             let ranked = group.units.iter().copied().filter(is_ranked);
             let [by_hand, ranked] = [goes.collect::<Vec<_>>(), ranked.collect()].map(|units| order(&units));
-            Order { by_hand, ranked, units: group.units.len() }
+            UnitOrder { by_hand, ranked, units: group.units.len() }
         };
-        let orders: Vec<Order> = self.groups.iter().map(order_of).collect();
+        let orders: Vec<UnitOrder> = self.groups.iter().map(order_of).collect();
         let is_free = |group: usize| !choice.locked.get(group).copied().unwrap_or(false) && !choice.own.contains_key(&group);
         let free: Vec<Unit> = (0..self.units()).filter(|&unit| is_free(self.group_of[unit]) && is_ranked(&unit)).collect();
         let merged = order(&free).into_iter().map(|unit| self.group_of[unit]).collect();
-        let plan = Selection { channels: self, choice, orders, merged };
+        let plan = UnitSelection { channels: self, choice, orders, merged };
         let whole = self.size(&self.nothing());
         let gone = |position: usize| self.size(&plan.at(position)).gone(&whole, choice.amount.of);
         // The first position that reaches the amount, or the one before.
@@ -340,11 +340,11 @@ impl Channels {
     }
 
     /// In which numbers the units of a group stay.
-    fn step(&self, group: usize, Granularity { multiple, least }: Granularity) -> Step {
+    fn step(&self, group: usize, Granularity { multiple, least }: Granularity) -> Rounding {
         let Group { members, units, .. } = &self.groups[group];
         let per_unit = members.iter().filter(|m| m.side == OUTPUTS).map(|m| m.slices).min().unwrap_or(1);
         let multiple = (multiple.max(1) / gcd(multiple.max(1), per_unit)).max(1);
-        Step { multiple, least: least.div_ceil(per_unit).clamp(1, units.len().max(1)) }
+        Rounding { multiple, least: least.div_ceil(per_unit).clamp(1, units.len().max(1)) }
     }
 
     /// Groups that lose some of their units and do not keep the multiple, because what is set by hand leaves no way to.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::atoms::{Atoms, Label};
+use super::atoms::{Atoms, PlaceLabel};
 use super::ints::Lists;
 use super::reshape::{Dim, split};
 use super::rules;
@@ -22,7 +22,7 @@ pub(super) struct Follow<'a> {
     /// Dimensions of the file's tensors, by the value that they are.
     pub(super) tensors: BTreeMap<ValueId, Vec<Dim>>,
     /// Those of them that have labels, in the order in which they were met.
-    pub(super) known: Vec<Arc<[Label]>>,
+    pub(super) known: Vec<Arc<[PlaceLabel]>>,
     /// Values that are zero wherever something is gone.
     zero: HashSet<ValueId>,
     /// Dimensions of tensors that some node takes as long as they are.
@@ -206,7 +206,7 @@ impl<'a> Follow<'a> {
         if !is_own || known.is_some() || size <= 1 {
             return known;
         }
-        let labels: Arc<[Label]> = self.atoms.fresh(size).into();
+        let labels: Arc<[PlaceLabel]> = self.atoms.fresh(size).into();
         let rank = self.rank(value);
         self.tensors.entry(value).or_insert_with(|| vec![None; rank])[axis] = Some(labels.clone());
         self.known.push(labels.clone());
@@ -319,10 +319,10 @@ impl Follow<'_> {
     /// What would leave nothing of a dimension stays.
     pub(super) fn freeze_last(&mut self) {
         let why = self.atoms.because("nothing would be left without it");
-        let dims: Vec<Arc<[Label]>> = self.known.iter().cloned().chain(self.values.values().flatten().flatten().cloned()).collect();
-        let mut seen: HashSet<*const Label> = HashSet::new();
+        let dims: Vec<Arc<[PlaceLabel]>> = self.known.iter().cloned().chain(self.values.values().flatten().flatten().cloned()).collect();
+        let mut seen: HashSet<*const PlaceLabel> = HashSet::new();
         for labels in dims.into_iter().filter(|labels| seen.insert(labels.as_ptr())) {
-            let mut shared = labels.first().map_or(Label::STAYS, |&label| self.atoms.resolve(label));
+            let mut shared = labels.first().map_or(PlaceLabel::STAYS, |&label| self.atoms.resolve(label));
             for &label in labels.iter() {
                 if shared.stays() {
                     break;

@@ -25,7 +25,7 @@ use crate::graph::{ChannelAxis, Graph, Kind, Layout, ParameterId, ValueId};
 use crate::network::{Trace, Work};
 use crate::onnx::{OnnxFile, TensorId};
 use crate::prune::Mask;
-use atoms::Label;
+use atoms::PlaceLabel;
 pub use choice::{ByHand, ChannelAmount, ChannelScore, Choice, Granularity, Of, Spread};
 use follow::Follow;
 pub use remove::{RemoveError, Smaller};
@@ -189,13 +189,13 @@ impl Channels {
         let layers = layers(&mut follow);
         let mut numbers: HashMap<u32, u32> = HashMap::new();
         let tensors = follow.tensors.clone();
-        let mut known: HashMap<*const Label, Places> = HashMap::new();
+        let mut known: HashMap<*const PlaceLabel, Places> = HashMap::new();
         let mut numbered = |follow: &mut Follow, dim: &reshape::Dim| -> Option<Places> {
             let labels = dim.as_ref()?;
             if let Some(places) = known.get(&labels.as_ptr()).filter(|places| places.len() == labels.len()) {
                 return places.iter().any(|place| !place.is_empty()).then(|| places.clone());
             }
-            let mut of = |label: &Label| -> Vec<u32> {
+            let mut of = |label: &PlaceLabel| -> Vec<u32> {
                 let resolved = follow.atoms.resolve(*label);
                 let number = |&atom: &u32| {
                     let next = numbers.len() as u32;
@@ -386,7 +386,7 @@ fn layers(follow: &mut Follow) -> Layers {
         let held = follow.tensors.iter().find(|(value, _)| graph.constants[value.0] == Some(parameter.tensor));
         let Some((value, labels)) = held.and_then(|(&value, dims)| Some((value, dims[axis].clone()?))) else { continue };
         found.outputs.push((value, axis));
-        let staying: Vec<Label> = labels.iter().copied().filter(|&label| follow.atoms.resolve(label).stays()).collect();
+        let staying: Vec<PlaceLabel> = labels.iter().copied().filter(|&label| follow.atoms.resolve(label).stays()).collect();
         let reason = staying.first().and_then(|label| label.atoms().first().copied()).and_then(|atom| follow.atoms.why_stays(atom));
         let reason = reason.unwrap_or_else(|| "nothing tells why".to_owned());
         let is_answer = reason == follow::ANSWERS;

@@ -159,25 +159,25 @@ fn set_external(proto: &mut TensorProto, location: &str, offset: usize, length: 
 
 /// The tensor at the end of a way.
 fn tensor_mut<'m>(model: &'m mut ModelProto, way: &[Turn]) -> Option<&'m mut TensorProto> {
-    enum At<'m> {
+    enum Spot<'m> {
         Graph(&'m mut GraphProto),
         Nodes(&'m mut Vec<NodeProto>),
         Node(&'m mut NodeProto),
         Attribute(&'m mut AttributeProto),
     }
     let (mut at, rest) = match way.split_first()? {
-        (Turn::Function(f), rest) => (At::Nodes(&mut model.functions.get_mut(*f)?.node), rest),
-        _ => (At::Graph(model.graph.as_mut()?), way),
+        (Turn::Function(f), rest) => (Spot::Nodes(&mut model.functions.get_mut(*f)?.node), rest),
+        _ => (Spot::Graph(model.graph.as_mut()?), way),
     };
     for turn in rest {
         at = match (at, turn) {
-            (At::Graph(graph), Turn::Initializer(i)) => return graph.initializer.get_mut(*i),
-            (At::Graph(graph), Turn::Node(n)) => At::Node(graph.node.get_mut(*n)?),
-            (At::Nodes(nodes), Turn::Node(n)) => At::Node(nodes.get_mut(*n)?),
-            (At::Node(node), Turn::Attribute(a)) => At::Attribute(node.attribute.get_mut(*a)?),
-            (At::Attribute(attribute), Turn::Graph(0)) => At::Graph(attribute.g.as_mut()?),
-            (At::Attribute(attribute), Turn::Graph(i)) => At::Graph(attribute.graphs.get_mut(i - 1)?),
-            (At::Attribute(attribute), Turn::Tensor) => return attribute.t.as_mut(),
+            (Spot::Graph(graph), Turn::Initializer(i)) => return graph.initializer.get_mut(*i),
+            (Spot::Graph(graph), Turn::Node(n)) => Spot::Node(graph.node.get_mut(*n)?),
+            (Spot::Nodes(nodes), Turn::Node(n)) => Spot::Node(nodes.get_mut(*n)?),
+            (Spot::Node(node), Turn::Attribute(a)) => Spot::Attribute(node.attribute.get_mut(*a)?),
+            (Spot::Attribute(attribute), Turn::Graph(0)) => Spot::Graph(attribute.g.as_mut()?),
+            (Spot::Attribute(attribute), Turn::Graph(i)) => Spot::Graph(attribute.graphs.get_mut(i - 1)?),
+            (Spot::Attribute(attribute), Turn::Tensor) => return attribute.t.as_mut(),
             _ => return None,
         };
     }

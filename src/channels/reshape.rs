@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::atoms::{Atoms, Label};
+use super::atoms::{Atoms, PlaceLabel};
 
 /// What the places of a dimension hang on; `None` where nobody knows of any, and they stay.
-pub(super) type Dim = Option<Arc<[Label]>>;
+pub(super) type Dim = Option<Arc<[PlaceLabel]>>;
 
 /// Labels of one dimension are too many beyond this.
 const MOST_PLACES: usize = 1 << 22;
@@ -15,7 +15,14 @@ const MOST_PLACES: usize = 1 << 22;
 ///
 /// `known` are dimensions of parameters, of which none may vanish. `None` where the shapes do not fit one another, or too much is tied
 /// together.
-pub(super) fn reshape(atoms: &mut Atoms, known: &[Arc<[Label]>], from: &[usize], dims: &[Dim], to: &[usize], why: u32) -> Option<Vec<Dim>> {
+pub(super) fn reshape(
+    atoms: &mut Atoms,
+    known: &[Arc<[PlaceLabel]>],
+    from: &[usize],
+    dims: &[Dim],
+    to: &[usize],
+    why: u32,
+) -> Option<Vec<Dim>> {
     if from.contains(&0) || from.iter().product::<usize>() != to.iter().product::<usize>() {
         return None;
     }
@@ -48,7 +55,7 @@ pub(super) fn reshape(atoms: &mut Atoms, known: &[Arc<[Label]>], from: &[usize],
 }
 
 /// Dimensions that become others, as a whole.
-fn block(atoms: &mut Atoms, known: &[Arc<[Label]>], (from, dims): (&[usize], &[Dim]), to: &[usize], why: u32) -> Option<Vec<Dim>> {
+fn block(atoms: &mut Atoms, known: &[Arc<[PlaceLabel]>], (from, dims): (&[usize], &[Dim]), to: &[usize], why: u32) -> Option<Vec<Dim>> {
     let mut out = vec![None; to.len()];
     if dims.iter().all(Option::is_none) {
         return Some(out);
@@ -78,8 +85,8 @@ fn block(atoms: &mut Atoms, known: &[Arc<[Label]>], (from, dims): (&[usize], &[D
 }
 
 /// One dimension out of several, the last running fastest.
-pub(super) fn merged(atoms: &mut Atoms, dims: &[(usize, Dim)]) -> Option<Vec<Label>> {
-    let mut flat = vec![Label::STAYS];
+pub(super) fn merged(atoms: &mut Atoms, dims: &[(usize, Dim)]) -> Option<Vec<PlaceLabel>> {
+    let mut flat = vec![PlaceLabel::STAYS];
     for (size, dim) in dims {
         if flat.len().checked_mul(*size)? > MOST_PLACES {
             return None;
@@ -97,19 +104,26 @@ pub(super) fn merged(atoms: &mut Atoms, dims: &[(usize, Dim)]) -> Option<Vec<Lab
 
 /// A dimension as a product of several, the last running fastest: a place of a factor is gone only as a whole. Factors that are not
 /// `allowed` stay.
-pub(super) fn split(atoms: &mut Atoms, known: &[Arc<[Label]>], flat: &[Label], sizes: &[usize], allowed: &[bool], why: u32) -> Vec<Dim> {
+pub(super) fn split(
+    atoms: &mut Atoms,
+    known: &[Arc<[PlaceLabel]>],
+    flat: &[PlaceLabel],
+    sizes: &[usize],
+    allowed: &[bool],
+    why: u32,
+) -> Vec<Dim> {
     // Of one factor only.
     if let Some(k) = sizes.iter().position(|&size| size == flat.len()).filter(|&k| allowed[k]) {
         return (0..sizes.len()).map(|i| (i == k).then(|| flat.into())).collect();
     }
-    let mut flat: Vec<Label> = flat.iter().map(|&label| atoms.resolve(label)).collect();
+    let mut flat: Vec<PlaceLabel> = flat.iter().map(|&label| atoms.resolve(label)).collect();
     let mut found = common(&flat, sizes, allowed);
     if !explains(atoms, &flat, sizes, &found) {
         let factors: Vec<usize> =
             (0..sizes.len()).filter(|&k| allowed[k] && sizes[k] > 1 && !empties(atoms, known, &flat, sizes, k)).collect();
-        let fresh: Vec<Vec<Label>> = factors.iter().map(|&k| atoms.fresh(sizes[k])).collect();
+        let fresh: Vec<Vec<PlaceLabel>> = factors.iter().map(|&k| atoms.fresh(sizes[k])).collect();
         for (i, &label) in flat.iter().enumerate() {
-            let parts: Vec<Label> = factors.iter().zip(&fresh).map(|(&k, labels)| labels[coordinate(sizes, k, i)]).collect();
+            let parts: Vec<PlaceLabel> = factors.iter().zip(&fresh).map(|(&k, labels)| labels[coordinate(sizes, k, i)]).collect();
             let both = atoms.union(&parts);
             atoms.tie(label, both, why);
         }
@@ -127,37 +141,37 @@ fn coordinate(sizes: &[usize], k: usize, i: usize) -> usize {
 }
 
 /// What all places with one coordinate have in common, by factor and coordinate.
-fn common(flat: &[Label], sizes: &[usize], allowed: &[bool]) -> Vec<Vec<Label>> {
-    let one = |k: usize| -> Vec<Label> {
+fn common(flat: &[PlaceLabel], sizes: &[usize], allowed: &[bool]) -> Vec<Vec<PlaceLabel>> {
+    let one = |k: usize| -> Vec<PlaceLabel> {
         if !allowed[k] || sizes[k] == 1 {
-            return vec![Label::STAYS; sizes[k]];
+            return vec![PlaceLabel::STAYS; sizes[k]];
         }
-        let mut found: Vec<Option<Label>> = vec![None; sizes[k]];
+        let mut found: Vec<Option<PlaceLabel>> = vec![None; sizes[k]];
         for (i, &label) in flat.iter().enumerate() {
             let known = &mut found[coordinate(sizes, k, i)];
             *known = Some(known.map_or(label, |known| known.shared(label)));
         }
-        found.into_iter().map(|label| label.unwrap_or(Label::STAYS)).collect()
+        found.into_iter().map(|label| label.unwrap_or(PlaceLabel::STAYS)).collect()
     };
     (0..sizes.len()).map(one).collect()
 }
 
 /// Whether the factors together are all that the places hang on.
-fn explains(atoms: &mut Atoms, flat: &[Label], sizes: &[usize], found: &[Vec<Label>]) -> bool {
+fn explains(atoms: &mut Atoms, flat: &[PlaceLabel], sizes: &[usize], found: &[Vec<PlaceLabel>]) -> bool {
     flat.iter().enumerate().all(|(i, &label)| {
-        let parts: Vec<Label> = (0..sizes.len()).map(|k| found[k][coordinate(sizes, k, i)]).collect();
+        let parts: Vec<PlaceLabel> = (0..sizes.len()).map(|k| found[k][coordinate(sizes, k, i)]).collect();
         atoms.union(&parts) == label
     })
 }
 
 /// Whether without some place of factor `k` nothing would be left of a known dimension.
-fn empties(atoms: &mut Atoms, known: &[Arc<[Label]>], flat: &[Label], sizes: &[usize], k: usize) -> bool {
+fn empties(atoms: &mut Atoms, known: &[Arc<[PlaceLabel]>], flat: &[PlaceLabel], sizes: &[usize], k: usize) -> bool {
     let mut held: Vec<HashSet<u32>> = vec![HashSet::new(); sizes[k]];
     for (i, label) in flat.iter().enumerate() {
         held[coordinate(sizes, k, i)].extend(label.atoms());
     }
     known.iter().any(|dim| {
-        let first = dim.first().map_or(Label::STAYS, |&label| atoms.resolve(label));
+        let first = dim.first().map_or(PlaceLabel::STAYS, |&label| atoms.resolve(label));
         let rows: Vec<&HashSet<u32>> = held.iter().filter(|row| first.atoms().iter().any(|atom| row.contains(atom))).collect();
         rows.into_iter().any(|row| dim.iter().all(|&label| atoms.resolve(label).atoms().iter().any(|atom| row.contains(atom))))
     })
@@ -202,7 +216,7 @@ mod tests {
     fn a_shuffle_of_two_branches_ties_their_places_and_takes_no_branch() {
         let mut atoms = Atoms::default();
         let why = atoms.because("why");
-        let branches: Vec<Arc<[Label]>> = (0..2).map(|_| atoms.fresh(3).into()).collect();
+        let branches: Vec<Arc<[PlaceLabel]>> = (0..2).map(|_| atoms.fresh(3).into()).collect();
         let joined: Dim = Some(branches.iter().flat_map(|labels| labels.iter().copied()).collect());
         let dims = reshape(&mut atoms, &branches, &[1, 6, 4], &[None, joined, None], &[1, 2, 3, 4], why).unwrap();
         assert!(dims[1].is_none(), "no branch goes as a whole");

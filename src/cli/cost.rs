@@ -24,7 +24,7 @@ use crate::network::{Array, Work};
 use crate::session::Session;
 
 #[derive(Debug, Args)]
-pub(super) struct Cost {
+pub(super) struct CostCommand {
     /// Model to weigh
     file: PathBuf,
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(super) struct Cost {
 const MAX_TIME: Duration = Duration::from_mins(2);
 
 #[derive(Serialize)]
-struct Report {
+struct CostReport {
     model: String,
     device: String,
     method: Option<&'static str>,
@@ -70,7 +70,7 @@ struct Report {
     speed: Option<SpeedReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     beside: Option<PaceReport>,
-    parameters: Vec<Row>,
+    parameters: Vec<CostRow>,
 }
 
 #[derive(Serialize)]
@@ -124,7 +124,7 @@ struct TimingReport {
 
 /// One parameter.
 #[derive(Serialize)]
-struct Row {
+struct CostRow {
     parameter: String,
     #[serde(rename = "type")]
     kind: String,
@@ -151,7 +151,7 @@ impl From<Speed> for SpeedReport {
     }
 }
 
-impl Cost {
+impl CostCommand {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         self.output.check()?;
         let prunes = self.pruning.is_given()?;
@@ -188,7 +188,7 @@ impl Cost {
             Ok(work) => (Some(work), None),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
-        let report = Report {
+        let report = CostReport {
             model: self.file.display().to_string(),
             device: device_name,
             method: prunes.then(|| session.state().recipe.method.name()),
@@ -248,11 +248,11 @@ fn encodings(graph: &Graph, dense: &[ParameterSize], pruned: &Bytes) -> Vec<Enco
     Encoding::ALL.into_iter().map(row).collect()
 }
 
-fn rows(graph: &Graph, sizes: &[ParameterSize], work: Option<&Work>) -> Vec<Row> {
+fn rows(graph: &Graph, sizes: &[ParameterSize], work: Option<&Work>) -> Vec<CostRow> {
     let row = |(i, size): (usize, &ParameterSize)| {
         let (id, parameter) = (ParameterId(i), &graph.parameters[i]);
         let uses = work.map(|work| work.uses[i]);
-        Row {
+        CostRow {
             parameter: parameter.name.clone(),
             kind: graph.owner(id).kind.clone(),
             elements: parameter.elements as u64,
@@ -270,7 +270,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
     format!("{:.1} %", part as f64 / whole.max(1) as f64 * 100.0)
 }
 
-impl Report {
+impl CostReport {
     fn print(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let pruned = self.method.map_or("As opened", |_| "Pruned");
         writeln!(out, "{:<20} {:>16} {:>16} {:>10}", "Parameters, in bytes", "Dense model", pruned, "Pays from")?;
@@ -335,7 +335,7 @@ impl Report {
             "groups_of_four",
             "groups_2_4",
         ];
-        let line = |row: &Row| {
+        let line = |row: &CostRow| {
             let mut fields = vec![
                 row.parameter.clone(),
                 row.kind.clone(),

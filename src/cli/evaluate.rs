@@ -8,7 +8,7 @@ use clap::Args;
 use super::images::{ImageArguments, Measured};
 use super::pruning::Pruning;
 use super::repair::{RepairArguments, repaired};
-use super::rows::{OutputArguments, Report, Row};
+use super::rows::{MeasuredReport, OutputArguments, Row};
 use super::terminal::Terminal;
 use crate::repair::RepairError;
 use crate::watch::Part;
@@ -51,6 +51,6 @@ impl Evaluate {
             }
         }
         watch.clear();
-        self.output.put_rows(out, &Report { shown: measured.finish(), search: None, rows })
+        self.output.put_rows(out, &MeasuredReport { shown: measured.finish(), search: None, rows })
     }
 }

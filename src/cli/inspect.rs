@@ -100,11 +100,11 @@ struct ModuleRow<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     role: String,
-    parameters: Vec<ParameterRow<'a>>,
+    parameters: Vec<InspectedParameter<'a>>,
 }
 
 #[derive(Serialize)]
-struct ParameterRow<'a> {
+struct InspectedParameter<'a> {
     kind: Kind,
     name: &'a str,
     shape: &'a [usize],
@@ -135,7 +135,7 @@ impl<'a> Inspection<'a> {
         };
         let parameter = |&id: &ParameterId| {
             let p = graph.parameter(id);
-            ParameterRow {
+            InspectedParameter {
                 kind: p.kind,
                 name: &p.name,
                 shape: &p.shape,

@@ -88,7 +88,7 @@ pub(super) fn typed(amount: Option<Amount>) -> String {
 
 /// What is printed of every command that measures.
 #[derive(Serialize)]
-pub(super) struct Report<R> {
+pub(super) struct MeasuredReport<R> {
     #[serde(flatten)]
     pub(super) shown: ImagesReport,
     /// What the amounts were searched by, where they were.
@@ -136,7 +136,7 @@ impl OutputArguments {
     }
 
     /// Writes rows of methods and amounts as was asked for.
-    pub(super) fn put_rows(&self, out: &mut dyn Write, report: &Report<Row>) -> anyhow::Result<()> {
+    pub(super) fn put_rows(&self, out: &mut dyn Write, report: &MeasuredReport<Row>) -> anyhow::Result<()> {
         // A column of its own only where something was repaired.
         let is_repaired = report.rows.iter().any(|r| r.repaired.is_some());
         let repaired = |r: &Row| is_repaired.then(|| r.repaired.map_or("no", |_| "yes").to_owned());

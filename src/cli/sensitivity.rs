@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::amounts::Amounts;
 use super::images::ImageArguments;
 use super::pruning::ScopeArguments;
-use super::rows::{self, OutputArguments, Report, Row};
+use super::rows::{self, MeasuredReport, OutputArguments, Row};
 use super::terminal::Terminal;
 use crate::escaped::escaped;
 use crate::export;
@@ -40,7 +40,7 @@ struct ParameterRow {
 #[derive(Serialize)]
 struct ScanReport {
     #[serde(flatten)]
-    report: Report<ParameterRow>,
+    report: MeasuredReport<ParameterRow>,
     /// Operators that were run, and that running every case from the start would have taken.
     nodes_run: u64,
     nodes_from_start: u64,
@@ -80,7 +80,7 @@ impl SensitivityCommand {
             row: Row::of("alone", Some(Amount::Fraction(case.amount)), &case.effect),
         });
         let rows: Vec<ParameterRow> = rows.collect();
-        let report = Report { shown: measured.finish(), search: None, rows };
+        let report = MeasuredReport { shown: measured.finish(), search: None, rows };
         let rows = report.rows.iter().map(|r| (vec![r.parameter.clone(), rows::typed(r.row.amount)], r.row.fields.clone()));
         let csv = export::effects(&["parameter", "amount"], rows);
         let is_classifier = dense.agreement.is_some();

@@ -125,7 +125,7 @@ fn amount(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct ShrinkReport {
     model: String,
     groups: Vec<GroupRow>,
     /// Groups that do not keep the multiple, because channels that were named leave no way to.
@@ -263,7 +263,7 @@ impl Shrink {
     }
 
     /// What the masked twin answers, before repair and after. The state that is to be made smaller.
-    fn effect(&self, measured: &mut Measured, report: &mut Report, watch: &Terminal) -> anyhow::Result<State> {
+    fn effect(&self, measured: &mut Measured, report: &mut ShrinkReport, watch: &Terminal) -> anyhow::Result<State> {
         let part = |before: f32| Part { whole: watch, what: Some("Evaluating"), before, share: 0.45 };
         let dense = Row::of("dense", None, &measured.dense(part(0.0))?);
         let (state, repair) = if self.repair.asked(None, None).is_some() && report.channels[0] != report.channels[1] {
@@ -281,7 +281,7 @@ impl Shrink {
 }
 
 /// What is told of a choice.
-fn report(engine: &Engine, chosen: &Chosen, seconds: [f64; 2]) -> Report {
+fn report(engine: &Engine, chosen: &Chosen, seconds: [f64; 2]) -> ShrinkReport {
     let Chosen { found, plan, removed, before, after, .. } = chosen;
     let channels = &found.channels;
     let group = |group: &crate::channels::Group| GroupRow {
@@ -293,7 +293,7 @@ fn report(engine: &Engine, chosen: &Chosen, seconds: [f64; 2]) -> Report {
     let frozen = channels.frozen.iter();
     let off_multiple = channels.off_multiple(removed, plan.choice.granularity).into_iter();
     let file = &engine.model().file;
-    Report {
+    ShrinkReport {
         model: file.path.display().to_string(),
         groups: channels.groups.iter().map(group).collect(),
         off_multiple: off_multiple.map(|group| channels.groups[group].name.clone()).collect(),
@@ -317,7 +317,7 @@ fn noise(engine: &Engine) -> anyhow::Result<Vec<(String, Array)>> {
     Ok(evaluate::noise(&model.graph, 1, Some(preprocess.shape()), 0)?)
 }
 
-impl Report {
+impl ShrinkReport {
     fn print(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         writeln!(out, "{:<44} {:>8} {:>8}  with it go", "Group", "channels", "kept")?;
         for row in &self.groups {

@@ -9,7 +9,7 @@ use super::amounts::Amounts;
 use super::images::{ImageArguments, Measured};
 use super::pruning::{ChoiceArguments, ScopeArguments};
 use super::repair::{RepairArguments, repaired};
-use super::rows::{OutputArguments, Report, Row, SearchReport};
+use super::rows::{MeasuredReport, OutputArguments, Row, SearchReport};
 use super::terminal::Terminal;
 use crate::evaluate::{Criterion, Found, MOST_PROBES, largest_bearable};
 use crate::prune::{Amount, Method, Recipe, Step};
@@ -75,7 +75,7 @@ impl Sweep {
         if let Some(points) = self.loses_at_most {
             let (search, rows) = largest(&mut measured, methods, points, &watch)?;
             watch.clear();
-            return self.output.put_rows(out, &Report { shown: measured.finish(), search: Some(search), rows });
+            return self.output.put_rows(out, &MeasuredReport { shown: measured.finish(), search: Some(search), rows });
         }
         let cases: Vec<_> = methods.iter().flat_map(|&m| self.amounts.0.iter().map(move |&a| (m, a))).collect();
         let share = 1.0 / (cases.len() + 1) as f32;
@@ -94,7 +94,7 @@ impl Sweep {
             rows.push(Row::of(method.name(), Some(amount), &effect.context("cannot measure the pruned model")?));
         }
         watch.clear();
-        self.output.put_rows(out, &Report { shown: measured.finish(), search: None, rows })
+        self.output.put_rows(out, &MeasuredReport { shown: measured.finish(), search: None, rows })
     }
 }
 

@@ -149,7 +149,7 @@ pub enum QuestionsError {
 /// all classes that it can.
 #[derive(Debug)]
 pub struct Questions {
-    source: Source,
+    source: QuestionSource,
     batching: Batching,
     /// Whether the model says that it takes any batch, for every input.
     is_open: Vec<bool>,
@@ -159,7 +159,7 @@ pub struct Questions {
 }
 
 #[derive(Debug)]
-enum Source {
+enum QuestionSource {
     Images { set: Arc<ImageSet>, preprocess: Preprocess, order: Vec<usize>, input: String },
     Noise,
 }
@@ -193,7 +193,7 @@ impl Questions {
         let batching = declared.map_or(Batching::UpTo(batch.max(1)), Batching::Exactly);
         let mut order = strided(set.images.len());
         order.truncate(limit.unwrap_or(usize::MAX));
-        let source = Source::Images { set, preprocess, order, input: input.name.clone() };
+        let source = QuestionSource::Images { set, preprocess, order, input: input.name.clone() };
         Ok(Self { source, batching, is_open: vec![declared.is_none()], kept: Vec::new(), is_whole: false, broken: Vec::new() })
     }
 
@@ -207,7 +207,7 @@ impl Questions {
         let batch = Batch { inputs, images: (0..images).collect(), labels: vec![None; images], filling: 0 };
         let is_open = graph.inputs.iter().map(|input| input.shape.first() == Some(&None)).collect();
         let kept = vec![Arc::new(batch)];
-        Ok(Self { source: Source::Noise, batching: Batching::UpTo(images), is_open, kept, is_whole: true, broken: Vec::new() })
+        Ok(Self { source: QuestionSource::Noise, batching: Batching::UpTo(images), is_open, kept, is_whole: true, broken: Vec::new() })
     }
 
     /// How many images go through the network at once.
@@ -224,13 +224,13 @@ impl Questions {
             return None;
         }
         let mut samples = match &self.source {
-            Source::Images { set, preprocess, order, input } => {
-                let stop = Stop(Arc::new(AtomicBool::new(false)));
+            QuestionSource::Images { set, preprocess, order, input } => {
+                let stop = StopLoading(Arc::new(AtomicBool::new(false)));
                 let loader = Loader::start(set, preprocess, order.clone(), 1, stop.0.clone());
                 let usable = loader.filter(|pictures| !pictures.indices.is_empty());
                 usable.take(2).map(|pictures| vec![(input.clone(), pictures.array)]).collect::<Vec<_>>()
             }
-            Source::Noise => {
+            QuestionSource::Noise => {
                 let inputs = &self.kept.first()?.inputs;
                 (0..2).filter_map(|row| self.part(inputs, row..row + 1)).collect()
             }
@@ -269,7 +269,7 @@ impl Questions {
 
     /// The same in batches of no more pixels than this, where the model leaves it open how many images they hold.
     pub(crate) fn of_pixels(mut self, most: usize) -> Self {
-        if let (Source::Images { preprocess, .. }, Batching::UpTo(images)) = (&self.source, self.batching) {
+        if let (QuestionSource::Images { preprocess, .. }, Batching::UpTo(images)) = (&self.source, self.batching) {
             let [height, width] = preprocess.size;
             let fitting = (most / (height * width).max(1)).clamp(1, images);
             self.set_batching(Batching::UpTo(fitting));
@@ -284,12 +284,12 @@ impl Questions {
         }
         self.batching = batching;
         match self.source {
-            Source::Images { .. } => {
+            QuestionSource::Images { .. } => {
                 self.kept.clear();
                 self.broken.clear();
                 self.is_whole = false;
             }
-            Source::Noise => {
+            QuestionSource::Noise => {
                 let size = batching.size().max(1);
                 let mut kept = Vec::new();
                 for batch in &self.kept {
@@ -309,8 +309,8 @@ impl Questions {
     #[must_use]
     pub fn num_images(&self) -> usize {
         match &self.source {
-            Source::Images { order, .. } => order.len(),
-            Source::Noise => self.kept.iter().map(|b| b.images.len()).sum(),
+            QuestionSource::Images { order, .. } => order.len(),
+            QuestionSource::Noise => self.kept.iter().map(|b| b.images.len()).sum(),
         }
     }
 
@@ -337,10 +337,10 @@ impl Questions {
         if self.is_whole || is_over(handed) {
             return Ok(());
         }
-        let Source::Images { set, preprocess, order, input } = &self.source else { return Ok(()) };
+        let QuestionSource::Images { set, preprocess, order, input } = &self.source else { return Ok(()) };
         let batching = self.batching;
         let seen: usize = self.kept.iter().map(|b| b.images.len()).sum::<usize>() + self.broken.len();
-        let stop = Stop(Arc::new(AtomicBool::new(false)));
+        let stop = StopLoading(Arc::new(AtomicBool::new(false)));
         let is_first = !self.kept.iter().any(|b| b.images.len() < batching.size()) && self.kept_bytes() < KEPT_BYTES;
         let rest = order.get(seen.min(order.len())..).unwrap_or_default().to_vec();
         let loader = Loader::start(set, preprocess, rest, batching.size(), stop.0.clone());
@@ -385,9 +385,9 @@ impl Questions {
 }
 
 /// Ends the loader's threads whichever way its reader leaves.
-struct Stop(Arc<AtomicBool>);
+struct StopLoading(Arc<AtomicBool>);
 
-impl Drop for Stop {
+impl Drop for StopLoading {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn_import::{LoadStrategy, ModelGen};
 use burn_pack::{Bytes, DType, Reader, Tensor, Writer};
 
-use super::tensors::{Changes, Convention, Entry, entries, verify};
+use super::tensors::{Changes, Convention, NamedTensor, entries, verify};
 use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite, WriteError};
 use crate::graph::Graph;
@@ -24,7 +24,7 @@ pub(super) fn save_pack(
     let entries = entries(file, graph, changes, Convention::Burn);
     // The writer asks for one tensor after the other; its own errors are text.
     let failure: Arc<Mutex<Option<OpenError>>> = Arc::default();
-    let tensor = |(i, entry): (usize, &Entry)| {
+    let tensor = |(i, entry): (usize, &NamedTensor)| {
         let (made, failure) = (entry.clone(), failure.clone());
         let make = move || match made.make() {
             Ok(made) => Ok(Bytes::from_bytes_vec(made.bytes)),

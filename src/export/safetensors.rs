@@ -10,7 +10,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype as FileDtype, Metadata, TensorInfo};
 
-use super::tensors::{Changes, Convention, Entry, Form, entries, verify};
+use super::tensors::{Changes, Convention, Form, NamedTensor, entries, verify};
 use super::{ExportError, Report};
 use crate::atomic::{self, Overwrite};
 use crate::graph::Graph;
@@ -50,15 +50,15 @@ pub(super) fn save(
     }
     let zeros = verify(&entries, path, |entry| next(entry.len()))?;
     atomic::commit(vec![staged])?;
-    let bytes = (header.len() + entries.iter().map(Entry::len).sum::<usize>()) as u64;
+    let bytes = (header.len() + entries.iter().map(NamedTensor::len).sum::<usize>()) as u64;
     Ok(Report { files: vec![path.to_owned()], bytes, zeros, elements: graph.elements() as u64, left: Vec::new() })
 }
 
 /// Length and table of contents, padded to whole words.
-fn header(entries: &[Entry]) -> Result<Vec<u8>, ExportError> {
+fn header(entries: &[NamedTensor]) -> Result<Vec<u8>, ExportError> {
     let encode = |reason: String| ExportError::Encode { format: "safetensors", reason };
     let mut offset = 0;
-    let info = |entry: &Entry| {
+    let info = |entry: &NamedTensor| {
         let start = offset;
         offset += entry.len();
         (entry.name.clone(), TensorInfo { dtype: dtype(entry.dtype), shape: entry.shape.clone(), data_offsets: (start, offset) })

@@ -53,25 +53,25 @@ pub enum Form {
 
 /// A tensor to be written. Its bytes are made when they are wanted, so that one of them is in memory at a time.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct NamedTensor {
     pub(super) name: String,
     pub(super) dtype: Dtype,
     /// As it is written.
     pub(super) shape: Vec<usize>,
-    content: Content,
-    what: What,
+    content: ElementSource,
+    what: TensorPart,
     /// Rows and columns in the file, where they change places.
     turned: Option<(usize, usize)>,
 }
 
 /// Where the elements of an entry come from.
 #[derive(Debug, Clone)]
-enum Content {
+enum ElementSource {
     Opened(Box<Stored>),
     Replaced(Arc<Values>, Dtype),
 }
 
-impl Content {
+impl ElementSource {
     fn of(file: &OnnxFile, changes: &Changes, id: TensorId) -> Self {
         match changes.values.get(&id) {
             Some(values) => Self::Replaced(values.clone(), file.tensor(id).dtype),
@@ -88,7 +88,7 @@ impl Content {
 }
 
 #[derive(Debug, Clone)]
-enum What {
+enum TensorPart {
     /// A parameter's elements, some of them zero; `masked` are so only once `weight_mask` is multiplied in.
     Parameter { zeroed: Option<Mask>, masked: Option<Mask> },
     /// The mask itself, in the parameter's type.
@@ -105,7 +105,7 @@ pub(super) struct Made {
     pub(super) zeros: u64,
 }
 
-impl Entry {
+impl NamedTensor {
     /// Length in bytes.
     pub(super) fn len(&self) -> usize {
         self.shape.iter().product::<usize>() * self.size()
@@ -122,20 +122,20 @@ impl Entry {
     pub(super) fn make(&self) -> Result<Made, OpenError> {
         let size = self.size();
         let mut bytes = match &self.what {
-            What::Mask(mask) => one(self.dtype).repeat(mask.len()),
+            TensorPart::Mask(mask) => one(self.dtype).repeat(mask.len()),
             _ => self.content.bytes()?,
         };
         let mut zeros = 0;
         match &self.what {
-            What::Mask(mask) => mask.apply_to_bytes(&mut bytes, size),
-            What::Parameter { zeroed, masked } => {
+            TensorPart::Mask(mask) => mask.apply_to_bytes(&mut bytes, size),
+            TensorPart::Parameter { zeroed, masked } => {
                 if let Some(zeroed) = zeroed {
                     zeroed.apply_to_bytes(&mut bytes, size);
                 }
                 let is_masked = |i: usize| masked.as_ref().is_some_and(|mask| mask.is_pruned(i));
                 zeros = bytes.chunks_exact(size).enumerate().filter(|&(i, b)| is_zero(b) || is_masked(i)).count() as u64;
             }
-            What::Other => {}
+            TensorPart::Other => {}
         }
         if let Some((rows, columns)) = self.turned {
             bytes = turned(&bytes, rows, columns, size);
@@ -150,9 +150,9 @@ impl Entry {
 /// # Errors
 /// [`ExportError::Differs`], what `read` gives, or external data that can no longer be read.
 pub(super) fn verify(
-    entries: &[Entry],
+    entries: &[NamedTensor],
     path: &Path,
-    mut read: impl FnMut(&Entry) -> Result<Vec<u8>, ExportError>,
+    mut read: impl FnMut(&NamedTensor) -> Result<Vec<u8>, ExportError>,
 ) -> Result<u64, ExportError> {
     let mut zeros = 0;
     for entry in entries {
@@ -175,7 +175,7 @@ pub(super) enum Convention {
 }
 
 /// All parameters, buffers and other float initializers of the model that can be read.
-pub(super) fn entries(file: &OnnxFile, graph: &Graph, changes: &Changes, convention: Convention) -> Vec<Entry> {
+pub(super) fn entries(file: &OnnxFile, graph: &Graph, changes: &Changes, convention: Convention) -> Vec<NamedTensor> {
     let mut out = Vec::new();
     let is_readable = |id: TensorId| file.tensor(id).dtype.is_float() && file.tensor(id).fault.is_none();
     for (i, parameter) in graph.parameters.iter().enumerate().filter(|(_, p)| is_readable(p.tensor)) {
@@ -183,25 +183,31 @@ pub(super) fn entries(file: &OnnxFile, graph: &Graph, changes: &Changes, convent
         let name = name(graph, id, convention);
         let turned = turn(parameter, graph, convention);
         let shape = turned.map_or_else(|| parameter.shape.clone(), |(rows, columns)| vec![columns, rows]);
-        let content = Content::of(file, changes, parameter.tensor);
-        let entry =
-            |name: String, what: What| Entry { name, dtype: parameter.dtype, shape: shape.clone(), content: content.clone(), what, turned };
+        let content = ElementSource::of(file, changes, parameter.tensor);
+        let entry = |name: String, what: TensorPart| NamedTensor {
+            name,
+            dtype: parameter.dtype,
+            shape: shape.clone(),
+            content: content.clone(),
+            what,
+            turned,
+        };
         match (changes.masks.get(&id), convention) {
             (Some(masks), Convention::Torch(Form::Unfixed)) => {
-                let original = What::Parameter { zeroed: Some(masks.fixed.clone()), masked: Some(masks.mask.clone()) };
+                let original = TensorPart::Parameter { zeroed: Some(masks.fixed.clone()), masked: Some(masks.mask.clone()) };
                 out.push(entry(format!("{name}_orig"), original));
-                out.push(entry(format!("{name}_mask"), What::Mask(masks.mask.clone())));
+                out.push(entry(format!("{name}_mask"), TensorPart::Mask(masks.mask.clone())));
             }
             (masks, _) => {
                 let zeroed = masks.map(ParameterMasks::zeroed);
-                out.push(entry(name, What::Parameter { zeroed, masked: None }));
+                out.push(entry(name, TensorPart::Parameter { zeroed, masked: None }));
             }
         }
     }
     for (&id, bias) in changes.biases.iter() {
         let dtype = graph.parameter(id).dtype;
-        let (content, shape) = (Content::Replaced(bias.values.clone(), dtype), vec![bias.values.len()]);
-        out.push(Entry { name: bias_name(graph, id), dtype, shape, content, what: What::Other, turned: None });
+        let (content, shape) = (ElementSource::Replaced(bias.values.clone(), dtype), vec![bias.values.len()]);
+        out.push(NamedTensor { name: bias_name(graph, id), dtype, shape, content, what: TensorPart::Other, turned: None });
     }
     let mut known: HashSet<String> = out.iter().map(|entry| entry.name.clone()).collect();
     let buffers = graph.modules.iter().flat_map(|m| m.buffers.iter().map(move |(name, id)| (format!("{}.{name}", m.name), *id)));
@@ -209,8 +215,8 @@ pub(super) fn entries(file: &OnnxFile, graph: &Graph, changes: &Changes, convent
     for (name, id) in buffers.chain(others).filter(|(_, id)| is_readable(*id)) {
         let tensor = file.tensor(id);
         if known.insert(name.clone()) {
-            let (dtype, shape, content) = (tensor.dtype, tensor.shape.clone(), Content::of(file, changes, id));
-            out.push(Entry { name, dtype, shape, content, what: What::Other, turned: None });
+            let (dtype, shape, content) = (tensor.dtype, tensor.shape.clone(), ElementSource::of(file, changes, id));
+            out.push(NamedTensor { name, dtype, shape, content, what: TensorPart::Other, turned: None });
         }
     }
     out

@@ -8,12 +8,12 @@ use super::Graph;
 use super::module::{Kind, Layout, Module, ModuleId, Parameter, ParameterId, Role};
 use super::names;
 use super::node::{BodyId, Node, ValueId};
-use super::read::Read;
+use super::read::ReadGraph;
 use super::sources::{NodePlace, Weight, WeightOrigin, Writers, node_at};
 use crate::onnx::{OnnxFile, TensorId, within};
 
 /// Finds the modules of what was read, in graph order; those in a graph that a node holds follow that node's own.
-pub(super) fn discover(file: &OnnxFile, read: &mut Read) {
+pub(super) fn discover(file: &OnnxFile, read: &mut ReadGraph) {
     let mut places = Vec::new();
     let mut seen = HashSet::new();
     for top in 0..read.graph.nodes.len() {
@@ -50,7 +50,7 @@ fn walk(graph: &Graph, place: NodePlace, seen: &mut HashSet<BodyId>, out: &mut V
 }
 
 /// One tensor that a module owns.
-pub(super) struct Part {
+pub(super) struct ModulePart {
     pub(super) kind: Kind,
     /// What PyTorch calls it, where its own name does not tell.
     pub(super) attribute: &'static str,
@@ -61,7 +61,7 @@ pub(super) struct Part {
     pub(super) is_direct: bool,
 }
 
-impl Part {
+impl ModulePart {
     pub(super) fn new(kind: Kind, attribute: &'static str, weight: Weight, layout: Layout) -> Self {
         Self { kind, attribute, weight, layout, reason: None, is_direct: true }
     }
@@ -130,7 +130,7 @@ impl Discovery<'_, '_> {
     }
 
     /// Enters a module with its parameters. A tensor that has an owner already stays with it.
-    pub(super) fn add(&mut self, place: NodePlace, kind: &str, role: Role, parts: Vec<Part>) -> Option<ModuleId> {
+    pub(super) fn add(&mut self, place: NodePlace, kind: &str, role: Role, parts: Vec<ModulePart>) -> Option<ModuleId> {
         for part in &parts {
             if let Some(&parameter) = self.owned.get(&part.weight.tensor) {
                 self.used(parameter, place, part.is_direct);

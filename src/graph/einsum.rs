@@ -15,7 +15,7 @@ pub(super) struct Factor {
 const MAX_EQUATION: usize = 1 << 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum LabelSide {
     /// Summed over.
     Input,
     /// Put out, of this factor alone.
@@ -38,9 +38,9 @@ pub(super) fn factor(equation: &str, i: usize, shape: &[usize], transposed: bool
     // Without an arrow, what occurs once is put out.
     let is_put_out = |label: &str| right.map_or_else(|| left.matches(label).count() == 1, |right| right.contains(label));
     let side = |label: &str| match (is_put_out(label), is_elsewhere(label)) {
-        (true, true) => Side::Batch,
-        (true, false) => Side::Output,
-        (false, _) => Side::Input,
+        (true, true) => LabelSide::Batch,
+        (true, false) => LabelSide::Output,
+        (false, _) => LabelSide::Input,
     };
     let letters = own.replace("...", "").chars().count();
     let dots = shape.len().checked_sub(letters).filter(|&dots| (dots > 0) <= own.contains("..."));
@@ -48,7 +48,7 @@ pub(super) fn factor(equation: &str, i: usize, shape: &[usize], transposed: bool
     let mut rest = own;
     while let Some(first) = rest.chars().next() {
         if let Some(behind) = rest.strip_prefix("...") {
-            let side = if is_elsewhere("...") { Side::Batch } else { Side::Output };
+            let side = if is_elsewhere("...") { LabelSide::Batch } else { LabelSide::Output };
             sides.extend(std::iter::repeat_n(side, dots.unwrap_or(0)));
             rest = behind;
         } else {
@@ -57,7 +57,7 @@ pub(super) fn factor(equation: &str, i: usize, shape: &[usize], transposed: bool
             rest = behind;
         }
     }
-    if !sides.contains(&Side::Input) {
+    if !sides.contains(&LabelSide::Input) {
         return None;
     }
     // Given another shape on its way, its dimensions are others in the file.
@@ -67,11 +67,11 @@ pub(super) fn factor(equation: &str, i: usize, shape: &[usize], transposed: bool
     if transposed {
         sides.reverse();
     }
-    let outputs = sides.iter().zip(shape).filter(|(side, _)| **side == Side::Output).map(|(_, &length)| length).collect();
+    let outputs = sides.iter().zip(shape).filter(|(side, _)| **side == LabelSide::Output).map(|(_, &length)| length).collect();
     // Before a matrix, matrices that lie side by side.
     let layout = match sides[..] {
-        [ref before @ .., Side::Input, Side::Output] if !before.contains(&Side::Input) => Layout::InFirst,
-        [ref before @ .., Side::Output, Side::Input] if !before.contains(&Side::Input) => Layout::OutFirst,
+        [ref before @ .., LabelSide::Input, LabelSide::Output] if !before.contains(&LabelSide::Input) => Layout::InFirst,
+        [ref before @ .., LabelSide::Output, LabelSide::Input] if !before.contains(&LabelSide::Input) => Layout::OutFirst,
         _ => Layout::Mixed,
     };
     Some(Factor { layout, outputs })

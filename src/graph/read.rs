@@ -25,7 +25,7 @@ type Sets = HashMap<String, i64>;
 type Given = HashMap<String, Attribute>;
 
 /// What was read.
-pub(super) struct Read<'a> {
+pub(super) struct ReadGraph<'a> {
     pub(super) graph: Graph,
     /// The messages that the nodes of the main graph, and of every body, were made from.
     pub(super) main: Vec<&'a NodeProto>,
@@ -33,7 +33,7 @@ pub(super) struct Read<'a> {
 }
 
 /// Reads the graph of `file` with all that its nodes hold.
-pub(super) fn read(file: &OnnxFile) -> Read<'_> {
+pub(super) fn read(file: &OnnxFile) -> ReadGraph<'_> {
     let model = file.model();
     let mut functions = HashMap::new();
     for (f, function) in model.functions.iter().enumerate() {
@@ -59,7 +59,7 @@ pub(super) fn read(file: &OnnxFile) -> Read<'_> {
         let value = reader.value(&info.name);
         reader.graph.outputs.push((info.name.clone(), value));
     }
-    Read { graph: reader.graph, main, bodies: reader.bodies }
+    ReadGraph { graph: reader.graph, main, bodies: reader.bodies }
 }
 
 /// ONNX's own operators under both names that they have.

@@ -1,6 +1,6 @@
 //! Which operators are modules, of what type, and which of their inputs they own.
 
-use super::discover::{Discovery, Part};
+use super::discover::{Discovery, ModulePart};
 use super::einsum::factor;
 use super::module::{Kind, Layout, Role};
 use super::sources::{NodePlace, Weight, WeightOrigin, is_small};
@@ -37,7 +37,7 @@ impl Discovery<'_, '_> {
             "Gather" => self.embedding(place),
             "PRelu" => {
                 if let Some(weight) = self.weight(place, 1) {
-                    self.add(place, "PReLU", Role::Activation, vec![Part::new(Kind::Weight, "weight", weight, Layout::OutFirst)]);
+                    self.add(place, "PReLU", Role::Activation, vec![ModulePart::new(Kind::Weight, "weight", weight, Layout::OutFirst)]);
                 }
             }
             "LSTM" | "GRU" | "RNN" => self.recurrent(place),
@@ -79,11 +79,11 @@ impl Discovery<'_, '_> {
     }
 
     /// The plain tensors behind these inputs; weights that are no vectors keep this order of outputs and inputs.
-    fn parts(&self, place: NodePlace, inputs: impl IntoIterator<Item = (usize, Kind, &'static str)>, layout: Layout) -> Vec<Part> {
+    fn parts(&self, place: NodePlace, inputs: impl IntoIterator<Item = (usize, Kind, &'static str)>, layout: Layout) -> Vec<ModulePart> {
         let part = |(i, kind, name)| {
             let weight = self.weight(place, i)?;
             let layout = if kind == Kind::Bias || self.file.tensor(weight.tensor).shape.len() < 2 { Layout::OutFirst } else { layout };
-            Some(Part::new(kind, name, weight, layout))
+            Some(ModulePart::new(kind, name, weight, layout))
         };
         inputs.into_iter().filter_map(part).collect()
     }
@@ -124,8 +124,8 @@ impl Discovery<'_, '_> {
             Role::Dense
         };
         let layout = if transpose { Layout::InFirst } else { Layout::OutFirst };
-        let mut parts = Part::all("weight", &origin, layout);
-        parts.extend(bias.and_then(|i| self.weight(place, i)).map(Part::bias));
+        let mut parts = ModulePart::all("weight", &origin, layout);
+        parts.extend(bias.and_then(|i| self.weight(place, i)).map(ModulePart::bias));
         if self.node(place).domain == "com.microsoft.nchwc" {
             for part in &mut parts {
                 part.reason = Some(BLOCKED.to_owned());
@@ -152,14 +152,14 @@ impl Discovery<'_, '_> {
         let weight = origin.main();
         let layout = if turned == weight.transposed { Layout::InFirst } else { Layout::OutFirst };
         let shape = &self.file.tensor(weight.tensor).shape;
-        let mut parts = Part::all("weight", &origin, layout);
+        let mut parts = ModulePart::all("weight", &origin, layout);
         let outputs = match layout {
             Layout::InFirst => shape.last(),
             Layout::OutFirst | Layout::Mixed => shape.first(),
         };
         let outputs: Vec<usize> = outputs.copied().into_iter().collect();
         let bias = if gemm { self.weight(place, 2) } else { self.added_bias(place, &outputs) };
-        parts.extend(bias.map(Part::bias));
+        parts.extend(bias.map(ModulePart::bias));
         self.add(place, "Linear", Role::Linear, parts);
     }
 
@@ -182,10 +182,10 @@ impl Discovery<'_, '_> {
             let Some(origin) = origin.as_ref().filter(|origin| self.is_matrix(origin)) else { continue };
             let Weight { tensor, transposed } = origin.main();
             let Some(factor) = factor(equation, i, &self.file.tensor(tensor).shape, transposed) else { continue };
-            parts.extend(Part::all("weight", origin, factor.layout));
+            parts.extend(ModulePart::all("weight", origin, factor.layout));
             bias = bias.or_else(|| self.added_bias(place, &factor.outputs));
         }
-        parts.extend(bias.map(Part::bias));
+        parts.extend(bias.map(ModulePart::bias));
         if parts.iter().any(|part| part.kind == Kind::Weight) {
             self.add(place, "Linear", Role::Linear, parts);
         }
@@ -198,8 +198,8 @@ impl Discovery<'_, '_> {
             return;
         }
         let layout = if self.node(place).op == "MatMulNBits" { Layout::OutFirst } else { Layout::InFirst };
-        let mut parts = Part::all("weight", &origin, layout);
-        parts.extend(bias.and_then(|i| self.weight(place, i)).map(Part::bias));
+        let mut parts = ModulePart::all("weight", &origin, layout);
+        parts.extend(bias.and_then(|i| self.weight(place, i)).map(ModulePart::bias));
         self.add(place, "Linear", Role::Linear, parts);
     }
 
@@ -242,7 +242,7 @@ impl Discovery<'_, '_> {
         let is_known = is_small(tensor.dtype) || (tensor.dtype.is_float() && matches!(origin, WeightOrigin::Plain(_)));
         let is_table = tensor.shape.len() == 2 && is_known;
         if is_table && self.node(place).attributes.int("axis").unwrap_or(0) == 0 {
-            self.add(place, "Embedding", Role::Embedding, Part::all("weight", &origin, Layout::OutFirst));
+            self.add(place, "Embedding", Role::Embedding, ModulePart::all("weight", &origin, Layout::OutFirst));
         }
     }
 
@@ -251,7 +251,7 @@ impl Discovery<'_, '_> {
         let mut parts = Vec::new();
         for (i, kind, name) in inputs {
             let Some(origin) = self.origin(place, i) else { continue };
-            parts.extend(Part::all(name, &origin, Layout::OutFirst).into_iter().map(|part| Part { kind, ..part }));
+            parts.extend(ModulePart::all(name, &origin, Layout::OutFirst).into_iter().map(|part| ModulePart { kind, ..part }));
         }
         let op = self.node(place).op.trim_start_matches("DynamicQuantize").to_owned();
         self.add(place, &op, Role::Recurrent, parts);

@@ -49,7 +49,7 @@ impl Preprocess {
     /// in the second value.
     #[must_use]
     pub fn for_model(graph: &Graph, path: &Path) -> (Self, Provenance) {
-        let input = Input::of(graph);
+        let input = FirstInput::of(graph);
         let mut preprocess = Preprocess { channels: input.channels, layout: input.layout, ..Preprocess::default() };
         preprocess.size = input.size.unwrap_or(preprocess.size);
         for candidate in candidates(path) {
@@ -87,14 +87,14 @@ fn read(path: &Path) -> Option<Value> {
 }
 
 /// What the shape of a model's first input tells.
-struct Input {
+struct FirstInput {
     size: Option<[usize; 2]>,
     channels: Colours,
     layout: ChannelOrder,
     takes_bytes: bool,
 }
 
-impl Input {
+impl FirstInput {
     fn of(graph: &Graph) -> Self {
         let mut found = Self { size: None, channels: Colours::Rgb, layout: ChannelOrder::Nchw, takes_bytes: false };
         let Some(input) = graph.inputs.iter().find(|i| i.shape.len() == 4) else { return found };

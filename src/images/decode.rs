@@ -35,7 +35,7 @@ pub(super) fn decode(path: &Path) -> Result<RgbPicture, ImageError> {
     }
     let mut file = BufReader::new(file);
     let format = image::guess_format(file.fill_buf().map_err(read)?).map_err(|e| refused(e.to_string()))?;
-    let held = Held::of(format, &mut file, metadata.len()).map_err(|error| match error.kind() {
+    let held = DecoderMemory::of(format, &mut file, metadata.len()).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => refused("it ends too early".to_owned()),
         _ => read(error),
     })?;
@@ -71,12 +71,12 @@ pub(super) fn decode(path: &Path) -> Result<RgbPicture, ImageError> {
 
 /// What a decoder holds beside the pixels that it hands out; `image` leaves it out of its limits.
 #[derive(Debug, Clone, Copy, Default)]
-struct Held {
+struct DecoderMemory {
     fixed: u64,
     per_pixel: u64,
 }
 
-impl Held {
+impl DecoderMemory {
     /// Looks at the file's frame. [`ErrorKind::UnexpectedEof`] where that says that the file is cut off.
     fn of(format: ImageFormat, file: &mut BufReader<File>, length: u64) -> std::io::Result<Self> {
         match format {

@@ -133,9 +133,9 @@ impl fmt::Display for LeftOut {
 
 /// Counts what is left out.
 #[derive(Debug, Default)]
-pub(super) struct Counter(BTreeMap<(Reason, Option<String>), (usize, String)>);
+pub(super) struct ReasonCounts(BTreeMap<(Reason, Option<String>), (usize, String)>);
 
-impl Counter {
+impl ReasonCounts {
     /// One more, at `relative` below the folder.
     pub(super) fn add(&mut self, reason: Reason, relative: &Path) {
         let extension = matches!(reason, Reason::Format | Reason::NoPicture)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::error::ImagesError;
-use super::inventory::{Counter, Reason};
+use super::inventory::{Reason, ReasonCounts};
 
 /// Names of pictures end so.
 const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"];
@@ -65,14 +65,14 @@ pub(super) struct Tree {
     /// All folders that are not hidden, below the folder.
     pub(super) folders: BTreeSet<PathBuf>,
     /// Why the rest is none.
-    pub(super) left_out: Counter,
+    pub(super) left_out: ReasonCounts,
     /// Pictures and the rest.
     pub(super) entries: usize,
 }
 
 /// What going through needs to know of what it has seen.
 #[derive(Default)]
-struct Walk {
+struct Traversal {
     tree: Tree,
     /// Where pictures really lie, and folders.
     seen: HashSet<PathBuf>,
@@ -89,7 +89,7 @@ impl Tree {
         let unread = |source| ImagesError::Read { source, path: root.to_owned() };
         let real = root.canonicalize().map_err(unread)?;
         std::fs::read_dir(root).map_err(unread)?;
-        let mut walk = Walk { labels: labels.and_then(|file| file.canonicalize().ok()), ..Walk::default() };
+        let mut walk = Traversal { labels: labels.and_then(|file| file.canonicalize().ok()), ..Traversal::default() };
         // A link to the folder is the folder.
         walk.folder(if root.is_symlink() { &real } else { root }, &real, Path::new(""))?;
         // What links lead to, in the order of their names; what they lead to can hold links in turn.
@@ -107,7 +107,7 @@ impl Tree {
     }
 }
 
-impl Walk {
+impl Traversal {
     /// Everything below `path`, which lies at `relative` below the root and really at `real`. Links are put off.
     fn folder(&mut self, path: &Path, real: &Path, relative: &Path) -> Result<(), ImagesError> {
         for entry in WalkDir::new(path).sort_by_file_name() {

@@ -165,8 +165,8 @@ pub(crate) fn weigh(parameter: &Parameter, module: &Module, bytes: &[u8], watch:
     let is_zero = |i: usize| is_zero(&bytes[i * size..(i + 1) * size], is_float);
     let zeros = (0..elements).filter(|&i| is_zero(i)).count() as u64;
     let left = elements as u64 - zeros;
-    let Some(Counter(deflate)) = deflated(bytes, Counter::default(), watch)? else { return Ok(None) };
-    let Some(Counter(zstd)) = zstd(bytes, Counter::default(), watch)? else { return Ok(None) };
+    let Some(ByteCounter(deflate)) = deflated(bytes, ByteCounter::default(), watch)? else { return Ok(None) };
+    let Some(ByteCounter(zstd)) = zstd(bytes, ByteCounter::default(), watch)? else { return Ok(None) };
     let bytes = Bytes {
         dense: bytes.len() as u64,
         deflate,
@@ -216,9 +216,9 @@ fn pattern(parameter: &Parameter, is_zero: impl Fn(usize) -> bool) -> GroupsOfFo
 
 /// Counts what is written to it.
 #[derive(Default)]
-struct Counter(u64);
+struct ByteCounter(u64);
 
-impl Write for Counter {
+impl Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.len() as u64;
         Ok(bytes.len())
@@ -305,11 +305,11 @@ mod tests {
         let mut again = Vec::new();
         io::Read::read_to_end(&mut flate2::read::DeflateDecoder::new(&packed[..]), &mut again).unwrap();
         assert!(again == original);
-        let counted = deflated(&original, Counter::default(), &Unwatched).unwrap().unwrap();
+        let counted = deflated(&original, ByteCounter::default(), &Unwatched).unwrap().unwrap();
         assert_eq!(counted.0, packed.len() as u64);
         let packed = zstd(&original, Vec::new(), &Unwatched).unwrap().unwrap();
         assert!(zstd::stream::decode_all(&packed[..]).unwrap() == original);
-        let counted = zstd(&original, Counter::default(), &Unwatched).unwrap().unwrap();
+        let counted = zstd(&original, ByteCounter::default(), &Unwatched).unwrap().unwrap();
         assert_eq!(counted.0, packed.len() as u64);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{BearableChannels, ChannelCurve, Finding, Inside, RepairChoice, Task, TaskKind};
+use super::{BearableChannels, ChannelCurve, Finding, MeasurerThread, RepairChoice, Task, TaskKind};
 use crate::engine::{ChannelPlan, Chosen};
 use crate::evaluate::{Criterion, EvaluateError, coarse_to_fine, largest_share};
 use crate::measure::Effect;
@@ -55,7 +55,7 @@ impl Task {
     }
 }
 
-impl Inside {
+impl MeasurerThread {
     /// Drops what is measured of the channels of another state than this one, or by another plan.
     pub(super) fn drop_other_channels(&mut self, state: &State, plan: Option<&ChannelPlan>) {
         let before = self.tasks.len();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::showing::{BATCH, batch};
-use super::{ChannelCurve, Finding, Inside, Progress, TaskKind, TwinCost};
+use super::{ChannelCurve, Finding, MeasurerThread, TaskKind, TaskWatch, TwinCost};
 use crate::engine::{Chosen, Engine, EngineError, FoundChannels, ModelId};
 use crate::evaluate::EvaluateError;
 use crate::measure::{Effort, pace};
@@ -25,7 +25,7 @@ pub(super) struct ChannelsInHand {
     pub(super) curve: Option<ChannelCurve>,
 }
 
-impl Inside {
+impl MeasurerThread {
     /// Looks for the model's channels, once: one pass shows which.
     pub(super) fn find_channels(&mut self, token: &Token) -> Result<(), EvaluateError> {
         let Some(engine) = self.engine.clone().filter(|_| !self.channels.is_searched) else { return Ok(()) };
@@ -49,7 +49,7 @@ impl Inside {
     /// Times the model as it is pruned in `state` beside the one that was opened.
     pub(super) fn pace(&self, state: &State, batch: usize, token: &Token) -> Result<(), EvaluateError> {
         let (Some(engine), Some(opened)) = (&self.engine, &self.reference) else { return Ok(()) };
-        let watch = Progress { inside: self, token, kind: TaskKind::Time };
+        let watch = TaskWatch { inside: self, token, kind: TaskKind::Time };
         let networks = [opened.dense_network()?, engine.pruned_network(state)?];
         let pace = pace([&networks[0], &networks[1]], &self.inputs(batch)?, Effort::default(), &watch)?;
         self.tell(Finding::Pace(pace, engine.network_device().to_owned()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::showing::{BATCH, Images, batch};
-use super::{Cost, Finding, Inside, Losses, Position};
+use super::{Cost, Finding, Losses, MeasurerThread, Position};
 use crate::engine::EngineError;
 use crate::evaluate::EvaluateError;
 use crate::measure::Effect;
@@ -13,7 +13,7 @@ use crate::watch::{Token, Watch};
 /// Pictures that are shown of the images whose answer changed.
 const MAX_PICTURES: usize = 24;
 
-impl Inside {
+impl MeasurerThread {
     /// Everything that belongs to the slider's position: first what somebody looks at. A network that cannot be run can be
     /// weighed.
     pub(super) fn measure_here(&mut self, token: &Token) -> Result<(), EvaluateError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::showing::{Images, batch};
-use super::{Finding, Inside, Tell};
+use super::{Finding, MeasurerThread, Tell};
 use crate::engine::{Chosen, EngineError, ModelId};
 use crate::evaluate::{Criterion, EvaluateError, Evaluator, Found, Questions, QuestionsError, largest_bearable};
 use crate::images::{ImageSet, ImagesError};
@@ -113,7 +113,7 @@ impl Watch for RepairWatch<'_> {
     }
 }
 
-impl Inside {
+impl MeasurerThread {
     /// The images that calibrated what was repaired in `state`, by number, sorted.
     pub(super) fn calibrated(&self, state: &State) -> Vec<usize> {
         let Some(Images { path, .. }) = &self.images else { return Vec::new() };

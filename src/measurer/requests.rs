@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::channel_amounts::ChannelSearch;
 use super::channels::ChannelsInHand;
-use super::{Inside, Message, Position, REST, Request, Task, TaskKind};
+use super::{MeasurerThread, Message, Position, REST, Request, Task, TaskKind};
 use crate::engine::{Engine, ModelId};
 
-impl Inside {
+impl MeasurerThread {
     pub(super) fn take(&mut self, message: Message) -> Result<(), String> {
         match message {
             Message::Model(model, engine, reference) => return self.take_model(model, engine, reference),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::position::where_applicable;
-use super::{Finding, Inside, Progress, TaskKind};
+use super::{Finding, MeasurerThread, TaskKind, TaskWatch};
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluateError, noise};
 use crate::images::Preprocess;
@@ -42,7 +42,7 @@ pub struct Timed {
     pub device: String,
 }
 
-impl Inside {
+impl MeasurerThread {
     /// Counts multiply-accumulates, once for every model, and weighs the position where that is wanted.
     pub(super) fn measure_savings(&mut self, token: &Token) -> Result<(), EvaluateError> {
         let (Some(position), Some(engine)) = (self.position.clone(), self.engine.clone()) else { return Ok(()) };
@@ -75,7 +75,7 @@ impl Inside {
     /// Times forward passes of `batch` images at `state`.
     pub(super) fn time(&self, state: &State, batch: usize, token: &Token) -> Result<(), EvaluateError> {
         let Some(engine) = &self.engine else { return Ok(()) };
-        let watch = Progress { inside: self, token, kind: TaskKind::Time };
+        let watch = TaskWatch { inside: self, token, kind: TaskKind::Time };
         let speed = engine.speed(state, &self.inputs(batch)?, Effort::default(), &watch)?;
         let device = engine.network_device().to_owned();
         self.tell(Finding::Speed(Box::new(Timed { recipe: state.recipe.clone(), speed, device })));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Finding, Inside, Shown};
+use super::{Finding, MeasurerThread, Shown};
 use crate::engine::EngineError;
 use crate::evaluate::{EvaluateError, Evaluator, Questions};
 use crate::images::{ClassOrder, ImageSet, Preprocess, Provenance};
@@ -29,7 +29,7 @@ pub(super) struct Images {
     pub(super) class_order: Option<ClassOrder>,
 }
 
-impl Inside {
+impl MeasurerThread {
     pub(super) fn show(&mut self, path: &Path) -> Result<(), String> {
         let Some(engine) = &self.engine else { return Ok(()) };
         let set = Arc::new(ImageSet::open(path, None).map_err(|e| e.to_string())?);

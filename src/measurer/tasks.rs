@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::channel_amounts::{ChannelCases, ChannelSearch};
-use super::{Bearable, Curve, Finding, Inside, Position, RepairChoice, TaskKind};
+use super::{Bearable, Curve, Finding, MeasurerThread, Position, RepairChoice, TaskKind};
 use crate::engine::Chosen;
 use crate::evaluate::{Criterion, EvaluateError, Found, Sensitivity, coarse_to_fine};
 use crate::graph::{Kind, Parameter, ParameterId};
@@ -21,7 +21,7 @@ const SCAN_PAUSE: Duration = Duration::from_millis(200);
 
 /// A point of a curve.
 #[derive(Debug)]
-pub(super) struct Case {
+pub(super) struct CurvePoint {
     method: Method,
     amount: f64,
     /// How it is repaired.
@@ -31,7 +31,7 @@ pub(super) struct Case {
 /// Long work that was asked for.
 #[derive(Debug)]
 pub(super) enum Task {
-    Curve { state: State, left: Vec<Case>, total: usize },
+    Curve { state: State, left: Vec<CurvePoint>, total: usize },
     Scan,
     Search { position: Position, drop: f64, repair: Option<RepairChoice>, found: Vec<Found> },
     Repair { state: State, choice: RepairChoice, removing: Option<Arc<Chosen>> },
@@ -56,12 +56,12 @@ impl Task {
 }
 
 /// Tells how far a task is while the measurer's parts are in use.
-struct TaskWatch<'a> {
+struct CallbackWatch<'a> {
     progress: &'a (dyn Fn(f32) + Sync),
     token: &'a Token,
 }
 
-impl Watch for TaskWatch<'_> {
+impl Watch for CallbackWatch<'_> {
     fn progress(&self, done: f32, _: &str) {
         (self.progress)(done);
     }
@@ -71,7 +71,7 @@ impl Watch for TaskWatch<'_> {
     }
 }
 
-impl Inside {
+impl MeasurerThread {
     /// One step of the first task. It stays in its place until it is done: what is stopped goes on behind the news.
     pub(super) fn work(&mut self, token: &Token) -> Result<(), EvaluateError> {
         let Some(mut task) = self.tasks.pop_front() else { return Ok(()) };
@@ -97,7 +97,7 @@ impl Inside {
             }
             Task::Curve { state, left, total } => {
                 let Some(case) = left.last() else { return Ok(true) };
-                let Case { method, amount, ref repair } = *case;
+                let CurvePoint { method, amount, ref repair } = *case;
                 let recipe = Recipe { method, amount: Amount::Fraction(amount), ..state.recipe.clone() };
                 let effect = match repair {
                     Some(choice) => self.repaired_effect(&state.with(recipe), choice, token)?,
@@ -170,7 +170,7 @@ impl Inside {
                 let path = self.images.as_ref().map(|images| images.path.clone()).unwrap_or_default();
                 let (tell, model) = (&self.tell, self.model);
                 let progress = |done| tell(model, Finding::Progress(Some((done, TaskKind::Norms))));
-                Arc::new(evaluator.norms(&path, &TaskWatch { progress: &progress, token })?)
+                Arc::new(evaluator.norms(&path, &CallbackWatch { progress: &progress, token })?)
             }
         };
         self.norms = Some(norms.clone());
@@ -190,18 +190,18 @@ impl Inside {
         let is_wanted = |of: &Option<RepairChoice>| repair.is_none() || *of == repair;
         let known_repaired = if is_wanted(&known.repair) { known.repaired } else { PerMethod::default() };
         let cases = |repair: Option<RepairChoice>| {
-            let case = move |amount, method| Case { method, amount, repair: repair.clone() };
+            let case = move |amount, method| CurvePoint { method, amount, repair: repair.clone() };
             coarse_to_fine(CURVE_LEVELS).into_iter().flat_map(move |amount| {
                 let case = case.clone();
                 methods.iter().map(move |&method| case(amount, method))
             })
         };
         let all = || cases(None).chain(repair.clone().into_iter().flat_map(|repair| cases(Some(repair))));
-        let is_known = |case: &Case| {
+        let is_known = |case: &CurvePoint| {
             let points = if case.repair.is_some() { &known_repaired } else { &known.points };
             points.of(case.method).is_some_and(|points| points.iter().any(|(amount, _)| *amount == case.amount))
         };
-        let mut left: Vec<Case> = all().filter(|case| !is_known(case)).collect();
+        let mut left: Vec<CurvePoint> = all().filter(|case| !is_known(case)).collect();
         let is_again = left.is_empty();
         if is_again {
             left.extend(all());

@@ -140,10 +140,10 @@ fn a_token_is_cancelled_by_what_makes_its_work_moot() {
     let noise = Message::Request(MODEL, Request::Noise);
     let scan = Message::Request(MODEL, Request::Scan);
     for kind in [TaskKind::Curve, TaskKind::Scan, TaskKind::Search, TaskKind::Time, TaskKind::Repair] {
-        assert!(Message::Stop.interrupts(Work::Task(kind)) && noise.interrupts(Work::Task(kind)));
-        assert!(!scan.interrupts(Work::Task(kind)));
-        assert_eq!(Message::Request(MODEL, Request::Curve(Vec::new(), None)).interrupts(Work::Task(kind)), kind == TaskKind::Curve);
+        assert!(Message::Stop.interrupts(Doing::Task(kind)) && noise.interrupts(Doing::Task(kind)));
+        assert!(!scan.interrupts(Doing::Task(kind)));
+        assert_eq!(Message::Request(MODEL, Request::Curve(Vec::new(), None)).interrupts(Doing::Task(kind)), kind == TaskKind::Curve);
     }
-    assert!(!Message::Stop.interrupts(Work::Position) && noise.interrupts(Work::Position));
-    assert!(!Message::Request(MODEL, Request::Search(0.1, None)).interrupts(Work::Position));
+    assert!(!Message::Stop.interrupts(Doing::Position) && noise.interrupts(Doing::Position));
+    assert!(!Message::Request(MODEL, Request::Search(0.1, None)).interrupts(Doing::Position));
 }

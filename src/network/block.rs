@@ -12,7 +12,7 @@ use super::setup::Setup;
 use crate::graph::{Node, ValueId};
 
 /// What is done where a node stands.
-pub(super) enum Action {
+pub(super) enum NodeAction {
     /// Nothing: its results are known beforehand.
     Nothing,
     Run(Operator),
@@ -24,7 +24,7 @@ pub(super) enum Action {
 
 /// One node in a plan.
 pub(super) struct PlannedNode {
-    pub(super) action: Action,
+    pub(super) action: NodeAction,
     /// The values that nobody reads after it.
     pub(super) last: Vec<ValueId>,
     /// The convolution that it is carried out with, where it is carried out with one: its own place where it is that.
@@ -38,10 +38,10 @@ pub(super) struct PlannedNode {
 impl fmt::Debug for PlannedNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = match &self.action {
-            Action::Nothing => "nothing",
-            Action::Run(_) => "run",
-            Action::Control(_) => "control",
-            Action::Refuse(fault) => &fault.0,
+            NodeAction::Nothing => "nothing",
+            NodeAction::Run(_) => "run",
+            NodeAction::Control(_) => "control",
+            NodeAction::Refuse(fault) => &fault.0,
         };
         f.debug_struct("PlannedNode").field("action", &action).field("last", &self.last).finish_non_exhaustive()
     }

@@ -45,11 +45,11 @@ pub(super) enum Control {
         /// Values that go from round to round.
         carried: usize,
     },
-    Scan(Scan),
+    Scan(ScanLoop),
 }
 
 /// A loop over the parts of values.
-pub(super) struct Scan {
+pub(super) struct ScanLoop {
     body: BodyId,
     /// Values that are taken apart.
     scanned: usize,
@@ -96,7 +96,7 @@ impl Control {
         Ok(match setup.node.op.as_str() {
             "If" => Self::If { then: body("then_branch")?, otherwise: body("else_branch")? },
             "Loop" => Self::Loop { body: body("body")?, carried: setup.node.inputs.len().saturating_sub(2) },
-            _ => Self::Scan(Scan {
+            _ => Self::Scan(ScanLoop {
                 body: body("body")?,
                 scanned: usize::try_from(setup.int_or("num_scan_inputs", 0)).unwrap_or(0),
                 inputs: Sides::of(setup, "scan_input_axes", if setup.opset < 9 { "directions" } else { "scan_input_directions" }),
@@ -183,7 +183,7 @@ fn repeated(
     Ok(state.into_iter().chain(kept).collect())
 }
 
-impl Scan {
+impl ScanLoop {
     fn run(&self, holder: &dyn Holder, node: &Node, inputs: Vec<Option<Value>>, pass: &mut Pass) -> Result<Vec<Value>, NetworkError> {
         let fail = |fault| holder.failed(node, fault);
         let missing = || fail(Fault("a value that it goes over is not given".into()));
@@ -305,7 +305,7 @@ fn zeros_like(value: &Value) -> Value {
 fn part(holder: &dyn Holder, value: &Value, at: usize, index: usize, pass: &Pass) -> Checked<Value> {
     let call = empty_call(holder, pass);
     let mut cuts = movement::whole(value.shape());
-    cuts[at] = movement::Cut { start: index, step: 1, count: 1 };
+    cuts[at] = movement::AxisCut { start: index, step: 1, count: 1 };
     let mut shape = value.shape().to_vec();
     shape.remove(at);
     movement::cut(&call, value.clone(), &cuts)?.reshaped(shape)

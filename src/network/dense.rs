@@ -70,18 +70,18 @@ struct Arrangement {
 }
 
 /// Part of the result that one task works out.
-struct Part<'o> {
+struct Portion<'o> {
     /// The first image; images of different groups count apart.
     image: usize,
     images: usize,
     /// Rows of the result: filters of the group.
     rows: std::ops::Range<usize>,
     places: std::ops::Range<usize>,
-    out: Lines<'o>,
+    out: ResultLines<'o>,
 }
 
 /// Where a part's results go.
-enum Lines<'o> {
+enum ResultLines<'o> {
     /// All images, rows and places, one after the other.
     Whole(&'o mut [f32]),
     /// One line for each row.
@@ -127,7 +127,7 @@ impl Dense<'_> {
             } else {
                 (&shared[..], 0)
             };
-            vector::run(Task { of: self, arrangement: &arrangement, value, part });
+            vector::run(DenseTask { of: self, arrangement: &arrangement, value, part });
         });
         out
     }
@@ -165,45 +165,45 @@ impl Dense<'_> {
     }
 
     /// Divides the result among tasks: by images where there are many, else by places, else by filters.
-    fn parts<'o>(&self, out: &'o mut [f32], rows: usize, plane: usize) -> Vec<Part<'o>> {
+    fn parts<'o>(&self, out: &'o mut [f32], rows: usize, plane: usize) -> Vec<Portion<'o>> {
         let images = self.shape[0] * self.groups;
         let tasks = 2 * rayon::current_num_threads();
         if images >= tasks || tasks <= 2 {
             let most = if self.groups == 1 { images.div_ceil(tasks) } else { 1 };
             let together = FEW.div_ceil(plane).clamp(1, most);
-            let part = |(i, out): (usize, &'o mut [f32])| Part {
+            let part = |(i, out): (usize, &'o mut [f32])| Portion {
                 image: i * together,
                 images: out.len() / (rows * plane),
                 rows: 0..rows,
                 places: 0..plane,
-                out: Lines::Whole(out),
+                out: ResultLines::Whole(out),
             };
             return out.chunks_mut(together * rows * plane).enumerate().map(part).collect();
         }
         let wanted = tasks.div_ceil(images);
-        let image_parts = |(image, out): (usize, &'o mut [f32])| -> Vec<Part<'o>> {
+        let image_parts = |(image, out): (usize, &'o mut [f32])| -> Vec<Portion<'o>> {
             if plane >= wanted * FEW {
                 let length = plane.div_ceil(wanted).next_multiple_of(COLUMNS);
                 let mut lines: Vec<Vec<&'o mut [f32]>> = (0..plane.div_ceil(length)).map(|_| Vec::with_capacity(rows)).collect();
                 for row in out.chunks_mut(plane) {
                     row.chunks_mut(length).zip(&mut lines).for_each(|(line, part)| part.push(line));
                 }
-                let part = |(i, lines): (usize, Vec<&'o mut [f32]>)| Part {
+                let part = |(i, lines): (usize, Vec<&'o mut [f32]>)| Portion {
                     image,
                     images: 1,
                     rows: 0..rows,
                     places: i * length..((i + 1) * length).min(plane),
-                    out: Lines::Split(lines),
+                    out: ResultLines::Split(lines),
                 };
                 return lines.into_iter().enumerate().map(part).collect();
             }
             let length = rows.div_ceil(wanted).next_multiple_of(ROWS);
-            let part = |(i, out): (usize, &'o mut [f32])| Part {
+            let part = |(i, out): (usize, &'o mut [f32])| Portion {
                 image,
                 images: 1,
                 rows: i * length..((i + 1) * length).min(rows),
                 places: 0..plane,
-                out: Lines::Whole(out),
+                out: ResultLines::Whole(out),
             };
             out.chunks_mut(length * plane).enumerate().map(part).collect()
         };
@@ -285,15 +285,15 @@ fn spread(from: &[f32], window: Window, phase: usize, to: &mut [f32]) {
     }
 }
 
-struct Task<'w, 'o> {
+struct DenseTask<'w, 'o> {
     of: &'w Dense<'w>,
     arrangement: &'w Arrangement,
     /// The value in its arrangement, and the image that it begins with.
     value: (&'w [f32], usize),
-    part: Part<'o>,
+    part: Portion<'o>,
 }
 
-impl vector::Loop for Task<'_, '_> {
+impl vector::Loop for DenseTask<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -328,7 +328,7 @@ impl vector::Loop for Task<'_, '_> {
                 for (i, columns) in columns.chunks_exact(depth).take(starts.len().div_ceil(COLUMNS)).enumerate() {
                     let mut sums = vector::run(Tile { rows: lines, columns });
                     if finishes {
-                        vector::run(Finish { sums: &mut sums, scale, shift, activation: epilogue.first });
+                        vector::run(TileFinish { sums: &mut sums, scale, shift, activation: epilogue.first });
                     }
                     self.put::<FUSED>(row, height, first + i * COLUMNS, &mut sums);
                 }
@@ -337,7 +337,7 @@ impl vector::Loop for Task<'_, '_> {
     }
 }
 
-impl Task<'_, '_> {
+impl DenseTask<'_, '_> {
     /// Finishes a tile, whose columns are those from `first` on, and writes it.
     #[inline(always)]
     fn put<const FUSED: bool>(&mut self, row: usize, height: usize, first: usize, sums: &mut [[f32; COLUMNS]; ROWS]) {
@@ -350,8 +350,8 @@ impl Task<'_, '_> {
         if count == COLUMNS && place + COLUMNS <= places && !self.of.epilogue.adds() {
             for (i, sums) in sums[..height].iter().enumerate() {
                 let to = match &mut self.part.out {
-                    Lines::Whole(out) => &mut out[(image * rows + local + i) * places + place..][..COLUMNS],
-                    Lines::Split(lines) => &mut lines[local + i][place..place + COLUMNS],
+                    ResultLines::Whole(out) => &mut out[(image * rows + local + i) * places + place..][..COLUMNS],
+                    ResultLines::Split(lines) => &mut lines[local + i][place..place + COLUMNS],
                 };
                 for j in 0..COLUMNS {
                     to[j] = sums[j];
@@ -367,8 +367,8 @@ impl Task<'_, '_> {
                     self.of.epilogue.add::<FUSED>(at + i * plane, &mut sums[done..done + some]);
                 }
                 let to = match &mut self.part.out {
-                    Lines::Whole(out) => &mut out[(image * rows + local + i) * places + place..][..some],
-                    Lines::Split(lines) => &mut lines[local + i][place..place + some],
+                    ResultLines::Whole(out) => &mut out[(image * rows + local + i) * places + place..][..some],
+                    ResultLines::Split(lines) => &mut lines[local + i][place..place + some],
                 };
                 to.copy_from_slice(&sums[done..done + some]);
             }
@@ -406,14 +406,14 @@ impl vector::Loop for Tile<'_> {
 }
 
 /// Factor, summand and activation of a tile.
-struct Finish<'t> {
+struct TileFinish<'t> {
     sums: &'t mut [[f32; COLUMNS]; ROWS],
     scale: [f32; ROWS],
     shift: [f32; ROWS],
     activation: Option<Activation>,
 }
 
-impl vector::Loop for Finish<'_> {
+impl vector::Loop for TileFinish<'_> {
     type Output = ();
 
     #[inline(always)]

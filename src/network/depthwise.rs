@@ -66,14 +66,14 @@ impl Depthwise<'_> {
             let together = LINE.div_ceil(rows[0] * rows[1]).clamp(1, images.div_ceil(tasks));
             let unwound = self.unwound(rows, together);
             out.par_chunks_mut(together * self.filters * plane).enumerate().for_each(|(i, out)| {
-                vector::run(Task { of: self, unwound: &unwound, first: i * together * self.filters, filters: self.filters, out });
+                vector::run(DepthwiseTask { of: self, unwound: &unwound, first: i * together * self.filters, filters: self.filters, out });
             });
         } else {
             let unwound = self.unwound(rows, 1);
             let filters = (images * self.filters).div_ceil(tasks).max(1);
             out.par_chunks_mut(filters * plane).enumerate().for_each(|(i, out)| {
                 let count = out.len() / plane;
-                vector::run(Task { of: self, unwound: &unwound, first: i * filters, filters: count, out });
+                vector::run(DepthwiseTask { of: self, unwound: &unwound, first: i * filters, filters: count, out });
             });
         }
         out
@@ -108,7 +108,7 @@ impl Depthwise<'_> {
 }
 
 /// Planes of the result that one task works out: all filters of some images, or some filters of one after the other.
-struct Task<'w, 'o> {
+struct DepthwiseTask<'w, 'o> {
     of: &'w Depthwise<'w>,
     unwound: &'w Unwound,
     /// The first plane of the result.
@@ -118,7 +118,7 @@ struct Task<'w, 'o> {
     out: &'o mut [f32],
 }
 
-impl vector::Loop for Task<'_, '_> {
+impl vector::Loop for DepthwiseTask<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -146,7 +146,7 @@ impl vector::Loop for Task<'_, '_> {
             taps.clear();
             taps.extend(unwound.taps.iter().map(|&(tap, k)| (tap, weights[k])));
             vector::run(Shifts { lines: &lines, taps: &taps, sums: &mut sums });
-            vector::run(Finish { epilogue: &of.epilogue, filter, sums: &mut sums });
+            vector::run(LineFinish { epilogue: &of.epilogue, filter, sums: &mut sums });
             for image in 0..images {
                 // A part with several images has all their filters.
                 let local = image * filters + f;
@@ -247,13 +247,13 @@ impl vector::Loop for Shifts<'_> {
 }
 
 /// Factor, summand and activation, over a whole line.
-struct Finish<'s> {
+struct LineFinish<'s> {
     epilogue: &'s Epilogue<'s>,
     filter: usize,
     sums: &'s mut [f32],
 }
 
-impl vector::Loop for Finish<'_> {
+impl vector::Loop for LineFinish<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -17,7 +17,7 @@ use super::value::{Floats, Value};
 
 /// An axis name: a letter, or a number for an axis that the dots stand for, counted from the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Label {
+enum AxisName {
     Dots(usize),
     Letter(char),
 }
@@ -25,16 +25,16 @@ enum Label {
 /// A value with a name for each axis, no name twice.
 struct Term {
     value: Floats,
-    labels: Vec<Label>,
+    labels: Vec<AxisName>,
 }
 
 impl Term {
-    fn length(&self, label: Label) -> Option<usize> {
+    fn length(&self, label: AxisName) -> Option<usize> {
         self.labels.iter().position(|&l| l == label).map(|i| self.value.shape[i])
     }
 
     /// The term with its axes in this order; axes of 1 stand in for names that it lacks.
-    fn ordered(self, call: &Call, order: &[Label]) -> Checked<Floats> {
+    fn ordered(self, call: &Call, order: &[AxisName]) -> Checked<Floats> {
         let axes: Vec<usize> = order.iter().filter_map(|l| self.labels.iter().position(|m| m == l)).collect();
         let shape = order.iter().map(|&l| self.length(l).unwrap_or(1)).collect();
         permute(call, self.value, &axes)?.reshaped(shape)
@@ -56,30 +56,30 @@ impl Equation {
     }
 
     /// Names of the result's axes.
-    fn output(&self, terms: &[Term]) -> Checked<Vec<Label>> {
+    fn output(&self, terms: &[Term]) -> Checked<Vec<AxisName>> {
         if let Some(right) = &self.result {
-            let dots = terms.iter().flat_map(|t| &t.labels).filter(|l| matches!(l, Label::Dots(_))).collect::<BTreeSet<_>>().len();
+            let dots = terms.iter().flat_map(|t| &t.labels).filter(|l| matches!(l, AxisName::Dots(_))).collect::<BTreeSet<_>>().len();
             let rank = right.replace("...", "").chars().count() + if right.contains("...") { dots } else { 0 };
             return labels(right, rank);
         }
         // Axes under the dots, then letters that occur once, in alphabetical order.
-        let all: Vec<Label> = self
+        let all: Vec<AxisName> = self
             .parts
             .iter()
             .zip(terms)
             .flat_map(|(p, t)| {
                 p.chars()
                     .filter(char::is_ascii_alphabetic)
-                    .map(Label::Letter)
-                    .chain(t.labels.iter().copied().filter(|l| matches!(l, Label::Dots(_))))
+                    .map(AxisName::Letter)
+                    .chain(t.labels.iter().copied().filter(|l| matches!(l, AxisName::Dots(_))))
             })
             .collect();
-        let mut dots: Vec<Label> = all.iter().copied().filter(|l| matches!(l, Label::Dots(_))).collect();
+        let mut dots: Vec<AxisName> = all.iter().copied().filter(|l| matches!(l, AxisName::Dots(_))).collect();
         dots.sort_unstable();
         dots.dedup();
         dots.reverse();
-        let mut once: Vec<Label> =
-            all.iter().copied().filter(|l| matches!(l, Label::Letter(_)) && all.iter().filter(|m| *m == l).count() == 1).collect();
+        let mut once: Vec<AxisName> =
+            all.iter().copied().filter(|l| matches!(l, AxisName::Letter(_)) && all.iter().filter(|m| *m == l).count() == 1).collect();
         once.sort_unstable();
         Ok(dots.into_iter().chain(once).collect())
     }
@@ -119,7 +119,7 @@ fn summed_product(call: &mut Call, equation: &Equation) -> Checked<Value> {
     let mut terms = terms.into_iter();
     let Some(mut total) = terms.next() else { return fault!("“{text}” names no input") };
     let rest: Vec<Term> = terms.collect();
-    let mut later: Vec<BTreeSet<Label>> = vec![output.iter().copied().collect()];
+    let mut later: Vec<BTreeSet<AxisName>> = vec![output.iter().copied().collect()];
     for term in rest.iter().rev() {
         let mut needed = later[later.len() - 1].clone();
         needed.extend(&term.labels);
@@ -136,17 +136,17 @@ fn summed_product(call: &mut Call, equation: &Equation) -> Checked<Value> {
 }
 
 /// Names of the axes that a part of the equation gives to a value of this rank.
-fn labels(part: &str, rank: usize) -> Checked<Vec<Label>> {
+fn labels(part: &str, rank: usize) -> Checked<Vec<AxisName>> {
     let letters = |s: &str| {
         s.chars()
-            .map(|c| if c.is_ascii_alphabetic() { Ok(Label::Letter(c)) } else { fault!("“{c}” names no axis") })
+            .map(|c| if c.is_ascii_alphabetic() { Ok(AxisName::Letter(c)) } else { fault!("“{c}” names no axis") })
             .collect::<Checked<Vec<_>>>()
     };
     let out = match part.split_once("...") {
         Some((before, after)) => {
             let (mut out, after) = (letters(before)?, letters(after)?);
             let Some(dots) = rank.checked_sub(out.len() + after.len()) else { return fault!("“{part}” names too many axes") };
-            out.extend((0..dots).rev().map(Label::Dots));
+            out.extend((0..dots).rev().map(AxisName::Dots));
             out.extend(after);
             out
         }
@@ -159,8 +159,8 @@ fn labels(part: &str, rank: usize) -> Checked<Vec<Label>> {
 }
 
 /// Axes of the same name become one: their diagonal.
-fn diagonal(value: Floats, names: &[Label]) -> Checked<Term> {
-    let mut labels: Vec<Label> = Vec::new();
+fn diagonal(value: Floats, names: &[AxisName]) -> Checked<Term> {
+    let mut labels: Vec<AxisName> = Vec::new();
     let mut shape = Vec::new();
     let mut strides: Vec<isize> = Vec::new();
     for ((&label, &length), stride) in names.iter().zip(&value.shape).zip(row_strides(&value.shape)) {
@@ -182,28 +182,28 @@ fn diagonal(value: Floats, names: &[Label]) -> Checked<Term> {
 }
 
 /// Sums over all axes that nobody needs.
-fn summed(call: &Call, term: Term, needed: &BTreeSet<Label>) -> Checked<Term> {
-    let (kept, gone): (Vec<Label>, Vec<Label>) = term.labels.iter().partition(|l| needed.contains(l));
+fn summed(call: &Call, term: Term, needed: &BTreeSet<AxisName>) -> Checked<Term> {
+    let (kept, gone): (Vec<AxisName>, Vec<AxisName>) = term.labels.iter().partition(|l| needed.contains(l));
     if gone.is_empty() {
         return Ok(term);
     }
     let lengths: Vec<usize> = kept.iter().map(|&l| term.length(l).unwrap_or(1)).collect();
     let columns: usize = gone.iter().map(|&l| term.length(l).unwrap_or(1)).product();
     let rows: usize = lengths.iter().product();
-    let order: Vec<Label> = kept.iter().chain(&gone).copied().collect();
+    let order: Vec<AxisName> = kept.iter().chain(&gone).copied().collect();
     let matrix = term.ordered(call, &order)?.reshaped(vec![rows, columns])?;
     let ones = Floats::host(vec![columns], matrix.dtype, vec![1.0; columns]);
     Ok(Term { value: product(call, matrix, ones)?.reshaped(lengths)?, labels: kept })
 }
 
 /// The product of two terms, summed over what only they have: a stack of matrix products.
-fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<Label>) -> Checked<Term> {
+fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<AxisName>) -> Checked<Term> {
     let wanted = |other: &Term| needed.iter().chain(&other.labels).copied().collect::<BTreeSet<_>>();
     let (a, b) = (summed(call, a.shallow(), &wanted(b))?, summed(call, b.shallow(), &wanted(a))?);
-    let shared: Vec<Label> = a.labels.iter().copied().filter(|l| b.labels.contains(l)).collect();
-    let (stack, inner): (Vec<Label>, Vec<Label>) = shared.iter().partition(|l| needed.contains(l));
-    let rows: Vec<Label> = a.labels.iter().copied().filter(|l| !shared.contains(l)).collect();
-    let columns: Vec<Label> = b.labels.iter().copied().filter(|l| !shared.contains(l)).collect();
+    let shared: Vec<AxisName> = a.labels.iter().copied().filter(|l| b.labels.contains(l)).collect();
+    let (stack, inner): (Vec<AxisName>, Vec<AxisName>) = shared.iter().partition(|l| needed.contains(l));
+    let rows: Vec<AxisName> = a.labels.iter().copied().filter(|l| !shared.contains(l)).collect();
+    let columns: Vec<AxisName> = b.labels.iter().copied().filter(|l| !shared.contains(l)).collect();
     let mut lengths = Vec::new();
     for &label in stack.iter().chain(&inner) {
         lengths.push(match (a.length(label).unwrap_or(1), b.length(label).unwrap_or(1)) {
@@ -213,7 +213,7 @@ fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<Label>) -> Checked<
             (x, y) => return fault!("an axis is {x} and {y} long"),
         });
     }
-    let sizes = |t: &Term, list: &[Label]| list.iter().map(|&l| t.length(l).unwrap_or(1)).collect::<Vec<_>>();
+    let sizes = |t: &Term, list: &[AxisName]| list.iter().map(|&l| t.length(l).unwrap_or(1)).collect::<Vec<_>>();
     let (row_sizes, column_sizes) = (sizes(&a, &rows), sizes(&b, &columns));
     let (stack_sizes, inner_sizes) = lengths.split_at(stack.len());
     let (many, k) = (stack_sizes.iter().product::<usize>(), inner_sizes.iter().product::<usize>());
@@ -221,8 +221,8 @@ fn joined(call: &Call, a: &Term, b: &Term, needed: &BTreeSet<Label>) -> Checked<
     for wide in [[many, m, k], [many, k, n], [many, m, n]] {
         call.allowance.fits(&wide)?;
     }
-    let side = |t: Term, order: Vec<&Vec<Label>>, wide: Vec<usize>, shape: Vec<usize>| -> Checked<Floats> {
-        let order: Vec<Label> = order.into_iter().flatten().copied().collect();
+    let side = |t: Term, order: Vec<&Vec<AxisName>>, wide: Vec<usize>, shape: Vec<usize>| -> Checked<Floats> {
+        let order: Vec<AxisName> = order.into_iter().flatten().copied().collect();
         let v = t.ordered(call, &order)?;
         expanded(call, v, &wide)?.reshaped(shape)
     };

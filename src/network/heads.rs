@@ -7,7 +7,7 @@ use super::dims::{broadcast, elements, size, spread};
 use super::fault::{Checked, fault};
 use super::fused::number;
 use super::linear::product;
-use super::movement::{Cut, cut, whole};
+use super::movement::{AxisCut, cut, whole};
 use super::reduce::softmax_rows;
 use super::rotary::{Angles, Rotation};
 use super::setup::{Run, Setup, many};
@@ -61,7 +61,7 @@ fn part(call: &Call, v: &Floats, at: usize, start: usize, count: usize) -> Check
     if start + count > cuts[at].count {
         return fault!("{:?} has not {} elements along axis {at}", v.shape, start + count);
     }
-    cuts[at] = Cut { start, step: 1, count };
+    cuts[at] = AxisCut { start, step: 1, count };
     Ok(cut(call, v.clone().into(), &cuts)?.into_floats())
 }
 

@@ -64,14 +64,14 @@ fn joined<T: Copy>(parts: &[(&[usize], &[T])], at: usize, shape: &[usize]) -> Ve
 
 /// What is taken along one axis: `count` elements from `start`, `step` apart.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cut {
+pub(super) struct AxisCut {
     pub(super) start: usize,
     pub(super) step: isize,
     pub(super) count: usize,
 }
 
 /// Takes out of a value what `cuts` say, one for each axis; all of them lie within it.
-pub(super) fn cut(call: &Call, value: Value, cuts: &[Cut]) -> Checked<Value> {
+pub(super) fn cut(call: &Call, value: Value, cuts: &[AxisCut]) -> Checked<Value> {
     let shape: Vec<usize> = cuts.iter().map(|c| c.count).collect();
     if shape == value.shape() && cuts.iter().all(|c| c.step == 1) {
         return Ok(value);
@@ -106,8 +106,8 @@ pub(super) fn cut(call: &Call, value: Value, cuts: &[Cut]) -> Checked<Value> {
 }
 
 /// The whole of a value, axis by axis.
-pub(super) fn whole(shape: &[usize]) -> Vec<Cut> {
-    shape.iter().map(|&d| Cut { start: 0, step: 1, count: d }).collect()
+pub(super) fn whole(shape: &[usize]) -> Vec<AxisCut> {
+    shape.iter().map(|&d| AxisCut { start: 0, step: 1, count: d }).collect()
 }
 
 /// Bounds are settings before operator set 10, inputs since.
@@ -139,7 +139,7 @@ pub(super) fn slice(setup: &Setup) -> Checked<Run> {
             };
             let distance = if step > 0 { end - start } else { start - end };
             let count = if distance <= 0 || length == 0 { 0 } else { (distance as u64).div_ceil(step.unsigned_abs()) as usize };
-            cuts[at] = Cut { start: start as usize, step: step.clamp(-length.max(1), length.max(1)) as isize, count };
+            cuts[at] = AxisCut { start: start as usize, step: step.clamp(-length.max(1), length.max(1)) as isize, count };
         }
         cut(call, value, &cuts)
     })
@@ -167,7 +167,7 @@ pub(super) fn split(setup: &Setup) -> Checked<Run> {
         let mut out = Vec::with_capacity(sizes.len());
         for count in sizes {
             let mut cuts = whole(value.shape());
-            cuts[at] = Cut { start, step: 1, count };
+            cuts[at] = AxisCut { start, step: 1, count };
             out.push(cut(call, value.clone(), &cuts)?);
             start += count;
         }
@@ -204,7 +204,7 @@ pub(super) fn part(setup: &Setup) -> Checked<Run> {
             }
         };
         let mut cuts = whole(value.shape());
-        cuts[at] = Cut { start, step: 1, count };
+        cuts[at] = AxisCut { start, step: 1, count };
         let taken = cut(call, value, &cuts)?;
         if sizes.is_some() || keep {
             return Ok(taken);
@@ -265,7 +265,7 @@ pub(super) fn pad(setup: &Setup) -> Checked<Run> {
             let (before, after) = (pads[i], pads[list.len() + i]);
             let less = (before.min(0).unsigned_abs() as usize, after.min(0).unsigned_abs() as usize);
             let Some(count) = shape[at].checked_sub(less.0 + less.1) else { return fault!("pads {pads:?} cut more than {shape:?} away") };
-            cuts[at] = Cut { start: less.0, step: 1, count };
+            cuts[at] = AxisCut { start: less.0, step: 1, count };
             grow[at] = (before.max(0) as usize, after.max(0) as usize);
             out[at] = count + grow[at].0 + grow[at].1;
         }

@@ -11,7 +11,7 @@ use burn::tensor::{Device, TensorData};
 use super::NetworkError;
 use super::allowance::Allowance;
 use super::array::Array;
-use super::block::{Action, Block, Fused, PlannedNode};
+use super::block::{Block, Fused, NodeAction, PlannedNode};
 use super::call::Call;
 use super::chain::Surroundings;
 use super::control::{self, Control};
@@ -167,13 +167,13 @@ impl Plan {
         let mut steps = Vec::with_capacity(nodes.len());
         for (node, last) in nodes.iter().zip(last_uses(nodes, kept)) {
             let action = if node.is("Constant") {
-                Action::Nothing
+                NodeAction::Nothing
             } else if control::knows(node) {
-                Control::of(&setup(node)).map_or_else(Action::Refuse, Action::Control)
+                Control::of(&setup(node)).map_or_else(NodeAction::Refuse, NodeAction::Control)
             } else {
                 match Operator::of(&setup(node)) {
                     Ok(operator) => self.fold(node, operator),
-                    Err(fault) => Action::Refuse(fault),
+                    Err(fault) => NodeAction::Refuse(fault),
                 }
             };
             steps.push(PlannedNode { action, last, first: None, fused: None, products: Products::of(node, &graph) });
@@ -271,28 +271,28 @@ impl Plan {
     /// Works out beforehand what depends on constants alone, where it is no weight and not large.
     ///
     /// A node that fails here fails again, with its name, when the network runs.
-    fn fold(&mut self, node: &Node, operator: Operator) -> Action {
+    fn fold(&mut self, node: &Node, operator: Operator) -> NodeAction {
         let known = |id: &Option<ValueId>| id.is_none_or(|id| self.constants.contains_key(&id));
         if node.inputs.is_empty() || operator.makes_much || !node.inputs.iter().all(known) {
-            return Action::Run(operator);
+            return NodeAction::Run(operator);
         }
         let inputs: Vec<Option<Value>> = node.inputs.iter().map(|id| id.and_then(|id| self.constants.get(&id).cloned())).collect();
         let size = |values: &mut dyn Iterator<Item = &Value>| values.map(Value::elements).fold(0, u64::saturating_add);
         if inputs.iter().flatten().any(|input| input.elements() > self.budget) {
-            return Action::Run(operator);
+            return NodeAction::Run(operator);
         }
         let call = Call { device: &self.device, inputs, spare: &Spare::default(), allowance: &Allowance::new(0) };
-        let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| operator.call(call))) else { return Action::Run(operator) };
+        let Ok(Ok(outputs)) = catch_unwind(AssertUnwindSafe(|| operator.call(call))) else { return NodeAction::Run(operator) };
         match self.budget.checked_sub(size(&mut outputs.iter())) {
             Some(left) if outputs.len() >= node.outputs.len() => self.budget = left,
-            _ => return Action::Run(operator),
+            _ => return NodeAction::Run(operator),
         }
         for (value, output) in outputs.into_iter().zip(&node.outputs) {
             if let Some(id) = output {
                 self.constants.insert(*id, value);
             }
         }
-        if node.output(0).is_some() { Action::Nothing } else { Action::Run(operator) }
+        if node.output(0).is_some() { NodeAction::Nothing } else { NodeAction::Run(operator) }
     }
 }
 

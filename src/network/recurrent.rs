@@ -108,7 +108,7 @@ impl RecurrentSettings {
 }
 
 /// The weights of one direction.
-struct Weights<'a> {
+struct DirectionWeights<'a> {
     w: &'a [f32],
     r: &'a [f32],
     /// For inputs and for hidden values, one after the other.
@@ -172,7 +172,7 @@ impl RecurrentSettings {
         let (mut last_h, mut last_c) = (vec![0.0; directions * plane], vec![0.0; directions * plane]);
         for d in 0..directions {
             let part = |v: &Option<Arc<Vec<f32>>>, n: usize| v.as_ref().map(|v| v[d * n..(d + 1) * n].to_vec());
-            let weights = Weights {
+            let weights = DirectionWeights {
                 w: &w_data[d * gates * hidden * inputs..(d + 1) * gates * hidden * inputs],
                 r: &r_data[d * gates * hidden * hidden..(d + 1) * gates * hidden * hidden],
                 b: part(&b, 2 * gates * hidden).unwrap_or_else(|| vec![0.0; 2 * gates * hidden]),
@@ -209,7 +209,7 @@ impl RecurrentSettings {
     }
 
     /// One step of one sequence; `h` and `c` are the state before and after it.
-    fn step(&self, weights: &Weights, f: &[Curve], x: &[f32], (h, c): (&mut [f32], &mut [f32])) {
+    fn step(&self, weights: &DirectionWeights, f: &[Curve], x: &[f32], (h, c): (&mut [f32], &mut [f32])) {
         let n = h.len();
         let gates = self.cell.gates();
         let clip = |v: f32| v.clamp(-self.clip, self.clip);

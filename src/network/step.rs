@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 use super::allowance::Allowance;
 use super::arithmetic::{Binary, floats};
-use super::block::{Action, Block, Fused, PlannedNode};
+use super::block::{Block, Fused, NodeAction, PlannedNode};
 use super::call::Call;
 use super::control::Holder;
 use super::convolution::{self, Tail};
@@ -57,7 +57,7 @@ impl Runner<'_> {
         }
         let (node, step) = (&nodes[n], &block.steps[n]);
         let failed = |fault| self.failed(node, fault);
-        if matches!(step.action, Action::Nothing) {
+        if matches!(step.action, NodeAction::Nothing) {
             return Ok(());
         }
         let fused = step.first.and_then(|first| Some((first, block.steps[first].fused.as_ref()?)));
@@ -80,14 +80,14 @@ impl Runner<'_> {
         let inputs = self.inputs(node, step, pass)?;
         let read = step.products.first_shape(&inputs, pass.uses.is_some());
         let outputs = match &step.action {
-            Action::Run(operator) => {
+            NodeAction::Run(operator) => {
                 let call = self.call(inputs, pass);
                 let outputs = self.guarded(node, || operator.call(call))?;
                 self.with_bias(node, outputs, pass)?
             }
-            Action::Control(control) => control.run(self, node, inputs, pass)?,
-            Action::Refuse(fault) => return Err(failed(fault.clone())),
-            Action::Nothing => return Ok(()),
+            NodeAction::Control(control) => control.run(self, node, inputs, pass)?,
+            NodeAction::Refuse(fault) => return Err(failed(fault.clone())),
+            NodeAction::Nothing => return Ok(()),
         };
         for output in &outputs {
             pass.allowance.spend(output.elements(), output.shape()).map_err(failed)?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use onnx_ir::{AttributeProto, GraphProto, ModelProto, TensorProto};
 
 use super::OpenError;
-use super::copy::Content;
+use super::copy::FileContent;
 use super::external::External;
 
 /// Where the file's bytes are.
@@ -42,10 +42,10 @@ impl FileBytes {
     }
 
     /// All of it, to be copied.
-    pub(super) fn content(&self) -> Content<'_> {
+    pub(super) fn content(&self) -> FileContent<'_> {
         match self {
-            Self::Memory(bytes) => Content::Memory(bytes),
-            Self::Disk(file) => Content::Disk(file),
+            Self::Memory(bytes) => FileContent::Memory(bytes),
+            Self::Disk(file) => FileContent::Disk(file),
         }
     }
 }

@@ -15,12 +15,12 @@ const PIECE: usize = 1 << 20;
 
 /// What one of the opened files holds.
 #[derive(Clone, Copy)]
-pub(super) enum Content<'a> {
+pub(super) enum FileContent<'a> {
     Memory(&'a [u8]),
     Disk(&'a External),
 }
 
-impl Content<'_> {
+impl FileContent<'_> {
     pub(super) fn len(self) -> usize {
         match self {
             Self::Memory(bytes) => bytes.len(),
@@ -43,7 +43,7 @@ impl Content<'_> {
 
 /// Bytes of an opened file that go into a copy, patched.
 pub(super) struct Segment<'a> {
-    content: Content<'a>,
+    content: FileContent<'a>,
     range: Range<usize>,
     /// By where they start.
     patches: Vec<Patch<'a>>,
@@ -53,7 +53,7 @@ pub(super) struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     /// `range` of `content`, to lie at `at` of the copy.
-    pub(super) fn new(content: Content<'a>, range: Range<usize>, mut patches: Vec<Patch<'a>>, at: usize) -> Self {
+    pub(super) fn new(content: FileContent<'a>, range: Range<usize>, mut patches: Vec<Patch<'a>>, at: usize) -> Self {
         patches.sort_by_key(|p| p.part.range().start);
         Self { content, range, patches, at }
     }
@@ -149,8 +149,8 @@ fn check(on_disk: &Path, path: &Path, segments: &[Segment], tallies: &mut Tallie
 #[cfg(test)]
 mod tests {
     use super::super::Tensor;
-    use super::super::patch::Part;
-    use super::super::sources::Source;
+    use super::super::patch::ElementRun;
+    use super::super::sources::SourceId;
     use super::super::wire::Span;
     use super::super::write::Change;
     use super::super::{Dtype, TensorId};
@@ -168,14 +168,14 @@ mod tests {
             is_initializer: true,
             fault: None,
             number: 0,
-            source: Source::Model,
+            source: SourceId::Model,
             span,
             decoded: None,
         }
     }
 
     fn patch<'a>(tensor: &Tensor, change: &'a Change) -> Vec<Patch<'a>> {
-        Part::all_of(tensor).into_iter().map(|part| Patch { part, change }).collect()
+        ElementRun::all_of(tensor).into_iter().map(|part| Patch { part, change }).collect()
     }
 
     fn copied(segments: &[Segment]) -> Vec<u8> {
@@ -196,15 +196,15 @@ mod tests {
         let tensor = tensor(Dtype::F16, 2, 4);
         let (first, second) = (Change::Zeros(vec![0b01]), Change::Zeros(vec![0b10]));
         let patches = [patch(&tensor, &first), patch(&tensor, &second)].concat();
-        assert_eq!(copied(&[Segment::new(Content::Memory(&bytes), 0..8, patches, 0)]), [9, 9, 0, 0, 0, 0, 6, 6]);
+        assert_eq!(copied(&[Segment::new(FileContent::Memory(&bytes), 0..8, patches, 0)]), [9, 9, 0, 0, 0, 0, 6, 6]);
     }
 
     #[test]
     fn segments_lie_where_they_should() {
         let bytes = [1, 2, 3, 4, 5, 6];
-        let whole = Segment::new(Content::Memory(&bytes), 0..6, Vec::new(), 0);
+        let whole = Segment::new(FileContent::Memory(&bytes), 0..6, Vec::new(), 0);
         let change = Change::Zeros(vec![0b10]);
-        let again = Segment::new(Content::Memory(&bytes), 2..6, patch(&tensor(Dtype::F16, 2, 4), &change), 8);
+        let again = Segment::new(FileContent::Memory(&bytes), 2..6, patch(&tensor(Dtype::F16, 2, 4), &change), 8);
         assert_eq!(copied(&[whole, again]), [1, 2, 3, 4, 5, 6, 0, 0, 3, 4, 0, 0]);
     }
 
@@ -215,7 +215,7 @@ mod tests {
         let tensor = tensor(Dtype::F64, 3, (bytes.len() - 3) / 8 * 8);
         let words = vec![0x9249_2492_4924_9249; tensor.elements.div_ceil(64)];
         let change = Change::Zeros(words.clone());
-        let segments = [Segment::new(Content::Memory(&bytes), 0..bytes.len(), patch(&tensor, &change), 0)];
+        let segments = [Segment::new(FileContent::Memory(&bytes), 0..bytes.len(), patch(&tensor, &change), 0)];
         let mut wanted = bytes.clone();
         let chosen = |e: &usize| words[e / 64] >> (e % 64) & 1 == 1;
         for e in (0..tensor.elements).filter(chosen) {
@@ -225,7 +225,7 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("copy");
-        let mut tallies = Tallies::new(Part::all_of(&tensor).into_iter().map(|part| (TensorId(0), part)));
+        let mut tallies = Tallies::new(ElementRun::all_of(&tensor).into_iter().map(|part| (TensorId(0), part)));
         let staged = stage(&segments, &path, Overwrite::Refuse, &mut tallies).unwrap();
         let zeros = (0..tensor.elements).filter(chosen).count() as u64;
         assert_eq!(tallies.zeros().collect::<Vec<_>>(), [(TensorId(0), zeros)]);

@@ -10,7 +10,7 @@ use onnx_ir::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use super::Dtype;
 use super::error::TensorFault;
 use super::external::Files;
-use super::sources::Source;
+use super::sources::SourceId;
 use super::sparse::scattered;
 use super::tensor::{Decoded, Tensor, TensorId};
 use super::way::{Turn, Way, holder, within};
@@ -197,7 +197,7 @@ impl Index {
             is_initializer: false,
             fault: None,
             number,
-            source: Source::Model,
+            source: SourceId::Model,
             span: None,
             decoded: None,
         };
@@ -226,7 +226,7 @@ impl Index {
             let Some(wanted) = wanted else { return Err(bad(format!("external data of {dtype}"))) };
             let entries: Vec<(&str, &str)> = proto.external_data.iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();
             let place = self.files.place(&entries, wanted)?;
-            tensor.source = Source::External(place.file);
+            tensor.source = SourceId::External(place.file);
             tensor.span = Some(Span::Raw { offset: place.offset, length: wanted });
             return Ok(());
         }

@@ -41,7 +41,7 @@ pub use write::{Change, Edit, Saved, add_biases, write, write_with};
 use body::FileBytes;
 use external::{External, Files};
 use index::Index;
-use sources::{Source, Sources};
+use sources::{SourceId, Sources};
 
 /// A model file larger than this cannot be protobuf (its limit is 2 GiB); larger weights are external.
 const MAX_MODEL_BYTES: u64 = i32::MAX as u64;
@@ -190,8 +190,8 @@ impl OnnxFile {
     /// Number of the file of external data that a tensor lies in.
     pub(crate) fn data_file(&self, id: TensorId) -> Option<usize> {
         match self.tensor(id).source {
-            Source::External(number) => Some(number),
-            Source::Model => None,
+            SourceId::External(number) => Some(number),
+            SourceId::Model => None,
         }
     }
 

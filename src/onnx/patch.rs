@@ -8,7 +8,7 @@ use super::{Tensor, TensorId};
 
 /// Consecutive elements of a tensor in one run of bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct ElementRun {
     start: usize,
     end: usize,
     /// Bytes from one element to the next; `None` where they differ, as those of varints do.
@@ -19,7 +19,7 @@ pub(super) struct Part {
     first: usize,
 }
 
-impl Part {
+impl ElementRun {
     /// The parts of a float tensor; none where its bytes are not known.
     pub(super) fn all_of(tensor: &Tensor) -> Vec<Self> {
         let Some(size) = tensor.dtype.size().filter(|_| tensor.dtype.is_float() && tensor.fault.is_none()) else { return Vec::new() };
@@ -79,7 +79,7 @@ impl Part {
 /// Elements of one tensor that become others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patch<'a> {
-    pub(super) part: Part,
+    pub(super) part: ElementRun,
     pub(super) change: &'a Change,
 }
 
@@ -92,7 +92,7 @@ impl Patch<'_> {
     /// Changes the elements in `piece`, the bytes of the file from `start` on.
     pub(super) fn apply(&self, piece: &mut [u8], start: usize) {
         let Some((from, to)) = self.part.within(piece, start) else { return };
-        let Part { start: origin, stride, size, first, .. } = self.part;
+        let ElementRun { start: origin, stride, size, first, .. } = self.part;
         let Some(stride) = stride else { return write_varints(&mut piece[from - start..to - start], self.change, first) };
         let touched = first + (from - origin) / stride..first + (to - origin).div_ceil(stride);
         let words = match self.change {
@@ -164,7 +164,7 @@ fn varint_length(value: u16) -> usize {
 /// Counts the zeros of either sign in one part.
 struct ZeroCount {
     tensor: TensorId,
-    part: Part,
+    part: ElementRun,
     stride: usize,
     zeros: u64,
     /// Whether the bytes so far of an element that lies across the ends of a piece are those of a zero.
@@ -174,7 +174,7 @@ struct ZeroCount {
 impl ZeroCount {
     fn add(&mut self, piece: &[u8], start: usize) {
         let Some((from, to)) = self.part.within(piece, start) else { return };
-        let Part { start: origin, size, .. } = self.part;
+        let ElementRun { start: origin, size, .. } = self.part;
         for e in (from - origin) / self.stride..(to - origin).div_ceil(self.stride) {
             let at = origin + e * self.stride;
             let (a, b) = (at.max(from), (at + size).min(to));
@@ -212,8 +212,9 @@ pub(super) struct Tallies {
 
 impl Tallies {
     /// Of these parts; varints are not counted here, they are in memory.
-    pub(super) fn new(parts: impl Iterator<Item = (TensorId, Part)>) -> Self {
-        let tally = |(tensor, part): (TensorId, Part)| Some(ZeroCount { tensor, part, stride: part.stride?, zeros: 0, cut_is_zero: false });
+    pub(super) fn new(parts: impl Iterator<Item = (TensorId, ElementRun)>) -> Self {
+        let tally =
+            |(tensor, part): (TensorId, ElementRun)| Some(ZeroCount { tensor, part, stride: part.stride?, zeros: 0, cut_is_zero: false });
         let mut all: Vec<ZeroCount> = parts.filter_map(tally).collect();
         all.sort_by_key(|t| t.part.start);
         Self { all, next: 0, active: Vec::new() }
@@ -241,8 +242,8 @@ impl Tallies {
 mod tests {
     use super::*;
 
-    fn part(start: usize, end: usize, stride: Option<usize>, size: usize, first: usize) -> Part {
-        Part { start, end, stride, size, first }
+    fn part(start: usize, end: usize, stride: Option<usize>, size: usize, first: usize) -> ElementRun {
+        ElementRun { start, end, stride, size, first }
     }
 
     #[test]

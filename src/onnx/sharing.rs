@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::sources::Source;
+use super::sources::SourceId;
 use super::tensor::Decoded;
 use super::wire::Span;
 use super::write::Change;
@@ -20,7 +20,7 @@ pub(super) fn parted(file: &OnnxFile, number: usize, changes: &Changes) -> HashS
             Some(Decoded::Sparse(sparse)) => &sparse.0,
             _ => tensor,
         };
-        if let (Source::External(n), Some(Span::Raw { offset, length }), Some(size)) = (tensor.source, &tensor.span, tensor.dtype.size())
+        if let (SourceId::External(n), Some(Span::Raw { offset, length }), Some(size)) = (tensor.source, &tensor.span, tensor.dtype.size())
             && n == number
             && *length > 0
         {

@@ -8,7 +8,7 @@ use super::external::External;
 
 /// Which of them a tensor's bytes lie in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(super) enum SourceId {
     /// The `.onnx` file.
     Model,
     /// Number in the list of external data files.
@@ -24,10 +24,10 @@ pub(super) struct Sources {
 
 impl Sources {
     /// `length` bytes from `offset`: borrowed from the model, or read from disk.
-    pub(super) fn range(&self, source: Source, offset: usize, length: usize) -> Result<Cow<'_, [u8]>, OpenError> {
+    pub(super) fn range(&self, source: SourceId, offset: usize, length: usize) -> Result<Cow<'_, [u8]>, OpenError> {
         match source {
-            Source::Model => self.body.range(offset, length),
-            Source::External(i) => {
+            SourceId::Model => self.body.range(offset, length),
+            SourceId::External(i) => {
                 let mut out = vec![0; length];
                 self.external[i].read(offset as u64, &mut out)?;
                 Ok(Cow::Owned(out))
@@ -36,8 +36,8 @@ impl Sources {
     }
 
     /// Whether reading from `source` costs nothing.
-    pub(super) fn is_held(&self, source: Source) -> bool {
-        source == Source::Model && self.body.is_held()
+    pub(super) fn is_held(&self, source: SourceId) -> bool {
+        source == SourceId::Model && self.body.is_held()
     }
 
     /// Bytes of the model and of its external data, together.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use onnx_ir::TensorProto;
 
 use super::error::{OpenError, TensorFault};
-use super::sources::{Source, Sources};
-use super::wire::{Run, Span};
+use super::sources::{SourceId, Sources};
+use super::wire::{NumberRun, Span};
 use super::{Dtype, Values};
 
 /// Index of a tensor in [`crate::onnx::OnnxFile::tensors`].
@@ -35,7 +35,7 @@ pub struct Tensor {
     /// Its number among all tensors that [`super::wire::locate`] finds.
     pub(super) number: usize,
     /// Which file its bytes lie in.
-    pub(super) source: Source,
+    pub(super) source: SourceId,
     /// Where in that file; `None` where it is not known.
     pub(super) span: Option<Span>,
     /// The content as parsed, where it is not plain bytes (integers in `int64_data` and the like).
@@ -107,7 +107,9 @@ impl Tensor {
         match (&self.span, self.dtype.size()) {
             (Some(Span::Raw { offset, length }), Some(_)) => sources.range(self.source, *offset, *length).map(Some),
             (Some(Span::Runs(runs)), Some(size)) => match runs[..] {
-                [Run { offset, stride, elements }] if stride == size => sources.range(self.source, offset, stride * elements).map(Some),
+                [NumberRun { offset, stride, elements }] if stride == size => {
+                    sources.range(self.source, offset, stride * elements).map(Some)
+                }
                 _ => Ok(None),
             },
             _ => Ok(None),
@@ -152,7 +154,7 @@ impl Tensor {
         let whole;
         let runs = match &self.span {
             Some(Span::Raw { offset, .. }) => {
-                whole = [Run { offset: *offset, stride: size, elements: self.elements }];
+                whole = [NumberRun { offset: *offset, stride: size, elements: self.elements }];
                 &whole[..]
             }
             Some(Span::Runs(runs)) => runs,

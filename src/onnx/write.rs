@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::copy::{self, Content, Segment};
+use super::copy::{self, FileContent, Segment};
 use super::data_files::DataFiles;
-use super::patch::{Part, Patch, Tallies, is_zero};
+use super::patch::{ElementRun, Patch, Tallies, is_zero};
 use super::sharing;
-use super::sources::Source;
+use super::sources::SourceId;
 use super::tensor::Decoded;
 use super::wire::{self, Malformed, Moves, NewBias};
 use super::{OnnxFile, OpenError, SaveError, TensorId};
@@ -88,7 +88,7 @@ pub fn write_with(file: &OnnxFile, edits: &[Edit], biases: &[NewBias], target: &
         return Err(SaveError::OverData { path: target.to_owned() });
     }
     let is_changed = |number: usize| {
-        let is_there = |id: TensorId| file.tensor(id).source == Source::External(number);
+        let is_there = |id: TensorId| file.tensor(id).source == SourceId::External(number);
         edits.keys().any(|&id| is_there(id))
     };
     let data_files = DataFiles::choose(file, target, overwrite, is_changed);
@@ -117,7 +117,7 @@ pub fn add_biases(model: &[u8], biases: &[NewBias]) -> Option<Vec<u8>> {
 /// Refuses what cannot be written where the tensor lies.
 fn fits(file: &OnnxFile, id: TensorId, change: &Change) -> Result<(), SaveError> {
     let tensor = file.tensor(id);
-    let parts = Part::all_of(tensor);
+    let parts = ElementRun::all_of(tensor);
     if parts.is_empty() {
         return Err(SaveError::NotInPlace { tensor: tensor.name.clone() });
     }
@@ -146,12 +146,12 @@ struct Copies<'a> {
 
 impl<'a> Copies<'a> {
     /// The elements in one of the opened files, by tensor.
-    fn parts(&self, source: Source) -> impl Iterator<Item = (TensorId, Part)> + use<'a> {
+    fn parts(&self, source: SourceId) -> impl Iterator<Item = (TensorId, ElementRun)> + use<'a> {
         let tensors = self.file.tensors.iter().enumerate().filter(move |(_, t)| t.source == source);
-        tensors.flat_map(|(i, tensor)| Part::all_of(tensor).into_iter().map(move |part| (TensorId(i), part)))
+        tensors.flat_map(|(i, tensor)| ElementRun::all_of(tensor).into_iter().map(move |part| (TensorId(i), part)))
     }
 
-    fn patch(&self, id: TensorId, part: Part) -> Option<Patch<'a>> {
+    fn patch(&self, id: TensorId, part: ElementRun) -> Option<Patch<'a>> {
         self.edits.get(&id).map(|change| Patch { part, change })
     }
 
@@ -163,9 +163,9 @@ impl<'a> Copies<'a> {
 
     /// A data file. A tensor whose bytes another one needs as they are gets its own at the end.
     fn data(&mut self, number: usize, path: &Path, overwrite: Overwrite) -> Result<atomic::Staged, SaveError> {
-        let content = Content::Disk(&self.file.sources.external[number]);
+        let content = FileContent::Disk(&self.file.sources.external[number]);
         let parted = sharing::parted(self.file, number, &|id| self.edits.get(&id).copied());
-        let (away, there): (Vec<_>, Vec<_>) = self.parts(Source::External(number)).partition(|(id, _)| parted.contains(id));
+        let (away, there): (Vec<_>, Vec<_>) = self.parts(SourceId::External(number)).partition(|(id, _)| parted.contains(id));
         let patches = there.iter().filter_map(|&(id, part)| self.patch(id, part)).collect();
         let mut segments = vec![Segment::new(content, 0..content.len(), patches, 0)];
         let mut placed = there;
@@ -184,7 +184,7 @@ impl<'a> Copies<'a> {
 
     /// Counts the zeros in a data file that stays as it is.
     fn count_data(&mut self, number: usize) -> Result<(), OpenError> {
-        for (i, tensor) in self.file.tensors.iter().enumerate().filter(|(_, t)| t.source == Source::External(number)) {
+        for (i, tensor) in self.file.tensors.iter().enumerate().filter(|(_, t)| t.source == SourceId::External(number)) {
             self.counted[i] = tensor.floats(&self.file.sources)?.map_or(0, |values| values.zeros());
         }
         Ok(())
@@ -193,7 +193,7 @@ impl<'a> Copies<'a> {
     /// The model itself, once its data files are copied.
     fn model(&mut self, renamed: HashMap<String, String>, path: &Path, overwrite: Overwrite) -> Result<atomic::Staged, SaveError> {
         let content = self.file.sources.body.content();
-        let parts: Vec<(TensorId, Part)> = self.parts(Source::Model).collect();
+        let parts: Vec<(TensorId, ElementRun)> = self.parts(SourceId::Model).collect();
         let patches = parts.iter().filter_map(|&(id, part)| self.patch(id, part)).collect();
         let segments = [Segment::new(content, 0..content.len(), patches, 0)];
         let mut tallies = Tallies::new(parts.into_iter());
@@ -213,7 +213,7 @@ impl<'a> Copies<'a> {
             if !self.biases.is_empty() {
                 told = wire::with_biases(&told, self.biases).map_err(broken)?;
             }
-            let whole = [Segment::new(Content::Memory(&told), 0..told.len(), Vec::new(), 0)];
+            let whole = [Segment::new(FileContent::Memory(&told), 0..told.len(), Vec::new(), 0)];
             copy::stage(&whole, path, overwrite, &mut Tallies::new(std::iter::empty()))?
         };
         self.count(&tallies);

@@ -71,7 +71,7 @@ impl fmt::Debug for DeviceScores {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Parameter {
+struct DeviceParameter {
     /// First element in the buffers, a multiple of [`kernels::ALIGN`].
     start: usize,
     len: usize,
@@ -85,7 +85,7 @@ struct Parameter {
 /// for and once something was fixed.
 pub struct DeviceWeights {
     adapter: Adapter,
-    parameters: Vec<Parameter>,
+    parameters: Vec<DeviceParameter>,
     num_tiles: u32,
     tiles: Vec<u32>,
     weights: Words,
@@ -130,7 +130,7 @@ impl DeviceWeights {
         let mut tiles = Vec::new();
         let mut words = 0;
         for (index, values) in parameters.iter().enumerate() {
-            layout.push(Parameter { start: words, len: values.len(), tile: tiles.len() as u32 / kernels::TILE_WORDS });
+            layout.push(DeviceParameter { start: words, len: values.len(), tile: tiles.len() as u32 / kernels::TILE_WORDS });
             let end = words + values.len();
             if end.next_multiple_of(align) > MAX_ELEMENTS {
                 return Err(too_large("elements", end, MAX_ELEMENTS as u64));
@@ -363,7 +363,7 @@ impl DeviceWeights {
     /// Those of a device that fails.
     pub fn all_masks(&self) -> Result<Vec<Vec<u64>>, DeviceError> {
         let all = self.adapter.read(&self.mask, 0, self.mask.len())?;
-        let of = |at: &Parameter| pair_words(&all[at.start / 32..][..2 * at.len.div_ceil(64)]);
+        let of = |at: &DeviceParameter| pair_words(&all[at.start / 32..][..2 * at.len.div_ceil(64)]);
         let masks: Vec<_> = self.parameters.iter().map(of).collect();
         masks.iter().enumerate().try_for_each(|(parameter, mask)| self.check_mask(mask, parameter))?;
         Ok(masks)
@@ -402,7 +402,7 @@ impl DeviceWeights {
         self.adapter.float_tensor(&self.opened, at.start, at.len)
     }
 
-    fn parameter(&self, parameter: usize) -> Result<Parameter, DeviceError> {
+    fn parameter(&self, parameter: usize) -> Result<DeviceParameter, DeviceError> {
         let parameters = self.parameters.len();
         self.parameters.get(parameter).copied().ok_or(DeviceError::NoSuchParameter { parameter, parameters })
     }
@@ -412,7 +412,8 @@ impl DeviceWeights {
         if scope.len() != self.parameters.len() {
             return Err(DeviceError::Length { what: "the scope", expected: self.parameters.len(), found: scope.len() });
         }
-        let left = |((parameter, masked), &inside): ((&Parameter, &u64), &bool)| if inside { parameter.len as u64 - masked } else { 0 };
+        let left =
+            |((parameter, masked), &inside): ((&DeviceParameter, &u64), &bool)| if inside { parameter.len as u64 - masked } else { 0 };
         let each = self.parameters.iter().zip(&self.counts).zip(scope).map(left);
         Ok(match rows {
             Rows::Each => each.collect(),

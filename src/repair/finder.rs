@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::sites::{Affine, Bias, Fit, Fix, Norm, Order, Read, Rows, Site};
+use super::sites::{Affine, Bias, BiasedLayer, Fit, Fix, Norm, OutputAxis, Site, ValueAt};
 use super::squares::Shape;
 use crate::graph::{ChannelAxis, Graph, Layer, Node, ParameterId, ValueId};
 use crate::onnx::{OnnxFile, TensorId};
@@ -135,7 +135,7 @@ impl<'a> Finder<'a> {
             return Some(Site {
                 name: self.module_name(n),
                 start: n,
-                reads: vec![Read { before: n, value: node.input(0)? }],
+                reads: vec![ValueAt { before: n, value: node.input(0)? }],
                 channels: ChannelAxis::Second,
                 fix: Fix::Statistics(Norm {
                     mean,
@@ -165,7 +165,7 @@ impl<'a> Finder<'a> {
         Some(Site {
             name: self.module_name(n),
             start: *users(scale)?.iter().min()?,
-            reads: vec![Read { before: n + 1, value: node.output(0)? }],
+            reads: vec![ValueAt { before: n + 1, value: node.output(0)? }],
             channels,
             fix: Fix::Affine(Affine { scale, shift }),
         })
@@ -193,7 +193,7 @@ impl<'a> Finder<'a> {
                 if !filters.is_multiple_of(groups) {
                     return None;
                 }
-                (Shape { groups, inputs, outputs: filters / groups, order: Order::First }, Some(kernel.to_vec()))
+                (Shape { groups, inputs, outputs: filters / groups, order: OutputAxis::First }, Some(kernel.to_vec()))
             }
             ("Gemm" | "MatMul", &[first, second]) if node.is_standard() => {
                 let is_set = |name| node.op == "Gemm" && node.attributes.int(name).unwrap_or(0) != 0;
@@ -204,7 +204,7 @@ impl<'a> Finder<'a> {
                 }
                 let is_turned = is_set("transB") != layer.is_turned;
                 let (inputs, outputs) = if is_turned { (second, first) } else { (first, second) };
-                (Shape { groups: 1, inputs, outputs, order: if is_turned { Order::First } else { Order::Last } }, None)
+                (Shape { groups: 1, inputs, outputs, order: if is_turned { OutputAxis::First } else { OutputAxis::Last } }, None)
             }
             _ => return None,
         };
@@ -221,17 +221,17 @@ impl<'a> Finder<'a> {
         let refuse = |reason: &str| Err(reason.to_owned());
         let is_left = self.tensor(node, 0) == Some(parameter.tensor);
         let (order, channels) = match node.op.as_str() {
-            "Conv" if node.is_standard() => (Order::First, ChannelAxis::Second),
+            "Conv" if node.is_standard() => (OutputAxis::First, ChannelAxis::Second),
             "ConvTranspose" if node.is_standard() => {
                 let groups = usize::try_from(node.attributes.int("group").unwrap_or(1)).unwrap_or(0);
                 if groups == 0 || !parameter.shape[0].is_multiple_of(groups) {
                     return refuse("its groups do not divide its inputs");
                 }
-                (Order::Second(groups), ChannelAxis::Second)
+                (OutputAxis::Second(groups), ChannelAxis::Second)
             }
             "Gemm" | "MatMul" if node.is_standard() && !is_left && parameter.shape.len() == 2 => {
                 let is_turned = (node.op == "Gemm" && node.attributes.int("transB").unwrap_or(0) != 0) != layer.is_turned;
-                (if is_turned { Order::First } else { Order::Last }, ChannelAxis::Last)
+                (if is_turned { OutputAxis::First } else { OutputAxis::Last }, ChannelAxis::Last)
             }
             "Gemm" | "MatMul" if is_left => return refuse("it multiplies from the left"),
             op => return Err(format!("{op} cannot be repaired")),
@@ -258,7 +258,7 @@ impl<'a> Finder<'a> {
         if beta == 0.0 {
             return refuse("its bias does not count");
         }
-        let rows = |bias| Fix::Rows(Rows { weight: layer.weight, bias, order, beta, is_last });
+        let rows = |bias| Fix::Rows(BiasedLayer { weight: layer.weight, bias, order, beta, is_last });
         let name = self.graph.owner(layer.weight).name.clone();
         let Some(bias) = bias else {
             if self.is_normalised(output) {
@@ -266,7 +266,7 @@ impl<'a> Finder<'a> {
             }
             let (users, outputs) = self.biasless(layer)?;
             let start = users.iter().copied().min().unwrap_or(n).min(layer.first);
-            let reads = vec![Read { before: n + 1, value: output }];
+            let reads = vec![ValueAt { before: n + 1, value: output }];
             return Ok(Some(Site { name, start, reads, channels, fix: rows(Bias::Added(outputs)) }));
         };
         let outputs = order.outputs(&parameter.shape);
@@ -289,7 +289,7 @@ impl<'a> Finder<'a> {
         Ok(Some(Site {
             name,
             start: layer.first.min(biases.iter().copied().min().unwrap_or(n)),
-            reads: vec![Read { before: end + 1, value }],
+            reads: vec![ValueAt { before: end + 1, value }],
             channels,
             fix: rows(Bias::Parameter(bias)),
         }))

@@ -185,8 +185,8 @@ mod tests {
     use crate::repair::gram::About;
     use crate::repair::moments::Moments;
     use crate::repair::places::Reading;
-    use crate::repair::seen::Seen;
-    use crate::repair::sites::Order;
+    use crate::repair::seen::ImageValues;
+    use crate::repair::sites::OutputAxis;
     use crate::repair::squares::{Shape, Sums};
 
     /// Numbers between −1 and 1, the same ones for the same seed.
@@ -200,10 +200,10 @@ mod tests {
     }
 
     /// The same value on the host and on the device.
-    fn both(shape: &[usize], values: Vec<f32>, device: &Device) -> (Seen, Seen) {
+    fn both(shape: &[usize], values: Vec<f32>, device: &Device) -> (ImageValues, ImageValues) {
         let length = values.len();
         let there = Tensor::from_data(TensorData::new(values.clone(), [length]), device);
-        (Seen::on_host(shape, values), Seen::Gpu(OnGpu { shape: shape.to_vec(), values: there }))
+        (ImageValues::on_host(shape, values), ImageValues::Gpu(OnGpu { shape: shape.to_vec(), values: there }))
     }
 
     fn is_near(a: f64, b: f64, whole: f64) -> bool {
@@ -223,7 +223,9 @@ mod tests {
             let pruned: Vec<f32> = dense.iter().zip(numbers(count, 2)).map(|(d, v)| d + 1e-3 * v).collect();
             let (dense, pruned) = (both(shape, dense, &device.device), both(shape, pruned, &device.device));
             let is_summed_there = match (&dense.1, &pruned.1) {
-                (Seen::Gpu(dense), Seen::Gpu(pruned)) => joints(dense, pruned, shape[axis], shape[axis + 1..].iter().product()).is_some(),
+                (ImageValues::Gpu(dense), ImageValues::Gpu(pruned)) => {
+                    joints(dense, pruned, shape[axis], shape[axis + 1..].iter().product()).is_some()
+                }
                 _ => false,
             };
             assert!(is_summed_there, "{shape:?}");
@@ -271,11 +273,11 @@ mod tests {
         let shape = |groups, inputs, outputs, order| Shape { groups, inputs, outputs, order };
         let window = |kernel, stride, dilation, pads| Window { kernel, stride, dilation, pads };
         vec![
-            (shape(1, 27, 5, Order::First), &[3, 9, 7], &[5, 5, 7], Some(vec![window(3, 2, 1, (1, 1)), window(3, 1, 1, (2, 0))])),
-            (shape(2, 8, 3, Order::First), &[4, 6, 6], &[6, 4, 5], Some(vec![window(2, 1, 2, (0, 0)), window(2, 1, 1, (0, 0))])),
-            (shape(6, 3, 1, Order::First), &[6, 13], &[6, 13], Some(vec![window(3, 1, 1, (1, 1))])),
-            (shape(1, 11, 4, Order::Last), &[5, 11], &[5, 4], None),
-            (shape(1, 11, 4, Order::First), &[11], &[4], None),
+            (shape(1, 27, 5, OutputAxis::First), &[3, 9, 7], &[5, 5, 7], Some(vec![window(3, 2, 1, (1, 1)), window(3, 1, 1, (2, 0))])),
+            (shape(2, 8, 3, OutputAxis::First), &[4, 6, 6], &[6, 4, 5], Some(vec![window(2, 1, 2, (0, 0)), window(2, 1, 1, (0, 0))])),
+            (shape(6, 3, 1, OutputAxis::First), &[6, 13], &[6, 13], Some(vec![window(3, 1, 1, (1, 1))])),
+            (shape(1, 11, 4, OutputAxis::Last), &[5, 11], &[5, 4], None),
+            (shape(1, 11, 4, OutputAxis::First), &[11], &[4], None),
         ]
     }
 
@@ -297,7 +299,7 @@ mod tests {
                 let (x, y) = (value(x_shape, seed), value(y_shape, seed + 100));
                 host.add(&x.0, &y.0, &reading, images).unwrap();
                 gpu.add(&x.1, &y.1, &reading, images).unwrap();
-                let (Seen::Gpu(x), Seen::Gpu(y)) = (&x.1, &y.1) else { panic!("two values on a GPU") };
+                let (ImageValues::Gpu(x), ImageValues::Gpu(y)) = (&x.1, &y.1) else { panic!("two values on a GPU") };
                 let places = Places::new(shape, (&x.shape, &y.shape), &reading, (images, 0), 3).unwrap();
                 assert!(add_to_grams(&mut gpu.groups.clone(), (x, y), &places, &[vec![0, 2], vec![1]]), "summed there");
             }

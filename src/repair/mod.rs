@@ -39,7 +39,7 @@ use moments::Moments;
 use sites::{Fit, Site, Sites};
 pub use split::{NotEnough, USUAL_CALIBRATION, calibrating, others, split, spread, usual_calibration};
 use walk::Walk;
-use work::{Work, unrepaired};
+use work::{RepairWork, unrepaired};
 
 /// What a walk through both networks may hold at once, in bytes, where nobody says otherwise: 1 GB.
 pub const USUAL_MEMORY: usize = 1_000_000_000;
@@ -255,7 +255,7 @@ impl Repairer {
     /// Repairs with these running statistics.
     fn attempt(&self, start: &Start, norms: NormStatistics, memory: usize, watch: &dyn Watch) -> Result<Attempt, RepairError> {
         let Start { fixed, sites, unrepaired, images, .. } = start;
-        let mut work = Work::new(self.calibration.engine(), start, norms, memory);
+        let mut work = RepairWork::new(self.calibration.engine(), start, norms, memory);
         let sites_before = sites.list.iter().zip(unrepaired).filter(|(site, _)| !(site.is_last() && work.leaves_last()));
         let mut steps: Vec<At> = sites_before.map(|(site, before)| At::Site(site, before)).collect();
         if self.options.is_thorough {

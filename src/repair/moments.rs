@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::gpu;
-use super::seen::Seen;
+use super::seen::ImageValues;
 use crate::graph::ChannelAxis;
 use crate::network::NetworkError;
 
@@ -25,12 +25,12 @@ pub(super) struct Joint {
 
 /// A value of a channel as y = scale · x + shift.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Line {
+pub(super) struct ScaleShift {
     pub(super) scale: f64,
     pub(super) shift: f64,
 }
 
-impl Line {
+impl ScaleShift {
     pub(super) const IDENTITY: Self = Self { scale: 1.0, shift: 0.0 };
 }
 
@@ -47,7 +47,7 @@ impl Moments {
     ///
     /// # Errors
     /// [`NetworkError::Internal`] where the values cannot be read.
-    pub(super) fn add(&mut self, dense: &Seen, pruned: &Seen, channels: ChannelAxis) -> Result<(), NetworkError> {
+    pub(super) fn add(&mut self, dense: &ImageValues, pruned: &ImageValues, channels: ChannelAxis) -> Result<(), NetworkError> {
         let shape = dense.shape();
         let Some(axis) = channels.dimension(shape.len()).filter(|_| pruned.shape() == shape) else { return Ok(()) };
         let channels = shape[axis];
@@ -56,7 +56,7 @@ impl Moments {
             return Ok(());
         }
         let on_gpu = match (dense, pruned) {
-            (Seen::Gpu(dense), Seen::Gpu(pruned)) => gpu::joints(dense, pruned, channels, inner),
+            (ImageValues::Gpu(dense), ImageValues::Gpu(pruned)) => gpu::joints(dense, pruned, channels, inner),
             _ => None,
         };
         let parts = match on_gpu {
@@ -110,7 +110,7 @@ impl Moments {
 
     /// ‖dense − pruned‖ / ‖dense‖ where what either gives is seen through lines, one per channel; `None` where the dense network gives
     /// nothing but zeros.
-    pub(super) fn relative_error(&self, lines: impl Fn(usize) -> (Line, Line)) -> Option<f64> {
+    pub(super) fn relative_error(&self, lines: impl Fn(usize) -> (ScaleShift, ScaleShift)) -> Option<f64> {
         let (mut error, mut whole) = (0.0, 0.0);
         for (channel, c) in self.channels.iter().enumerate() {
             let (d, p) = lines(channel);

@@ -10,7 +10,7 @@ use crate::network::{Elements, FloatElements, Network, NetworkError, Pass};
 
 /// A float value of some images.
 #[expect(clippy::large_enum_variant, reason = "looked at where it is made, never kept in numbers")]
-pub(super) enum Seen {
+pub(super) enum ImageValues {
     Host(OnHost),
     Gpu(OnGpu),
 }
@@ -28,7 +28,7 @@ pub(super) struct OnGpu {
     pub(super) values: Tensor<1>,
 }
 
-impl Seen {
+impl ImageValues {
     /// What `pass` holds, without the rows that fill up the batch; `None` where it is not there or no float.
     pub(super) fn of(network: &Network, pass: &Pass, value: ValueId, batch: &Batch) -> Result<Option<Self>, NetworkError> {
         let Some((mut shape, floats)) = network.floats(pass, value)? else { return Ok(None) };

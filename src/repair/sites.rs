@@ -14,7 +14,7 @@ pub(super) struct Site {
     /// The first node that reads what changes.
     pub(super) start: usize,
     /// What tells how to change it; several where weights are shared.
-    pub(super) reads: Vec<Read>,
+    pub(super) reads: Vec<ValueAt>,
     /// Where the channels of these values lie.
     pub(super) channels: ChannelAxis,
     pub(super) fix: Fix,
@@ -22,7 +22,7 @@ pub(super) struct Site {
 
 /// A value to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Read {
+pub(super) struct ValueAt {
     /// It is there when a pass stands before this node.
     pub(super) before: usize,
     pub(super) value: ValueId,
@@ -32,7 +32,7 @@ pub(super) struct Read {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fix {
     Statistics(Norm),
-    Rows(Rows),
+    Rows(BiasedLayer),
     Affine(Affine),
 }
 
@@ -48,10 +48,10 @@ pub(super) struct Norm {
 
 /// A layer with its bias.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rows {
+pub(super) struct BiasedLayer {
     pub(super) weight: ParameterId,
     pub(super) bias: Bias,
-    pub(super) order: Order,
+    pub(super) order: OutputAxis,
     /// What the bias is multiplied by.
     pub(super) beta: f64,
     /// The last linear layer is shifted and not scaled.
@@ -69,7 +69,7 @@ pub(super) enum Bias {
 
 /// Where the outputs of a weight lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum OutputAxis {
     /// First: convolutions, rows of a matrix.
     First,
     /// Last: columns of a matrix.
@@ -81,11 +81,11 @@ pub(super) enum Order {
 impl Site {
     /// Whether it is the layer that answers.
     pub(super) fn is_last(&self) -> bool {
-        matches!(self.fix, Fix::Rows(Rows { is_last: true, .. }))
+        matches!(self.fix, Fix::Rows(BiasedLayer { is_last: true, .. }))
     }
 }
 
-impl Order {
+impl OutputAxis {
     /// How many outputs a weight of this shape has.
     pub(super) fn outputs(self, shape: &[usize]) -> usize {
         match self {

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::gpu;
 use super::gram::{About, Gram};
 use super::places::{Places, Reading};
-use super::seen::Seen;
-use super::sites::Order;
+use super::seen::ImageValues;
+use super::sites::OutputAxis;
 use crate::network::NetworkError;
 use crate::prune::Mask;
 use crate::watch::Watch;
@@ -39,14 +39,14 @@ pub(super) struct Shape {
     pub(super) inputs: usize,
     /// Of one group.
     pub(super) outputs: usize,
-    pub(super) order: Order,
+    pub(super) order: OutputAxis,
 }
 
 impl Shape {
     /// The element of the weight that joins an input and an output of a group.
     fn element(&self, group: usize, output: usize, input: usize) -> usize {
         match self.order {
-            Order::Last => input * self.outputs + output,
+            OutputAxis::Last => input * self.outputs + output,
             _ => (group * self.outputs + output) * self.inputs + input,
         }
     }
@@ -91,14 +91,14 @@ impl Sums {
     ///
     /// # Errors
     /// [`NetworkError::Internal`] where the values cannot be read.
-    pub(super) fn add(&mut self, x: &Seen, y: &Seen, reading: &Reading, images: usize) -> Result<(), NetworkError> {
+    pub(super) fn add(&mut self, x: &ImageValues, y: &ImageValues, reading: &Reading, images: usize) -> Result<(), NetworkError> {
         let Some(places) = Places::new(&self.shape, (x.shape(), y.shape()), reading, (images, self.seen), self.places) else {
             return Ok(());
         };
         let held: [Vec<usize>; 2] =
             [false, true].map(|is_held| (0..images).filter(|i| ((self.seen + i) % HELD_BACK == HELD_BACK - 1) == is_held).collect());
         self.seen += images;
-        if let (Seen::Gpu(x), Seen::Gpu(y)) = (x, y)
+        if let (ImageValues::Gpu(x), ImageValues::Gpu(y)) = (x, y)
             && gpu::add_to_grams(&mut self.groups, (x, y), &places, &held)
         {
             return Ok(());

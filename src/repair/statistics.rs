@@ -1,9 +1,9 @@
 //! Means and deviations of the dense network, given back to the pruned one.
 
 use super::RepairError;
-use super::moments::{Joint, Line, Moments};
-use super::sites::{Affine, Bias, Norm, Rows};
-use super::work::{Held, Work};
+use super::moments::{Joint, Moments, ScaleShift};
+use super::sites::{Affine, Bias, BiasedLayer, Norm};
+use super::work::{NewValues, RepairWork};
 use crate::graph::{ChannelAxis, ParameterId};
 use crate::prune::{Mask, NormStatistics};
 
@@ -23,12 +23,12 @@ fn about_zero(moments: &Moments) -> f64 {
 }
 
 /// What brings every channel's mean and deviation to the dense network's.
-fn lines(moments: &Moments, can_scale: bool, can_shift: impl Fn(usize) -> bool) -> Vec<Line> {
+fn lines(moments: &Moments, can_scale: bool, can_shift: impl Fn(usize) -> bool) -> Vec<ScaleShift> {
     let channels = 0..moments.channels.len();
     let about_zero = about_zero(moments);
     let line = |c: usize| {
         if !can_shift(c) {
-            return Line::IDENTITY;
+            return ScaleShift::IDENTITY;
         }
         let (dense, pruned) = (moments.dense_deviation(c), moments.pruned_deviation(c));
         let scale = if !can_scale || dense <= about_zero || pruned <= about_zero {
@@ -37,17 +37,17 @@ fn lines(moments: &Moments, can_scale: bool, can_shift: impl Fn(usize) -> bool) 
             (dense / pruned).clamp(*SCALES.start(), *SCALES.end())
         };
         let known = &moments.channels[c];
-        Line { scale, shift: known.dense_mean - scale * known.pruned_mean }
+        ScaleShift { scale, shift: known.dense_mean - scale * known.pruned_mean }
     };
     channels.map(line).collect()
 }
 
-impl Work<'_> {
+impl RepairWork<'_> {
     /// A layer: rows are scaled, and the bias is scaled and shifted. A pruned bias stays zero, and so its row as it is.
     /// So does one that is added, of a channel that is to be removed.
     pub(super) fn rows(
         &mut self,
-        (rows, channels): (&Rows, ChannelAxis),
+        (rows, channels): (&BiasedLayer, ChannelAxis),
         moments: &Moments,
         before: &Moments,
     ) -> Result<Outcome, RepairError> {
@@ -59,7 +59,7 @@ impl Work<'_> {
                 let outputs = rows.order.outputs(&shape);
                 let known = self.biases.get(&rows.weight).map(|added| added.values.to_f64());
                 let going = writes.first().and_then(|output| self.fixed.going.get(output)).filter(|going| going.len() == outputs);
-                Some(Held {
+                Some(NewValues {
                     values: known.unwrap_or_else(|| vec![0.0; outputs]),
                     zeroed: Mask::of(outputs, |i| going.is_some_and(|going| going.is_pruned(i))),
                 })
@@ -142,7 +142,7 @@ impl Work<'_> {
         let (scale, shift) = (affine(norm.scale, 1.0)?, affine(norm.shift, 0.0)?);
         let line = |scale: &[f64], shift: &[f64], running: &Running, c: usize| {
             let by = scale.get(c).copied().unwrap_or(1.0) / (running.variance[c] + norm.epsilon).sqrt();
-            Line { scale: by, shift: shift.get(c).copied().unwrap_or(0.0) - running.mean[c] * by }
+            ScaleShift { scale: by, shift: shift.get(c).copied().unwrap_or(0.0) - running.mean[c] * by }
         };
         let error = |moments: &Moments, dense: &Running, pruned: &Running| {
             moments.relative_error(|c| (line(&scale.0, &shift.0, dense, c), line(&scale.1, &shift.1, pruned, c)))
@@ -206,6 +206,6 @@ fn matched(moments: &Moments, opened: &Running, epsilon: f64) -> Running {
 }
 
 /// Relative errors of what a layer gave `before`, and of what it gives now through `lines`.
-fn errors(before: &Moments, now: &Moments, lines: &[Line]) -> (Option<f64>, Option<f64>) {
-    (before.relative_error(|_| (Line::IDENTITY, Line::IDENTITY)), now.relative_error(|c| (Line::IDENTITY, lines[c])))
+fn errors(before: &Moments, now: &Moments, lines: &[ScaleShift]) -> (Option<f64>, Option<f64>) {
+    (before.relative_error(|_| (ScaleShift::IDENTITY, ScaleShift::IDENTITY)), now.relative_error(|c| (ScaleShift::IDENTITY, lines[c])))
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::RepairError;
-use super::seen::Seen;
-use super::sites::Read;
+use super::seen::ImageValues;
+use super::sites::ValueAt;
 use crate::evaluate::Batch;
 use crate::network::{Network, Pass};
 use crate::watch::Watch;
@@ -21,8 +21,8 @@ struct Chunk {
 /// What is looked at in both networks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair {
-    pub(super) dense: Read,
-    pub(super) pruned: Read,
+    pub(super) dense: ValueAt,
+    pub(super) pruned: ValueAt,
 }
 
 /// Both networks, and where the images stand in them. Images whose activations exceed the memory stay where they stood last, and go from
@@ -62,9 +62,9 @@ impl Walk {
     /// Hands every one of `reads` to `see` as both networks give it from the image on, with its number; images in their order.
     pub(super) fn look(
         &self,
-        reads: &[Read],
+        reads: &[ValueAt],
         watch: &dyn Watch,
-        see: &mut dyn FnMut(usize, &Seen, &Seen) -> Result<(), RepairError>,
+        see: &mut dyn FnMut(usize, &ImageValues, &ImageValues) -> Result<(), RepairError>,
     ) -> Result<(), RepairError> {
         let mut order: Vec<usize> = (0..reads.len()).collect();
         order.sort_by_key(|&i| reads[i].before);
@@ -73,8 +73,8 @@ impl Walk {
             for &i in &order {
                 self.advance((&mut dense, reads[i].before), (&mut pruned, reads[i].before), watch)?;
                 let value = reads[i].value;
-                let d = Seen::of(&self.dense, &dense, value, &chunk.batch)?;
-                if let (Some(d), Some(p)) = (d, Seen::of(&self.pruned, &pruned, value, &chunk.batch)?) {
+                let d = ImageValues::of(&self.dense, &dense, value, &chunk.batch)?;
+                if let (Some(d), Some(p)) = (d, ImageValues::of(&self.pruned, &pruned, value, &chunk.batch)?) {
                     see(i, &d, &p)?;
                 }
             }
@@ -90,7 +90,7 @@ impl Walk {
         (start, next): (usize, usize),
         reads: &[Pair],
         watch: &dyn Watch,
-        see: &mut dyn FnMut(&Seen, &Seen, usize) -> Result<(), RepairError>,
+        see: &mut dyn FnMut(&ImageValues, &ImageValues, usize) -> Result<(), RepairError>,
     ) -> Result<(), RepairError> {
         let first_read = reads.iter().map(|pair| pair.dense.before).min().unwrap_or(start);
         for at in 0..self.chunks.len() {
@@ -108,8 +108,8 @@ impl Walk {
             let chunk = &self.chunks[at];
             for pair in reads {
                 self.advance((&mut dense, pair.dense.before), (&mut pruned, pair.pruned.before), watch)?;
-                let d = Seen::of(&self.dense, &dense, pair.dense.value, &chunk.batch)?;
-                let p = Seen::of(&self.pruned, &pruned, pair.pruned.value, &chunk.batch)?;
+                let d = ImageValues::of(&self.dense, &dense, pair.dense.value, &chunk.batch)?;
+                let p = ImageValues::of(&self.pruned, &pruned, pair.pruned.value, &chunk.batch)?;
                 if let (Some(d), Some(p)) = (d, p) {
                     see(&d, &p, chunk.batch.images.len())?;
                 }

@@ -7,8 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 use super::gram::About;
 use super::moments::Moments;
 use super::places::Reading;
-use super::seen::Seen;
-use super::sites::{Fit, Fix, Read, Site};
+use super::seen::ImageValues;
+use super::sites::{Fit, Fix, Site, ValueAt};
 use super::squares::Sums;
 use super::walk::{Pair, Walk};
 use super::{IMAGES_PER_OUTPUT, RepairError, Start};
@@ -20,7 +20,7 @@ use crate::prune::{AddedBias, AddedBiases, Mask, NormStatistics, RepairedLayer, 
 use crate::watch::Watch;
 
 /// A repair on its way.
-pub(super) struct Work<'a> {
+pub(super) struct RepairWork<'a> {
     pub(super) engine: &'a Engine,
     /// What was pruned, for good.
     pub(super) fixed: &'a State,
@@ -35,7 +35,7 @@ pub(super) struct Work<'a> {
 }
 
 /// What becomes of a parameter, and the elements that are zero for good.
-pub(super) struct Held {
+pub(super) struct NewValues {
     pub(super) values: Vec<f64>,
     pub(super) zeroed: Mask,
 }
@@ -43,8 +43,9 @@ pub(super) struct Held {
 /// What all sites give in the dense network and in the pruned one before anything is repaired.
 pub(super) fn unrepaired(walk: &Walk, sites: &[Site], watch: &dyn Watch) -> Result<Vec<Moments>, RepairError> {
     let mut moments = vec![Moments::default(); sites.len()];
-    let reads: Vec<(usize, Read)> = sites.iter().enumerate().flat_map(|(i, site)| site.reads.iter().map(move |&read| (i, read))).collect();
-    let all: Vec<Read> = reads.iter().map(|(_, read)| *read).collect();
+    let reads: Vec<(usize, ValueAt)> =
+        sites.iter().enumerate().flat_map(|(i, site)| site.reads.iter().map(move |&read| (i, read))).collect();
+    let all: Vec<ValueAt> = reads.iter().map(|(_, read)| *read).collect();
     walk.look(&all, watch, &mut |i, dense, pruned| {
         let site = reads[i].0;
         Ok(moments[site].add(dense, pruned, sites[site].channels)?)
@@ -52,7 +53,7 @@ pub(super) fn unrepaired(walk: &Walk, sites: &[Site], watch: &dyn Watch) -> Resu
     Ok(moments)
 }
 
-impl<'a> Work<'a> {
+impl<'a> RepairWork<'a> {
     pub(super) fn new(engine: &'a Engine, start: &'a Start, norms: NormStatistics, memory: usize) -> Self {
         let Start { fixed, sites, walk, .. } = start;
         let (weights, statistics, biases) = (fixed.weights.to_vec(), (*fixed.statistics).clone(), (*fixed.biases).clone());
@@ -75,7 +76,7 @@ impl<'a> Work<'a> {
     pub(super) fn site(&mut self, (site, before): (&Site, &Moments), next: usize, watch: &dyn Watch) -> Result<(), RepairError> {
         let mut moments = Moments::default();
         let reads: Vec<Pair> = site.reads.iter().map(|&read| Pair { dense: read, pruned: read }).collect();
-        let add = &mut |dense: &Seen, pruned: &Seen, _| Ok(moments.add(dense, pruned, site.channels)?);
+        let add = &mut |dense: &ImageValues, pruned: &ImageValues, _| Ok(moments.add(dense, pruned, site.channels)?);
         self.walk.measure((site.start, next), &reads, watch, add)?;
         if moments.is_empty() {
             return self.leave(site, "its output is no float array with channels");
@@ -124,7 +125,8 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let mut sums = Sums::new(fit.shape.clone(), images);
-        let pair = Pair { dense: Read { before: fit.node + 1, value: fit.output }, pruned: Read { before: fit.node, value: fit.input } };
+        let pair =
+            Pair { dense: ValueAt { before: fit.node + 1, value: fit.output }, pruned: ValueAt { before: fit.node, value: fit.input } };
         let engine = self.engine;
         let node = &engine.model().graph.nodes[fit.node];
         self.walk.measure((fit.start, next), &[pair], watch, &mut |y, x, images| {
@@ -169,17 +171,17 @@ impl<'a> Work<'a> {
     }
 
     /// A parameter as it is by now, what was fixed in it being zero.
-    pub(super) fn held(&self, id: ParameterId) -> Result<Option<Held>, RepairError> {
+    pub(super) fn held(&self, id: ParameterId) -> Result<Option<NewValues>, RepairError> {
         let Some((mut values, zeroed)) = self.engine.fixed(self.fixed, id)? else { return Ok(None) };
         if let Some(replaced) = self.weights[id.0].replaced() {
             values = replaced.values().as_ref().clone();
         }
         zeroed.apply(&mut values);
-        Ok(Some(Held { values: values.to_f64(), zeroed }))
+        Ok(Some(NewValues { values: values.to_f64(), zeroed }))
     }
 
     /// Replaces a parameter, in the pruned network too; nothing where it would not be finite.
-    pub(super) fn replace(&mut self, changed: Vec<(ParameterId, Held)>) -> bool {
+    pub(super) fn replace(&mut self, changed: Vec<(ParameterId, NewValues)>) -> bool {
         let mut made = Vec::with_capacity(changed.len());
         for (id, held) in changed {
             let values = Values::rounded(&held.values, self.graph().parameter(id).dtype);
@@ -200,7 +202,7 @@ impl<'a> Work<'a> {
     /// Gives layers their bias, in the pruned network too; nothing where it, or their weight, would not be finite.
     pub(super) fn replace_with_bias(
         &mut self,
-        (weight, held): (ParameterId, Held),
+        (weight, held): (ParameterId, NewValues),
         bias: &[f64],
         outputs: &[ValueId],
         channels: ChannelAxis,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{ChannelScores, Event, Inside, Job, JobWatch, View};
+use super::{ChannelScores, Event, Job, JobWatch, View, WorkerThread};
 use crate::atomic::{self, Overwrite};
 use crate::engine::{ChannelPlan, Chosen, Engine, EngineError, FoundChannels};
 use crate::export::{self, ExportError};
@@ -13,7 +13,7 @@ use crate::recipes::{self, RecipeFile};
 use crate::session::Session;
 use crate::watch::{Token, Watch};
 
-impl Inside {
+impl WorkerThread {
     pub(super) fn work(&mut self, job: Job, is_superseded: bool, token: Token) -> Result<(), EngineError> {
         let events = self.events.clone();
         let watch = JobWatch { events: &events, model: self.model, token };

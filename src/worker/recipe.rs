@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Event, Inside, RestOfRecipe};
+use super::{Event, RestOfRecipe, WorkerThread};
 use crate::engine::EngineError;
 use crate::prune::{InputNorms, Step};
 use crate::recipes::{AppliedRecipe, RecipeError, RecipeFile};
 
-impl Inside {
+impl WorkerThread {
     /// Goes on with what a recipe makes of the model, and tells what it wants beyond that.
     pub(super) fn open_recipe(&mut self, path: PathBuf, norms: Option<Arc<InputNorms>>) -> Result<(), EngineError> {
         let Some(session) = self.session.as_mut() else { return Ok(()) };

@@ -7,7 +7,7 @@ use crate::engine::ChannelPlan;
 use crate::measurer::RepairChoice;
 
 use super::super::commands::{Action, Command};
-use super::super::recipe::{Choice, Picker, picker};
+use super::super::recipe::{ListChoice, ListPicker, picker};
 use super::super::state::AppState;
 use super::super::{repair, text, theme, widgets};
 use super::{MOST, kept, of_name};
@@ -65,9 +65,9 @@ fn rules_ui(ui: &mut Ui, plan: &ChannelPlan, commands: &mut Vec<Command>) {
         ),
         (ChannelScore::Random(seed), "Random", "Chance: what any other score has to beat"),
     ]
-    .map(|(value, name, help)| Choice { value, name, help });
+    .map(|(value, name, help)| ListChoice { value, name, help });
     let tooltip = "What ranks the channels: the smallest go first";
-    let score = Picker { name: "Score of channels", tooltip, chosen: plan.score, swatch: None, shown: None, width: 112.0 };
+    let score = ListPicker { name: "Score of channels", tooltip, chosen: plan.score, swatch: None, shown: None, width: 112.0 };
     if let Some(score) = picker(ui, &score, &choices).filter(|score| *score != plan.score) {
         set(commands, plan, |plan| plan.score = score);
     }
@@ -100,11 +100,11 @@ fn rules_ui(ui: &mut Ui, plan: &ChannelPlan, commands: &mut Vec<Command>) {
         (8, "8", "A group that loses channels keeps a multiple of 8: what kernels of most runtimes work on at once"),
         (16, "16", "A group that loses channels keeps a multiple of 16: coarser, and with wide vectors faster still"),
     ]
-    .map(|(value, name, help)| Choice { value, name, help });
+    .map(|(value, name, help)| ListChoice { value, name, help });
     let granularity = plan.choice.granularity;
     let chosen = granularity.multiple;
     let multiples =
-        Picker { name: "Multiples of", tooltip: WHY_MULTIPLES, chosen, swatch: None, shown: Some(chosen.to_string()), width: 62.0 };
+        ListPicker { name: "Multiples of", tooltip: WHY_MULTIPLES, chosen, swatch: None, shown: Some(chosen.to_string()), width: 62.0 };
     if let Some(multiple) = picker(ui, &multiples, &choices).filter(|multiple| *multiple != chosen) {
         set(commands, plan, |plan| plan.choice.granularity.multiple = multiple);
     }
@@ -141,9 +141,9 @@ fn amount_ui(ui: &mut Ui, state: &AppState, plan: &ChannelPlan, commands: &mut V
             (Of::Parameters, "Parameters", "Of the elements of all parameters: what the file and the memory hold"),
             (Of::Channels, "Channels", "Of the channels of all groups"),
         ]
-        .map(|(value, name, help)| Choice { value, name, help });
+        .map(|(value, name, help)| ListChoice { value, name, help });
         let amount = plan.choice.amount;
-        let of = Picker {
+        let of = ListPicker {
             name: "Amount of",
             tooltip: "What the amount is a share of",
             chosen: amount.of,

@@ -59,26 +59,26 @@ pub(in super::super) fn show(ui: &mut Ui, state: &AppState, commands: &mut Vec<C
 
 /// What a module, or a tensor that is no module's, has of every channel.
 #[derive(Debug, PartialEq)]
-struct Line<'a> {
+struct MemberLine<'a> {
     sides: Vec<&'static str>,
     name: &'a str,
     slices: usize,
 }
 
 /// Members of one module in one line.
-fn lines(members: &[Member]) -> Vec<Line<'_>> {
-    let mut lines: Vec<Line> = Vec::new();
+fn lines(members: &[Member]) -> Vec<MemberLine<'_>> {
+    let mut lines: Vec<MemberLine> = Vec::new();
     for member in members {
         match lines.iter_mut().find(|line| line.name == member.name && line.slices == member.slices) {
             Some(line) if line.sides.contains(&member.side) => {}
             Some(line) => line.sides.push(member.side),
-            None => lines.push(Line { sides: vec![member.side], name: &member.name, slices: member.slices }),
+            None => lines.push(MemberLine { sides: vec![member.side], name: &member.name, slices: member.slices }),
         }
     }
     lines
 }
 
-fn line_ui(ui: &mut Ui, line: &Line) {
+fn line_ui(ui: &mut Ui, line: &MemberLine) {
     let palette = theme::palette(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), LINE), Sense::hover());
     let name = text::name(line.name);

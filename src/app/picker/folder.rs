@@ -15,7 +15,7 @@ const OWN_FOLDERS: [&str; 4] = ["Desktop", "Documents", "Downloads", "Pictures"]
 
 /// Something in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::app) struct Entry {
+pub(in crate::app) struct FolderEntry {
     pub name: OsString,
     /// The name as text, with marks for what is no text.
     pub text: String,
@@ -31,7 +31,7 @@ pub(in crate::app) enum Contents {
     /// It is being read.
     Reading,
     /// Folders first, then files, each by name; `is_whole` where nothing was left out.
-    Read { entries: Vec<Entry>, is_whole: bool },
+    Read { entries: Vec<FolderEntry>, is_whole: bool },
     /// Why it cannot be read.
     Failed { why: String, is_missing: bool },
 }
@@ -116,7 +116,7 @@ impl Folders {
 }
 
 /// What is in `folder`, and whether that is all. Ends early when nobody wants it any more.
-fn list(folder: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<(Vec<Entry>, bool)> {
+fn list(folder: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<(Vec<FolderEntry>, bool)> {
     let mut entries = Vec::new();
     let mut is_whole = true;
     for found in fs::read_dir(folder)? {
@@ -126,22 +126,22 @@ fn list(folder: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<(Vec<Entry>, 
         }
         entries.push(entry(&found?));
     }
-    entries.sort_by_cached_key(|entry: &Entry| (!entry.is_folder, entry.text.to_lowercase(), entry.name.clone()));
+    entries.sort_by_cached_key(|entry: &FolderEntry| (!entry.is_folder, entry.text.to_lowercase(), entry.name.clone()));
     Ok((entries, is_whole))
 }
 
-fn entry(found: &DirEntry) -> Entry {
+fn entry(found: &DirEntry) -> FolderEntry {
     let name = found.file_name();
     let kind = found.file_type().ok();
     let is_folder = match kind {
         Some(kind) if kind.is_symlink() => fs::metadata(found.path()).is_ok_and(|m| m.is_dir()),
         kind => kind.is_some_and(|k| k.is_dir()),
     };
-    Entry { text: name.to_string_lossy().into_owned(), name, is_folder, size: None }
+    FolderEntry { text: name.to_string_lossy().into_owned(), name, is_folder, size: None }
 }
 
 /// The entries with the sizes of files, or `None` when nobody wants them any more.
-fn weighed(folder: &Path, mut entries: Vec<Entry>, is_wanted: &dyn Fn() -> bool) -> Option<Vec<Entry>> {
+fn weighed(folder: &Path, mut entries: Vec<FolderEntry>, is_wanted: &dyn Fn() -> bool) -> Option<Vec<FolderEntry>> {
     for entry in entries.iter_mut().filter(|e| !e.is_folder) {
         if !is_wanted() {
             return None;

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::dialogs::{FileQuestion, Purpose, Wanted};
 use super::text;
 
-use folder::{Contents, Entry, Shortcut};
+use folder::{Contents, FolderEntry, Shortcut};
 pub(super) use folder::{Folders, News};
 pub(super) use ui::show;
 
@@ -78,7 +78,7 @@ enum Caret {
 
 /// A key that came before the folder was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+enum EarlyKey {
     Accept,
     Complete,
 }
@@ -104,7 +104,7 @@ pub(super) struct Picker {
     /// Whether it says why it is there.
     explains: bool,
     /// What is to be done once the folder is read.
-    waiting: Option<Waiting>,
+    waiting: Option<EarlyKey>,
     /// Tab found nothing to write and nothing has been done since.
     is_completed: bool,
     /// Another one whenever the program has written into the field.
@@ -163,7 +163,7 @@ impl Picker {
         format!("{}{}", self.folder_text, self.name)
     }
 
-    fn entry(&self, row: usize) -> Option<&Entry> {
+    fn entry(&self, row: usize) -> Option<&FolderEntry> {
         let Contents::Read { entries, .. } = &self.contents else { return None };
         entries.get(*self.rows.get(row)?)
     }
@@ -190,8 +190,8 @@ impl Picker {
                     self.highlight_first();
                 }
                 match self.waiting.take() {
-                    Some(Waiting::Accept) => return self.accept(),
-                    Some(Waiting::Complete) => return self.complete(),
+                    Some(EarlyKey::Accept) => return self.accept(),
+                    Some(EarlyKey::Complete) => return self.complete(),
                     None => {}
                 }
             }
@@ -283,7 +283,7 @@ impl Picker {
     }
 
     /// Whether an entry is of the right kind.
-    fn is_offered(&self, entry: &Entry) -> bool {
+    fn is_offered(&self, entry: &FolderEntry) -> bool {
         let is_hidden = entry.text.starts_with('.') && !self.name.starts_with('.');
         let extension = Path::new(&entry.name).extension().unwrap_or_default();
         let is_right = || self.purpose.filter().1.iter().any(|wanted| extension.eq_ignore_ascii_case(wanted));
@@ -368,7 +368,7 @@ impl Picker {
         }
         let entries = match &self.contents {
             Contents::Reading => {
-                self.waiting = Some(Waiting::Accept);
+                self.waiting = Some(EarlyKey::Accept);
                 return FollowUp::None;
             }
             Contents::Failed { why, .. } => {
@@ -396,7 +396,7 @@ impl Picker {
     /// What Tab does, at once or when the folder is read.
     fn complete(&mut self) -> FollowUp {
         if self.contents == Contents::Reading {
-            self.waiting = Some(Waiting::Complete);
+            self.waiting = Some(EarlyKey::Complete);
             return FollowUp::None;
         }
         let Some(text) = self.completion() else {
@@ -431,7 +431,7 @@ impl Picker {
             Contents::Failed { why, .. } => return (why.clone(), true),
             Contents::Read { entries, is_whole } => (entries, *is_whole),
         };
-        let offered: Vec<&Entry> = entries.iter().filter(|entry| self.is_offered(entry)).collect();
+        let offered: Vec<&FolderEntry> = entries.iter().filter(|entry| self.is_offered(entry)).collect();
         let folders = offered.iter().filter(|entry| entry.is_folder).count();
         let left_out = entries.len() - offered.len();
         let count = |n: usize, one: &str, more: &str| format!("{} {}", text::count(n as u64), if n == 1 { one } else { more });

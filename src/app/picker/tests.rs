@@ -3,8 +3,8 @@
 use super::*;
 use crate::export::Format;
 
-fn entry(name: &str, is_folder: bool) -> Entry {
-    Entry { name: name.into(), text: name.into(), is_folder, size: None }
+fn entry(name: &str, is_folder: bool) -> FolderEntry {
+    FolderEntry { name: name.into(), text: name.into(), is_folder, size: None }
 }
 
 /// A dialog in `/here`, which holds what is given; names that end in `/` are folders.
@@ -207,7 +207,7 @@ fn names_that_are_no_text_are_chosen_as_they_are() {
     use std::os::unix::ffi::OsStringExt;
     let name = std::ffi::OsString::from_vec(b"caf\xe9".to_vec());
     let mut picker = picker(Purpose::Open, &[]);
-    let entries = vec![Entry { text: name.to_string_lossy().into_owned(), name: name.clone(), is_folder: true, size: None }];
+    let entries = vec![FolderEntry { text: name.to_string_lossy().into_owned(), name: name.clone(), is_folder: true, size: None }];
     picker.take(News::Folder("/here".into(), Contents::Read { entries, is_whole: true }));
     let folder = Path::new("/here").join(&name);
     assert_eq!(picker.act(Act::Enter(0)), FollowUp::Read(folder.clone()));

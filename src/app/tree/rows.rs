@@ -12,16 +12,16 @@ use crate::onnx::{OnnxFile, Tensor, TensorId};
 
 /// One line of the list.
 #[derive(Debug, PartialEq)]
-pub(super) struct Row<'a> {
+pub(super) struct TreeRow<'a> {
     pub(super) depth: usize,
     pub(super) label: Cow<'a, str>,
     /// The whole path; what is told apart by it.
     pub(super) name: Cow<'a, str>,
-    pub(super) what: What,
+    pub(super) what: RowKind,
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum What {
+pub(super) enum RowKind {
     /// A type or a path, with the modules in it; the key says which is folded.
     Group {
         key: String,
@@ -108,7 +108,7 @@ pub(super) struct Listing<'a> {
 
 impl<'a> Listing<'a> {
     /// The lines to show.
-    pub(super) fn rows(&self) -> Vec<Row<'a>> {
+    pub(super) fn rows(&self) -> Vec<TreeRow<'a>> {
         let modules = Modules { graph: self.graph, needle: self.search.to_lowercase(), folds: self.folds };
         let mut rows = modules.rows(self.grouping);
         for heap in Heap::ALL {
@@ -118,7 +118,7 @@ impl<'a> Listing<'a> {
     }
 
     /// A group that starts folded: it is there for the sum more than to be read.
-    fn heap(&self, heap: Heap, needle: &str, rows: &mut Vec<Row<'a>>) {
+    fn heap(&self, heap: Heap, needle: &str, rows: &mut Vec<TreeRow<'a>>) {
         let name = |id: TensorId| self.file.tensor(id).name.as_str();
         let mut tensors = heap.tensors(self.graph);
         if !needle.is_empty() && !heap.name().to_lowercase().contains(needle) {
@@ -129,12 +129,12 @@ impl<'a> Listing<'a> {
         }
         let is_open = !needle.is_empty() || self.folds.contains(heap.key());
         let title = Cow::Borrowed(heap.name());
-        let what = What::Heap { heap, tensors: tensors.clone(), is_open };
-        rows.push(Row { depth: 0, label: title.clone(), name: title, what });
+        let what = RowKind::Heap { heap, tensors: tensors.clone(), is_open };
+        rows.push(TreeRow { depth: 0, label: title.clone(), name: title, what });
         if is_open {
             rows.extend(tensors.into_iter().map(|id| {
                 let label = if name(id).is_empty() { "(no name)".into() } else { text::name(name(id)) };
-                Row { depth: 1, label: label.clone(), name: label, what: What::Tensor(heap, id) }
+                TreeRow { depth: 1, label: label.clone(), name: label, what: RowKind::Tensor(heap, id) }
             }));
         }
     }
@@ -158,7 +158,7 @@ impl<'a> Modules<'a, '_> {
         !self.needle.is_empty() || !self.folds.contains(key)
     }
 
-    fn rows(&self, grouping: Grouping) -> Vec<Row<'a>> {
+    fn rows(&self, grouping: Grouping) -> Vec<TreeRow<'a>> {
         let mut rows = Vec::new();
         match grouping {
             Grouping::Type => self.types(&mut rows),
@@ -170,7 +170,7 @@ impl<'a> Modules<'a, '_> {
         rows
     }
 
-    fn types(&self, rows: &mut Vec<Row<'a>>) {
+    fn types(&self, rows: &mut Vec<TreeRow<'a>>) {
         for (kind, mut modules) in self.graph.types() {
             modules.retain(|&id| self.is_found(id));
             if modules.is_empty() {
@@ -178,26 +178,26 @@ impl<'a> Modules<'a, '_> {
             }
             let key = format!("type {kind}");
             let is_open = self.is_open(&key);
-            let what = What::Group { key, modules: modules.clone(), is_open };
-            rows.push(Row { depth: 0, label: text::name(kind), name: text::name(kind), what });
+            let what = RowKind::Group { key, modules: modules.clone(), is_open };
+            rows.push(TreeRow { depth: 0, label: text::name(kind), name: text::name(kind), what });
             if is_open {
                 rows.extend(modules.into_iter().map(|id| {
                     let name = text::name(&self.graph.module(id).name);
-                    Row { depth: 1, label: name.clone(), name, what: What::Module(id) }
+                    TreeRow { depth: 1, label: name.clone(), name, what: RowKind::Module(id) }
                 }));
             }
         }
     }
 
     /// Modules whose path starts with `prefix`, in graph order; runs of the same next part become groups.
-    fn branch(&self, modules: &[ModuleId], prefix: &str, depth: usize, rows: &mut Vec<Row<'a>>) {
+    fn branch(&self, modules: &[ModuleId], prefix: &str, depth: usize, rows: &mut Vec<TreeRow<'a>>) {
         let whole = |id: ModuleId| self.graph.module(id).name.as_str();
         let mut at = 0;
         while at < modules.len() {
             let rest = &whole(modules[at])[prefix.len()..];
             let Some((part, _)) = rest.split_once('.').filter(|_| depth < MAX_DEPTH) else {
                 let name = text::name(whole(modules[at]));
-                rows.push(Row { depth, label: text::name(rest), name, what: What::Module(modules[at]) });
+                rows.push(TreeRow { depth, label: text::name(rest), name, what: RowKind::Module(modules[at]) });
                 at += 1;
                 continue;
             };
@@ -207,8 +207,8 @@ impl<'a> Modules<'a, '_> {
             // The key tells apart two runs of one name, which happens where modules run in another order than they are named.
             let key = format!("path {inner} {}", run[0].0);
             let is_open = self.is_open(&key);
-            let what = What::Group { key, modules: run.to_vec(), is_open };
-            rows.push(Row { depth, label: text::name(part), name: text::owned_name(&inner[..inner.len() - 1]), what });
+            let what = RowKind::Group { key, modules: run.to_vec(), is_open };
+            rows.push(TreeRow { depth, label: text::name(part), name: text::owned_name(&inner[..inner.len() - 1]), what });
             if is_open {
                 self.branch(run, &inner, depth + 1, rows);
             }
@@ -237,7 +237,7 @@ mod tests {
         Graph { modules: names.iter().map(module).collect(), ..Graph::default() }
     }
 
-    fn paths<'a>(graph: &'a Graph, search: &str, folds: &HashSet<String>) -> Vec<Row<'a>> {
+    fn paths<'a>(graph: &'a Graph, search: &str, folds: &HashSet<String>) -> Vec<TreeRow<'a>> {
         Modules { graph, needle: search.into(), folds }.rows(Grouping::Path)
     }
 
@@ -248,7 +248,7 @@ mod tests {
         let all = paths(&graph, "", &folds);
         let lines: Vec<(usize, &str)> = all.iter().map(|r| (r.depth, r.label.as_ref())).collect();
         assert_eq!(lines, [(0, "stem"), (0, "blocks"), (1, "0"), (2, "conv"), (2, "bn"), (1, "1"), (2, "conv"), (0, "head")]);
-        let What::Group { key, .. } = &all[2].what else { panic!() };
+        let RowKind::Group { key, .. } = &all[2].what else { panic!() };
         folds.insert(key.clone());
         assert_eq!(paths(&graph, "", &folds).len(), 6);
         assert_eq!(paths(&graph, "bn", &folds).len(), 3, "a search opens what is closed");
@@ -275,8 +275,8 @@ mod tests {
                 let mut listed: Vec<TensorId> = rows
                     .iter()
                     .flat_map(|row| match &row.what {
-                        What::Module(id) => graph.module(*id).parameters.iter().map(|&p| graph.parameter(p).tensor).collect(),
-                        What::Tensor(_, id) => vec![*id],
+                        RowKind::Module(id) => graph.module(*id).parameters.iter().map(|&p| graph.parameter(p).tensor).collect(),
+                        RowKind::Tensor(_, id) => vec![*id],
                         _ => vec![],
                     })
                     .collect();

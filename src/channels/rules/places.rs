@@ -1,7 +1,7 @@
 //! Operators that move places: reshapes, cuts, joins.
 
 use super::{Follow, axis_of, is_settled};
-use crate::channels::atoms::Label;
+use crate::channels::atoms::PlaceLabel;
 use crate::channels::ints::Element;
 use crate::channels::reshape::{Dim, merged, reshape};
 use crate::graph::{Node, ValueId};
@@ -72,7 +72,7 @@ pub(super) fn joined(f: &mut Follow, n: usize, node: &Node) -> bool {
         for &value in &inputs {
             match f.dim(value, axis) {
                 Some(labels) => all.extend_from_slice(&labels),
-                None => all.extend(std::iter::repeat_n(Label::STAYS, f.size(value, axis))),
+                None => all.extend(std::iter::repeat_n(PlaceLabel::STAYS, f.size(value, axis))),
             }
         }
         dims[axis] = Some(all.into());

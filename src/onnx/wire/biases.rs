@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::merge::merged;
-use super::schema::{Message, MessageKind, below};
+use super::schema::{MessageKind, MessagePlace, below};
 use super::{Field, Fields, MAX_DEPTH, Malformed, Wire, push_field, push_varint, varint};
 use crate::onnx::Dtype;
 
@@ -107,7 +107,7 @@ fn names<'a>(
     if depth > MAX_DEPTH {
         return Err(Malformed);
     }
-    Message::new(start, end).each_field(bytes, |field| {
+    MessagePlace::new(start, end).each_field(bytes, |field| {
         match (kind, field.number, field.wire) {
             (Node, 1..=3, Wire::Length) | (Tensor, 8, Wire::Length) | (Value, 1, Wire::Length) => {
                 taken.insert(&bytes[field.start..field.end]);
@@ -198,7 +198,7 @@ impl<'a> Adder<'a> {
     fn layer(&mut self, node: &Field, bias: usize) -> Result<Vec<Vec<u8>>, Malformed> {
         let bytes = self.bytes;
         let (mut name, mut op, mut output, mut inputs) = (&[][..], &[][..], None, 0);
-        Message::new(node.start, node.end).each_field(bytes, |part| {
+        MessagePlace::new(node.start, node.end).each_field(bytes, |part| {
             let content = &bytes[part.start..part.end];
             match (part.number, part.wire) {
                 (1, Wire::Length) => inputs += 1,
@@ -217,7 +217,7 @@ impl<'a> Adder<'a> {
         let product = self.free(&[output, b"_product"].concat());
         let mut own = Vec::with_capacity(node.end - node.start + product.len());
         let mut is_told = false;
-        Message::new(node.start, node.end).each_field(bytes, |part| {
+        MessagePlace::new(node.start, node.end).each_field(bytes, |part| {
             if (part.number, part.wire, is_told) == (2, Wire::Length, false) {
                 push_field(&mut own, 2, &product);
                 is_told = true;
@@ -245,7 +245,7 @@ impl<'a> Adder<'a> {
         }
         let mut out = Vec::with_capacity(node.end - node.start + bias.len() + 8);
         let mut seen = 0;
-        Message::new(node.start, node.end).each_field(self.bytes, |part| {
+        MessagePlace::new(node.start, node.end).each_field(self.bytes, |part| {
             let is_input = (part.number, part.wire) == (1, Wire::Length);
             seen += usize::from(is_input);
             match is_input.then_some(seen) {

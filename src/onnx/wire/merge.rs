@@ -1,12 +1,12 @@
 //! Messages in pieces, put together. Protobuf lets a writer give a field that holds one message several times and makes one
 //! message of them; the parser (`protobuf` 3.7) takes the last piece for the whole.
 
-use super::schema::{Count, Message, MessageKind, below};
+use super::schema::{Count, MessageKind, MessagePlace, below};
 use super::{Fields, MAX_DEPTH, Malformed, push_field};
 
 /// The model with every message in one piece; `None` where it is so already.
 pub(in crate::onnx) fn merged(bytes: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
-    let whole = Message::new(0, bytes.len());
+    let whole = MessagePlace::new(0, bytes.len());
     if !has_pieces(bytes, (0, bytes.len()), MessageKind::Model, 0)? {
         return Ok(None);
     }
@@ -32,17 +32,17 @@ fn has_pieces(bytes: &[u8], (at, end): (usize, usize), kind: MessageKind, depth:
 }
 
 /// The content of `message` in one piece.
-fn copy(bytes: &[u8], message: &Message, kind: MessageKind, depth: usize) -> Result<Vec<u8>, Malformed> {
+fn copy(bytes: &[u8], message: &MessagePlace, kind: MessageKind, depth: usize) -> Result<Vec<u8>, Malformed> {
     if depth > MAX_DEPTH {
         return Err(Malformed);
     }
     let mut out = Vec::with_capacity(message.pieces().map(|(start, end)| end - start).sum());
-    let mut whole: Vec<(u64, MessageKind, Message)> = Vec::new();
+    let mut whole: Vec<(u64, MessageKind, MessagePlace)> = Vec::new();
     message.each_field(bytes, |field| {
         match below(kind, &field) {
             None => out.extend_from_slice(&bytes[field.tag..field.end]),
             Some((inner, Count::Many)) => {
-                push_field(&mut out, field.number, &copy(bytes, &Message::new(field.start, field.end), inner, depth + 1)?);
+                push_field(&mut out, field.number, &copy(bytes, &MessagePlace::new(field.start, field.end), inner, depth + 1)?);
             }
             Some((inner, Count::One)) => match whole.iter().position(|(number, ..)| *number == field.number) {
                 // The last of several alternatives counts: it stays the last.
@@ -51,7 +51,7 @@ fn copy(bytes: &[u8], message: &Message, kind: MessageKind, depth: usize) -> Res
                     again.2.more.push((field.start, field.end));
                     whole.push(again);
                 }
-                None => whole.push((field.number, inner, Message::new(field.start, field.end))),
+                None => whole.push((field.number, inner, MessagePlace::new(field.start, field.end))),
             },
         }
         Ok(())

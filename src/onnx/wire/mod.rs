@@ -15,7 +15,7 @@ mod schema;
 pub use biases::NewBias;
 pub(super) use biases::with_biases;
 pub(super) use merge::merged;
-pub(super) use places::{Located, Run, Span, locate};
+pub(super) use places::{Located, NumberRun, Span, locate};
 pub(super) use rewrite::{Moves, rewritten};
 
 /// Messages within messages; what parses the file goes no deeper either.

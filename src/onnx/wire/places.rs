@@ -1,6 +1,6 @@
 //! Where every tensor's elements lie in the file.
 
-use super::schema::{Message, MessageKind};
+use super::schema::{MessageKind, MessagePlace};
 use super::{Field, MAX_DEPTH, Malformed, Wire, varint};
 
 /// Elements of two runs that lie no farther apart than this are one run: a tag or two are between them.
@@ -8,7 +8,7 @@ const MAX_STRIDE: usize = 24;
 
 /// Little-endian numbers, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::onnx) struct Run {
+pub(in crate::onnx) struct NumberRun {
     /// Position of the first, in bytes from the start of the file.
     pub(in crate::onnx) offset: usize,
     /// Bytes from one to the next.
@@ -28,7 +28,7 @@ pub(in crate::onnx) enum Span {
         length: usize,
     },
     /// Numbers of 4 or 8 bytes in a typed field, in as many runs as the file has.
-    Runs(Vec<Run>),
+    Runs(Vec<NumberRun>),
     /// Variable-length integers that hold 16-bit patterns (float16 and bfloat16 in `int32_data`): position, length in bytes and
     /// number of elements of every run.
     Varints(Vec<(usize, usize, usize)>),
@@ -47,7 +47,7 @@ pub(in crate::onnx) struct Located {
 /// its nodes hold; the main graph first, then functions and training.
 pub(in crate::onnx) fn locate(bytes: &[u8]) -> Result<Vec<Located>, Malformed> {
     let mut found = Vec::new();
-    walk(bytes, &Message::new(0, bytes.len()), MessageKind::Model, 0, &mut found)?;
+    walk(bytes, &MessagePlace::new(0, bytes.len()), MessageKind::Model, 0, &mut found)?;
     Ok(found)
 }
 
@@ -64,7 +64,7 @@ fn order(kind: MessageKind) -> &'static [u64] {
     }
 }
 
-fn walk(bytes: &[u8], message: &Message, kind: MessageKind, depth: usize, found: &mut Vec<Located>) -> Result<(), Malformed> {
+fn walk(bytes: &[u8], message: &MessagePlace, kind: MessageKind, depth: usize, found: &mut Vec<Located>) -> Result<(), Malformed> {
     if depth > MAX_DEPTH {
         return Err(Malformed);
     }
@@ -82,7 +82,7 @@ fn walk(bytes: &[u8], message: &Message, kind: MessageKind, depth: usize, found:
 }
 
 /// Where the elements of a tensor message lie.
-fn tensor(bytes: &[u8], message: &Message) -> Result<Located, Malformed> {
+fn tensor(bytes: &[u8], message: &MessagePlace) -> Result<Located, Malformed> {
     let mut data_type = 0;
     let mut raw = None;
     let (mut floats, mut doubles, mut halves) = (Vec::new(), Vec::new(), Vec::new());
@@ -117,16 +117,16 @@ fn tensor(bytes: &[u8], message: &Message) -> Result<Located, Malformed> {
 }
 
 /// Adds the numbers of a field, packed or a single one.
-fn add(runs: &mut Vec<Run>, field: &Field, size: usize) {
+fn add(runs: &mut Vec<NumberRun>, field: &Field, size: usize) {
     let elements = (field.end - field.start) / size;
     let offset = field.start;
     match runs.last_mut() {
         _ if elements == 0 => {}
         Some(run) if run.elements == 1 && elements == 1 && offset - run.offset <= MAX_STRIDE => {
-            *run = Run { stride: offset - run.offset, elements: 2, ..*run };
+            *run = NumberRun { stride: offset - run.offset, elements: 2, ..*run };
         }
         Some(run) if elements == 1 && offset == run.offset + run.stride * run.elements => run.elements += 1,
-        _ => runs.push(Run { offset, stride: size, elements }),
+        _ => runs.push(NumberRun { offset, stride: size, elements }),
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
     /// The elements that a span names, as they lie in the file.
     fn elements(file: &[u8], span: &Span) -> Vec<f32> {
         let Span::Runs(runs) = span else { panic!("{span:?}") };
-        let at = |run: &Run| (0..run.elements).map(|i| run.offset + i * run.stride).collect::<Vec<_>>();
+        let at = |run: &NumberRun| (0..run.elements).map(|i| run.offset + i * run.stride).collect::<Vec<_>>();
         runs.iter().flat_map(at).map(|at| f32::from_le_bytes(file[at..at + 4].try_into().unwrap())).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::schema::{Message, MessageKind, below};
+use super::schema::{MessageKind, MessagePlace, below};
 use super::{Field, MAX_DEPTH, Malformed, push_field};
 
 /// What is told otherwise about external data.
@@ -27,7 +27,7 @@ fn copy(bytes: &[u8], (start, end): (usize, usize), kind: MessageKind, moves: &M
     let offset = if kind == MessageKind::Tensor { moves.offsets.get(&start) } else { None };
     let mut out = Vec::with_capacity(end - start + 32);
     let mut is_told = false;
-    Message::new(start, end).each_field(bytes, |field| {
+    MessagePlace::new(start, end).each_field(bytes, |field| {
         let content = match below(kind, &field) {
             Some((MessageKind::Entry, _)) => match entry(bytes, &field)? {
                 (b"location", value) => std::str::from_utf8(value).ok().and_then(|v| moves.locations.get(v)).map(|v| pair("location", v)),
@@ -66,7 +66,7 @@ fn leads_to_tensors(kind: MessageKind) -> bool {
 /// Key and value of a `StringStringEntryProto`.
 fn entry<'a>(bytes: &'a [u8], field: &Field) -> Result<(&'a [u8], &'a [u8]), Malformed> {
     let (mut key, mut value) = (&[][..], &[][..]);
-    Message::new(field.start, field.end).each_field(bytes, |part| {
+    MessagePlace::new(field.start, field.end).each_field(bytes, |part| {
         match part.number {
             1 => key = &bytes[part.start..part.end],
             2 => value = &bytes[part.start..part.end],

@@ -72,12 +72,12 @@ pub(super) fn below(kind: MessageKind, field: &Field) -> Option<(MessageKind, Co
 
 /// A message, of one piece but for files that nobody writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct MessagePlace {
     pub(super) first: (usize, usize),
     pub(super) more: Vec<(usize, usize)>,
 }
 
-impl Message {
+impl MessagePlace {
     pub(super) fn new(start: usize, end: usize) -> Self {
         Self { first: (start, end), more: Vec::new() }
     }

@@ -156,17 +156,26 @@ impl Ranking {
     /// Number of elements whose key is below `key`, known to lie in `low..=high`.
     #[inline]
     pub(super) fn count_below(&self, key: u64, domain: Domain, low: usize, high: usize) -> usize {
-        let (mut low, mut high) = (low, high);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.key(middle, domain) < key {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
+        match (&self.keys, domain) {
+            (Keys::Narrow(k), Domain::Narrow) => first(low, high, |rank| u64::from(k[rank]) >= key),
+            (Keys::Wide(k), _) => first(low, high, |rank| k[rank] >= key),
+            _ => first(low, high, |rank| self.key(rank, domain) >= key),
         }
-        low
     }
+}
+
+/// The first of `low..high` that passes, where every later one does as well; `high` where none does.
+#[inline]
+pub(super) fn first(mut low: usize, mut high: usize, passes: impl Fn(usize) -> bool) -> usize {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if passes(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }
 
 /// The width of keys in which a whole scope is compared.
@@ -209,33 +218,43 @@ fn keys_of<T: Copy + Sync, K: Copy + Default + Send>(values: &[T], key: impl Fn(
 
 /// Sorts 31-bit keys: three passes of a counting sort, least significant digits first.
 fn radix_sort(mut keys: Vec<u32>) -> Vec<u32> {
-    const DIGITS: [(u32, u32); 3] = [(0, 11), (11, 10), (21, 10)];
     if keys.len() < 2048 {
         keys.sort_unstable();
         return keys;
     }
-    let mut counts = vec![[0_u32; 2048]; DIGITS.len()];
-    // Counted, for an iterator's constructor can be a call.
+    let (mut low, mut middle, mut high) = ([0; DIGITS], [0; DIGITS], [0; DIGITS]);
     for &key in &keys {
-        for d in 0..DIGITS.len() {
-            let (shift, bits) = DIGITS[d];
-            counts[d][(key >> shift & ((1 << bits) - 1)) as usize] += 1;
-        }
+        low[digit::<0, 11>(key)] += 1;
+        middle[digit::<11, 10>(key)] += 1;
+        high[digit::<21, 10>(key)] += 1;
     }
     let mut other = vec![0; keys.len()];
-    for (count, (shift, bits)) in counts.iter_mut().zip(DIGITS) {
-        let mut start = 0;
-        for c in count.iter_mut() {
-            start += std::mem::replace(c, start);
-        }
-        for &key in &keys {
-            let slot = &mut count[(key >> shift & ((1 << bits) - 1)) as usize];
-            other[*slot as usize] = key;
-            *slot += 1;
-        }
-        std::mem::swap(&mut keys, &mut other);
+    scatter::<0, 11>(&keys, &mut other, &mut low);
+    scatter::<11, 10>(&other, &mut keys, &mut middle);
+    scatter::<21, 10>(&keys, &mut other, &mut high);
+    other
+}
+
+/// Values of the widest digit. Widths are constants, so that a digit is known to be below this.
+const DIGITS: usize = 1 << 11;
+
+/// The digit of `BITS` bits from `SHIFT` on.
+#[inline]
+fn digit<const SHIFT: u32, const BITS: u32>(key: u32) -> usize {
+    (key >> SHIFT) as usize % (1 << BITS)
+}
+
+/// Puts keys in the order of one digit, those with the same one as they come.
+fn scatter<const SHIFT: u32, const BITS: u32>(from: &[u32], to: &mut [u32], counts: &mut [u32; DIGITS]) {
+    let mut start = 0;
+    for count in counts.iter_mut() {
+        (*count, start) = (start, start + *count);
     }
-    keys
+    for &key in from {
+        let slot = &mut counts[digit::<SHIFT, BITS>(key)];
+        to[*slot as usize] = key;
+        *slot += 1;
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use super::amount::{Amount, AmountError};
 use super::masked::Standing;
 use super::method::Method;
-use super::ranking::Domain;
+use super::ranking::{Domain, first};
 use super::shares;
 use crate::graph::Role;
 
@@ -247,16 +247,7 @@ impl Scale {
         if let Self::Magnitude(domain) = self {
             return c.standing.ranking.count_below(key, *domain, low, high);
         }
-        let (mut low, mut high) = (low, high);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.key(number, c, middle) < key {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        first(low, high, |rank| self.key(number, c, rank) >= key)
     }
 }
 
@@ -274,19 +265,33 @@ fn find_cut(candidates: &[Candidate], scale: &Scale, count: u64) -> Cut {
     let mut below = vec![0_usize; candidates.len()];
     let mut through: Vec<usize> = candidates.iter().map(|c| c.standing.ranking.len()).collect();
     let mut middles = through.clone();
+    let added = |i: usize, rank: usize| {
+        let Standing { fixed, masked, .. } = candidates[i].standing;
+        (rank as u64).max(*fixed).max(*masked) - masked
+    };
+    // Candidates of which it is not yet known how many lie below the cut, and how many elements the others add.
+    let mut open: Vec<usize> = (0..candidates.len()).collect();
+    let mut settled = 0;
     while low < high {
+        open.retain(|&i| {
+            let is_open = below[i] < through[i];
+            settled += if is_open { 0 } else { added(i, below[i]) };
+            is_open
+        });
         let middle = low + (high - low) / 2;
-        let mut total = 0;
-        for (i, c) in candidates.iter().enumerate() {
-            middles[i] = scale.count_below(i, c, middle + 1, below[i], through[i]);
-            total += (middles[i] as u64).max(c.standing.fixed).max(c.standing.masked) - c.standing.masked;
+        let mut total = settled;
+        for &i in &open {
+            middles[i] = scale.count_below(i, &candidates[i], middle + 1, below[i], through[i]);
+            total += added(i, middles[i]);
+        }
+        let to = if total >= count { &mut through } else { &mut below };
+        for &i in &open {
+            to[i] = middles[i];
         }
         if total >= count {
             high = middle;
-            through.copy_from_slice(&middles);
         } else {
             low = middle + 1;
-            below.copy_from_slice(&middles);
         }
     }
     // Fixed elements are zeros, whatever they were.

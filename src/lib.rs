@@ -53,6 +53,7 @@ pub mod network;
 pub mod onnx;
 mod panics;
 pub mod prune;
+mod random;
 pub mod recipes;
 pub mod repair;
 pub mod session;

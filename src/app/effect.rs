@@ -285,7 +285,12 @@ fn headline(effect: &Effect) -> Option<f64> {
 
 /// What [`headline_text`] is.
 pub(super) fn headline_name(effect: &Effect) -> &'static str {
-    match Criterion::suiting(effect) {
+    short_name(Criterion::suiting(effect))
+}
+
+/// What [`figure_text`] is, where there is little room.
+pub(super) fn short_name(criterion: Criterion) -> &'static str {
+    match criterion {
         Criterion::Top1 => "Top-1 accuracy",
         Criterion::Agreement => "Agreement",
         Criterion::Cosine => "Mean cosine",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use eframe::egui::{self, Color32, Rect, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use crate::engine::{Chosen, Model};
+use crate::evaluate::Criterion;
 use crate::graph::{Module, ModuleId};
 use crate::measure::Effect;
 use crate::measurer::{Finding, RepairChoice, Repaired, Request};
@@ -18,7 +19,7 @@ use super::App;
 use super::commands::{Action, Answer, Command};
 use super::costs::Costs;
 use super::dialogs::Purpose;
-use super::effect::{headline_name, headline_text};
+use super::effect::{figure_text, headline_name, headline_text, short_name};
 use super::scoring::Waiting;
 use super::state::{AppState, Notice, Question, Tone};
 use super::{text, theme, widgets};
@@ -181,23 +182,32 @@ impl App {
 /// On what a repair was judged.
 fn judged_on(judged: &Judged) -> String {
     let images = text::count(judged.after.images as u64);
-    if judged.repair.images.is_none() {
-        format!("{images} inputs of noise, which say little about images")
+    if judged.is_by_noise {
+        format!("{images} inputs of noise, of another kind than those that calibrated")
     } else {
         format!("{images} images that did not calibrate")
     }
 }
 
-/// Agreement before and after, where it is not the headline.
+/// What tells one of the two networks of a repair from the other, and its name.
+fn figure(judged: &Judged, effect: &Effect) -> (&'static str, String) {
+    match effect.mean_cosine {
+        Some(cosine) if judged.is_by_noise => (short_name(Criterion::Cosine), figure_text(Criterion::Cosine, cosine)),
+        _ => (headline_name(effect), headline_text(effect)),
+    }
+}
+
+/// Agreement before and after, where that is another figure.
 fn agreement(judged: &Judged) -> Option<String> {
     let (before, after) = (judged.before.agreement?, judged.after.agreement?);
-    judged.after.top1.map(|_| format!("agreement {} → {}", text::percent(before), text::percent(after)))
+    (figure(judged, &judged.after).0 != short_name(Criterion::Agreement))
+        .then(|| format!("agreement {} → {}", text::percent(before), text::percent(after)))
 }
 
 /// What the two figures of a repair are.
 fn meaning(judged: &Judged) -> String {
     let agreement = agreement(judged).map_or(String::new(), |agreement| format!("; {agreement}"));
-    format!("{} on {}{agreement}", headline_name(&judged.after), judged_on(judged))
+    format!("{} on {}{agreement}", figure(judged, &judged.after).0, judged_on(judged))
 }
 
 fn notice(repaired: &Repaired) -> Notice {
@@ -209,7 +219,8 @@ fn notice(repaired: &Repaired) -> Notice {
         Notice { tone: Tone::Success, title: Notice::REPAIRED.into(), text }
     } else {
         let end = if repaired.removing.is_some() { "the channels were removed without it" } else { "nothing was changed" };
-        let text = format!("{text}. Agreement with the dense network would fall: {end}");
+        let what = if repaired.judged.is_by_noise { "Likeness to the dense network's outputs" } else { "Agreement with the dense network" };
+        let text = format!("{text}. {what} would fall: {end}");
         Notice { tone: Tone::Remark, title: Notice::NOT_APPLIED.into(), text }
     }
 }
@@ -217,11 +228,11 @@ fn notice(repaired: &Repaired) -> Notice {
 /// What is asked before the first repair: the title, what it does, and what it would use.
 pub(super) fn question(costs: &Costs, is_before_removal: bool) -> (&'static str, String) {
     let uses = match &costs.shown {
-        None => "It needs images, without labels: some of them calibrate, and the others judge. Noise can stand in: it helps a network \
-                 that answers nothing right any more, and can harm one that still does, which it would not tell."
+        None => "It needs images, without labels: some of them calibrate, and the others judge. Noise can stand in: it repairs less, and \
+                 noise of another kind judges."
             .to_owned(),
-        Some(shown) if shown.path.is_none() => "No images are shown: noise calibrates and judges. That helps a network that answers \
-             nothing right any more, and can harm one that still does, which noise does not tell."
+        Some(shown) if shown.path.is_none() => "No images are shown: noise calibrates, and noise of another kind judges. Images repair \
+             more."
             .to_owned(),
         Some(_) => format!("{}.", uses(costs)),
     };
@@ -285,7 +296,7 @@ fn choice_ui(ui: &mut Ui, costs: &Costs, commands: &mut Vec<Command>) {
     let weak = |text: String| egui::RichText::new(text).color(theme::palette(ui).weak);
     let Some(shown) = &costs.shown else { return };
     let Some(mut calibrating) = costs.calibration_images() else {
-        ui.label(weak("Noise calibrates and judges: that says little of what the network answers to images".to_owned()));
+        ui.label(weak("Noise calibrates, and noise of another kind judges: images repair more, and tell more".to_owned()));
         return;
     };
     let label = |text: &str| egui::Label::new(weak(text.to_owned()));
@@ -346,20 +357,20 @@ pub(super) fn figures_ui(ui: &mut Ui, judged: &Judged) {
     let tone = if judged.is_better() { palette.good } else { palette.warning };
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 14.0;
-        let figure = |ui: &mut Ui, name: &str, effect: &Effect, color: Color32| {
+        let figure_ui = |ui: &mut Ui, name: &str, effect: &Effect, color: Color32| {
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 2.0;
                 ui.label(egui::RichText::new(name).color(palette.weak));
-                ui.label(egui::RichText::new(headline_text(effect)).font(theme::large()).color(color));
+                ui.label(egui::RichText::new(figure(judged, effect).1).font(theme::large()).color(color));
             });
         };
-        figure(ui, "Before", &judged.before, palette.text);
+        figure_ui(ui, "Before", &judged.before, palette.text);
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
             ui.label("");
             ui.label(egui::RichText::new("→").font(theme::large()).color(palette.weak));
         });
-        figure(ui, "After", &judged.after, tone);
+        figure_ui(ui, "After", &judged.after, tone);
     });
 }
 
@@ -375,23 +386,24 @@ fn added(judged: &Judged) -> String {
 /// Before and after, what these are, what was done, and how long it took where that is known.
 pub(super) fn result_ui(ui: &mut Ui, judged: &Judged, seconds: Option<f64>) {
     let palette = theme::palette(ui);
-    let Repair { calibration_images, is_thorough, layers, images, .. } = &*judged.repair;
+    let Repair { calibration_images, is_thorough, layers, .. } = &*judged.repair;
     ui.horizontal(|ui| {
         figures_ui(ui, judged);
         ui.add_space(10.0);
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
-            let what = format!("{} on {}", headline_name(&judged.after), judged_on(judged));
+            let what = format!("{} on {}", figure(judged, &judged.after).0, judged_on(judged));
             for line in std::iter::once(what).chain(agreement(judged).map(|agreement| text::sentence(&agreement))) {
                 ui.add(egui::Label::new(egui::RichText::new(line).color(palette.weak)).wrap());
             }
             let how = if *is_thorough { "by least squares and statistics" } else { "by statistics" };
-            let on = if images.is_none() { "inputs of noise" } else { "images" };
+            let on = if judged.is_by_noise { "inputs of noise" } else { "images" };
             let (line, color) = if judged.is_better() {
                 let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
                 (format!("{layers} layers {how}, on {images} {on}{}", added(judged)), palette.weak)
             } else {
-                ("Not applied, because agreement with the dense network fell".to_owned(), palette.warning)
+                let what = if judged.is_by_noise { "likeness to the dense network's outputs" } else { "agreement with the dense network" };
+                (format!("Not applied, because {what} fell"), palette.warning)
             };
             let line = ui.add(egui::Label::new(egui::RichText::new(line).color(color)).wrap());
             if let Some(seconds) = seconds {

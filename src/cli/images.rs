@@ -90,6 +90,11 @@ impl PictureArguments {
         Ok((questions.context("cannot use the images")?, report))
     }
 
+    /// How pictures are preprocessed, noise among them.
+    fn preprocess(&self, graph: &Graph, file: &Path) -> Preprocess {
+        self.preprocess.apply(Preprocess::for_model(graph, file)).0
+    }
+
     /// What repairs a session's model on some of the images of a folder, or on those of another, and what judges it on the others.
     pub(super) fn repairer_and_judge(
         &self,
@@ -389,7 +394,11 @@ impl ImageArguments {
         let repairer = calibrating.map(|arguments| self.repairer(&session, arguments, calibrating_set)).transpose()?;
         let set = set.map(Arc::new);
         let (questions, preprocessing) = match &set {
-            None => (Questions::noise(&graph, 0).context("cannot make noise")?, None),
+            None => {
+                let (pictures, preprocess) = (&self.pictures, self.pictures.preprocess(&graph, &self.file));
+                let noise = Questions::noise(&graph, &preprocess, pictures.limit.map(|n| n as usize), pictures.batch as usize);
+                (noise.context("cannot make noise")?, None)
+            }
             Some(set) => {
                 let (questions, report) = self.pictures.questions(&graph, &self.file, set.clone())?;
                 (questions, Some(report))
@@ -421,8 +430,10 @@ impl ImageArguments {
         let images = self.images.as_deref().filter(|_| set.is_some());
         let questions = match set {
             Some(set) => self.pictures.limited(graph, &self.file, Arc::new(set), None)?.0,
-            // Other noise than what is measured on.
-            None => Questions::noise(graph, 1).context("cannot make noise")?,
+            None => {
+                let preprocess = self.pictures.preprocess(graph, &self.file);
+                Questions::calibrating_noise(graph, &preprocess, self.pictures.batch as usize).context("cannot calibrate")?
+            }
         };
         Ok(Repairer::new(session.engine().clone(), questions, calibrating.options(images)))
     }

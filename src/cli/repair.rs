@@ -147,6 +147,9 @@ pub(super) struct RepairReport {
     applied: bool,
     calibration_images: usize,
     judged_images: usize,
+    /// Whether both are noise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    noise: bool,
     /// What running statistics became, where any was repaired.
     #[serde(skip_serializing_if = "Option::is_none")]
     running_statistics: Option<NormStatistics>,
@@ -201,6 +204,7 @@ impl RepairReport {
             applied: judged.is_better(),
             calibration_images: *calibration_images,
             judged_images: after.images,
+            noise: judged.is_by_noise,
             running_statistics: repair.norms,
             seconds,
             saved: None,
@@ -232,13 +236,18 @@ impl RepairReport {
             1 => ", one of which got a bias,".to_owned(),
             added => format!(", {added} of which got a bias,"),
         };
-        let (layers, images) = (count(self.layers.len() as u64, "layer"), count(self.calibration_images as u64, "image"));
+        let layers = count(self.layers.len() as u64, "layer");
+        let images = match self.calibration_images {
+            inputs if self.noise => format!("{inputs} inputs of noise"),
+            images => count(images as u64, "image"),
+        };
         writeln!(out, "Repaired {layers}{added} on {images} in {:.1} s", self.seconds)?;
         if self.running_statistics == Some(NormStatistics::Matched) {
             writeln!(out, "Running statistics are matched with the dense network's: that agrees more with it than estimates do")?;
         }
         if !self.applied {
-            writeln!(out, "The repaired network agrees less with the dense one than before: the repair is not applied")?;
+            let less = if self.noise { "has outputs less like the dense one's" } else { "agrees less with the dense one" };
+            writeln!(out, "The repaired network {less} than before: the repair is not applied")?;
         }
         if let Some(saved) = &self.saved {
             writeln!(out, "Saved {}", escaped(saved))?;

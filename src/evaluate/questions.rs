@@ -4,15 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::graph::{Graph, Input};
-use crate::images::{ChannelOrder, ImageSet, Loader, Prepared, Preprocess};
+use crate::images::{ChannelOrder, ImageSet, Loader, NoiseKind, Prepared, Preprocess, Resize};
 use crate::network::Array;
+use crate::random::normal;
 
 /// Images that are made into the network's numbers once and kept, in bytes of those numbers: 1 GiB. What is beyond is decoded
 /// again whenever it is asked for.
 const KEPT_BYTES: usize = 1 << 30;
 
-/// Noise images, when there are no others.
-const NOISE_IMAGES: usize = 8;
+/// Pictures of noise, where there are none of a person's: as many as tell one network from another.
+const NOISE_PICTURES: usize = 32;
+
+/// Pictures of noise that calibrate.
+const CALIBRATING_NOISE: usize = 64;
+
+/// Inputs of white noise, where the model takes no images.
+const WHITE_INPUTS: usize = 8;
+
+/// Pixels of all pictures of noise together, at most: making them should not take seconds.
+const MAX_NOISE_PIXELS: usize = 1 << 22;
 
 /// Elements of an input made of noise, at most: 1 GiB.
 const MAX_NOISE: usize = 1 << 28;
@@ -133,6 +143,9 @@ pub enum QuestionsError {
         /// Its name.
         name: String,
     },
+    /// Noise was to calibrate a model that takes no pictures.
+    #[error("noise calibrates only a model that takes pictures: one input of 3 or 1 channels, [batch, channels, height, width]")]
+    NoPictures,
     /// An input that takes more numbers than a person has in mind.
     #[error("the input “{name}” would take more than {MAX_NOISE} numbers at a batch of {batch}: {shape}")]
     TooLarge {
@@ -150,6 +163,7 @@ pub enum QuestionsError {
 #[derive(Debug)]
 pub struct Questions {
     source: QuestionSource,
+    is_noise: bool,
     batching: Batching,
     /// Whether the model says that it takes any batch, for every input.
     is_open: Vec<bool>,
@@ -161,7 +175,7 @@ pub struct Questions {
 #[derive(Debug)]
 enum QuestionSource {
     Images { set: Arc<ImageSet>, preprocess: Preprocess, order: Vec<usize>, input: String },
-    Noise,
+    WhiteNoise,
 }
 
 impl Questions {
@@ -194,20 +208,56 @@ impl Questions {
         let mut order = strided(set.images.len());
         order.truncate(limit.unwrap_or(usize::MAX));
         let source = QuestionSource::Images { set, preprocess, order, input: input.name.clone() };
-        Ok(Self { source, batching, is_open: vec![declared.is_none()], kept: Vec::new(), is_whole: false, broken: Vec::new() })
+        let is_open = vec![declared.is_none()];
+        Ok(Self { source, is_noise: false, batching, is_open, kept: Vec::new(), is_whole: false, broken: Vec::new() })
     }
 
-    /// Seeded noise, standard normal, for every float input; integers are 0.
+    /// Noise that tells how far two networks are apart: pictures of leaves, `batch` at a time, at most `limit` of them, and fewer where they
+    /// are large; white noise, see [`noise`], where the model takes no pictures.
     ///
     /// # Errors
     /// As [`noise`].
-    pub fn noise(graph: &Graph, seed: u64) -> Result<Self, QuestionsError> {
-        let inputs = noise(graph, NOISE_IMAGES, None, seed)?;
+    pub fn noise(graph: &Graph, preprocess: &Preprocess, limit: Option<usize>, batch: usize) -> Result<Self, QuestionsError> {
+        if !takes_pictures(graph, preprocess) {
+            return Self::white_noise(graph);
+        }
+        Self::noise_of(NoiseKind::Leaves, graph, preprocess, NOISE_PICTURES.min(limit.unwrap_or(NOISE_PICTURES)), batch)
+    }
+
+    /// Noise that calibrates, which is of another kind than what judges.
+    ///
+    /// # Errors
+    /// [`QuestionsError::NoPictures`]
+    pub fn calibrating_noise(graph: &Graph, preprocess: &Preprocess, batch: usize) -> Result<Self, QuestionsError> {
+        if !takes_pictures(graph, preprocess) {
+            return Err(QuestionsError::NoPictures);
+        }
+        Self::noise_of(NoiseKind::Octaves, graph, preprocess, CALIBRATING_NOISE, batch)
+    }
+
+    fn noise_of(kind: NoiseKind, graph: &Graph, preprocess: &Preprocess, images: usize, batch: usize) -> Result<Self, QuestionsError> {
+        let [height, width] = preprocess.size;
+        let images = images.min(MAX_NOISE_PIXELS / (height * width).max(1)).max(1);
+        let set = Arc::new(ImageSet::noise(kind, preprocess.size, images, 0));
+        // They have the input's size.
+        let preprocess = Preprocess { crop: 1.0, resize: Resize::Squash, ..preprocess.clone() };
+        Ok(Self { is_noise: true, ..Self::images(graph, set, preprocess, None, batch)? })
+    }
+
+    fn white_noise(graph: &Graph) -> Result<Self, QuestionsError> {
+        let inputs = noise(graph, WHITE_INPUTS, None, 0)?;
         let images = inputs.first().map_or(1, |(_, array)| array.shape.first().copied().unwrap_or(1));
         let batch = Batch { inputs, images: (0..images).collect(), labels: vec![None; images], filling: 0 };
         let is_open = graph.inputs.iter().map(|input| input.shape.first() == Some(&None)).collect();
         let kept = vec![Arc::new(batch)];
-        Ok(Self { source: QuestionSource::Noise, batching: Batching::UpTo(images), is_open, kept, is_whole: true, broken: Vec::new() })
+        let (source, batching) = (QuestionSource::WhiteNoise, Batching::UpTo(images));
+        Ok(Self { source, is_noise: true, batching, is_open, kept, is_whole: true, broken: Vec::new() })
+    }
+
+    /// Whether they are noise, and no images.
+    #[must_use]
+    pub fn is_noise(&self) -> bool {
+        self.is_noise
     }
 
     /// How many images go through the network at once.
@@ -230,7 +280,7 @@ impl Questions {
                 let usable = loader.filter(|pictures| !pictures.indices.is_empty());
                 usable.take(2).map(|pictures| vec![(input.clone(), pictures.array)]).collect::<Vec<_>>()
             }
-            QuestionSource::Noise => {
+            QuestionSource::WhiteNoise => {
                 let inputs = &self.kept.first()?.inputs;
                 (0..2).filter_map(|row| self.part(inputs, row..row + 1)).collect()
             }
@@ -289,7 +339,7 @@ impl Questions {
                 self.broken.clear();
                 self.is_whole = false;
             }
-            QuestionSource::Noise => {
+            QuestionSource::WhiteNoise => {
                 let size = batching.size().max(1);
                 let mut kept = Vec::new();
                 for batch in &self.kept {
@@ -310,7 +360,7 @@ impl Questions {
     pub fn num_images(&self) -> usize {
         match &self.source {
             QuestionSource::Images { order, .. } => order.len(),
-            QuestionSource::Noise => self.kept.iter().map(|b| b.images.len()).sum(),
+            QuestionSource::WhiteNoise => self.kept.iter().map(|b| b.images.len()).sum(),
         }
     }
 
@@ -384,6 +434,14 @@ impl Questions {
     }
 }
 
+/// Whether the model's input is one of pictures that are preprocessed so.
+fn takes_pictures(graph: &Graph, preprocess: &Preprocess) -> bool {
+    let [input] = &graph.inputs[..] else { return false };
+    let is_of = |(declared, wanted): (&Option<usize>, usize)| declared.is_none_or(|size| size == wanted);
+    let fits = |[_, image @ ..]: &[Option<usize>; 4]| image.iter().zip(preprocess.shape()).all(is_of);
+    input.dtype.is_float() && preprocess.check().is_ok() && input.shape.first_chunk().is_some_and(fits) && input.shape.len() == 4
+}
+
 /// Ends the loader's threads whichever way its reader leaves.
 struct StopLoading(Arc<AtomicBool>);
 
@@ -437,20 +495,6 @@ fn noise_for(input: &Input, batch: usize, image: Option<[usize; 3]>, random: &mu
     Ok((input.name.clone(), array))
 }
 
-/// Standard normal: the sum of twelve uniform numbers less six (Irwin-Hall).
-fn normal(random: &mut u64) -> f32 {
-    (0..12).map(|_| uniform(random)).sum::<f32>() - 6.0
-}
-
-/// Uniform in 0..1, by `SplitMix64` (Steele, Lea, Flood 2014).
-fn uniform(random: &mut u64) -> f32 {
-    *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *random;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 40) as f32 / (1_u64 << 24) as f32
-}
-
 fn shape_text(shape: &[Option<usize>]) -> String {
     let dims: Vec<String> = shape.iter().map(|d| d.map_or("any".to_owned(), |d| d.to_string())).collect();
     format!("[{}]", dims.join(", "))
@@ -459,6 +503,7 @@ fn shape_text(shape: &[Option<usize>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::ValueId;
 
     #[test]
     fn a_stride_reaches_every_image_once_and_soon_every_class() {
@@ -471,5 +516,31 @@ mod tests {
             order.sort_unstable();
             assert_eq!(order, (0..count).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn noise_is_pictures_where_the_model_takes_them() {
+        let graph = |shape: &[Option<usize>]| {
+            let input = Input { name: "x".into(), value: ValueId(0), dtype: crate::onnx::Dtype::F32, shape: shape.to_vec() };
+            Graph { inputs: vec![input], ..Graph::default() }
+        };
+        let preprocess = Preprocess { size: [20, 30], ..Preprocess::default() };
+        for shape in [[None; 4], [Some(1), Some(3), Some(20), Some(30)], [None, None, Some(20), None]] {
+            let graph = graph(&shape);
+            let (judging, calibrating) =
+                (Questions::noise(&graph, &preprocess, None, 7), Questions::calibrating_noise(&graph, &preprocess, 7));
+            let (judging, calibrating) = (judging.unwrap(), calibrating.unwrap());
+            assert_eq!((judging.num_images(), calibrating.num_images()), (NOISE_PICTURES, CALIBRATING_NOISE), "{shape:?}");
+            assert!(judging.is_noise() && calibrating.is_noise());
+        }
+        for shape in [&[None, Some(3)][..], &[None, Some(4), Some(20), Some(30)], &[None, Some(3), Some(20), Some(31)]] {
+            let graph = graph(shape);
+            let noise = Questions::noise(&graph, &preprocess, None, 7).unwrap();
+            assert!(noise.is_noise() && noise.num_images() == WHITE_INPUTS, "{shape:?}");
+            assert!(matches!(Questions::calibrating_noise(&graph, &preprocess, 7), Err(QuestionsError::NoPictures)), "{shape:?}");
+        }
+        // Large pictures are fewer.
+        let preprocess = Preprocess { size: [2048, 1024], ..preprocess };
+        assert_eq!(Questions::noise(&graph(&[None; 4]), &preprocess, None, 7).unwrap().num_images(), 2);
     }
 }

@@ -17,6 +17,7 @@ mod preprocess;
 mod resample;
 mod rows;
 mod set;
+mod texture;
 mod tree;
 mod words;
 
@@ -29,3 +30,4 @@ pub use picture::{Filter, Resize, RgbPicture};
 pub use preprocess::{ChannelOrder, Colours, IMAGENET_MEAN, IMAGENET_STD, Preprocess};
 pub use rows::ArrayRows;
 pub use set::{ImageRef, ImageSet, Origin};
+pub use texture::NoiseKind;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ImagesError;
 use super::picture::RgbPicture;
+use super::texture::NoiseKind;
 use crate::arrays;
 use crate::network::{Array, ArrayData};
 use crate::onnx::Dtype;
@@ -11,7 +12,7 @@ use crate::onnx::Dtype;
 /// Pictures of one size, row by row of an array file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArrayRows {
-    /// The file.
+    /// The file; empty where there is none.
     pub path: PathBuf,
     /// How many.
     pub count: usize,
@@ -105,6 +106,13 @@ impl ArrayRows {
             }
             _ => Err(refused()),
         }
+    }
+
+    /// Pictures of noise.
+    pub(super) fn noise(kind: NoiseKind, size: [usize; 2], count: usize, seed: u64) -> Self {
+        let [height, width] = size;
+        let data = RowData::Bytes { height, width, channels: 3, is_channels_first: false, bytes: kind.pictures(size, count, seed) };
+        Self { path: PathBuf::new(), count, length: height * width * 3, data }
     }
 
     /// The network's numbers of a row, where the file holds such.

@@ -10,6 +10,7 @@ use super::inventory::{Inventory, Reason, listed, slashed};
 use super::labels::{self, Labels};
 use super::order::{self, ClassOrder};
 use super::rows::{self, ArrayRows};
+use super::texture::NoiseKind;
 use super::tree::{Listed, Tree, is_array, is_picture};
 
 /// Pictures found in a folder or an array file.
@@ -133,6 +134,23 @@ impl ImageSet {
             done.map_err(|reason| ImagesError::Labels { reason, path: file.to_owned() })?;
         }
         Ok(set)
+    }
+
+    /// So many pictures of seeded noise, `size` high and wide.
+    #[must_use]
+    pub fn noise(kind: NoiseKind, size: [usize; 2], count: usize, seed: u64) -> Self {
+        let rows = Arc::new(ArrayRows::noise(kind, size, count, seed));
+        let image =
+            |index| ImageRef { source: Origin::Row { rows: rows.clone(), index }, name: format!("noise {}", index + 1), class: None };
+        Self {
+            root: PathBuf::new(),
+            images: (0..count).map(image).collect(),
+            classes: Vec::new(),
+            inventory: Inventory::default(),
+            order: OrderFrom::Given,
+            is_order_chosen: false,
+            unused_classes: 0,
+        }
     }
 
     /// The classes in this order, where their names alone tell it: those of folders, or of a table without numbers. Which of both

@@ -10,14 +10,11 @@ use super::showing::{Images, batch};
 use super::{Finding, MeasurerThread, Tell};
 use crate::engine::{Chosen, EngineError, ModelId};
 use crate::evaluate::{Criterion, EvaluateError, Evaluator, Found, Questions, QuestionsError, largest_bearable};
-use crate::images::{ImageSet, ImagesError};
+use crate::images::{ImageSet, ImagesError, Preprocess};
 use crate::measure::Effect;
 use crate::prune::{Method, Repair, State};
 use crate::repair::{self, Judged, NotEnough, Options, RepairError, Repairer, USUAL_CALIBRATION};
 use crate::watch::{Token, Watch};
-
-/// Noise that calibrates is other noise than what judges.
-const CALIBRATION_SEED: u64 = 1;
 
 /// After so long it is told how long the rest will take.
 const FORESIGHT: Duration = Duration::from_secs(1);
@@ -155,9 +152,13 @@ impl MeasurerThread {
         if let Some(known) = self.ready_repairer.take().filter(|ready_repairer| ready_repairer.choice == *choice) {
             return Ok(known);
         }
-        let graph = &engine.model().graph;
+        let model = engine.model();
+        let graph = &model.graph;
         let (questions, calibrating, images) = match (&self.images, &choice.folder) {
-            (None, _) => (Questions::noise(graph, CALIBRATION_SEED)?, Vec::new(), None),
+            (None, _) => {
+                let (preprocess, _) = Preprocess::for_model(graph, &model.file.path);
+                (Questions::calibrating_noise(graph, &preprocess, batch(&preprocess))?, Vec::new(), None)
+            }
             (Some(Images { set, preprocess, path, .. }), folder) => {
                 let (calibration, calibrating) = match folder {
                     None => {

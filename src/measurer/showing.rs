@@ -143,7 +143,9 @@ impl MeasurerThread {
 
     pub(super) fn show_noise(&mut self) -> Result<(), String> {
         let Some(engine) = &self.engine else { return Ok(()) };
-        let questions = Questions::noise(&engine.model().graph, 0).map_err(|e| e.to_string())?;
+        let model = engine.model();
+        let (preprocess, _) = Preprocess::for_model(&model.graph, &model.file.path);
+        let questions = Questions::noise(&model.graph, &preprocess, None, batch(&preprocess)).map_err(|e| e.to_string())?;
         let shown = Shown {
             path: None,
             images: questions.num_images(),

@@ -96,7 +96,7 @@ pub struct Options {
     pub is_thorough: bool,
     /// Bytes that live activations of both networks may take together.
     pub memory: usize,
-    /// Where the images that calibrate are, for the record; `None` for noise.
+    /// Where the images that calibrate are, for the record.
     pub images: Option<PathBuf>,
     /// What running statistics become; `None` for estimates, unless matched ones agree clearly more with the dense network on the images
     /// that calibrate.
@@ -109,17 +109,23 @@ impl Default for Options {
     }
 }
 
+/// By how much its outputs are off, in the mean over them; `None` where none can be compared.
+fn relative_error(effect: &Effect) -> Option<f64> {
+    let errors = &effect.relative_errors;
+    (!errors.is_empty()).then(|| errors.iter().map(|(_, error)| error).sum::<f64>() / errors.len() as f64)
+}
+
 /// How like the dense network's its answers are: agreement where the network classifies, else how little its outputs are off. `None` where
 /// that is no number.
 fn closeness(effect: &Effect) -> Option<f64> {
-    let errors = &effect.relative_errors;
-    let error = (!errors.is_empty()).then(|| errors.iter().map(|(_, error)| error).sum::<f64>() / errors.len() as f64);
-    effect.agreement.or(error.map(|error| -error)).filter(|figure| !figure.is_nan())
+    effect.agreement.or(relative_error(effect).map(|error| -error)).filter(|figure| !figure.is_nan())
 }
 
 /// A repair, judged on images that did not calibrate.
 #[derive(Debug, Clone)]
 pub struct Judged {
+    /// Whether noise calibrated, and noise of another kind judged.
+    pub is_by_noise: bool,
     /// The network as repaired.
     pub state: State,
     /// What was done.
@@ -131,9 +137,14 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Whether it answers at least as much like the dense network as before. Otherwise the repair should not be kept.
+    /// Whether it answers at least as much like the dense network as before, by noise with as large a mean cosine. Otherwise the repair should
+    /// not be kept.
     #[must_use]
     pub fn is_better(&self) -> bool {
+        // The first answers to noise are often the same few classes, whatever was repaired. Measured on a `MobileNetV2` that magnitude at
+        // 30 % had left 62 % of photographs right: calibrated by noise it agreed a little more on other noise, with a much smaller
+        // cosine, and had 38 % of the photographs right.
+        let closeness = |effect: &Effect| if self.is_by_noise { effect.mean_cosine.or(closeness(effect)) } else { closeness(effect) };
         match (closeness(&self.before), closeness(&self.after)) {
             (Some(before), Some(after)) => after >= before,
             // Answers that cannot be compared are none.
@@ -171,7 +182,7 @@ impl Repairer {
         let before = judge.effect(state, None, &part(0.0, 0.1))?;
         let (state, repair) = self.repair(state, &part(0.1, 0.8))?;
         let after = judge.effect(&state, None, &part(0.9, 0.1))?;
-        Ok(Judged { state, repair, before, after })
+        Ok(Judged { is_by_noise: self.is_noise(), state, repair, before, after })
     }
 
     /// What the network as pruned in `state` costs once it is repaired, or as it is where repair does no good; `None` where its method does
@@ -205,7 +216,7 @@ impl Repairer {
             return Err(RepairError::Unpruned);
         }
         let start = self.start(&engine, fixed, watch)?;
-        if let Some(norms) = self.options.norms.or((!start.sites.has_norms()).then_some(NormStatistics::Estimated)) {
+        if let Some(norms) = self.norms(&start) {
             return self.attempt(&start, norms, self.options.memory, watch);
         }
         let part = |before: f32, share: f32| Part { whole: watch, what: None, before, share };
@@ -222,6 +233,21 @@ impl Repairer {
             (matched, estimated) => matched.is_some() && estimated.is_none(),
         };
         Ok(if is_closer { matched } else { estimated })
+    }
+
+    /// Whether noise calibrates.
+    fn is_noise(&self) -> bool {
+        self.calibration.questions().is_noise()
+    }
+
+    /// What running statistics become, where that is no question.
+    fn norms(&self, start: &Start) -> Option<NormStatistics> {
+        match &self.options {
+            Options { norms: Some(norms), .. } => Some(*norms),
+            _ if !start.sites.has_norms() => Some(NormStatistics::Estimated),
+            // Estimates would be the noise's own.
+            _ => self.is_noise().then_some(NormStatistics::Matched),
+        }
     }
 
     /// What repairs of `fixed` begin with.

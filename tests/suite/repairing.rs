@@ -21,7 +21,7 @@ use secateur::images::{ImageSet, Preprocess};
 use secateur::measure::Effect;
 use secateur::onnx::{self, Change, Edit, OnnxFile};
 use secateur::prune::{Amount, Method, NormStatistics, Recipe, State, Step};
-use secateur::repair::{Options, RepairError, Repairer, split, spread};
+use secateur::repair::{Judged, Options, RepairError, Repairer, split, spread};
 use secateur::session::Session;
 use secateur::watch::{Unwatched, Watch};
 use serde_json::Value;
@@ -528,7 +528,49 @@ fn the_command_line_repairs_alone_and_with_other_commands() {
     let report = json(&format!("repair {pruned} --calibration {DIGITS}/3 --calibration-images 7 --thorough --limit 20"));
     assert_eq!((&report["calibration_images"], &report["judged_images"]), (&7.into(), &20.into()));
     let report = json(&format!("repair {KEPT} --noise --no-biases --method global --amount 0.5 --device cpu --json"));
-    assert_eq!(report["calibration_images"], 8);
+    assert_eq!((&report["calibration_images"], &report["judged_images"], &report["noise"]), (&64.into(), &32.into(), &true.into()));
+}
+
+/// Without a single image, the demo pruned to what answers nothing right answers nearly all of them right again.
+#[test]
+fn noise_repairs_where_there_are_no_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let repaired = folder.path().join("mobilenetv4_digits.onnx");
+    std::fs::copy(Path::new(KEPT).with_extension("config.json"), repaired.with_extension("config.json")).unwrap();
+    let pruning = "--no-biases --method global --amount 0.8 --device cpu --json";
+    let report = json(&format!("repair {KEPT} --noise {pruning} -o {}", repaired.display()));
+    assert!(report["applied"] == true && report["running_statistics"] == "matched", "{report}");
+    let top1 = |of: &str| json(of)["rows"].as_array().unwrap().last().unwrap()["top1"].as_f64().unwrap();
+    let before = top1(&format!("evaluate {KEPT} --images {DIGITS} --limit 120 {pruning}"));
+    let after = top1(&format!("evaluate {} --images {DIGITS} --limit 120 --device cpu --json", repaired.display()));
+    assert!(before < 0.2 && after > 0.9, "{before} → {after}");
+}
+
+/// Of noise the first answers are often the same few classes: its mean cosine decides, where images have their agreement.
+#[test]
+fn a_repair_by_noise_is_judged_by_the_cosine() {
+    let engine = Arc::new(Engine::open(Path::new(KEPT), &Unwatched).unwrap());
+    let model = engine.model();
+    let (preprocess, _) = Preprocess::for_model(&model.graph, Path::new(KEPT));
+    let mut session = Session::new(Engine::open(Path::new(KEPT), &Unwatched).unwrap());
+    let recipe = Recipe { method: Method::Global, amount: Amount::Fraction(0.8), ..session.state().recipe.clone() };
+    session.set(recipe, Step::Amount).unwrap();
+    let calibrating = Questions::calibrating_noise(&model.graph, &preprocess, 30).unwrap();
+    let questions = Questions::noise(&model.graph, &preprocess, Some(12), 30).unwrap();
+    assert!(calibrating.is_noise() && questions.is_noise() && (calibrating.num_images(), questions.num_images()) == (64, 12));
+    let mut judge = Evaluator::new(engine.clone(), questions, None);
+    let mut repairer = Repairer::new(engine.clone(), calibrating, Options::default());
+    let judged = repairer.judged(&mut judge, session.state(), &Unwatched).unwrap();
+    assert!(judged.is_by_noise && judged.is_better());
+    assert_eq!(judged.repair.norms, Some(NormStatistics::Matched), "estimates would be the noise's own");
+    let [less, more] = [0.5, 0.6].map(|cosine| Effect { mean_cosine: Some(cosine), ..judged.before.clone() });
+    let [agreeing, other] = [(&less, 0.9), (&more, 0.1)].map(|(effect, agreement)| Effect { agreement: Some(agreement), ..effect.clone() });
+    for is_by_noise in [false, true] {
+        let of = |before: &Effect, after: &Effect| {
+            Judged { is_by_noise, before: before.clone(), after: after.clone(), ..judged.clone() }.is_better()
+        };
+        assert_eq!((of(&agreeing, &other), of(&other, &agreeing)), (is_by_noise, !is_by_noise));
+    }
 }
 
 /// What a recipe repaired it repairs again, on the images that are given or on its own; where that cannot be, it is told.

@@ -498,7 +498,7 @@ fn what_cannot_be_shown_is_told_and_the_window_goes_on() {
     assert_eq!(window.state().costs.cost.as_ref().unwrap().broken[0].name, "a.jpg");
     assert!(window.says("1 COULD NOT BE READ") && window.state().costs.failure.is_none());
     window.button("Use noise");
-    window.wait("noise", |s| s.costs.cost.as_ref().is_some_and(|c| c.dense.images == 8));
+    window.wait("noise", |s| s.costs.cost.as_ref().is_some_and(|c| c.dense.images == 32));
     assert!(window.says("WHICH TELL DRIFT, NOT ACCURACY"));
     assert!(window.has(Role::Button, "Measure the curve") && window.says("AGREEMENT ON NOISE AGAINST AMOUNT"));
 }

@@ -220,7 +220,8 @@ fn without_images_they_are_asked_for_or_noise_stands_in_by_its_name() {
     let repaired = window.state().costs.repair.last.clone().unwrap();
     let title = if repaired.judged.is_better() { "Repaired" } else { "Not repaired" };
     assert!(
-        repaired.judged.repair.images.is_none() && notice(window.state(), title).contains("inputs of noise, which say little about images")
+        repaired.judged.is_by_noise
+            && notice(window.state(), title).contains("inputs of noise, of another kind than those that calibrated")
     );
     assert_eq!(repaired.judged.repair.images, None);
     window.wait("rest", is_idle);
@@ -232,7 +233,7 @@ fn without_images_they_are_asked_for_or_noise_stands_in_by_its_name() {
     }
     window.click(Role::Tab, "Effect");
     reveal(&mut window, Role::CheckBox, "Thorough");
-    assert!(window.says("Noise calibrates and judges"));
+    assert!(window.says("Noise calibrates, and noise of another kind judges"));
 
     choose_digits(&mut window);
     window.button("Repair");

@@ -187,8 +187,8 @@ fn repair_ui(ui: &mut Ui, state: &AppState, commands: &mut Vec<Command>) {
     let tick = widgets::tick(ui, is_on, can, "Repair");
     let hint = match &costs.shown {
         None => "Choose images in the tab “Effect” first: some of them calibrate a repair, and the others judge it".to_owned(),
-        Some(shown) if shown.path.is_none() => "Repair the network in which the channels are zero, and then remove them. Noise calibrates \
-             and judges, which says little of what the network answers to images"
+        Some(shown) if shown.path.is_none() => "Repair the network in which the channels are zero, and then remove them. Noise \
+             calibrates, and noise of another kind judges: images repair more"
             .to_owned(),
         Some(_) => format!("Repair the network in which the channels are zero, and then remove them. {}", repair::uses(costs)),
     };

@@ -180,10 +180,13 @@ fn noise_can_stand_in_for_images() {
     window.click(Role::CheckBox, "Repair");
     window.button("Remove channels");
     window.wait("the question", |s| s.question.is_some());
-    assert!(window.says("which noise does not tell"));
+    assert!(window.says("noise of another kind judges"));
     window.button("Repair now");
     window.wait("the smaller network", |s| is_removed(s) && settled(s).is_some());
     let judged = repaired(window.state()).unwrap().clone();
     let title = if judged.is_better() { "Repaired" } else { "Repair not applied" };
-    assert!(judged.repair.images.is_none() && notice(window.state(), title).contains("inputs of noise, which say little about images"));
+    assert!(
+        judged.repair.images.is_none()
+            && notice(window.state(), title).contains("inputs of noise, of another kind than those that calibrated")
+    );
 }

@@ -570,6 +570,8 @@ fn a_repair_by_noise_is_judged_by_the_cosine() {
             Judged { is_by_noise, before: before.clone(), after: after.clone(), ..judged.clone() }.is_better()
         };
         assert_eq!((of(&agreeing, &other), of(&other, &agreeing)), (is_by_noise, !is_by_noise));
+        let broken = Effect { mean_cosine: Some(f64::NAN), agreement: Some(f64::NAN), ..less.clone() };
+        assert_eq!((of(&broken, &other), of(&other, &broken)), (true, false), "an answer is better than none");
     }
 }
 

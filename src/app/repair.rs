@@ -236,7 +236,10 @@ pub(super) fn question(costs: &Costs, is_before_removal: bool) -> (&'static str,
             .to_owned(),
         Some(_) => format!("{}.", uses(costs)),
     };
-    let end = "A repair after which the network agrees less with the dense one is not applied.";
+    let end = match &costs.shown {
+        Some(shown) if shown.path.is_none() => "A repair after which its outputs are less like the dense network's is not applied.",
+        _ => "A repair after which the network agrees less with the dense one is not applied.",
+    };
     if is_before_removal {
         let what = "The network in which the channels are zero is repaired, and then they are removed, as one step.";
         return ("Repair, then remove the channels?", format!("{what} {WHAT_IT_CHANGES}\n\n{uses} {end}"));

@@ -181,6 +181,7 @@ fn noise_can_stand_in_for_images() {
     window.button("Remove channels");
     window.wait("the question", |s| s.question.is_some());
     assert!(window.says("noise of another kind judges"));
+    assert!(window.says("its outputs are less like the dense network's"));
     window.button("Repair now");
     window.wait("the smaller network", |s| is_removed(s) && settled(s).is_some());
     let judged = repaired(window.state()).unwrap().clone();

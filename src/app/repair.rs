@@ -204,6 +204,11 @@ fn agreement(judged: &Judged) -> Option<String> {
         .then(|| format!("agreement {} → {}", text::percent(before), text::percent(after)))
 }
 
+/// What a repair must not lower.
+fn likeness(judged: &Judged) -> &'static str {
+    if judged.is_by_noise { "likeness to the dense network's outputs" } else { "agreement with the dense network" }
+}
+
 /// What the two figures of a repair are.
 fn meaning(judged: &Judged) -> String {
     let agreement = agreement(judged).map_or(String::new(), |agreement| format!("; {agreement}"));
@@ -219,8 +224,7 @@ fn notice(repaired: &Repaired) -> Notice {
         Notice { tone: Tone::Success, title: Notice::REPAIRED.into(), text }
     } else {
         let end = if repaired.removing.is_some() { "the channels were removed without it" } else { "nothing was changed" };
-        let what = if repaired.judged.is_by_noise { "Likeness to the dense network's outputs" } else { "Agreement with the dense network" };
-        let text = format!("{text}. {what} would fall: {end}");
+        let text = format!("{text}. {} would fall: {end}", text::sentence(likeness(&repaired.judged)));
         Notice { tone: Tone::Remark, title: Notice::NOT_APPLIED.into(), text }
     }
 }
@@ -405,8 +409,7 @@ pub(super) fn result_ui(ui: &mut Ui, judged: &Judged, seconds: Option<f64>) {
                 let (layers, images) = (layers.len(), text::count(*calibration_images as u64));
                 (format!("{layers} layers {how}, on {images} {on}{}", added(judged)), palette.weak)
             } else {
-                let what = if judged.is_by_noise { "likeness to the dense network's outputs" } else { "agreement with the dense network" };
-                (format!("Not applied, because {what} fell"), palette.warning)
+                (format!("Not applied, because {} fell", likeness(judged)), palette.warning)
             };
             let line = ui.add(egui::Label::new(egui::RichText::new(line).color(color)).wrap());
             if let Some(seconds) = seconds {

@@ -243,7 +243,8 @@ impl RepairReport {
         };
         writeln!(out, "Repaired {layers}{added} on {images} in {:.1} s", self.seconds)?;
         if self.running_statistics == Some(NormStatistics::Matched) {
-            writeln!(out, "Running statistics are matched with the dense network's: that agrees more with it than estimates do")?;
+            let why = if self.noise { "estimates would be the noise's" } else { "that agrees more with it than estimates do" };
+            writeln!(out, "Running statistics are matched with the dense network's: {why}")?;
         }
         if !self.applied {
             let less = if self.noise { "has outputs less like the dense one's" } else { "agrees less with the dense one" };

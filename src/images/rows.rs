@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::error::ImagesError;
+use super::noise::NoiseKind;
 use super::picture::RgbPicture;
-use super::texture::NoiseKind;
 use crate::arrays;
 use crate::network::{Array, ArrayData};
 use crate::onnx::Dtype;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::error::ImagesError;
 use super::inventory::{Inventory, Reason, listed, slashed};
 use super::labels::{self, Labels};
+use super::noise::NoiseKind;
 use super::order::{self, ClassOrder};
 use super::rows::{self, ArrayRows};
-use super::texture::NoiseKind;
 use super::tree::{Listed, Tree, is_array, is_picture};
 
 /// Pictures found in a folder or an array file.

@@ -36,7 +36,7 @@ impl NoiseKind {
         let picture = |number: usize| {
             let mut random = seed.wrapping_mul(1_000_003).wrapping_add(number as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
             match self {
-                Self::Octaves => texture(size, &mut random),
+                Self::Octaves => clouds(size, &mut random),
                 Self::Leaves => leaves(size, &mut random),
             }
         };
@@ -82,7 +82,7 @@ fn leaves([height, width]: [usize; 2], random: &mut u64) -> Vec<u8> {
     pixels.into_iter().flatten().collect()
 }
 
-fn texture([height, width]: [usize; 2], random: &mut u64) -> Vec<u8> {
+fn clouds([height, width]: [usize; 2], random: &mut u64) -> Vec<u8> {
     let brightness = octaves([height, width], random);
     let colours: [Vec<f32>; 3] = std::array::from_fn(|_| octaves([height, width], random));
     let [mean, deviation] = BRIGHTNESS;
